@@ -1,0 +1,1 @@
+//! The data contract: RAW in, LABELED out. Knows no network.

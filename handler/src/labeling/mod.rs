@@ -1,0 +1,1 @@
+//! What a label is: strategies, prompts, from token probabilities to a soft label, rationale. Pure.

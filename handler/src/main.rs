@@ -1,0 +1,3 @@
+//! The `softlabel` executable.
+
+fn main() {}

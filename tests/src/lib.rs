@@ -1,0 +1,1 @@
+//! What stands in for Azure in tests and in the demo: real servers on loopback.
