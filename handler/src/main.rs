@@ -1,3 +1,7 @@
-//! The `softlabel` executable.
+//! The `softlabel` executable: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    softlabel::cli::run()
+}

@@ -1,1 +1,10 @@
-//! The data contract: RAW in, LABELED out. Knows no network.
+//! The data contract: RAW in, LABELED out.
+//!
+//! Everything here is a function over bytes and values. It knows no network and opens no file.
+
+pub mod conversation;
+pub mod figures;
+pub mod layout;
+pub mod line;
+pub mod metadata;
+pub mod scanner;

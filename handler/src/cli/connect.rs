@@ -1,0 +1,119 @@
+//! From settings to a teacher that is ready to be asked.
+
+use super::UsageError;
+use crate::clock::Clock;
+use crate::config::ServiceArgs;
+use crate::labeling::prompt;
+use crate::labeling::strategy::Input;
+use crate::run::settings::LabelSettings;
+use crate::config::LabelingArgs;
+use crate::teacher::credential::Credential;
+use crate::teacher::endpoint::Endpoint;
+use crate::teacher::probe::{self, Settled};
+use crate::teacher::profile::Profile;
+use crate::teacher::transport::Transport;
+use crate::teacher::{Teacher, disposition::Stop};
+use anyhow::Context;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// What the probe asks about: harmless, and the same for everybody.
+const PROBE_MESSAGE: &str = "Thanks, that worked!";
+
+/// The settings that decide what a label is.
+pub(super) fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSettings {
+    let strategy = labeling.strategy.0;
+    LabelSettings {
+        model: service.model.clone(),
+        deployment: service.deployment().to_owned(),
+        encoding: service.encoding(),
+        strategy: strategy.name().to_owned(),
+        strategy_version: strategy.version(),
+        prompt_version: prompt::PROMPT_VERSION.to_owned(),
+        with_rationales: !labeling.no_rationales,
+        hard_label: labeling.hard_label,
+        budget: labeling.budget(),
+    }
+}
+
+/// A line to the deployment. Nothing is sent yet.
+///
+/// # Errors
+/// If endpoint or credential are missing or unusable.
+pub(super) fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
+    let endpoint = service.endpoint.as_deref().filter(|endpoint| !endpoint.trim().is_empty());
+    let endpoint = endpoint.ok_or_else(|| {
+        UsageError(
+            "no endpoint is set; set AZURE_OPENAI_ENDPOINT to https://NAME.openai.azure.com".into(),
+        )
+    })?;
+    let version = service.api_version.as_deref().filter(|version| !version.trim().is_empty());
+    let endpoint = Endpoint::new(endpoint, service.deployment(), version)
+        .map_err(|error| UsageError(error.to_string()))?;
+    let credential = Credential::from_key(service.api_key.as_ref())?;
+    Transport::new(
+        endpoint,
+        credential,
+        service.timeouts(),
+        service.concurrency as usize,
+        Clock::system(),
+    )
+    .context("TLS cannot be set up on this machine")
+}
+
+/// The source of marks and jitter.
+pub(super) fn rng() -> StdRng {
+    StdRng::from_rng(&mut rand::rng())
+}
+
+/// Settles the request profile with one call.
+///
+/// # Errors
+/// Why no run is possible with this deployment.
+pub(super) async fn settle(
+    transport: &Transport,
+    service: &ServiceArgs,
+    input: &Input,
+) -> Result<Settled, Stop> {
+    let mark = prompt::Mark::fresh(&mut rng(), input);
+    let prompt = prompt::classification(input, &mark);
+    let profile = Profile::of_family(service.family());
+    let patience = service.patience();
+    probe::settle(transport, profile, prompt.system, &prompt.user, service.encoding(), patience)
+        .await
+}
+
+/// What the probe shows the model.
+pub(super) fn probe_input(labeling: &LabelingArgs, service: &ServiceArgs) -> Option<Input> {
+    message_input(PROBE_MESSAGE, labeling, service)
+}
+
+/// A lone message as the strategy shows it.
+pub(super) fn message_input(
+    message: &str,
+    labeling: &LabelingArgs,
+    service: &ServiceArgs,
+) -> Option<Input> {
+    use crate::dataset::conversation::{Conversation, Turn};
+    let turn = Turn {
+        message_id: String::new(),
+        index: None,
+        user_message: message.to_owned(),
+        model_message: None,
+    };
+    let conversation = Conversation { id: String::new(), turns: vec![turn] };
+    let tokens = service.encoding().counter();
+    labeling.strategy.0.input(&conversation, 0, &labeling.budget(), &tokens)
+}
+
+/// A teacher under a settled profile.
+pub(super) fn teacher(transport: Transport, profile: Profile, service: &ServiceArgs) -> Teacher {
+    Teacher::new(
+        transport,
+        profile,
+        service.encoding(),
+        service.patience(),
+        service.concurrency as usize,
+        rng(),
+    )
+}

@@ -1,0 +1,97 @@
+//! The command line: from settings to steps, and back to what a person reads.
+//!
+//! Errors are printed here, once, as sentences that say what to do. Results go to stdout, progress
+//! and logs to stderr.
+
+mod connect;
+mod info;
+mod label;
+mod places;
+mod progress;
+mod screen;
+mod table;
+mod test;
+
+use crate::config::{Cli, Subcommands, unknown_variables};
+use clap::{CommandFactory, Parser};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// How a command ended, as scripts see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done.
+    Complete,
+    /// It could not run.
+    CouldNotRun,
+    /// The arguments or settings are wrong.
+    Usage,
+    /// It ran to its end, but turns or conversations failed.
+    Partial,
+    /// A signal stopped it; the same command continues.
+    Signal(u8),
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::CouldNotRun => 1,
+            Self::Usage => 2,
+            Self::Partial => 3,
+            Self::Signal(number) => 128 + number,
+        }
+    }
+}
+
+/// Settings that contradict each other or the world; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// Runs the command line and tells how it ended.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse_from(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // To stdout for --help, to stderr for mistakes; a closed pipe is nobody's mistake.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let result = execute(cli);
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            if error.is::<UsageError>() { Exit::Usage } else { Exit::CouldNotRun }
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn execute(cli: Cli) -> anyhow::Result<Exit> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    if let Some(name) = unknown_variables(&Cli::command(), names).first() {
+        let text = format!("no setting is called {name}; see softlabel label --help");
+        return Err(UsageError(text).into());
+    }
+    match cli.command {
+        Subcommands::Info(args) => info::run(&args),
+        Subcommands::Label(args) => runtime()?.block_on(label::run(*args)),
+        Subcommands::Test(args) => runtime()?.block_on(test::run(*args)),
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Writes a result to stdout. Whoever reads may have gone, which is no error.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

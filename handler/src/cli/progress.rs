@@ -1,0 +1,167 @@
+//! The live bar, or a line every few seconds.
+
+use super::screen::Screen;
+use super::table::{number, percent, time};
+use crate::config::ProgressStyle;
+use crate::run::progress::{Progress, Snapshot};
+use crate::teacher::Teacher;
+use crate::teacher::meter::Reading;
+use indicatif::{ProgressBar, ProgressStyle as BarStyle};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How often the bar moves.
+const BAR_EVERY: Duration = Duration::from_millis(200);
+
+/// How often a line is written.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Rates are those of the last minute.
+const RATES_OVER: Duration = Duration::from_secs(60);
+
+/// Shows the progress of a run until it is dropped.
+pub(super) struct Display {
+    task: JoinHandle<()>,
+    bar: Option<ProgressBar>,
+}
+
+impl Display {
+    /// Shows how the files are scanned.
+    pub(super) fn scanning(screen: &Screen, progress: &Arc<Progress>) -> Self {
+        let progress = Arc::clone(progress);
+        Self::show(screen, "scanning {bar:30} {percent:>3} %  {msg}", move || {
+            let now = progress.read();
+            let text = format!("{} of {} MB", now.bytes_scanned >> 20, now.bytes_total >> 20);
+            View { position: now.bytes_scanned, length: now.bytes_total, text }
+        })
+    }
+
+    /// Shows how the turns are labelled.
+    pub(super) fn labeling(
+        screen: &Screen,
+        progress: &Arc<Progress>,
+        teacher: &Arc<Teacher>,
+    ) -> Self {
+        let (progress, teacher) = (Arc::clone(progress), Arc::clone(teacher));
+        let mut rates = Rates::default();
+        Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
+            let now = progress.read();
+            let text = rates.text(&now, teacher.meter(), teacher.paused_for(), teacher.is_closed());
+            View { position: now.turns_done, length: now.turns_total, text }
+        })
+    }
+
+    fn show(
+        screen: &Screen,
+        template: &str,
+        mut look: impl FnMut() -> View + Send + 'static,
+    ) -> Self {
+        let bar = (screen.style() == ProgressStyle::Bar).then(|| {
+            let style = BarStyle::with_template(template).unwrap_or(BarStyle::default_bar());
+            screen.bars().add(ProgressBar::new(0).with_style(style.progress_chars("━╸─")))
+        });
+        let (shown, screen) = (bar.clone(), screen.clone());
+        let task = tokio::spawn(async move {
+            let every = if shown.is_some() { BAR_EVERY } else { LINE_EVERY };
+            let mut tick = tokio::time::interval(every);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            tick.tick().await;
+            loop {
+                tick.tick().await;
+                let view = look();
+                match &shown {
+                    Some(bar) => {
+                        bar.set_length(view.length);
+                        bar.set_position(view.position);
+                        bar.set_message(view.text);
+                    }
+                    None if screen.style() == ProgressStyle::Lines => {
+                        screen.line(&format!(
+                            "{}  {}",
+                            percent(view.position, view.length),
+                            view.text
+                        ));
+                    }
+                    None => {}
+                }
+            }
+        });
+        Self { task, bar }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What is shown at one instant.
+struct View {
+    position: u64,
+    length: u64,
+    text: String,
+}
+
+/// Rates over the last minute, from what was counted at its beginning.
+#[derive(Default)]
+struct Rates {
+    past: VecDeque<(Instant, u64, Reading)>,
+}
+
+impl Rates {
+    fn text(
+        &mut self,
+        now: &Snapshot,
+        meter: Reading,
+        paused: Option<Duration>,
+        stopping: bool,
+    ) -> String {
+        let at = Instant::now();
+        self.past.push_back((at, now.turns_done, meter));
+        while self.past.len() > 2
+            && self.past.front().is_some_and(|(then, ..)| at - *then > RATES_OVER)
+        {
+            self.past.pop_front();
+        }
+        let Some(&(then, turns_then, meter_then)) = self.past.front() else {
+            return String::new();
+        };
+        let minutes = (at - then).as_secs_f64() / 60.0;
+        let rate = |now: u64, then: u64| {
+            if minutes > 0.0 { now.saturating_sub(then) as f64 / minutes } else { 0.0 }
+        };
+        let turns = rate(now.turns_done, turns_then);
+        let tokens = |meter: Reading| meter.tokens.prompt + meter.tokens.completion;
+        let errors = now.errors.values().sum::<u64>();
+        let mut text = format!(
+            "{} of {} turns, {}/min, {} requests/min, {} tokens/min, {} errors",
+            number(now.turns_done),
+            number(now.turns_total),
+            number(turns as u64),
+            number(rate(meter.sent, meter_then.sent) as u64),
+            number(rate(tokens(meter), tokens(meter_then)) as u64),
+            number(errors),
+        );
+        let left = now.turns_total.saturating_sub(now.turns_done);
+        if turns > 0.0 && left > 0 {
+            text.push_str(&format!(", {} left", time(left as f64 / turns * 60.0)));
+        }
+        if meter.throttled > 0 {
+            text.push_str(&format!(", {} × 429", number(meter.throttled)));
+        }
+        if let Some(paused) = paused {
+            text.push_str(&format!(", the service asks to wait {}", time(paused.as_secs_f64())));
+        }
+        if stopping {
+            text.push_str(", finishing what is in flight");
+        }
+        text
+    }
+}

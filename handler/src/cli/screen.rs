@@ -1,0 +1,99 @@
+//! stderr, shared by progress and logs so that neither garbles the other.
+
+use crate::config::{LogArgs, ProgressStyle};
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use std::io::{self, IsTerminal, Write};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::UsageError;
+
+/// stderr with the live bars on it, if any.
+#[derive(Clone, Debug)]
+pub(super) struct Screen {
+    bars: MultiProgress,
+    style: ProgressStyle,
+}
+
+impl Screen {
+    /// Takes over stderr, and sets up logging through it.
+    ///
+    /// # Errors
+    /// If the filter of `log` cannot be understood.
+    pub(super) fn new(log: &LogArgs, style: ProgressStyle) -> anyhow::Result<Self> {
+        let style = match style {
+            ProgressStyle::Auto if io::stderr().is_terminal() => ProgressStyle::Bar,
+            ProgressStyle::Auto => ProgressStyle::Lines,
+            other => other,
+        };
+        let target = match style {
+            ProgressStyle::Bar => ProgressDrawTarget::stderr(),
+            _ => ProgressDrawTarget::hidden(),
+        };
+        let screen = Self { bars: MultiProgress::with_draw_target(target), style };
+        let filter = EnvFilter::try_new(&log.log).map_err(|error| {
+            UsageError(format!("SOFTLABEL_LOG or --log is no filter ({error}); try info"))
+        })?;
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(io::stderr().is_terminal())
+            .with_writer(screen.clone())
+            .finish();
+        // Only a second call in one process fails, and there the first one stays.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        Ok(screen)
+    }
+
+    /// How progress is shown; never `Auto`.
+    pub(super) fn style(&self) -> ProgressStyle {
+        self.style
+    }
+
+    /// The bars.
+    pub(super) fn bars(&self) -> &MultiProgress {
+        &self.bars
+    }
+
+    /// Writes a line of text above the bars.
+    pub(super) fn line(&self, text: &str) {
+        // stderr may be closed; there is nobody left to tell.
+        self.bars.suspend(|| {
+            let _ = writeln!(io::stderr(), "{text}");
+        });
+    }
+}
+
+/// One log event on its way above the bars.
+pub(super) struct LogLine {
+    bars: MultiProgress,
+    text: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for Screen {
+    type Writer = LogLine;
+
+    fn make_writer(&'a self) -> LogLine {
+        LogLine { bars: self.bars.clone(), text: Vec::new() }
+    }
+}
+
+impl Write for LogLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        let text = std::mem::take(&mut self.text);
+        self.bars.suspend(|| io::stderr().write_all(&text))
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        let _ = self.flush();
+    }
+}

@@ -1,0 +1,28 @@
+//! Wall-clock time as a value that is passed in, so that tests set it.
+//!
+//! Durations are measured with `tokio::time`, which tests can pause; this is only for the dates
+//! that end up in files.
+
+use jiff::Timestamp;
+
+/// Where "now" comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(fn() -> Timestamp);
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Timestamp::now)
+    }
+
+    /// A clock that reads from `now`, for tests.
+    pub fn from_fn(now: fn() -> Timestamp) -> Self {
+        Self(now)
+    }
+
+    /// The current time, to the second: what files show.
+    pub fn now(self) -> Timestamp {
+        let now = (self.0)();
+        now.round(jiff::Unit::Second).unwrap_or(now)
+    }
+}

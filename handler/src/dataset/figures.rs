@@ -1,0 +1,130 @@
+//! What is counted about labelled turns, per bucket and in total.
+
+use super::line::ErrorCode;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+/// Tokens as the service bills them, and the calls they were spent on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Answers received that carried a bill.
+    pub calls: u64,
+    /// Prompt tokens, cached ones included.
+    pub prompt: u64,
+    /// Prompt tokens that the service took from its cache.
+    pub cached: u64,
+    /// Generated tokens.
+    pub completion: u64,
+}
+
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.prompt += other.prompt;
+        self.cached += other.cached;
+        self.completion += other.completion;
+    }
+}
+
+/// The figures of one bucket, or of several added up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Conversations that could be read.
+    pub conversations: u64,
+    /// Conversations that could not.
+    pub broken_conversations: u64,
+    /// User turns, which is also the number of lines.
+    pub turns: u64,
+    /// Turns with a label.
+    pub labeled: u64,
+    /// Turns without a label that asking again would not change.
+    pub not_labelable: u64,
+    /// Turns without a label that can be run again.
+    pub failed: u64,
+    /// Turns without a label, by code.
+    pub errors: BTreeMap<ErrorCode, u64>,
+    /// Labelled turns with hard label 0 (requires reasoning).
+    pub label_0: u64,
+    /// Labelled turns with hard label 1 (does not).
+    pub label_1: u64,
+    /// Mean of the soft labels; `null` without any.
+    pub mean_soft_label: Option<f64>,
+    /// Labels for which one of the two tokens was not listed, so that only bounds are known.
+    pub censored: u64,
+    /// Labels where "0" and "1" together had less than half of the probability.
+    pub low_mass: u64,
+    /// Labels whose hard label is not the more probable one.
+    pub contradictions: u64,
+    /// Labelled turns with a rationale.
+    pub rationales: u64,
+    /// Labelled turns whose rationale failed.
+    pub rationale_failures: u64,
+    /// Turns whose text was cut to the token limit before it was asked.
+    pub cut_messages: u64,
+    /// Turns that took the answer of an identical one.
+    pub reused: u64,
+    /// Turns whose `conversationId` + `messageId` an earlier turn of the bucket has too.
+    pub duplicate_keys: u64,
+    /// Turns without a `conversationId` or a `messageId`.
+    pub missing_ids: u64,
+    /// What was billed.
+    pub tokens: Tokens,
+}
+
+impl AddAssign<&Figures> for Figures {
+    fn add_assign(&mut self, other: &Figures) {
+        let sum = self.mean_soft_label.unwrap_or(0.0) * self.labeled as f64
+            + other.mean_soft_label.unwrap_or(0.0) * other.labeled as f64;
+        self.conversations += other.conversations;
+        self.broken_conversations += other.broken_conversations;
+        self.turns += other.turns;
+        self.labeled += other.labeled;
+        self.not_labelable += other.not_labelable;
+        self.failed += other.failed;
+        for (code, count) in &other.errors {
+            *self.errors.entry(*code).or_default() += count;
+        }
+        self.label_0 += other.label_0;
+        self.label_1 += other.label_1;
+        self.mean_soft_label = (self.labeled > 0).then(|| sum / self.labeled as f64);
+        self.censored += other.censored;
+        self.low_mass += other.low_mass;
+        self.contradictions += other.contradictions;
+        self.rationales += other.rationales;
+        self.rationale_failures += other.rationale_failures;
+        self.cut_messages += other.cut_messages;
+        self.reused += other.reused;
+        self.duplicate_keys += other.duplicate_keys;
+        self.missing_ids += other.missing_ids;
+        self.tokens += other.tokens;
+    }
+}
+
+impl Figures {
+    /// Whether every turn that can be labelled is labelled and every conversation was read.
+    pub fn is_complete(&self) -> bool {
+        self.failed == 0 && self.broken_conversations == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_weighted_by_the_labels_behind_them() {
+        let mut sum = Figures { labeled: 3, mean_soft_label: Some(0.2), ..Figures::default() };
+        sum += &Figures { labeled: 1, mean_soft_label: Some(0.6), ..Figures::default() };
+        sum += &Figures::default();
+        assert_eq!(sum.labeled, 4);
+        assert!((sum.mean_soft_label.unwrap() - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn without_labels_there_is_no_mean() {
+        let mut sum = Figures::default();
+        sum += &Figures::default();
+        assert_eq!(sum.mean_soft_label, None);
+    }
+}

@@ -1,0 +1,216 @@
+//! `labeling_metadata.json`, and the counts in RAW's own `metadata.json`.
+
+use super::figures::Figures;
+use super::layout::BucketName;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// How far a bucket or a dataset came. Partial results are never presented as complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Every turn that can be labelled has its label.
+    Complete,
+    /// Some turns failed, some conversations could not be read, or a bucket is not there yet.
+    Partial,
+    /// Nothing could be labelled.
+    Failed,
+}
+
+impl Status {
+    /// The status as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Which bytes were labelled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// The file's name in its dataset, or its path where it stands alone.
+    pub path: String,
+    /// The store's mark of this version.
+    pub etag: String,
+    /// Length in bytes.
+    pub length: u64,
+    /// Hash of the content (XXH3, 128 bits), which tells whether RAW changed.
+    pub fingerprint: String,
+}
+
+/// A conversation that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenConversation {
+    /// Its number in the file, counted from 0, broken ones included.
+    pub number: u64,
+    /// Where it lies in the file, in bytes.
+    pub bytes: Range<u64>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// One bucket in the metadata.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketReport {
+    /// How far it came.
+    pub status: Status,
+    /// What it was made from.
+    pub source: SourceFile,
+    /// When its labelled file appeared; `null` where it has not.
+    pub published: Option<Timestamp>,
+    /// Why the source could only be read in part (`--salvage`), if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub salvaged: Option<String>,
+    /// The conversations that could not be read, the first thousand of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<BrokenConversation>,
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// The content of `labeling_metadata.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelingMetadata<S> {
+    /// `complete` only when every bucket is.
+    pub status: Status,
+    /// The RAW dataset's name, or the file's path.
+    pub source_dataset: String,
+    /// The labelled dataset's name, or the file's path.
+    pub labeled_dataset: String,
+    /// When the run began.
+    pub started: Timestamp,
+    /// When the last bucket was published; `null` while some are not.
+    pub completed: Option<Timestamp>,
+    /// Name and version of the program.
+    pub tool: String,
+    /// Everything that decides what the labels are.
+    #[serde(flatten)]
+    pub settings: S,
+    /// US dollars for the tokens, or the text `unknown` where the price is not known.
+    pub cost_usd: Cost,
+    /// All buckets added up.
+    pub totals: Figures,
+    /// Per split and bucket the same figures. A missing split or bucket name is the key `-`.
+    pub splits: BTreeMap<String, BTreeMap<String, BucketReport>>,
+    /// What a person should look at, such as counts that differ from RAW's metadata.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// An amount of money that may be unknown, which is never written as 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Cost {
+    /// US dollars.
+    Usd(f64),
+    /// No price is known for the model.
+    Unknown(Unknown),
+}
+
+/// The text `unknown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unknown {
+    /// The only value.
+    Unknown,
+}
+
+impl From<Option<f64>> for Cost {
+    fn from(usd: Option<f64>) -> Self {
+        usd.map_or(Self::Unknown(Unknown::Unknown), Self::Usd)
+    }
+}
+
+/// Differences between the conversations found and the `actual_counts` of RAW's `metadata.json`,
+/// as sentences. The metadata may be older than a bucket file, so they are warnings.
+///
+/// `metadata` is the file's bytes; what cannot be read in it is itself a warning.
+pub fn compare_counts(metadata: &[u8], found: &BTreeMap<BucketName, u64>) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct RawMetadata {
+        actual_counts: Option<BTreeMap<String, serde_json::Value>>,
+    }
+    let counts = match serde_json::from_slice::<RawMetadata>(metadata) {
+        Ok(RawMetadata { actual_counts: Some(counts) }) => counts,
+        Ok(_) => return vec!["RAW's metadata.json has no actual_counts to compare with.".into()],
+        Err(error) => return vec![format!("RAW's metadata.json cannot be read: {error}.")],
+    };
+    let mut warnings = Vec::new();
+    let mut expected = BTreeMap::new();
+    for (split, buckets) in &counts {
+        for (bucket, count) in buckets.as_object().into_iter().flatten() {
+            if let Some(count) = count.as_u64().filter(|_| bucket != "total") {
+                expected.insert((split.as_str(), bucket.as_str()), count);
+            }
+        }
+    }
+    for (name, &count) in found {
+        let (Some(split), Some(bucket)) = (&name.split, &name.bucket) else { continue };
+        // Some exports name a bucket by its short name: `short` for `short_3_to_5_turns`.
+        let short = bucket.split('_').next().unwrap_or(bucket);
+        let key = [bucket.as_str(), short].map(|bucket| (split.as_str(), bucket));
+        match key.iter().find_map(|key| expected.remove(key)) {
+            Some(said) if said != count => warnings.push(format!(
+                "{name} holds {count} conversations, RAW's metadata.json says {said}."
+            )),
+            Some(_) => {}
+            None => warnings.push(format!("{name} is not in the counts of RAW's metadata.json.")),
+        }
+    }
+    for ((split, bucket), said) in expected {
+        if said > 0 {
+            warnings.push(format!(
+                "RAW's metadata.json counts {said} conversations in {split}/{bucket}, \
+                 which is not there."
+            ));
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(counts: &[(&str, &str, u64)]) -> BTreeMap<BucketName, u64> {
+        let named = |&(split, bucket, count): &(&str, &str, u64)| {
+            let name =
+                BucketName { split: Some(split.to_owned()), bucket: Some(bucket.to_owned()) };
+            (name, count)
+        };
+        counts.iter().map(named).collect()
+    }
+
+    #[test]
+    fn equal_counts_are_no_news() {
+        let metadata = br#"{"actual_counts":{"train":{"short":4,"total":4},"grand_total":4}}"#;
+        let warnings = compare_counts(metadata, &found(&[("train", "short_3_to_5_turns", 4)]));
+        assert_eq!(warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_difference_is_a_sentence() {
+        let metadata = br#"{"actual_counts":{"train":{"short":4,"long":2},"grand_total":6}}"#;
+        let warnings =
+            compare_counts(metadata, &found(&[("train", "short", 5), ("test", "short", 1)]));
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+    }
+
+    #[test]
+    fn unreadable_metadata_is_a_warning() {
+        assert_eq!(compare_counts(b"[", &BTreeMap::new()).len(), 1);
+        assert_eq!(compare_counts(b"{}", &BTreeMap::new()).len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_cost_is_said_in_words() {
+        assert_eq!(serde_json::to_string(&Cost::from(None)).unwrap(), "\"unknown\"");
+        assert_eq!(serde_json::to_string(&Cost::from(Some(1.5))).unwrap(), "1.5");
+    }
+}

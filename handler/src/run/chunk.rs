@@ -1,0 +1,227 @@
+//! Labelling one chunk: read its bytes, label what its part does not hold yet, append.
+//!
+//! Safe to run twice: a turn that the part holds is not asked again.
+
+use super::RunError;
+use super::entry::{Entry, Todo, TurnRecord, fold};
+use super::manifest::{Chunk, Manifest};
+use super::paths::BucketPaths;
+use super::turn::{Labeler, TurnJob};
+use crate::dataset::conversation::Conversation;
+use crate::dataset::scanner::{Found, Scanner};
+use crate::labeling::blank::is_blank;
+use crate::store::{Appender, OwnFolder, RawFolder, Version};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+/// A result waits no longer than this before it is appended.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// More than this is not held back.
+const FLUSH_BYTES: usize = 64 << 10;
+
+/// A chunk to be labelled, with everything that says where it lies.
+pub struct ChunkJob {
+    /// The bucket's manifest.
+    pub manifest: Arc<Manifest>,
+    /// Which of its chunks.
+    pub number: usize,
+    /// The round that the run is in.
+    pub round: u32,
+}
+
+/// How a chunk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkEnd {
+    /// Every turn is settled in this round.
+    Finished,
+    /// The run stops; the rest is still to be done.
+    Interrupted,
+}
+
+impl ChunkJob {
+    /// Labels what is left of the chunk. `window` holds a permit a turn, given back turn by turn,
+    /// so that whoever opens chunks knows how much is under way.
+    ///
+    /// # Errors
+    /// If RAW cannot be read or is another version, or the part cannot be written.
+    pub async fn run(
+        &self,
+        labeler: &Arc<Labeler>,
+        raw: &RawFolder,
+        work: &OwnFolder,
+        mut window: OwnedSemaphorePermit,
+    ) -> Result<ChunkEnd, RunError> {
+        let Some(chunk) = self.manifest.chunks.get(self.number) else {
+            return Ok(ChunkEnd::Finished);
+        };
+        let part = BucketPaths::new(&self.manifest.name()).part(self.number);
+        let (appender, lines) = work.append(&part).await?;
+        let (records, unreadable) = fold(&lines, chunk.turns);
+        drop(lines);
+        if unreadable > 0 {
+            tracing::warn!(part, unreadable, "lines of a part cannot be read and are asked again");
+        }
+        let todo = |record: &TurnRecord| record.todo(self.round, labeler.with_rationales);
+        let done = records.iter().filter(|record| todo(record) == Todo::Nothing).count();
+        labeler.progress.found_done(done as u64);
+        if done == records.len() {
+            return Ok(ChunkEnd::Finished);
+        }
+        drop(window.split(done));
+        let jobs = self.jobs(chunk, raw, labeler, records).await?;
+        self.label(jobs, labeler, appender, window).await
+    }
+
+    /// The turns that are left, with what the model is to be shown.
+    async fn jobs(
+        &self,
+        chunk: &Chunk,
+        raw: &RawFolder,
+        labeler: &Arc<Labeler>,
+        records: Vec<TurnRecord>,
+    ) -> Result<Vec<(u32, TurnJob)>, RunError> {
+        let source = &self.manifest.source;
+        let version = Version { etag: source.etag.clone(), length: source.length };
+        let bytes = raw.read_range(&source.path, chunk.bytes.clone(), &version).await?;
+        let labeler = Arc::clone(labeler);
+        let (round, expected) = (self.round, (chunk.conversations, chunk.turns));
+        // Tokens are counted here, which takes a processor for a while.
+        let jobs = tokio::task::spawn_blocking(move || {
+            let conversations = conversations(&bytes);
+            let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
+            let as_planned = (conversations.len(), turns)
+                == (expected.0 as usize, expected.1 as usize);
+            as_planned.then(|| prepare(conversations, records, &labeler, round))
+        });
+        jobs.await.ok().flatten().ok_or_else(|| RunError::RawChanged {
+            path: raw.locate(&source.path).display().to_string(),
+            planned: source.fingerprint.clone(),
+            found: format!("something else at bytes {:?}", chunk.bytes),
+        })
+    }
+
+    /// Labels the turns side by side and appends results as they come.
+    async fn label(
+        &self,
+        jobs: Vec<(u32, TurnJob)>,
+        labeler: &Arc<Labeler>,
+        mut appender: Appender,
+        mut window: OwnedSemaphorePermit,
+    ) -> Result<ChunkEnd, RunError> {
+        let (events, mut received) = mpsc::unbounded_channel::<Vec<u8>>();
+        let mut turns = JoinSet::new();
+        for (turn, job) in jobs {
+            let (labeler, events, round) = (Arc::clone(labeler), events.clone(), self.round);
+            let permit = window.split(1);
+            turns.spawn(async move {
+                let finished = labeler
+                    .label(&job, |event| {
+                        let mut line =
+                            serde_json::to_vec(&Entry { turn, round, event }).unwrap_or_default();
+                        line.push(b'\n');
+                        // The receiver outlives the turns, save when the disk failed.
+                        let _ = events.send(line);
+                    })
+                    .await;
+                drop(permit);
+                finished
+            });
+        }
+        drop(events);
+        let mut pending = Vec::new();
+        let mut tick = tokio::time::interval(FLUSH_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let flush = tokio::select! {
+                line = received.recv() => match line {
+                    Some(line) => {
+                        pending.extend_from_slice(&line);
+                        pending.len() >= FLUSH_BYTES
+                    }
+                    None => break,
+                },
+                _ = tick.tick() => true,
+            };
+            if flush && !pending.is_empty() {
+                appender.append(&pending)?;
+                pending.clear();
+            }
+        }
+        appender.append(&pending)?;
+        let mut end = ChunkEnd::Finished;
+        while let Some(finished) = turns.join_next().await {
+            // A turn that panicked left no entry: it is asked again by whoever continues.
+            if !finished.unwrap_or(false) {
+                end = ChunkEnd::Interrupted;
+            }
+        }
+        Ok(end)
+    }
+}
+
+/// The conversations in the bytes of a chunk, which holds whole ones only.
+fn conversations(bytes: &Bytes) -> Vec<Conversation> {
+    let mut scanner = Scanner::new(Conversation::parse);
+    let mut conversations = Vec::new();
+    // Brackets make an array of any slice of an array, and of lines too.
+    for block in [b"[".as_slice(), bytes, b"]"] {
+        scanner.push(block);
+        while let Some(found) = scanner.next_found() {
+            if let Found::Conversation { value, .. } = found {
+                conversations.push(value);
+            }
+        }
+    }
+    conversations
+}
+
+/// The jobs of the turns that are not settled; the answers of those that are, are remembered.
+fn prepare(
+    conversations: Vec<Conversation>,
+    records: Vec<TurnRecord>,
+    labeler: &Labeler,
+    round: u32,
+) -> Vec<(u32, TurnJob)> {
+    let mut jobs = Vec::new();
+    let mut records = records.into_iter();
+    let mut number = 0;
+    for conversation in conversations {
+        for (index, turn) in conversation.turns.iter().enumerate() {
+            let record = records.next().unwrap_or_default();
+            let todo = record.todo(round, labeler.with_rationales);
+            let answered = matches!(record.label, Some(Ok(_)));
+            if todo != Todo::Nothing || answered {
+                let input = (!is_blank(&turn.user_message))
+                    .then(|| {
+                        let tokens = labeler.tokens.as_ref();
+                        labeler.strategy.input(&conversation, index, &labeler.budget, tokens)
+                    })
+                    .flatten()
+                    .map(Arc::new);
+                let mut label = None;
+                if let (Some(input), Some(Ok(record_label))) = (&input, &record.label) {
+                    let rationale = record.rationale.as_ref().and_then(|r| r.as_ref().ok());
+                    labeler.remember(input, record_label, rationale);
+                    label = Some(record_label.hard_label);
+                }
+                if todo != Todo::Nothing {
+                    let job = TurnJob {
+                        conversation_id: conversation.id.clone(),
+                        message_id: turn.message_id.clone(),
+                        input,
+                        todo,
+                        label,
+                    };
+                    jobs.push((number, job));
+                }
+            }
+            number += 1;
+        }
+    }
+    jobs
+}

@@ -1,0 +1,176 @@
+//! What is recorded of a turn, as it comes, in the part of its chunk.
+//!
+//! A label and its rationale are two entries, so that a label that was paid for is kept while its
+//! rationale is on the way. The first label of a turn wins; a failure gives way to what comes later.
+
+use crate::dataset::figures::Tokens;
+use crate::dataset::line::LabelingError;
+use crate::labeling::label::Label;
+use crate::labeling::soft_label::Estimate;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// One line of a part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry<'a> {
+    /// Number of the turn in its chunk.
+    pub turn: u32,
+    /// In which round it was asked: 0, then one more each time failed turns are taken up again.
+    pub round: u32,
+    /// What became known.
+    #[serde(flatten)]
+    pub event: Event<'a>,
+}
+
+/// What became known of a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// It has a label.
+    Label(Cow<'a, LabelRecord>),
+    /// It has none.
+    Error(FailureRecord),
+    /// It has a rationale.
+    Rationale(RationaleRecord),
+    /// It has a label but no rationale.
+    RationaleError(FailureRecord),
+}
+
+/// The full record of a label: what the published line shows and what it does not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelRecord {
+    /// As in RAW.
+    pub conversation_id: String,
+    /// As in RAW.
+    pub message_id: String,
+    /// The label.
+    pub hard_label: Label,
+    /// Soft label, bounds, probabilities.
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// Texts that were cut to their token limit.
+    pub cut: u32,
+    /// The answer is that of an identical turn.
+    pub reused: bool,
+    /// What was billed for it.
+    pub tokens: Tokens,
+    /// How long the answer took, in milliseconds.
+    pub latency_ms: u64,
+    /// `x-ms-client-request-id` of the call.
+    pub request_id: String,
+}
+
+/// Why there is no label, or no rationale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailureRecord {
+    /// As in RAW.
+    pub conversation_id: String,
+    /// As in RAW.
+    pub message_id: String,
+    /// Why.
+    #[serde(flatten)]
+    pub error: LabelingError,
+    /// What was billed all the same.
+    pub tokens: Tokens,
+}
+
+/// A rationale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RationaleRecord {
+    /// The text.
+    pub text: String,
+    /// The answer is that of an identical turn.
+    pub reused: bool,
+    /// What was billed for it.
+    pub tokens: Tokens,
+}
+
+/// What the entries of a turn add up to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TurnRecord {
+    /// The label or why there is none.
+    pub label: Option<Result<LabelRecord, FailureRecord>>,
+    /// The round in which that became known.
+    pub round: u32,
+    /// The rationale or why there is none.
+    pub rationale: Option<Result<RationaleRecord, FailureRecord>>,
+    /// Everything billed for the turn, including what was asked in vain.
+    pub tokens: Tokens,
+}
+
+/// What is left to be done for a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Nothing.
+    Nothing,
+    /// Label and, where wanted, rationale.
+    All,
+    /// The rationale.
+    Rationale,
+}
+
+impl TurnRecord {
+    fn failed(&self) -> bool {
+        matches!(&self.label, Some(Err(failure)) if !failure.error.code.is_not_labelable())
+    }
+
+    /// Adds an entry.
+    pub fn add(&mut self, entry: Entry<'_>) {
+        match entry.event {
+            Event::Label(record) => {
+                self.tokens += record.tokens;
+                if self.label.is_none() || self.failed() {
+                    self.label = Some(Ok(record.into_owned()));
+                    self.round = entry.round;
+                }
+            }
+            Event::Error(record) => {
+                self.tokens += record.tokens;
+                if self.label.is_none() || self.failed() {
+                    self.label = Some(Err(record));
+                    self.round = entry.round;
+                }
+            }
+            Event::Rationale(record) => {
+                self.tokens += record.tokens;
+                if !matches!(self.rationale, Some(Ok(_))) {
+                    self.rationale = Some(Ok(record));
+                }
+            }
+            Event::RationaleError(record) => {
+                self.tokens += record.tokens;
+                if self.rationale.is_none() {
+                    self.rationale = Some(Err(record));
+                }
+            }
+        }
+    }
+
+    /// What is left to be done in `round`.
+    pub fn todo(&self, round: u32, with_rationales: bool) -> Todo {
+        match &self.label {
+            None => Todo::All,
+            Some(Err(_)) if self.failed() && self.round < round => Todo::All,
+            Some(Ok(_)) if with_rationales && self.rationale.is_none() => Todo::Rationale,
+            Some(_) => Todo::Nothing,
+        }
+    }
+}
+
+/// Adds up the lines of a part of `turns` turns. What cannot be read, or is of no turn, is counted
+/// and passed over: it costs a repeated call at most.
+pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
+    let mut records = vec![TurnRecord::default(); turns as usize];
+    let mut unreadable = 0;
+    for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let entry = serde_json::from_slice::<Entry<'_>>(line).ok();
+        let record = entry
+            .as_ref()
+            .and_then(|entry| records.get_mut(usize::try_from(entry.turn).ok()?));
+        match (record, entry) {
+            (Some(record), Some(entry)) => record.add(entry),
+            _ => unreadable += 1,
+        }
+    }
+    (records, unreadable)
+}

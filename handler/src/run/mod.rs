@@ -1,0 +1,68 @@
+//! The steps of a run: plan, label, publish.
+//!
+//! `plan` cuts a bucket file into chunks and writes them into a [`manifest`], `chunk` labels one of
+//! them turn by turn into its part, `publish` makes the labelled file of all parts. Every step is
+//! safe to run twice: what is there already is taken as it is.
+//!
+//! Invariants: RAW is only read; a turn has exactly one line; an answer that was paid for is in a
+//! part two seconds later at most.
+
+pub mod answers;
+pub mod chunk;
+pub mod entry;
+pub mod manifest;
+pub mod paths;
+pub mod plan;
+pub mod progress;
+pub mod publish;
+pub mod settings;
+pub mod single_process;
+pub mod turn;
+
+use crate::store::StoreError;
+
+/// Why a run could not go on. Everything labelled until then is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// RAW is not what the run was planned for.
+    #[error(
+        "{path} is not the file this run began with: its content was {planned} and is {found}; \
+         put the old file back, or start over with --restart"
+    )]
+    RawChanged {
+        /// The RAW file.
+        path: String,
+        /// Fingerprint in the manifest.
+        planned: String,
+        /// Fingerprint now.
+        found: String,
+    },
+    /// Settings that decide what labels are differ from those the run began with.
+    #[error(
+        "the run in {work} began with other settings ({}); run with those, or start over with \
+         --restart", differences.join("; ")
+    )]
+    OtherSettings {
+        /// The work folder.
+        work: String,
+        /// One phrase a difference.
+        differences: Vec<String>,
+    },
+    /// Files that cannot be labelled as they are.
+    #[error("{}", problems.join("\n"))]
+    BadInput {
+        /// One sentence a file.
+        problems: Vec<String>,
+    },
+    /// Something of ours in the work folder cannot be read.
+    #[error("{path} in the work folder cannot be read ({reason}); start over with --restart")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,212 @@
+//! Publishing a bucket: one labelled file from all of its parts, in one commit.
+//!
+//! Safe to run twice: the same parts give the same file. Memory holds one chunk at a time.
+
+use super::RunError;
+use super::entry::{TurnRecord, fold};
+use super::manifest::Manifest;
+use super::paths::BucketPaths;
+use crate::clock::Clock;
+use crate::dataset::figures::Figures;
+use crate::dataset::line::{Line, Verdict};
+use crate::dataset::metadata::{BucketReport, Status};
+use crate::labeling::label::{Label, contradicts};
+use crate::store::{OwnFolder, Publication, StoreError};
+use std::collections::HashSet;
+use std::io;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// "0" and "1" together below this: the model wanted to say something else.
+const LOW_MASS: f64 = 0.5;
+
+/// Publishes the bucket of `manifest` as `path` of `output`.
+///
+/// # Errors
+/// If a part or the file cannot be read or written, or a turn has no entry; then nothing appears.
+pub async fn publish(
+    manifest: &Manifest,
+    work: &OwnFolder,
+    output: &OwnFolder,
+    path: &str,
+    clock: Clock,
+) -> Result<BucketReport, RunError> {
+    let paths = BucketPaths::new(&manifest.name());
+    let mut lines = Lines {
+        publication: output.publish(path).await?,
+        split: manifest.split.clone(),
+        bucket: manifest.bucket.clone(),
+        figures: Figures {
+            conversations: manifest.conversations,
+            broken_conversations: manifest.broken_conversations,
+            ..Figures::default()
+        },
+        soft_labels: 0.0,
+        keys: HashSet::new(),
+    };
+    for (number, chunk) in manifest.chunks.iter().enumerate() {
+        let part = paths.part(number);
+        let content = work.read(&part).await?.unwrap_or_default();
+        let turns = chunk.turns;
+        let added = tokio::task::spawn_blocking(move || {
+            let (records, _) = fold(&content, turns);
+            lines.add(&records).map(|()| lines)
+        });
+        lines = match added.await {
+            Ok(Ok(lines)) => lines,
+            Ok(Err(AddError::Store(error))) => return Err(error.into()),
+            Ok(Err(AddError::Missing(turn))) => {
+                let reason = format!("turn {turn} is missing");
+                return Err(RunError::Damaged { path: part, reason });
+            }
+            Err(error) => {
+                let source = io::Error::other(error);
+                let path = output.locate(path);
+                return Err(StoreError::Io { operation: "write", path, source }.into());
+            }
+        };
+    }
+    let Lines { publication, mut figures, soft_labels, .. } = lines;
+    figures.mean_soft_label =
+        (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
+    tokio::task::spawn_blocking(move || publication.commit())
+        .await
+        .unwrap_or_else(|error| {
+            let source = io::Error::other(error);
+            Err(StoreError::Io { operation: "write", path: output.locate(path), source })
+        })?;
+    Ok(report(manifest, figures, clock))
+}
+
+fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {
+    let nothing = figures.labeled == 0 && (figures.failed > 0 || figures.turns == 0);
+    let status = if figures.is_complete() && manifest.salvaged.is_none() {
+        Status::Complete
+    } else if nothing {
+        Status::Failed
+    } else {
+        Status::Partial
+    };
+    BucketReport {
+        status,
+        source: manifest.source.clone(),
+        published: Some(clock.now()),
+        salvaged: manifest.salvaged.clone(),
+        broken: manifest.broken.clone(),
+        figures,
+    }
+}
+
+/// A bucket that is not published yet, as the metadata shows it.
+pub fn pending(manifest: &Manifest) -> BucketReport {
+    BucketReport {
+        status: Status::Partial,
+        source: manifest.source.clone(),
+        published: None,
+        salvaged: manifest.salvaged.clone(),
+        broken: manifest.broken.clone(),
+        figures: Figures {
+            conversations: manifest.conversations,
+            broken_conversations: manifest.broken_conversations,
+            turns: manifest.turns,
+            ..Figures::default()
+        },
+    }
+}
+
+/// Why a chunk's lines could not be added.
+enum AddError {
+    Store(StoreError),
+    Missing(usize),
+}
+
+/// The labelled file in the making.
+struct Lines {
+    publication: Publication,
+    split: Option<String>,
+    bucket: Option<String>,
+    figures: Figures,
+    soft_labels: f64,
+    /// Hashes of conversation and message ids: eight bytes a turn.
+    keys: HashSet<u64>,
+}
+
+impl Lines {
+    fn add(&mut self, records: &[TurnRecord]) -> Result<(), AddError> {
+        let mut text = Vec::new();
+        for (turn, record) in records.iter().enumerate() {
+            self.line(record, &mut text).ok_or(AddError::Missing(turn))?;
+        }
+        self.publication.write(&text).map_err(AddError::Store)
+    }
+
+    /// Appends the line of one turn and counts it; `None` if nothing is known of it.
+    fn line(&mut self, record: &TurnRecord, text: &mut Vec<u8>) -> Option<()> {
+        let label = record.label.as_ref()?;
+        let (conversation_id, message_id) = match label {
+            Ok(label) => (&label.conversation_id, &label.message_id),
+            Err(failure) => (&failure.conversation_id, &failure.message_id),
+        };
+        let rationale = record.rationale.as_ref().and_then(|rationale| rationale.as_ref().ok());
+        let verdict = match label {
+            Ok(label) => Verdict::Labeled {
+                hard_label: label.hard_label.into(),
+                soft_label: label.estimate.soft,
+                rationale: rationale.map(|rationale| rationale.text.as_str()),
+            },
+            Err(failure) => Verdict::Error(&failure.error),
+        };
+        let line = Line {
+            conversation_id,
+            message_id,
+            split: self.split.as_deref(),
+            bucket: self.bucket.as_deref(),
+            verdict,
+        };
+        line.write_to(text).ok()?;
+        let key = xxh3_64(&[conversation_id.as_bytes(), b"\0", message_id.as_bytes()].concat());
+        self.count(record, key, conversation_id.is_empty() || message_id.is_empty());
+        Some(())
+    }
+
+    fn count(&mut self, record: &TurnRecord, key: u64, id_missing: bool) {
+        let figures = &mut self.figures;
+        figures.turns += 1;
+        figures.tokens += record.tokens;
+        figures.missing_ids += u64::from(id_missing);
+        // Without ids there is no key that could be there twice.
+        if !id_missing && !self.keys.insert(key) {
+            figures.duplicate_keys += 1;
+        }
+        match &record.label {
+            Some(Ok(label)) => {
+                let estimate = &label.estimate;
+                figures.labeled += 1;
+                self.soft_labels += estimate.soft;
+                match label.hard_label {
+                    Label::RequiresReasoning => figures.label_0 += 1,
+                    Label::NoReasoning => figures.label_1 += 1,
+                }
+                figures.censored += u64::from(estimate.censored);
+                figures.low_mass += u64::from(estimate.mass < LOW_MASS);
+                figures.contradictions += u64::from(contradicts(label.hard_label, estimate.soft));
+                figures.cut_messages += u64::from(label.cut > 0);
+                figures.reused += u64::from(label.reused);
+                match &record.rationale {
+                    Some(Ok(_)) => figures.rationales += 1,
+                    Some(Err(_)) => figures.rationale_failures += 1,
+                    None => {}
+                }
+            }
+            Some(Err(failure)) => {
+                let code = failure.error.code;
+                *figures.errors.entry(code).or_default() += 1;
+                if code.is_not_labelable() {
+                    figures.not_labelable += 1;
+                } else {
+                    figures.failed += 1;
+                }
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Everything that decides what a label is, pinned when a run begins.
+
+use crate::labeling::strategy::Budget;
+use crate::labeling::label::HardLabel;
+use crate::teacher::profile::Profile;
+use crate::teacher::tokens::Encoding;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The settings that decide what a label is. Two runs that differ in one of them never mix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelSettings {
+    /// The model.
+    pub model: String,
+    /// The deployment of it.
+    pub deployment: String,
+    /// The encoding of its tokens.
+    pub encoding: Encoding,
+    /// What of a conversation the model sees.
+    pub strategy: String,
+    /// Version of that strategy.
+    pub strategy_version: u32,
+    /// Version of the prompts.
+    pub prompt_version: String,
+    /// Whether a rationale is asked for.
+    pub with_rationales: bool,
+    /// Which of two answers the hard label is.
+    pub hard_label: HardLabel,
+    /// Limits on what of a text is shown, in tokens.
+    pub budget: Budget,
+}
+
+/// How labels are made: the settings, and the request parameters that the probe settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Method {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: LabelSettings,
+    /// The request parameters.
+    pub api_profile: Profile,
+    /// Why they are what they are, a sentence a step.
+    pub api_profile_reasons: Vec<String>,
+}
+
+/// What a run keeps from its beginning to its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// How its labels are made.
+    #[serde(flatten)]
+    pub method: Method,
+    /// When it began.
+    pub started: Timestamp,
+    /// How often failed turns were taken up again.
+    pub round: u32,
+    /// The bucket files that belong to it.
+    pub files: Vec<String>,
+}
+
+impl LabelSettings {
+    /// What differs, as phrases such as `strategy: "with_context" there, "user_message_only" here`.
+    pub fn differences(&self, there: &Self) -> Vec<String> {
+        let object = |settings: &Self| serde_json::to_value(settings).unwrap_or_default();
+        let (here, there) = (object(self), object(there));
+        let keys = here.as_object().into_iter().flatten();
+        keys.filter_map(|(key, here)| {
+            let there = there.get(key)?;
+            (here != there).then(|| format!("{key}: {there} there, {here} here"))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,473 @@
+//! A run in one process: plans every bucket, labels chunk after chunk, publishes each bucket as it
+//! gets complete. Without a cloud, but by the same steps.
+
+use super::RunError;
+use super::chunk::{ChunkEnd, ChunkJob};
+use super::manifest::{ChunkLimits, Manifest};
+use super::paths::{self, BucketPaths};
+use super::plan::{PlanError, plan};
+use super::progress::Progress;
+use super::publish;
+use super::settings::{LabelSettings, Method, Pinned};
+use super::turn::Labeler;
+use crate::clock::Clock;
+use crate::dataset::figures::Figures;
+use crate::dataset::layout::{self, BucketName};
+use crate::dataset::metadata::{
+    BucketReport, Cost, LabelingMetadata, Status, compare_counts,
+};
+use crate::store::{OwnFolder, RawFile, RawFolder};
+use crate::teacher::model::Price;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// The metadata of a labelled dataset as this program writes it.
+pub type Metadata = LabelingMetadata<Method>;
+
+/// What is read, and where the results go.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// RAW.
+    pub raw: RawFolder,
+    /// Its bucket files.
+    pub files: Vec<RawFile>,
+    /// Name of the RAW dataset, or path of the lone file.
+    pub source: String,
+    /// Name of the labelled dataset, or path of the lone file's output.
+    pub labeled: String,
+    /// Where labelled files appear.
+    pub output: OwnFolder,
+    /// The name of a lone file's output in `output`; `None` for a dataset, which mirrors RAW.
+    pub lone_output: Option<String>,
+    /// Manifests and parts.
+    pub work: OwnFolder,
+    /// The metadata's place: in `output` for a dataset, in `work` for a lone file.
+    pub metadata: String,
+}
+
+impl Places {
+    fn labeled_path(&self, name: &BucketName) -> String {
+        self.lone_output.clone().unwrap_or_else(|| layout::labeled_path(name))
+    }
+
+    async fn write_metadata(&self, metadata: &Metadata) -> Result<(), RunError> {
+        let folder = if self.lone_output.is_some() { &self.work } else { &self.output };
+        let mut content = serde_json::to_vec_pretty(metadata).unwrap_or_default();
+        content.push(b'\n');
+        Ok(folder.replace(&self.metadata, content).await?)
+    }
+
+    /// Where the metadata lies.
+    pub fn metadata_path(&self) -> PathBuf {
+        let folder = if self.lone_output.is_some() { &self.work } else { &self.output };
+        folder.locate(&self.metadata)
+    }
+}
+
+/// How a run is to be done, beside what its labels are.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// When a chunk is full.
+    pub chunk: ChunkLimits,
+    /// Label what is intact of files that are not.
+    pub salvage: bool,
+    /// Forget what an earlier run left.
+    pub restart: bool,
+    /// Turns under way at a time.
+    pub window: usize,
+    /// The price of the model's tokens, if known.
+    pub price: Option<Price>,
+    /// For the dates in files.
+    pub clock: Clock,
+}
+
+/// A planned run.
+pub struct Run {
+    places: Places,
+    options: Options,
+    settings: LabelSettings,
+    pinned: Option<Pinned>,
+    manifests: Vec<Arc<Manifest>>,
+    reports: BTreeMap<BucketName, Published>,
+    warnings: Vec<String>,
+    progress: Arc<Progress>,
+}
+
+/// A bucket that was published, and in which round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Published {
+    round: u32,
+    #[serde(flatten)]
+    report: BucketReport,
+}
+
+/// What a step of a run gave.
+enum Step {
+    Chunk(usize, ChunkEnd),
+    Published(usize, Box<BucketReport>),
+}
+
+impl Run {
+    /// Reads what an earlier process left, and plans every bucket file. Nothing is written and
+    /// nothing is sent.
+    ///
+    /// # Errors
+    /// If the settings are not those of the run that is there, if RAW changed under it, or if a file
+    /// cannot be labelled as it is.
+    pub async fn plan(
+        places: Places,
+        settings: LabelSettings,
+        options: Options,
+        progress: Arc<Progress>,
+    ) -> Result<Self, RunError> {
+        if options.restart {
+            places.work.remove("buckets").await?;
+            places.work.remove_file(paths::RUN).await?;
+        }
+        let pinned = read::<Pinned>(&places.work, paths::RUN).await?;
+        if let Some(pinned) = &pinned {
+            let differences = settings.differences(&pinned.method.settings);
+            if !differences.is_empty() {
+                let work = places.work.locate("").display().to_string();
+                return Err(RunError::OtherSettings { work, differences });
+            }
+            let gone = |path: &&String| !places.files.iter().any(|file| file.path == **path);
+            if let Some(path) = pinned.files.iter().find(gone) {
+                return Err(RunError::RawChanged {
+                    path: places.raw.locate(path).display().to_string(),
+                    planned: "there".into(),
+                    found: "gone".into(),
+                });
+            }
+        }
+        let mut run = Self {
+            places,
+            options,
+            settings,
+            pinned,
+            manifests: Vec::new(),
+            reports: BTreeMap::new(),
+            warnings: Vec::new(),
+            progress,
+        };
+        run.plan_files().await?;
+        run.compare_counts().await?;
+        Ok(run)
+    }
+
+    async fn plan_files(&mut self) -> Result<(), RunError> {
+        let mut sizes = 0;
+        for file in &self.places.files {
+            sizes += self.places.raw.version(&file.path).await?.length;
+        }
+        self.progress.will_scan(sizes);
+        let mut problems = Vec::new();
+        for file in self.places.files.clone() {
+            match self.plan_file(&file).await {
+                Ok(manifest) => {
+                    self.progress.planned(manifest.turns);
+                    self.manifests.push(Arc::new(manifest));
+                }
+                Err(PlanFailure::Problem(problem)) => problems.push(problem),
+                Err(PlanFailure::Run(error)) => return Err(error),
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(RunError::BadInput { problems }) }
+    }
+
+    async fn plan_file(&mut self, file: &RawFile) -> Result<Manifest, PlanFailure> {
+        let raw = &self.places.raw;
+        let paths = BucketPaths::new(&file.name);
+        let before = read::<Manifest>(&self.places.work, &paths.manifest()).await?;
+        let version = raw.version(&file.path).await.map_err(RunError::from)?;
+        if let Some(before) = &before
+            && before.source.etag == version.etag
+        {
+            self.progress.scanned(version.length);
+            let published = read::<Published>(&self.places.work, &paths.report()).await?;
+            self.reports.extend(published.map(|published| (file.name.clone(), published)));
+            return Ok(before.clone());
+        }
+        let planned = plan(raw, file, self.options.chunk, &self.progress).await;
+        let mut manifest = match planned {
+            Ok(manifest) => manifest,
+            Err(PlanError::Store(error)) => return Err(RunError::from(error).into()),
+            Err(PlanError::Scan { error, intact, .. })
+                if self.options.salvage && intact.conversations > 0 =>
+            {
+                Manifest { salvaged: Some(error.to_string()), ..*intact }
+            }
+            Err(PlanError::Scan { path, error, intact }) => {
+                let mut problem = format!("{path}: {error}");
+                if intact.conversations > 0 {
+                    problem.push_str(&format!(
+                        "; --salvage would label the {} conversations that are intact",
+                        intact.conversations
+                    ));
+                }
+                return Err(PlanFailure::Problem(problem));
+            }
+        };
+        // A copy of the same bytes is the same RAW, whatever its date.
+        if let Some(before) = before {
+            if before.source.fingerprint != manifest.source.fingerprint {
+                return Err(PlanFailure::Run(RunError::RawChanged {
+                    path: raw.locate(&file.path).display().to_string(),
+                    planned: before.source.fingerprint,
+                    found: manifest.source.fingerprint,
+                }));
+            }
+            manifest = Manifest { source: manifest.source, ..before };
+        }
+        Ok(manifest)
+    }
+
+    async fn compare_counts(&mut self) -> Result<(), RunError> {
+        if self.places.lone_output.is_some() {
+            return Ok(());
+        }
+        let found = self.manifests.iter().map(|manifest| {
+            (manifest.name(), manifest.conversations + manifest.broken_conversations)
+        });
+        self.warnings = match self.places.raw.read(layout::RAW_METADATA).await {
+            Ok(metadata) => compare_counts(&metadata, &found.collect()),
+            Err(error) if error.is_not_found() => {
+                vec!["RAW has no metadata.json to compare the counts with.".into()]
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
+    }
+
+    /// What an earlier process pinned, if there was one.
+    pub fn pinned(&self) -> Option<&Pinned> {
+        self.pinned.as_ref()
+    }
+
+    /// The settings of this run.
+    pub fn settings(&self) -> &LabelSettings {
+        &self.settings
+    }
+
+    /// What a person should look at.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Where everything lies.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Labels and publishes what is left, under `method` and through `labeler`.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written. What was labelled until then is kept.
+    pub async fn label(mut self, method: Method, labeler: Arc<Labeler>) -> Result<Metadata, RunError> {
+        let pinned = self.pin(method).await?;
+        let round = pinned.round;
+        let window = Arc::new(Semaphore::new(self.options.window));
+        let mut steps = JoinSet::new();
+        let mut left = self.manifests.iter().map(|m| m.chunks.len()).collect::<Vec<_>>();
+        let mut failure = None;
+        for (bucket, manifest) in self.manifests.clone().into_iter().enumerate() {
+            if self.is_published(&manifest, round).await? {
+                self.progress.found_done(manifest.turns);
+                continue;
+            }
+            if manifest.chunks.is_empty() {
+                steps.spawn(self.publish_step(bucket));
+            }
+            for (number, chunk) in manifest.chunks.iter().enumerate() {
+                let turns = (chunk.turns as usize).clamp(1, self.options.window) as u32;
+                // The semaphore is never closed.
+                let Ok(permit) = Arc::clone(&window).acquire_many_owned(turns).await else { break };
+                if labeler.teacher.is_closed() {
+                    break;
+                }
+                let job = ChunkJob { manifest: Arc::clone(&manifest), number, round };
+                let (labeler, raw, work) =
+                    (Arc::clone(&labeler), self.places.raw.clone(), self.places.work.clone());
+                steps.spawn(async move {
+                    Ok(Step::Chunk(bucket, job.run(&labeler, &raw, &work, permit).await?))
+                });
+                while let Some(step) = steps.try_join_next() {
+                    self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler).await;
+                }
+            }
+        }
+        while let Some(step) = steps.join_next().await {
+            self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler).await;
+        }
+        match failure {
+            Some(failure) => Err(failure),
+            None => self.report(&pinned).await,
+        }
+    }
+
+    /// Writes down what the run is, before anything is paid for.
+    async fn pin(&mut self, method: Method) -> Result<Pinned, RunError> {
+        let files = self.places.files.iter().map(|file| file.path.clone()).collect();
+        let pinned = match self.pinned.take() {
+            Some(pinned) => Pinned { files, ..pinned },
+            None => Pinned { method, started: self.options.clock.now(), round: 0, files },
+        };
+        write(&self.places.work, paths::RUN, &pinned).await?;
+        for manifest in &self.manifests {
+            let path = BucketPaths::new(&manifest.name()).manifest();
+            write(&self.places.work, &path, manifest.as_ref()).await?;
+        }
+        Ok(pinned)
+    }
+
+    async fn is_published(&self, manifest: &Manifest, round: u32) -> Result<bool, RunError> {
+        let name = manifest.name();
+        let published = self.reports.get(&name).is_some_and(|published| published.round == round);
+        let there = self.places.output.exists(&self.places.labeled_path(&name)).await?;
+        Ok(published && there)
+    }
+
+    /// Takes in what a step gave; the last chunk of a bucket publishes it.
+    async fn settle(
+        &mut self,
+        step: Result<Result<Step, RunError>, tokio::task::JoinError>,
+        left: &mut [usize],
+        steps: &mut JoinSet<Result<Step, RunError>>,
+        failure: &mut Option<RunError>,
+        pinned: &Pinned,
+        labeler: &Labeler,
+    ) {
+        let result = match step {
+            Ok(Ok(Step::Chunk(bucket, ChunkEnd::Finished))) => {
+                if let Some(left) = left.get_mut(bucket) {
+                    *left -= 1;
+                    if *left == 0 {
+                        steps.spawn(self.publish_step(bucket));
+                    }
+                }
+                Ok(())
+            }
+            Ok(Ok(Step::Chunk(_, ChunkEnd::Interrupted))) => Ok(()),
+            Ok(Ok(Step::Published(bucket, report))) => {
+                self.published(bucket, *report, pinned).await
+            }
+            Ok(Err(error)) => Err(error),
+            // A step that panicked: what it recorded is kept, the rest is asked by a later run.
+            Err(error) => {
+                tracing::error!(%error, "a step of the run broke off");
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            labeler.teacher.close();
+            failure.get_or_insert(error);
+        }
+    }
+
+    fn publish_step(
+        &self,
+        bucket: usize,
+    ) -> impl Future<Output = Result<Step, RunError>> + Send + 'static {
+        let manifest = self.manifests.get(bucket).cloned();
+        let places = self.places.clone();
+        let clock = self.options.clock;
+        async move {
+            let Some(manifest) = manifest else { return Ok(Step::Chunk(bucket, ChunkEnd::Interrupted)) };
+            let path = places.labeled_path(&manifest.name());
+            let report =
+                publish::publish(&manifest, &places.work, &places.output, &path, clock).await?;
+            Ok(Step::Published(bucket, Box::new(report)))
+        }
+    }
+
+    async fn published(
+        &mut self,
+        bucket: usize,
+        report: BucketReport,
+        pinned: &Pinned,
+    ) -> Result<(), RunError> {
+        let Some(manifest) = self.manifests.get(bucket) else { return Ok(()) };
+        let published = Published { round: pinned.round, report };
+        let path = BucketPaths::new(&manifest.name()).report();
+        write(&self.places.work, &path, &published).await?;
+        self.reports.insert(manifest.name(), published);
+        self.report(pinned).await.map(drop)
+    }
+
+    /// Brings the metadata up to date.
+    async fn report(&self, pinned: &Pinned) -> Result<Metadata, RunError> {
+        let mut totals = Figures::default();
+        let mut splits = BTreeMap::<String, BTreeMap<String, BucketReport>>::new();
+        let mut statuses = Vec::new();
+        let mut completed = None;
+        for manifest in &self.manifests {
+            let name = manifest.name();
+            let published = self.reports.get(&name).filter(|p| p.round == pinned.round);
+            let report = published
+                .map_or_else(|| publish::pending(manifest), |published| published.report.clone());
+            totals += &report.figures;
+            statuses.push(report.status);
+            completed = completed.max(report.published);
+            let key = |name: Option<String>| name.unwrap_or_else(|| "-".into());
+            splits.entry(key(name.split)).or_default().insert(key(name.bucket), report);
+        }
+        let all_there = splits.values().flat_map(BTreeMap::values).all(|r| r.published.is_some());
+        let status = if statuses.iter().all(|&status| status == Status::Complete) {
+            Status::Complete
+        } else if statuses.iter().all(|&status| status == Status::Failed) {
+            Status::Failed
+        } else {
+            Status::Partial
+        };
+        let metadata = LabelingMetadata {
+            status,
+            source_dataset: self.places.source.clone(),
+            labeled_dataset: self.places.labeled.clone(),
+            started: pinned.started,
+            completed: completed.filter(|_| all_there),
+            tool: concat!("softlabel ", env!("CARGO_PKG_VERSION")).into(),
+            settings: pinned.method.clone(),
+            cost_usd: Cost::from(self.options.price.map(|price| price.of(totals.tokens))),
+            totals,
+            splits,
+            warnings: self.warnings.clone(),
+        };
+        self.places.write_metadata(&metadata).await?;
+        Ok(metadata)
+    }
+}
+
+/// Why a file cannot be planned: the file's own problem, or one that ends the run.
+enum PlanFailure {
+    Problem(String),
+    Run(RunError),
+}
+
+impl From<RunError> for PlanFailure {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
+}
+
+/// A JSON file of ours, if it is there.
+async fn read<T: DeserializeOwned>(work: &OwnFolder, path: &str) -> Result<Option<T>, RunError> {
+    let Some(content) = work.read(path).await? else { return Ok(None) };
+    serde_json::from_slice(&content).map(Some).map_err(|error| RunError::Damaged {
+        path: work.locate(path).display().to_string(),
+        reason: error.to_string(),
+    })
+}
+
+async fn write<T: Serialize>(work: &OwnFolder, path: &str, value: &T) -> Result<(), RunError> {
+    let mut content = serde_json::to_vec_pretty(value).map_err(|error| RunError::Damaged {
+        path: work.locate(path).display().to_string(),
+        reason: error.to_string(),
+    })?;
+    content.push(b'\n');
+    Ok(work.replace(path, content).await?)
+}

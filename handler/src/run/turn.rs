@@ -1,0 +1,297 @@
+//! Labelling one turn: the classification, then the rationale that sees its label.
+
+use super::answers::{Answers, Asked};
+use super::entry::{Event, FailureRecord, LabelRecord, RationaleRecord, Todo};
+use super::progress::Progress;
+use crate::dataset::figures::Tokens;
+use crate::dataset::line::{ErrorCode, LabelingError};
+use crate::labeling::cut::TokenCounter;
+use crate::labeling::label::{HardLabel, Label};
+use crate::labeling::prompt::{self, Mark};
+use crate::labeling::rationale::{self, Finish};
+use crate::labeling::soft_label::{Estimate, estimate};
+use crate::labeling::strategy::{Budget, Input, Strategy};
+use crate::teacher::{AskError, Question, Reply, Teacher};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// How often an answer that names no label is asked for.
+const CLASSIFICATIONS: u32 = 2;
+
+/// What all turns of a run share.
+pub struct Labeler {
+    /// Whom to ask.
+    pub teacher: Arc<Teacher>,
+    /// What of a conversation is shown.
+    pub strategy: &'static dyn Strategy,
+    /// Limits of what is shown.
+    pub budget: Budget,
+    /// Counts tokens as the model does.
+    pub tokens: Arc<dyn TokenCounter>,
+    /// Which of two answers the hard label is.
+    pub hard_label: HardLabel,
+    /// Whether a rationale is asked for.
+    pub with_rationales: bool,
+    /// How far the run is.
+    pub progress: Arc<Progress>,
+    labels: Answers<LabelAnswer>,
+    rationales: Answers<RationaleAnswer>,
+}
+
+/// A label as it was answered.
+#[derive(Debug)]
+pub struct LabelAnswer {
+    /// The label.
+    pub estimate: Estimate,
+    /// What was billed, for all that was asked until it was there.
+    pub tokens: Tokens,
+    /// How long the answer took, in milliseconds.
+    pub latency_ms: u64,
+    /// `x-ms-client-request-id` of the call.
+    pub request_id: String,
+    /// `apim-request-id` of the call.
+    pub service_request_id: Option<String>,
+}
+
+/// A rationale as it was answered.
+#[derive(Debug)]
+pub struct RationaleAnswer {
+    /// The text.
+    pub text: String,
+    /// What was billed.
+    pub tokens: Tokens,
+}
+
+/// A turn to be labelled.
+pub struct TurnJob {
+    /// As in RAW.
+    pub conversation_id: String,
+    /// As in RAW.
+    pub message_id: String,
+    /// What the model is shown; `None` if there is nothing to show.
+    pub input: Option<Arc<Input>>,
+    /// What is left to be done.
+    pub todo: Todo,
+    /// The label, where only the rationale is left.
+    pub label: Option<Label>,
+}
+
+impl Labeler {
+    /// A labeler for one run. If `dedupe`, identical questions are asked once.
+    #[expect(clippy::too_many_arguments, reason = "each is a setting of the run")]
+    pub fn new(
+        teacher: Arc<Teacher>,
+        strategy: &'static dyn Strategy,
+        budget: Budget,
+        tokens: Arc<dyn TokenCounter>,
+        hard_label: HardLabel,
+        with_rationales: bool,
+        dedupe: bool,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            teacher,
+            strategy,
+            budget,
+            tokens,
+            hard_label,
+            with_rationales,
+            progress,
+            labels: Answers::new(dedupe),
+            rationales: Answers::new(dedupe),
+        }
+    }
+
+    /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
+    /// sent any more it returns early, and what is missing stays to be done. Returns whether the
+    /// turn is finished.
+    pub async fn label(
+        self: &Arc<Self>,
+        job: &TurnJob,
+        mut record: impl FnMut(Event<'static>),
+    ) -> bool {
+        let failure = |error: LabelingError, tokens| FailureRecord {
+            conversation_id: job.conversation_id.clone(),
+            message_id: job.message_id.clone(),
+            error,
+            tokens,
+        };
+        let Some(input) = &job.input else {
+            self.progress.turn_done(Some(ErrorCode::EmptyMessage));
+            let error = LabelingError::new(ErrorCode::EmptyMessage, "The message is empty.");
+            record(Event::Error(failure(error, Tokens::default())));
+            return true;
+        };
+        let label = match (job.todo, job.label) {
+            (Todo::Rationale, Some(label)) => label,
+            _ => {
+                let asked = self.labels.get(input.key(), Arc::clone(self).ask_label(input.clone()));
+                match asked.await {
+                    (Asked::Stopped, _) => return false,
+                    (Asked::Failure(error, tokens), reused) => {
+                        self.progress.turn_done(Some(error.code));
+                        let tokens = if reused { Tokens::default() } else { tokens };
+                        record(Event::Error(failure(error, tokens)));
+                        return true;
+                    }
+                    (Asked::Answer(answer), reused) => {
+                        let label = self.label_record(job, input, &answer, reused);
+                        let hard_label = label.hard_label;
+                        record(Event::Label(Cow::Owned(label)));
+                        hard_label
+                    }
+                }
+            }
+        };
+        if self.with_rationales {
+            let key = rationale_key(input, label);
+            let asked = self.rationales.get(key, Arc::clone(self).ask_rationale(input.clone(), label));
+            match asked.await {
+                (Asked::Stopped, _) => return false,
+                (Asked::Failure(error, tokens), reused) => {
+                    self.progress.rationale_failed();
+                    let tokens = if reused { Tokens::default() } else { tokens };
+                    record(Event::RationaleError(failure(error, tokens)));
+                }
+                (Asked::Answer(answer), reused) => record(Event::Rationale(RationaleRecord {
+                    text: answer.text.clone(),
+                    reused,
+                    tokens: if reused { Tokens::default() } else { answer.tokens },
+                })),
+            }
+        }
+        self.progress.turn_done(None);
+        true
+    }
+
+    /// Remembers what an earlier process was answered, so that identical turns are not asked again.
+    pub fn remember(&self, input: &Input, label: &LabelRecord, rationale: Option<&RationaleRecord>) {
+        let answer = LabelAnswer {
+            estimate: label.estimate.clone(),
+            tokens: label.tokens,
+            latency_ms: label.latency_ms,
+            request_id: label.request_id.clone(),
+            service_request_id: None,
+        };
+        self.labels.put(input.key(), Arc::new(answer));
+        if let Some(rationale) = rationale {
+            let answer =
+                RationaleAnswer { text: rationale.text.clone(), tokens: rationale.tokens };
+            self.rationales.put(rationale_key(input, label.hard_label), Arc::new(answer));
+        }
+    }
+
+    fn label_record(
+        &self,
+        job: &TurnJob,
+        input: &Input,
+        answer: &LabelAnswer,
+        reused: bool,
+    ) -> LabelRecord {
+        if reused {
+            self.progress.reused();
+        }
+        LabelRecord {
+            conversation_id: job.conversation_id.clone(),
+            message_id: job.message_id.clone(),
+            hard_label: self.hard_label.choose(&answer.estimate),
+            estimate: answer.estimate.clone(),
+            cut: input.cut(),
+            reused,
+            tokens: if reused { Tokens::default() } else { answer.tokens },
+            latency_ms: answer.latency_ms,
+            request_id: answer.request_id.clone(),
+        }
+    }
+
+    async fn ask_label(self: Arc<Self>, input: Arc<Input>) -> Asked<LabelAnswer> {
+        let mut tokens = Tokens::default();
+        let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
+        for _ in 0..CLASSIFICATIONS {
+            let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
+            let prompt = prompt::classification(&input, &mark);
+            let question = Question::Label { system: prompt.system, user: &prompt.user };
+            match self.teacher.ask(question).await {
+                Err(AskError::Stopped) => return Asked::Stopped,
+                Err(AskError::Turn(error, billed)) => {
+                    tokens += billed;
+                    return Asked::Failure(error, tokens);
+                }
+                Ok(mut reply) => {
+                    tokens += reply.tokens;
+                    match read_label(&mut reply, self.teacher.profile().top_logprobs) {
+                        Ok(estimate) => {
+                            return Asked::Answer(Arc::new(LabelAnswer {
+                                estimate,
+                                tokens,
+                                latency_ms: u64::try_from(reply.latency.as_millis())
+                                    .unwrap_or(u64::MAX),
+                                request_id: reply.client_request_id.to_string(),
+                                service_request_id: reply.service_request_id,
+                            }));
+                        }
+                        Err(error) => nothing = error,
+                    }
+                }
+            }
+        }
+        Asked::Failure(nothing, tokens)
+    }
+
+    async fn ask_rationale(self: Arc<Self>, input: Arc<Input>, label: Label) -> Asked<RationaleAnswer> {
+        let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
+        let prompt = prompt::rationale(&input, label, &mark);
+        let question = Question::Rationale { system: prompt.system, user: &prompt.user };
+        match self.teacher.ask(question).await {
+            Err(AskError::Stopped) => Asked::Stopped,
+            Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
+            Ok(reply) => match read_rationale(&reply) {
+                Ok(text) => {
+                    Asked::Answer(Arc::new(RationaleAnswer { text, tokens: reply.tokens }))
+                }
+                Err(error) => Asked::Failure(error, reply.tokens),
+            },
+        }
+    }
+}
+
+/// A rationale depends on the label it explains.
+fn rationale_key(input: &Input, label: Label) -> u128 {
+    input.key() ^ (u128::from(u8::from(label)) + 1)
+}
+
+/// The label in an answer.
+fn read_label(reply: &mut Reply, requested: u8) -> Result<Estimate, LabelingError> {
+    refusal(reply)?;
+    let first = reply.choice.take_first_token(requested).ok_or_else(|| {
+        LabelingError::new(ErrorCode::BadAnswer, "The answer has no token probabilities.")
+    })?;
+    estimate(&first).map_err(|nothing| {
+        LabelingError::new(ErrorCode::NoLabel, format!("No label: {nothing}."))
+    })
+}
+
+/// The rationale in an answer.
+fn read_rationale(reply: &Reply) -> Result<String, LabelingError> {
+    refusal(reply)?;
+    let message = reply.choice.message.as_ref();
+    let text = message.and_then(|message| message.content.as_deref()).unwrap_or_default();
+    let finish = match reply.choice.finish_reason.as_deref() {
+        Some("length") => Finish::Length,
+        _ => Finish::Complete,
+    };
+    rationale::tidy(text, finish).ok_or_else(|| {
+        let message = "The rationale is empty or has no full sentence.";
+        LabelingError::new(ErrorCode::BadAnswer, message)
+    })
+}
+
+fn refusal(reply: &Reply) -> Result<(), LabelingError> {
+    let message = reply.choice.message.as_ref();
+    match message.and_then(|message| message.refusal.as_deref()) {
+        Some(text) if !text.trim().is_empty() => {
+            Err(LabelingError::new(ErrorCode::Refused, "The model declined to answer."))
+        }
+        _ => Ok(()),
+    }
+}

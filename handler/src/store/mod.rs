@@ -1,0 +1,84 @@
+//! Blobs: RAW, which can only be read, and our own, which can be written.
+//!
+//! Two types keep the two apart. [`RawFolder`] has no method that writes; [`OwnFolder`] can only be
+//! made for a place outside of every RAW dataset and refuses paths that leave it.
+
+mod own;
+mod raw;
+
+pub use own::{Appender, OwnFolder, Publication};
+pub use raw::{RawFile, RawFolder, Version};
+
+use std::io;
+use std::path::PathBuf;
+
+/// A store's failure: what was done, on what, and why it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is nothing at that path.
+    #[error("{} does not exist", path.display())]
+    NotFound {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The blob is not the version that was asked for.
+    #[error(
+        "{} changed while it was read: version {found}, not {expected}; run again without \
+         changing RAW", path.display()
+    )]
+    Changed {
+        /// The path.
+        path: PathBuf,
+        /// The version asked for.
+        expected: String,
+        /// The version that is there.
+        found: String,
+    },
+    /// A place that must not be written.
+    #[error("{} must not be written: {reason}", path.display())]
+    Forbidden {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// What was done.
+        operation: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    fn io(operation: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::NotFound {
+            Self::NotFound { path }
+        } else {
+            Self::Io { operation, path, source }
+        }
+    }
+
+    /// Whether there is nothing at the path.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+}
+
+/// Runs file work where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            let source = io::Error::other(error);
+            Err(StoreError::io("finish work on", PathBuf::new(), source))
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! RAW in a local folder: opened for reading only.
+
+use super::{StoreError, blocking};
+use crate::dataset::layout::{self, BucketName, Entry};
+use bytes::Bytes;
+use std::fs::{self, File, Metadata};
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use tokio::sync::mpsc;
+
+/// Bytes read at a time when a file is streamed.
+const BLOCK: usize = 1 << 20;
+
+/// Blocks read ahead.
+const BLOCKS_AHEAD: usize = 4;
+
+/// Which version of a blob it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The store's mark. For a local file: its length and time of change.
+    pub etag: String,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// One bucket file of RAW.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawFile {
+    /// Which bucket it is.
+    pub name: BucketName,
+    /// Its path below the folder, with `/`.
+    pub path: String,
+}
+
+/// RAW: a dataset's folder, or the folder of a lone file. Has no method that writes.
+#[derive(Clone, Debug)]
+pub struct RawFolder {
+    root: PathBuf,
+}
+
+impl RawFolder {
+    /// The folder at `root`, which must exist when it is read.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where a file of the folder lies.
+    pub fn locate(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The bucket files of a dataset, by split and bucket, and what was passed over with the reason.
+    ///
+    /// # Errors
+    /// If a folder cannot be listed.
+    pub async fn buckets(&self) -> Result<(Vec<RawFile>, Vec<(String, &'static str)>), StoreError> {
+        let root = self.root.clone();
+        blocking(move || {
+            let (mut files, mut ignored) = (Vec::new(), Vec::new());
+            for (name, is_folder) in list(&root)? {
+                if !is_folder {
+                    if name != layout::RAW_METADATA {
+                        ignored.push((name, "not inside a split's folder"));
+                    }
+                    continue;
+                }
+                for (file, is_folder) in list(&root.join(&name))? {
+                    let path = format!("{name}/{file}");
+                    match layout::classify(&path) {
+                        Entry::Bucket(name) if !is_folder => files.push(RawFile { name, path }),
+                        Entry::Bucket(_) => ignored.push((path, "a folder")),
+                        Entry::Ignored(reason) => ignored.push((path, reason)),
+                    }
+                }
+            }
+            files.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+            Ok((files, ignored))
+        })
+        .await
+    }
+
+    /// The version that is there now.
+    ///
+    /// # Errors
+    /// If the file is not there or cannot be read.
+    pub async fn version(&self, path: &str) -> Result<Version, StoreError> {
+        let path = self.locate(path);
+        blocking(move || open(&path).map(|(_, version)| version)).await
+    }
+
+    /// A small file as a whole.
+    ///
+    /// # Errors
+    /// If the file is not there or cannot be read.
+    pub async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
+        let path = self.locate(path);
+        blocking(move || {
+            fs::read(&path).map(Bytes::from).map_err(|e| StoreError::io("read", &path, e))
+        })
+        .await
+    }
+
+    /// The bytes of `range`, of that version and no other.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] if the file is another version by now.
+    pub async fn read_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        version: &Version,
+    ) -> Result<Bytes, StoreError> {
+        let path = self.locate(path);
+        let expected = version.clone();
+        blocking(move || {
+            let (mut file, found) = open(&path)?;
+            check(&path, &expected, &found)?;
+            let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+            let mut bytes = vec![0; length];
+            file.seek(SeekFrom::Start(range.start))
+                .and_then(|_| file.read_exact(&mut bytes))
+                .map_err(|e| StoreError::io("read", &path, e))?;
+            Ok(Bytes::from(bytes))
+        })
+        .await
+    }
+
+    /// The file from its beginning in blocks, and the version it is. Memory holds a few blocks,
+    /// whatever the file's size.
+    ///
+    /// # Errors
+    /// If the file cannot be opened; later failures come in place of a block.
+    pub async fn blocks(
+        &self,
+        path: &str,
+    ) -> Result<(Version, mpsc::Receiver<Result<Bytes, StoreError>>), StoreError> {
+        let path = self.locate(path);
+        let opened = path.clone();
+        let (mut file, version) = blocking(move || open(&opened)).await?;
+        let (blocks, received) = mpsc::channel(BLOCKS_AHEAD);
+        let expected = version.clone();
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let mut block = Vec::with_capacity(BLOCK);
+                let read = file.by_ref().take(BLOCK as u64).read_to_end(&mut block);
+                let block = match read {
+                    Ok(0) => break,
+                    Ok(_) => Ok(Bytes::from(block)),
+                    Err(error) => Err(StoreError::io("read", &path, error)),
+                };
+                let failed = block.is_err();
+                if blocks.blocking_send(block).is_err() || failed {
+                    return;
+                }
+            }
+            let unchanged = file
+                .metadata()
+                .map_err(|e| StoreError::io("read", &path, e))
+                .and_then(|metadata| check(&path, &expected, &version_of(&metadata)));
+            if let Err(error) = unchanged {
+                let _ = blocks.blocking_send(Err(error));
+            }
+        });
+        Ok((version, received))
+    }
+}
+
+/// Names and whether they are folders, in order of name.
+fn list(folder: &Path) -> Result<Vec<(String, bool)>, StoreError> {
+    let failed = |error| StoreError::io("list", folder, error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().into_string().map_err(|name| StoreError::Io {
+            operation: "take into a dataset",
+            path: folder.join(name),
+            source: std::io::Error::other("its name is not UTF-8"),
+        })?;
+        // `fs::metadata` follows links.
+        let is_folder = fs::metadata(entry.path()).map_err(failed)?.is_dir();
+        names.push((name, is_folder));
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn open(path: &Path) -> Result<(File, Version), StoreError> {
+    let file = File::open(path).map_err(|e| StoreError::io("open", path, e))?;
+    let metadata = file.metadata().map_err(|e| StoreError::io("read", path, e))?;
+    if metadata.is_dir() {
+        let source = std::io::Error::other("it is a folder");
+        return Err(StoreError::io("read", path, source));
+    }
+    Ok((file, version_of(&metadata)))
+}
+
+fn version_of(metadata: &Metadata) -> Version {
+    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let etag = format!("{:x}-{:x}", metadata.len(), changed.unwrap_or_default().as_nanos());
+    Version { etag, length: metadata.len() }
+}
+
+fn check(path: &Path, expected: &Version, found: &Version) -> Result<(), StoreError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(StoreError::Changed {
+        path: path.to_owned(),
+        expected: expected.etag.clone(),
+        found: found.etag.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dataset_is_its_bucket_files_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for split in ["train", "test"] {
+            fs::create_dir(folder.path().join(split)).unwrap();
+        }
+        for file in [
+            "metadata.json",
+            "invalid_records_1.json",
+            "train/short.json",
+            "train/metadata.json",
+            "test/long.jsonl",
+            "test/notes.txt",
+        ] {
+            fs::write(folder.path().join(file), "[]").unwrap();
+        }
+        let (files, ignored) = RawFolder::new(folder.path()).buckets().await.unwrap();
+        let paths = files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>();
+        assert_eq!(paths, ["test/long.jsonl", "train/short.json"]);
+        assert_eq!(ignored.len(), 3, "{ignored:?}");
+    }
+
+    #[tokio::test]
+    async fn a_range_is_read_of_the_version_asked_for_only() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "0123456789").unwrap();
+        let raw = RawFolder::new(folder.path());
+        let version = raw.version("a").await.unwrap();
+        assert_eq!(raw.read_range("a", 2..5, &version).await.unwrap(), "234");
+        fs::write(folder.path().join("a"), "another text").unwrap();
+        let error = raw.read_range("a", 2..5, &version).await.unwrap_err();
+        assert!(matches!(error, StoreError::Changed { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_the_whole_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = (0..3 * BLOCK + 17).map(|i| i as u8).collect::<Vec<_>>();
+        fs::write(folder.path().join("a"), &content).unwrap();
+        let (version, mut blocks) = RawFolder::new(folder.path()).blocks("a").await.unwrap();
+        assert_eq!(version.length, content.len() as u64);
+        let mut read = Vec::new();
+        while let Some(block) = blocks.recv().await {
+            read.extend_from_slice(&block.unwrap());
+        }
+        assert!(read == content);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_said() {
+        let raw = RawFolder::new("/nowhere");
+        let error = raw.version("a").await.unwrap_err();
+        assert!(error.is_not_found());
+        assert_eq!(error.to_string(), "/nowhere/a does not exist");
+    }
+}

@@ -1,0 +1,292 @@
+//! One question to the teacher, with its retries.
+//!
+//! Faults and throttling are patient in different ways: a fault costs one of a few attempts, a 429
+//! costs time only, and pauses everybody.
+
+use super::disposition::{Disposition, Stop};
+use super::gate::Gate;
+use super::meter::{Meter, Reading};
+use super::profile::Profile;
+use super::tokens::Encoding;
+use super::transport::Transport;
+use super::wire::{Choice, Request};
+use crate::dataset::figures::Tokens;
+use crate::dataset::line::{ErrorCode, LabelingError};
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_retry::RetryIf;
+use tokio_retry::strategy::ExponentialBackoff;
+use uuid::Uuid;
+
+/// How long to go on when the service does not answer as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Attempts a call for faults, the first one counted.
+    pub attempts: u32,
+    /// Longest wait before the second attempt; it doubles from one to the next, with full jitter.
+    pub first_backoff: Duration,
+    /// Longest wait between two attempts.
+    pub longest_backoff: Duration,
+    /// How long a call may go on meeting 429.
+    pub throttling: Duration,
+}
+
+impl Patience {
+    /// The longest wait before attempt `retry + 2`, without jitter.
+    fn backoff(self, retry: u32) -> Duration {
+        let doubled = self.first_backoff.saturating_mul(2_u32.saturating_pow(retry));
+        doubled.min(self.longest_backoff)
+    }
+
+    /// The waits between the attempts, each drawn evenly from zero to its bound.
+    fn backoffs(self, rng: &Mutex<StdRng>) -> impl Iterator<Item = Duration> {
+        let half = u64::try_from(self.first_backoff.as_millis() / 2).unwrap_or(u64::MAX);
+        ExponentialBackoff::from_millis(2)
+            .factor(half)
+            .max_delay(self.longest_backoff)
+            .map(|bound| bound.mul_f64(draw(rng)))
+            .take(self.attempts.saturating_sub(1) as usize)
+    }
+}
+
+/// A number from 0 to 1.
+fn draw(rng: &Mutex<StdRng>) -> f64 {
+    rng.lock().unwrap_or_else(PoisonError::into_inner).random()
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    /// One token with its probabilities.
+    Label {
+        /// The system prompt.
+        system: &'a str,
+        /// The user prompt.
+        user: &'a str,
+    },
+    /// A few sentences.
+    Rationale {
+        /// The system prompt.
+        system: &'a str,
+        /// The user prompt.
+        user: &'a str,
+    },
+}
+
+/// A usable answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the model said.
+    pub choice: Choice,
+    /// What was billed.
+    pub tokens: Tokens,
+    /// Of the attempt that succeeded.
+    pub latency: Duration,
+    /// `x-ms-client-request-id` of that attempt.
+    pub client_request_id: Uuid,
+    /// `apim-request-id` of that attempt.
+    pub service_request_id: Option<String>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// This turn's error, and what was billed all the same.
+    Turn(LabelingError, Tokens),
+    /// Nothing is sent any more: the run stops, or somebody stopped it. Nothing is known of the
+    /// turn.
+    Stopped,
+}
+
+/// A deployment under a settled profile, shared by everybody who asks.
+#[derive(Debug)]
+pub struct Teacher {
+    transport: Transport,
+    profile: Profile,
+    encoding: Encoding,
+    patience: Patience,
+    gate: Gate,
+    rng: Mutex<StdRng>,
+    stop: OnceLock<Stop>,
+}
+
+impl Teacher {
+    /// A teacher that asks through `transport`, at most `concurrency` questions at a time.
+    pub fn new(
+        transport: Transport,
+        profile: Profile,
+        encoding: Encoding,
+        patience: Patience,
+        concurrency: usize,
+        rng: StdRng,
+    ) -> Self {
+        Self {
+            transport,
+            profile,
+            encoding,
+            patience,
+            gate: Gate::new(concurrency),
+            rng: Mutex::new(rng),
+            stop: OnceLock::new(),
+        }
+    }
+
+    /// Stops sending; what is in flight is answered.
+    pub fn close(&self) {
+        self.gate.close();
+    }
+
+    /// Whether nothing is sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.gate.is_closed()
+    }
+
+    /// Why the service made the run stop, if it did.
+    pub fn stopped(&self) -> Option<&Stop> {
+        self.stop.get()
+    }
+
+    /// The profile it asks under.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The totals so far.
+    pub fn meter(&self) -> Reading {
+        self.transport.meter().read()
+    }
+
+    /// How much longer everybody waits for the service, if so.
+    pub fn paused_for(&self) -> Option<Duration> {
+        self.gate.paused_for()
+    }
+
+    /// Runs `with` on the teacher's source of randomness.
+    pub fn with_rng<T>(&self, with: impl FnOnce(&mut StdRng) -> T) -> T {
+        with(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks `question`, again where that helps.
+    ///
+    /// # Errors
+    /// The turn's error, or that nothing is sent any more.
+    pub async fn ask(&self, question: Question<'_>) -> Result<Reply, AskError> {
+        let model = self.transport.endpoint().model();
+        let request = match question {
+            Question::Label { system, user } => {
+                self.profile.classification(model, system, user, self.encoding)
+            }
+            Question::Rationale { system, user } => self.profile.rationale(model, system, user),
+        };
+        let call = Call { teacher: self, request, hint: Mutex::new(None), sending: Default::default() };
+        let waits = self.patience.backoffs(&self.rng).map(|wait| {
+            let hint = call.hint.lock().unwrap_or_else(PoisonError::into_inner).take();
+            hint.map_or(wait, |hint| wait.max(hint))
+        });
+        let again = |failure: &Failure| {
+            matches!(failure, Failure::Fault(_)) && !self.gate.is_closed()
+        };
+        let answered = RetryIf::start(waits, || call.attempt(), again);
+        // A wait between two attempts ends when the gate closes, a call in flight does not.
+        let interrupted = async {
+            self.gate.closed().await;
+            let _idle = call.sending.lock().await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = answered => outcome,
+            () = interrupted => Err(Failure::Stopped),
+        };
+        outcome.map_err(|failure| match failure {
+            Failure::Stopped => AskError::Stopped,
+            // The attempts were not used up: this fault is no verdict on the turn.
+            Failure::Fault(_) if self.gate.is_closed() => AskError::Stopped,
+            Failure::Fault(reason) => {
+                let message =
+                    format!("{} attempts failed, the last one with: {reason}.", self.patience.attempts);
+                AskError::Turn(LabelingError::new(ErrorCode::Transient, message), Tokens::default())
+            }
+            Failure::Turn(error, tokens) => AskError::Turn(error, tokens),
+        })
+    }
+}
+
+/// Why an attempt brought nothing.
+enum Failure {
+    Fault(String),
+    Turn(LabelingError, Tokens),
+    Stopped,
+}
+
+/// One question on its way.
+struct Call<'a> {
+    teacher: &'a Teacher,
+    request: Request<'a>,
+    /// What the service asked to wait after the last fault.
+    hint: Mutex<Option<Duration>>,
+    /// Held while a request is in flight.
+    sending: tokio::sync::Mutex<()>,
+}
+
+impl Call<'_> {
+    /// Every other call would fail alike: nobody sends any more.
+    fn stop(&self, stop: Stop) -> Failure {
+        // The first reason stays.
+        let _ = self.teacher.stop.set(stop);
+        self.teacher.gate.close();
+        Failure::Stopped
+    }
+
+    /// Sends until something else than 429 comes back.
+    async fn attempt(&self) -> Result<Reply, Failure> {
+        let Teacher { gate, patience, .. } = self.teacher;
+        let mut throttled: Option<Instant> = None;
+        let mut throttlings = 0;
+        loop {
+            let exchange = {
+                let _pass = gate.enter().await.map_err(|_| Failure::Stopped)?;
+                let _sending = self.sending.lock().await;
+                self.teacher.transport.send(&self.request).await
+            };
+            match exchange.result {
+                Ok(answer) => {
+                    return Ok(Reply {
+                        choice: answer.into_choice(),
+                        tokens: exchange.tokens,
+                        latency: exchange.latency,
+                        client_request_id: exchange.client_request_id,
+                        service_request_id: exchange.service_request_id,
+                    });
+                }
+                Err(Disposition::Retry { reason, after }) => {
+                    *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = after;
+                    return Err(Failure::Fault(reason));
+                }
+                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error, exchange.tokens)),
+                Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
+                Err(Disposition::Throttled { after }) => {
+                    let since = *throttled.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= patience.throttling {
+                        let message = format!(
+                            "The service answered 429 for {} seconds.",
+                            since.elapsed().as_secs()
+                        );
+                        let error = LabelingError::new(ErrorCode::Throttled, message);
+                        return Err(Failure::Turn(error, Tokens::default()));
+                    }
+                    let wait = after.unwrap_or_else(|| {
+                        patience.backoff(throttlings).mul_f64(0.5 + 0.5 * draw(&self.teacher.rng))
+                    });
+                    throttlings += 1;
+                    if wait > patience.throttling {
+                        return Err(self.stop(Stop::Busy(wait.as_secs())));
+                    }
+                    gate.pause(wait);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Where requests go: the two forms of the URL.
+
+use reqwest::Url;
+
+/// A deployment's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    url: Url,
+    deployment: String,
+    dated: bool,
+}
+
+/// Why an endpoint's setting cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Not a URL.
+    #[error(
+        "AZURE_OPENAI_ENDPOINT is not a URL ({0}); it looks like https://NAME.openai.azure.com"
+    )]
+    NotAUrl(String),
+    /// A key would travel in the clear.
+    #[error(
+        "AZURE_OPENAI_ENDPOINT must begin with https:// (http:// is taken for this machine only), \
+         or the key would travel in the clear"
+    )]
+    NotSecure,
+}
+
+impl Endpoint {
+    /// The address of `deployment` below `endpoint`: the v1 form, or the dated form where an
+    /// `api_version` is given. An `/openai/v1` at the end of `endpoint`, as portals show it, is
+    /// accepted.
+    ///
+    /// # Errors
+    /// If `endpoint` is no URL, or would send a key in the clear to another machine.
+    pub fn new(
+        endpoint: &str,
+        deployment: &str,
+        api_version: Option<&str>,
+    ) -> Result<Self, EndpointError> {
+        let trimmed = endpoint.trim().trim_end_matches('/');
+        let trimmed = trimmed.strip_suffix("/openai/v1").unwrap_or(trimmed);
+        let trimmed = trimmed.strip_suffix("/openai").unwrap_or(trimmed);
+        let mut url =
+            Url::parse(trimmed).map_err(|error| EndpointError::NotAUrl(error.to_string()))?;
+        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+        if !(url.scheme() == "https" || (url.scheme() == "http" && local)) {
+            return Err(EndpointError::NotSecure);
+        }
+        url.set_query(None);
+        {
+            let not_a_base = || EndpointError::NotAUrl("it cannot carry a path".into());
+            let mut path = url.path_segments_mut().map_err(|()| not_a_base())?;
+            path.pop_if_empty().push("openai");
+            match api_version {
+                None => path.extend(["v1", "chat", "completions"]),
+                Some(_) => path.extend(["deployments", deployment, "chat", "completions"]),
+            };
+        }
+        if let Some(version) = api_version {
+            url.query_pairs_mut().append_pair("api-version", version);
+        }
+        Ok(Self { url, deployment: deployment.to_owned(), dated: api_version.is_some() })
+    }
+
+    /// The URL of chat completions.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The `model` of a request's body; the dated form names the deployment in its path instead.
+    pub fn model(&self) -> Option<&str> {
+        (!self.dated).then_some(self.deployment.as_str())
+    }
+
+    /// The deployment.
+    pub fn deployment(&self) -> &str {
+        &self.deployment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(endpoint: &str, version: Option<&str>) -> Result<String, EndpointError> {
+        Endpoint::new(endpoint, "gpt 5", version).map(|endpoint| endpoint.url().to_string())
+    }
+
+    #[test]
+    fn both_forms_of_the_url() {
+        for endpoint in [
+            "https://x.openai.azure.com",
+            "https://x.openai.azure.com/",
+            "https://x.openai.azure.com/openai/v1/",
+        ] {
+            assert_eq!(
+                url(endpoint, None).unwrap(),
+                "https://x.openai.azure.com/openai/v1/chat/completions"
+            );
+            assert_eq!(
+                url(endpoint, Some("2024-10-21")).unwrap(),
+                "https://x.openai.azure.com/openai/deployments/gpt%205/chat/completions\
+                 ?api-version=2024-10-21"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_never_travels_in_the_clear_to_another_machine() {
+        assert_eq!(url("http://x.openai.azure.com", None), Err(EndpointError::NotSecure));
+        assert_eq!(url("ftp://x", None), Err(EndpointError::NotSecure));
+        assert!(url("http://127.0.0.1:8080", None).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_a_url_is_said() {
+        assert!(matches!(url("x.openai.azure.com", None), Err(EndpointError::NotAUrl(_))));
+        assert!(matches!(url("", None), Err(EndpointError::NotAUrl(_))));
+    }
+}

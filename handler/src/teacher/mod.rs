@@ -1,0 +1,22 @@
+//! The teacher: the Azure OpenAI deployment that is asked for labels.
+//!
+//! `wire` is what goes over the line, `profile` which parameters a model takes, `probe` how that is
+//! settled before a run, `disposition` what each answer means, `gate` who may send and when, `ask`
+//! one question with its retries.
+//!
+//! Invariant: no message text and no secret is ever logged.
+
+pub mod ask;
+pub mod credential;
+pub mod disposition;
+pub mod endpoint;
+pub mod gate;
+pub mod meter;
+pub mod model;
+pub mod probe;
+pub mod profile;
+pub mod tokens;
+pub mod transport;
+pub mod wire;
+
+pub use ask::{AskError, Patience, Question, Reply, Teacher};

@@ -1,0 +1,163 @@
+//! Request profiles: which parameters go into a request.
+//!
+//! A profile is settled once before a run and pinned in it. It is never adapted row by row, which
+//! would mix definitions of a label within one dataset.
+
+use super::model::Family;
+use super::tokens::Encoding;
+use super::wire::{Message, Request};
+use crate::labeling::call;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How the length of an answer is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthParameter {
+    /// `max_tokens`.
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+}
+
+/// The parameters of all requests of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The family it started from.
+    pub family: Family,
+    /// The parameter that limits the answer's length.
+    pub length: LengthParameter,
+    /// Tokens allowed for a classification.
+    pub classification_tokens: u32,
+    /// `reasoning_effort: "none"` is sent.
+    pub effort_none: bool,
+    /// `temperature` is sent.
+    pub temperature: bool,
+    /// How many candidates are asked for.
+    pub top_logprobs: u8,
+    /// The two label tokens get a bias.
+    pub logit_bias: bool,
+}
+
+impl Profile {
+    /// What a family's documentation says.
+    ///
+    /// The newer models answer 400 to `max_completion_tokens: 1`; they stop after the digit by
+    /// themselves, so 16 costs nothing but its share of the quota.
+    pub fn of_family(family: Family) -> Self {
+        let classic = family == Family::Classic;
+        Self {
+            family,
+            length: if classic {
+                LengthParameter::MaxTokens
+            } else {
+                LengthParameter::MaxCompletionTokens
+            },
+            classification_tokens: match family {
+                Family::Classic => 1,
+                Family::Gpt5None => 16,
+                Family::Reasoning => 4096,
+            },
+            effort_none: family == Family::Gpt5None,
+            temperature: family != Family::Reasoning,
+            top_logprobs: call::TOP_LOGPROBS,
+            logit_bias: classic,
+        }
+    }
+
+    /// The request that asks for a label.
+    pub fn classification<'a>(
+        &self,
+        model: Option<&'a str>,
+        system: &'a str,
+        user: &'a str,
+        encoding: Encoding,
+    ) -> Request<'a> {
+        Request {
+            logprobs: Some(true),
+            top_logprobs: Some(self.top_logprobs),
+            logit_bias: self.logit_bias.then(|| {
+                let ids = encoding.label_tokens().into_iter();
+                ids.map(|id| (id.to_string(), call::LABEL_BIAS)).collect::<BTreeMap<_, _>>()
+            }),
+            temperature: self.temperature.then_some(call::CLASSIFICATION_TEMPERATURE),
+            ..self.request(model, system, user, self.classification_tokens)
+        }
+    }
+
+    /// The request that asks for a rationale.
+    pub fn rationale<'a>(
+        &self,
+        model: Option<&'a str>,
+        system: &'a str,
+        user: &'a str,
+    ) -> Request<'a> {
+        Request {
+            temperature: self.temperature.then_some(call::RATIONALE_TEMPERATURE),
+            ..self.request(model, system, user, call::RATIONALE_TOKENS)
+        }
+    }
+
+    fn request<'a>(
+        &self,
+        model: Option<&'a str>,
+        system: &'a str,
+        user: &'a str,
+        tokens: u32,
+    ) -> Request<'a> {
+        let (max_tokens, max_completion_tokens) = match self.length {
+            LengthParameter::MaxTokens => (Some(tokens), None),
+            LengthParameter::MaxCompletionTokens => (None, Some(tokens)),
+        };
+        Request {
+            model,
+            messages: [
+                Message { role: "system", content: system },
+                Message { role: "user", content: user },
+            ],
+            max_tokens,
+            max_completion_tokens,
+            reasoning_effort: self.effort_none.then_some("none"),
+            ..Request::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parameters(request: &Request<'_>) -> Value {
+        let mut value = serde_json::to_value(request).unwrap();
+        value.as_object_mut().unwrap().remove("messages");
+        value
+    }
+
+    #[test]
+    fn the_classic_models_get_the_request_of_old() {
+        let profile = Profile::of_family(Family::Classic);
+        let request = profile.classification(None, "s", "u", Encoding::O200kBase);
+        assert_eq!(
+            parameters(&request),
+            json!({"max_tokens": 1, "temperature": 1.0, "logprobs": true, "top_logprobs": 5,
+                   "logit_bias": {"15": 5, "16": 5}})
+        );
+    }
+
+    #[test]
+    fn the_newer_models_get_only_what_they_take() {
+        let profile = Profile::of_family(Family::Gpt5None);
+        let request = profile.classification(Some("d"), "s", "u", Encoding::O200kBase);
+        assert_eq!(
+            parameters(&request),
+            json!({"model": "d", "max_completion_tokens": 16, "reasoning_effort": "none",
+                   "temperature": 1.0, "logprobs": true, "top_logprobs": 5})
+        );
+        assert_eq!(
+            parameters(&profile.rationale(Some("d"), "s", "u")),
+            json!({"model": "d", "max_completion_tokens": 128, "reasoning_effort": "none",
+                   "temperature": 0.7})
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! One request, one answer: the HTTP exchange itself.
+
+use super::credential::Credential;
+use super::disposition::{Disposition, dispose, filtered};
+use super::endpoint::Endpoint;
+use super::meter::Meter;
+use super::wire::{Answer, Request};
+use crate::clock::Clock;
+use crate::dataset::figures::Tokens;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// An answer larger than this is not one of ours.
+const LARGEST_ANSWER: usize = 4 << 20;
+
+/// Time-outs of an exchange; every wait has a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// From sending until the last byte of the answer.
+    pub call: Duration,
+}
+
+/// Sends requests to one deployment over pooled connections.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    credential: Credential,
+    meter: Arc<Meter>,
+    clock: Clock,
+}
+
+/// What one attempt brought, and how to find it again in the service's logs.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The answer, or what to do without one.
+    pub result: Result<Answer, Disposition>,
+    /// What was billed, also for an answer that is of no use.
+    pub tokens: Tokens,
+    /// From sending until the last byte.
+    pub latency: Duration,
+    /// `x-ms-client-request-id`, ours.
+    pub client_request_id: Uuid,
+    /// `apim-request-id`, the service's.
+    pub service_request_id: Option<String>,
+}
+
+impl Transport {
+    /// A transport that keeps up to `connections` idle connections.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up on this machine.
+    pub fn new(
+        endpoint: Endpoint,
+        credential: Credential,
+        timeouts: Timeouts,
+        connections: usize,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("softlabel/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.call)
+            .pool_max_idle_per_host(connections)
+            .tcp_nodelay(true)
+            // A redirect would carry the key to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { http, endpoint, credential, meter: Arc::new(Meter::default()), clock })
+    }
+
+    /// The deployment's address.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The totals of everything sent.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Sends `request` once.
+    pub async fn send(&self, request: &Request<'_>) -> Exchange {
+        let client_request_id = Uuid::new_v4();
+        let started = Instant::now();
+        self.meter.sent();
+        let mut service_request_id = None;
+        let mut tokens = Tokens::default();
+        let result = match self.exchange(request, client_request_id).await {
+            Err(disposition) => Err(disposition),
+            Ok((status, headers, body)) => {
+                service_request_id = headers
+                    .get("apim-request-id")
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned);
+                dispose(status, &headers, &body, self.clock.now()).and_then(|answer| {
+                    tokens = answer.tokens();
+                    self.meter.answered(tokens);
+                    let finish = answer.choices.first().and_then(|c| c.finish_reason.as_deref());
+                    if finish == Some("content_filter") {
+                        return Err(Disposition::Turn(filtered(&[])));
+                    }
+                    Ok(answer)
+                })
+            }
+        };
+        match &result {
+            Err(Disposition::Retry { .. }) => self.meter.retried(),
+            Err(Disposition::Throttled { .. }) => self.meter.throttled(),
+            _ => {}
+        }
+        Exchange {
+            result,
+            tokens,
+            latency: started.elapsed(),
+            client_request_id,
+            service_request_id,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request<'_>,
+        id: Uuid,
+    ) -> Result<(u16, HeaderMap, Vec<u8>), Disposition> {
+        let fault = |reason: String| Disposition::Retry { reason, after: None };
+        let body = serde_json::to_vec(request)
+            .map_err(|error| fault(format!("the request cannot be written: {error}")))?;
+        let (name, value) = self.credential.header();
+        let mut response = self
+            .http
+            .post(self.endpoint.url().clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(HeaderName::from_static("x-ms-client-request-id"), id.to_string())
+            .header(name, value)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| fault(cause(&error)))?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let mut bytes = Vec::new();
+        while let Some(part) =
+            response.chunk().await.map_err(|error| fault(cause(&error)))?
+        {
+            if bytes.len() + part.len() > LARGEST_ANSWER {
+                return Err(fault("the answer has no end".into()));
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok((status, headers, bytes))
+    }
+}
+
+/// A transport error in a few words: its kind and its innermost cause, without the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let kind = if error.is_timeout() {
+        "time-out"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "connection broken"
+    };
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    if error.is_timeout() { kind.to_owned() } else { format!("{kind}: {innermost}") }
+}
