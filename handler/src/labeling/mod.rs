@@ -1,1 +1,6 @@
-//! What a label is: strategies, prompts, from token probabilities to a soft label, rationale. Pure.
+//! What a label is: strategies, prompts, from token probabilities to a soft label, rationale. Pure:
+//! it knows no network, no files and no clock, and randomness is handed in.
+
+pub mod call;
+pub mod label;
+pub mod soft_label;
