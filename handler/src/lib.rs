@@ -3,3 +3,4 @@
 
 pub mod dataset;
 pub mod labeling;
+pub mod teacher;

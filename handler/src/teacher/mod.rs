@@ -1,0 +1,3 @@
+//! The model that labels: Azure OpenAI.
+
+pub mod tokens;
