@@ -6,3 +6,4 @@ pub mod call;
 pub mod cut;
 pub mod label;
 pub mod soft_label;
+pub mod strategy;
