@@ -5,5 +5,7 @@ pub mod blank;
 pub mod call;
 pub mod cut;
 pub mod label;
+pub mod prompt;
+pub mod rationale;
 pub mod soft_label;
 pub mod strategy;
