@@ -1,0 +1,212 @@
+//! The two labels, and which of them a turn gets.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::soft_label::Estimate;
+
+/// Whether answering a message requires reasoning. Serialised as the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Label {
+    /// `0`: answering requires reasoning.
+    RequiresReasoning,
+    /// `1`: answering does not require reasoning.
+    NoReasoning,
+}
+
+impl Label {
+    /// What the label says, as a clause.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::RequiresReasoning => "answering the message requires reasoning",
+            Self::NoReasoning => "answering the message does not require reasoning",
+        }
+    }
+
+    /// The label that a token's text stands for: exactly "0" or "1" once ASCII whitespace is
+    /// trimmed, so that "10" is none.
+    #[must_use]
+    pub fn from_token(text: &str) -> Option<Self> {
+        match text.trim_matches(|c: char| c.is_ascii_whitespace()) {
+            "0" => Some(Self::RequiresReasoning),
+            "1" => Some(Self::NoReasoning),
+            _ => None,
+        }
+    }
+}
+
+impl From<Label> for u8 {
+    fn from(label: Label) -> Self {
+        match label {
+            Label::RequiresReasoning => 0,
+            Label::NoReasoning => 1,
+        }
+    }
+}
+
+impl TryFrom<u8> for Label {
+    type Error = NotALabel;
+
+    fn try_from(number: u8) -> Result<Self, NotALabel> {
+        match number {
+            0 => Ok(Self::RequiresReasoning),
+            1 => Ok(Self::NoReasoning),
+            other => Err(NotALabel(other)),
+        }
+    }
+}
+
+/// A number that is not a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a label: only 0 and 1 are")]
+pub struct NotALabel(pub u8);
+
+/// Where the hard label comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HardLabel {
+    /// The token that the model generated; the more probable label where that is neither.
+    #[default]
+    Generated,
+    /// The more probable label.
+    Argmax,
+}
+
+impl HardLabel {
+    /// The hard label of a turn.
+    #[must_use]
+    pub fn choose(self, estimate: &Estimate) -> Label {
+        match (self, estimate.generated_label) {
+            (Self::Generated, Some(generated)) => generated,
+            (Self::Generated, None) | (Self::Argmax, _) => estimate.more_probable(),
+        }
+    }
+
+    /// The name used in settings and metadata.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Argmax => "argmax",
+        }
+    }
+}
+
+impl fmt::Display for HardLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for HardLabel {
+    type Err = UnknownHardLabel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownHardLabel> {
+        match name {
+            "generated" => Ok(Self::Generated),
+            "argmax" => Ok(Self::Argmax),
+            other => Err(UnknownHardLabel(other.to_owned())),
+        }
+    }
+}
+
+/// A name that is no [`HardLabel`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown hard label {0:?}: use \"generated\" or \"argmax\"")]
+pub struct UnknownHardLabel(pub String);
+
+/// Whether a hard label says the opposite of the soft label, P(label 1).
+///
+/// A label sampled at temperature 1 does so now and then. At exactly one half nothing contradicts.
+#[must_use]
+pub fn contradicts(hard: Label, soft: f64) -> bool {
+    match hard {
+        Label::RequiresReasoning => soft > 0.5,
+        Label::NoReasoning => soft < 0.5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate(soft: f64, generated: &str) -> Estimate {
+        Estimate {
+            soft,
+            low: soft,
+            high: soft,
+            censored: false,
+            p0: 1.0 - soft,
+            p1: soft,
+            mass: 1.0,
+            generated: generated.to_owned(),
+            generated_label: Label::from_token(generated),
+        }
+    }
+
+    #[test]
+    fn only_the_bare_digit_is_a_label() {
+        for text in ["0", " 0", "0\n", "\t0 "] {
+            assert_eq!(
+                Label::from_token(text),
+                Some(Label::RequiresReasoning),
+                "{text:?}"
+            );
+        }
+        assert_eq!(Label::from_token("1"), Some(Label::NoReasoning));
+        for text in ["", "10", "01", "0.", "\"0\"", "zero", "٠", "\u{a0}0", "０"] {
+            assert_eq!(Label::from_token(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_numbers_in_json() {
+        assert_eq!(serde_json::to_string(&Label::NoReasoning).unwrap(), "1");
+        assert_eq!(
+            serde_json::from_str::<Label>("0").unwrap(),
+            Label::RequiresReasoning
+        );
+        assert!(serde_json::from_str::<Label>("2").is_err());
+    }
+
+    #[test]
+    fn the_generated_label_wins_unless_it_is_none_or_argmax_is_asked_for() {
+        let cases = [
+            (HardLabel::Generated, 0.9, "0", Label::RequiresReasoning),
+            (HardLabel::Generated, 0.9, "Sure", Label::NoReasoning),
+            (HardLabel::Generated, 0.1, "Sure", Label::RequiresReasoning),
+            (HardLabel::Argmax, 0.9, "0", Label::NoReasoning),
+            (HardLabel::Argmax, 0.1, "1", Label::RequiresReasoning),
+        ];
+        for (rule, soft, generated, expected) in cases {
+            assert_eq!(
+                rule.choose(&estimate(soft, generated)),
+                expected,
+                "{rule} {soft}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_label_contradicts_only_beyond_one_half() {
+        assert!(contradicts(Label::RequiresReasoning, 0.9));
+        assert!(contradicts(Label::NoReasoning, 0.1));
+        assert!(!contradicts(Label::RequiresReasoning, 0.1));
+        assert!(!contradicts(Label::NoReasoning, 0.9));
+        assert!(!contradicts(Label::RequiresReasoning, 0.5));
+        assert!(!contradicts(Label::NoReasoning, 0.5));
+    }
+
+    #[test]
+    fn names_of_hard_labels_are_read_back() {
+        for rule in [HardLabel::Generated, HardLabel::Argmax] {
+            assert_eq!(rule.as_str().parse(), Ok(rule));
+            assert_eq!(serde_json::to_value(rule).unwrap(), rule.as_str());
+        }
+        assert!("mode".parse::<HardLabel>().is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! From the probabilities of the first token to P(label 1).
+//!
+//! The classification call is answered with one token. Its logprob, and those of the most probable
+//! alternatives, give P("1") / (P("0") + P("1")). The lists are short, on the gpt-5 family often a
+//! single entry, so that one label may be unobserved: then its probability is only bounded, and the
+//! estimate carries the bounds and says so. An exact 0 or 1 is never given: no model said that.
+
+use serde::{Deserialize, Serialize};
+
+use crate::labeling::label::Label;
+
+/// What the API writes for a token whose probability it does not tell.
+const ABSENT: f64 = -9999.0;
+
+/// How close to 0 and 1 a measured soft label may come: the published line has six decimals, and
+/// neither 0.000000 nor 1.000000 may stand in it.
+const MEASURED_MARGIN: f64 = 1e-6;
+
+/// How close to 0 and 1 a soft label may come where one label was not observed.
+const CENSORED_MARGIN: f64 = 1e-4;
+
+/// One candidate for the first token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The token as the API writes it.
+    pub token: String,
+    /// The token's bytes, where the API gives them.
+    pub bytes: Option<Vec<u8>>,
+    /// Natural logarithm of its probability. −9999.0, anything not finite and anything above 0
+    /// count as not given.
+    pub logprob: f64,
+}
+
+/// The first generated token and its alternatives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FirstToken {
+    /// The token that was generated.
+    pub sampled: Candidate,
+    /// The most probable tokens, in any order, with or without the sampled one.
+    pub top: Vec<Candidate>,
+    /// How many of them were asked for (`top_logprobs`).
+    pub requested: u8,
+}
+
+/// P(label 1), and what is known about how good it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// P("1") / (P("0") + P("1")): in [1e-6, 1 − 1e-6] where measured, in [1e-4, 1 − 1e-4] where
+    /// censored.
+    pub soft: f64,
+    /// Lower bound of P(label 1), in [0, 1]. Equal to `soft` where measured. Where censored it is
+    /// not clamped as `soft` is, and so may lie above it by up to 1e-4.
+    pub low: f64,
+    /// Upper bound of P(label 1), in [0, 1]; as `low`, from the other side.
+    pub high: f64,
+    /// Only one of the labels was among the candidates: `soft` is a value within bounds.
+    pub censored: bool,
+    /// Sum of the probabilities of the tokens that mean 0, in [0, 1]; 0 where none was listed.
+    pub p0: f64,
+    /// Sum of the probabilities of the tokens that mean 1, in [0, 1]; 0 where none was listed.
+    pub p1: f64,
+    /// `p0 + p1`, in [0, 1]. A low mass means that the model wanted to say something else.
+    pub mass: f64,
+    /// The text of the token that was generated.
+    pub generated: String,
+    /// The label that it stands for, if any.
+    pub generated_label: Option<Label>,
+}
+
+/// Neither label is among the candidates: the answer is no label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("neither 0 nor 1 is among the probable first tokens; the model generated {generated:?}")]
+pub struct NoLabel {
+    /// The text of the token that was generated.
+    pub generated: String,
+}
+
+impl Candidate {
+    /// The text, from the bytes where they are given; `None` where these are not UTF-8, as those
+    /// of a token that holds a part of a character.
+    fn text(&self) -> Option<&str> {
+        match &self.bytes {
+            Some(bytes) => std::str::from_utf8(bytes).ok(),
+            None => Some(&self.token),
+        }
+    }
+
+    fn label(&self) -> Option<Label> {
+        self.text().and_then(Label::from_token)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.logprob.is_finite() && self.logprob > ABSENT && self.logprob <= 0.0
+    }
+
+    fn is_same_token(&self, other: &Self) -> bool {
+        match (&self.bytes, &other.bytes) {
+            (Some(mine), Some(theirs)) => mine == theirs,
+            _ => self.token == other.token,
+        }
+    }
+}
+
+impl Estimate {
+    /// The more probable label; at exactly one half, [`Label::RequiresReasoning`].
+    #[must_use]
+    pub fn more_probable(&self) -> Label {
+        if self.soft > 0.5 {
+            Label::NoReasoning
+        } else {
+            Label::RequiresReasoning
+        }
+    }
+}
+
+/// Estimates P(label 1) from the first token's candidates: the list plus the sampled token if that
+/// is absent from it.
+///
+/// With both labels listed it is p1 / (p0 + p1), each summed over the variants of its label. With
+/// one listed, the other has at most u = max(0, 1 − Σ listed), and at most as much as the least
+/// probable entry if the list is full. With only "1" listed P(1) is then in [p1 / (p1 + u), 1], and
+/// the estimate p1 / (p1 + u/2); with only "0" listed, correspondingly.
+///
+/// # Errors
+///
+/// [`NoLabel`] if neither label is listed with a usable logprob.
+pub fn estimate(first: &FirstToken) -> Result<Estimate, NoLabel> {
+    let top: Vec<&Candidate> = first.top.iter().filter(|c| c.is_usable()).collect();
+    let mut listed = top.clone();
+    if first.sampled.is_usable() && !top.iter().any(|c| c.is_same_token(&first.sampled)) {
+        listed.push(&first.sampled);
+    }
+
+    let ln_mass = |label| {
+        ln_sum_exp(
+            listed
+                .iter()
+                .filter(|c| c.label() == Some(label))
+                .map(|c| c.logprob),
+        )
+    };
+    let generated = first
+        .sampled
+        .text()
+        .unwrap_or(&first.sampled.token)
+        .to_owned();
+    let (soft, low, high, ln_p0, ln_p1) = match (
+        ln_mass(Label::RequiresReasoning),
+        ln_mass(Label::NoReasoning),
+    ) {
+        (None, None) => return Err(NoLabel { generated }),
+        (Some(ln_p0), Some(ln_p1)) => {
+            let soft = clamp(share(ln_p1, ln_p0), MEASURED_MARGIN);
+            (soft, soft, soft, Some(ln_p0), Some(ln_p1))
+        }
+        (None, Some(ln_p1)) => {
+            let u = unlisted(&listed, &top, first.requested);
+            let soft = clamp(share(ln_p1, (u / 2.0).ln()), CENSORED_MARGIN);
+            (soft, share(ln_p1, u.ln()), 1.0, None, Some(ln_p1))
+        }
+        (Some(ln_p0), None) => {
+            let u = unlisted(&listed, &top, first.requested);
+            let soft = clamp(share((u / 2.0).ln(), ln_p0), CENSORED_MARGIN);
+            (soft, 0.0, share(u.ln(), ln_p0), Some(ln_p0), None)
+        }
+    };
+
+    let probability = |ln: Option<f64>| ln.map_or(0.0, |ln| ln.exp().min(1.0));
+    let (p0, p1) = (probability(ln_p0), probability(ln_p1));
+    Ok(Estimate {
+        soft,
+        low,
+        high,
+        censored: ln_p0.is_none() || ln_p1.is_none(),
+        p0,
+        p1,
+        mass: (p0 + p1).min(1.0),
+        generated,
+        generated_label: first.sampled.label(),
+    })
+}
+
+/// The most that a label not listed can have, in [0, 1].
+fn unlisted(listed: &[&Candidate], top: &[&Candidate], requested: u8) -> f64 {
+    let rest = (1.0 - listed.iter().map(|c| c.logprob.exp()).sum::<f64>()).max(0.0);
+    let smallest = top.iter().map(|c| c.logprob).fold(f64::INFINITY, f64::min);
+    if top.len() >= usize::from(requested.max(1)) {
+        rest.min(smallest.exp())
+    } else {
+        rest
+    }
+}
+
+/// a / (a + b) from the logarithms, of which at most one may be −∞: safe where a and b underflow.
+fn share(ln_a: f64, ln_b: f64) -> f64 {
+    1.0 / (1.0 + (ln_b - ln_a).exp())
+}
+
+/// ln Σ exp(x); `None` of nothing.
+fn ln_sum_exp(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
+    let greatest = values.clone().reduce(f64::max)?;
+    Some(greatest + values.map(|x| (x - greatest).exp()).sum::<f64>().ln())
+}
+
+fn clamp(soft: f64, margin: f64) -> f64 {
+    soft.clamp(margin, 1.0 - margin)
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
