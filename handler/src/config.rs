@@ -182,7 +182,7 @@ pub struct ServiceArgs {
     #[arg(long, env = "SOFTLABEL_MODEL_FAMILY", value_enum)]
     pub model_family: Option<Family>,
     /// How the model counts tokens; by default known from its name.
-    #[arg(long, env = "SOFTLABEL_ENCODING", value_enum)]
+    #[arg(long, env = "SOFTLABEL_ENCODING", value_name = "o200k_base|cl100k_base")]
     pub encoding: Option<Encoding>,
     /// Calls in flight at most.
     #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value_t = 50, value_name = "N",

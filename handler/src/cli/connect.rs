@@ -72,20 +72,19 @@ pub(super) fn rng() -> StdRng {
 /// Why no run is possible with this deployment.
 pub(super) async fn settle(
     transport: &Transport,
+    labeling: &LabelingArgs,
     service: &ServiceArgs,
-    input: &Input,
 ) -> Result<Settled, Stop> {
+    let Some(input) = message_input(PROBE_MESSAGE, labeling, service) else {
+        return Err(Stop::Unreachable("there is nothing to ask".into()));
+    };
+    let input = &input;
     let mark = prompt::Mark::fresh(&mut rng(), input);
     let prompt = prompt::classification(input, &mark);
     let profile = Profile::of_family(service.family());
     let patience = service.patience();
-    probe::settle(transport, profile, prompt.system, &prompt.user, service.encoding(), patience)
+    probe::settle(transport, profile, prompt.system, &prompt.user, patience)
         .await
-}
-
-/// What the probe shows the model.
-pub(super) fn probe_input(labeling: &LabelingArgs, service: &ServiceArgs) -> Option<Input> {
-    message_input(PROBE_MESSAGE, labeling, service)
 }
 
 /// A lone message as the strategy shows it.
@@ -102,8 +101,7 @@ pub(super) fn message_input(
         model_message: None,
     };
     let conversation = Conversation { id: String::new(), turns: vec![turn] };
-    let tokens = service.encoding().counter();
-    labeling.strategy.0.input(&conversation, 0, &labeling.budget(), &tokens)
+    labeling.strategy.0.input(&conversation, 0, &labeling.budget(), &service.encoding())
 }
 
 /// A teacher under a settled profile.
@@ -111,7 +109,6 @@ pub(super) fn teacher(transport: Transport, profile: Profile, service: &ServiceA
     Teacher::new(
         transport,
         profile,
-        service.encoding(),
         service.patience(),
         service.concurrency as usize,
         rng(),

@@ -171,7 +171,7 @@ fn conversations(bytes: &Bytes) -> Vec<Conversation> {
     // Brackets make an array of any slice of an array, and of lines too.
     for block in [b"[".as_slice(), bytes, b"]"] {
         scanner.push(block);
-        while let Some(found) = scanner.next_found() {
+        while let Some(found) = scanner.next() {
             if let Found::Conversation { value, .. } = found {
                 conversations.push(value);
             }

@@ -108,12 +108,12 @@ impl Outline {
             progress.scanned(block.len() as u64);
             self.hash.update(&block);
             scanner.push(&block);
-            while let Some(found) = scanner.next_found() {
+            while let Some(found) = scanner.next() {
                 self.take(found);
             }
         }
         scanner.finish();
-        while let Some(found) = scanner.next_found() {
+        while let Some(found) = scanner.next() {
             self.take(found);
         }
         let end = scanner.outcome().map(|_| ());

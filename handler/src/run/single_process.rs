@@ -291,10 +291,10 @@ impl Run {
                     break;
                 }
                 let job = ChunkJob { manifest: Arc::clone(&manifest), number, round };
-                let (labeler, raw, work) =
+                let (asking, raw, work) =
                     (Arc::clone(&labeler), self.places.raw.clone(), self.places.work.clone());
                 steps.spawn(async move {
-                    Ok(Step::Chunk(bucket, job.run(&labeler, &raw, &work, permit).await?))
+                    Ok(Step::Chunk(bucket, job.run(&asking, &raw, &work, permit).await?))
                 });
                 while let Some(step) = steps.try_join_next() {
                     self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler).await;

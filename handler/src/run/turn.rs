@@ -3,6 +3,7 @@
 use super::answers::{Answers, Asked};
 use super::entry::{Event, FailureRecord, LabelRecord, RationaleRecord, Todo};
 use super::progress::Progress;
+use super::settings::LabelSettings;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::cut::TokenCounter;
@@ -77,25 +78,22 @@ pub struct TurnJob {
 }
 
 impl Labeler {
-    /// A labeler for one run. If `dedupe`, identical questions are asked once.
-    #[expect(clippy::too_many_arguments, reason = "each is a setting of the run")]
+    /// A labeler for one run, whose `settings` name the `strategy`. If `dedupe`, identical questions
+    /// are asked once.
     pub fn new(
         teacher: Arc<Teacher>,
+        settings: &LabelSettings,
         strategy: &'static dyn Strategy,
-        budget: Budget,
-        tokens: Arc<dyn TokenCounter>,
-        hard_label: HardLabel,
-        with_rationales: bool,
         dedupe: bool,
         progress: Arc<Progress>,
     ) -> Self {
         Self {
             teacher,
             strategy,
-            budget,
-            tokens,
-            hard_label,
-            with_rationales,
+            budget: settings.budget,
+            tokens: Arc::new(settings.encoding),
+            hard_label: settings.hard_label,
+            with_rationales: settings.with_rationales,
             progress,
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
@@ -162,6 +160,33 @@ impl Labeler {
         }
         self.progress.turn_done(None);
         true
+    }
+
+    /// Asks for the label of one input, and for its rationale where wanted.
+    ///
+    /// # Errors
+    /// If there is no label.
+    pub async fn ask_once(
+        self: &Arc<Self>,
+        input: Arc<Input>,
+    ) -> Result<(Arc<LabelAnswer>, Option<Result<Arc<RationaleAnswer>, LabelingError>>), LabelingError>
+    {
+        let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
+        let label = match Arc::clone(self).ask_label(Arc::clone(&input)).await {
+            Asked::Answer(label) => label,
+            Asked::Failure(error, _) => return Err(error),
+            Asked::Stopped => return Err(stopped()),
+        };
+        if !self.with_rationales {
+            return Ok((label, None));
+        }
+        let hard = self.hard_label.choose(&label.estimate);
+        let rationale = match Arc::clone(self).ask_rationale(input, hard).await {
+            Asked::Answer(rationale) => Ok(rationale),
+            Asked::Failure(error, _) => Err(error),
+            Asked::Stopped => Err(stopped()),
+        };
+        Ok((label, Some(rationale)))
     }
 
     /// Remembers what an earlier process was answered, so that identical turns are not asked again.

@@ -5,15 +5,14 @@
 
 use super::disposition::{Disposition, Stop};
 use super::gate::Gate;
-use super::meter::{Meter, Reading};
+use super::meter::Reading;
 use super::profile::Profile;
-use super::tokens::Encoding;
 use super::transport::Transport;
 use super::wire::{Choice, Request};
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt};
+use rand::RngExt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -106,7 +105,6 @@ pub enum AskError {
 pub struct Teacher {
     transport: Transport,
     profile: Profile,
-    encoding: Encoding,
     patience: Patience,
     gate: Gate,
     rng: Mutex<StdRng>,
@@ -118,7 +116,6 @@ impl Teacher {
     pub fn new(
         transport: Transport,
         profile: Profile,
-        encoding: Encoding,
         patience: Patience,
         concurrency: usize,
         rng: StdRng,
@@ -126,7 +123,6 @@ impl Teacher {
         Self {
             transport,
             profile,
-            encoding,
             patience,
             gate: Gate::new(concurrency),
             rng: Mutex::new(rng),
@@ -177,7 +173,7 @@ impl Teacher {
         let model = self.transport.endpoint().model();
         let request = match question {
             Question::Label { system, user } => {
-                self.profile.classification(model, system, user, self.encoding)
+                self.profile.classification(model, system, user)
             }
             Question::Rationale { system, user } => self.profile.rationale(model, system, user),
         };

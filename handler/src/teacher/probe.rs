@@ -6,7 +6,6 @@
 use super::ask::Patience;
 use super::disposition::{Disposition, Stop};
 use super::profile::{LengthParameter, Profile};
-use super::tokens::Encoding;
 use super::transport::{Exchange, Transport};
 use super::wire::Choice;
 use std::time::Duration;
@@ -35,7 +34,6 @@ pub async fn settle(
     mut profile: Profile,
     system: &str,
     user: &str,
-    encoding: Encoding,
     patience: Patience,
 ) -> Result<Settled, Stop> {
     let started = Instant::now();
@@ -44,7 +42,7 @@ pub async fn settle(
     let mut faults = 0;
     let mut server_errors = 0;
     loop {
-        let request = profile.classification(transport.endpoint().model(), system, user, encoding);
+        let request = profile.classification(transport.endpoint().model(), system, user);
         let Exchange { result, .. } = transport.send(&request).await;
         match result {
             Ok(answer) => {

@@ -4,11 +4,10 @@
 //! would mix definitions of a label within one dataset.
 
 use super::model::Family;
-use super::tokens::Encoding;
+use super::tokens;
 use super::wire::{Message, Request};
 use crate::labeling::call;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// How the length of an answer is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,14 +70,13 @@ impl Profile {
         model: Option<&'a str>,
         system: &'a str,
         user: &'a str,
-        encoding: Encoding,
     ) -> Request<'a> {
         Request {
             logprobs: Some(true),
             top_logprobs: Some(self.top_logprobs),
             logit_bias: self.logit_bias.then(|| {
-                let ids = encoding.label_tokens().into_iter();
-                ids.map(|id| (id.to_string(), call::LABEL_BIAS)).collect::<BTreeMap<_, _>>()
+                let ids = [tokens::TOKEN_0, tokens::TOKEN_1];
+                ids.map(|id| (id.to_string(), call::LABEL_BIAS)).into()
             }),
             temperature: self.temperature.then_some(call::CLASSIFICATION_TEMPERATURE),
             ..self.request(model, system, user, self.classification_tokens)
@@ -94,7 +92,7 @@ impl Profile {
     ) -> Request<'a> {
         Request {
             temperature: self.temperature.then_some(call::RATIONALE_TEMPERATURE),
-            ..self.request(model, system, user, call::RATIONALE_TOKENS)
+            ..self.request(model, system, user, call::RATIONALE_MAX_TOKENS)
         }
     }
 
@@ -137,7 +135,7 @@ mod tests {
     #[test]
     fn the_classic_models_get_the_request_of_old() {
         let profile = Profile::of_family(Family::Classic);
-        let request = profile.classification(None, "s", "u", Encoding::O200kBase);
+        let request = profile.classification(None, "s", "u");
         assert_eq!(
             parameters(&request),
             json!({"max_tokens": 1, "temperature": 1.0, "logprobs": true, "top_logprobs": 5,
@@ -148,7 +146,7 @@ mod tests {
     #[test]
     fn the_newer_models_get_only_what_they_take() {
         let profile = Profile::of_family(Family::Gpt5None);
-        let request = profile.classification(Some("d"), "s", "u", Encoding::O200kBase);
+        let request = profile.classification(Some("d"), "s", "u");
         assert_eq!(
             parameters(&request),
             json!({"model": "d", "max_completion_tokens": 16, "reasoning_effort": "none",

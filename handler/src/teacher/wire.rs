@@ -36,7 +36,7 @@ pub struct Request<'a> {
     pub top_logprobs: Option<u8>,
     /// Token id to bias.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub logit_bias: Option<BTreeMap<String, i32>>,
+    pub logit_bias: Option<BTreeMap<String, i8>>,
 }
 
 /// One chat message.

@@ -14,6 +14,7 @@ pub use with_context::WithContext;
 pub use with_response::WithResponse;
 
 use super::cut::TokenCounter;
+use serde::{Deserialize, Serialize};
 use crate::dataset::conversation::Conversation;
 
 /// The title of the section with the message to be labelled, in every strategy.
@@ -23,7 +24,7 @@ pub const MESSAGE_TITLE: &str = "Message to label";
 pub const DEFAULT: &str = "user_message_only";
 
 /// How much of a conversation is shown, in tokens of the deployment's tokenizer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Most of any one message or answer; longer ones are cut in the middle.
     pub message_tokens: usize,

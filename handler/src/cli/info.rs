@@ -1,0 +1,134 @@
+//! `softlabel info`.
+
+use super::table::Table;
+use super::{Exit, print};
+use crate::config::InfoArgs;
+use crate::labeling::label::Label;
+use crate::labeling::{call, prompt, strategy};
+use crate::teacher::profile::Profile;
+use crate::teacher::tokens::{TOKEN_0, TOKEN_1};
+use serde_json::{Value, json};
+
+/// Shows the effective settings. Nothing is sent.
+pub(super) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
+    let info = collect(args);
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&info)?)
+    } else {
+        render(&info)
+    };
+    print(&text)?;
+    Ok(Exit::Complete)
+}
+
+fn collect(args: &InfoArgs) -> Value {
+    let (service, labeling) = (&args.service, &args.labeling);
+    let patience = service.patience();
+    let set = |text: &Option<String>| match text {
+        Some(text) if !text.trim().is_empty() => text.clone(),
+        _ => "not set".into(),
+    };
+    let key = match &service.api_key {
+        Some(key) if !key.is_empty() => "set (not shown)",
+        _ => "not set",
+    };
+    let seconds = |time: std::time::Duration| json!(time.as_secs_f64());
+    let strategies = strategy::strategies().iter().map(|strategy| {
+        json!({
+            "name": strategy.name(),
+            "version": strategy.version(),
+            "description": strategy.description(),
+        })
+    });
+    let labels = [Label::RequiresReasoning, Label::NoReasoning].map(|label| {
+        json!({"label": u8::from(label), "meaning": label.meaning()})
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "service": {
+            "endpoint": set(&service.endpoint),
+            "api_key": key,
+            "url_form": match &service.api_version {
+                Some(version) if !version.trim().is_empty() => format!("dated, {version}"),
+                _ => "v1".into(),
+            },
+            "model": service.model,
+            "deployment": service.deployment(),
+            "model_family": service.family(),
+            "profile_before_the_probe": Profile::of_family(service.family()),
+            "price_usd_per_million_tokens": service.price().map_or(json!("unknown"), |p| json!(p)),
+        },
+        "tokens": {
+            "encoding": service.encoding().as_str(),
+            "id_of_0": TOKEN_0,
+            "id_of_1": TOKEN_1,
+        },
+        "limits": {
+            "concurrency": service.concurrency,
+            "message_tokens": labeling.message_tokens,
+            "context_tokens": labeling.context_tokens,
+            "rationale_tokens": call::RATIONALE_MAX_TOKENS,
+            "top_logprobs": call::TOP_LOGPROBS,
+        },
+        "retry": {
+            "attempts": patience.attempts,
+            "first_backoff_s": seconds(patience.first_backoff),
+            "longest_backoff_s": seconds(patience.longest_backoff),
+            "throttle_patience_s": seconds(patience.throttling),
+            "connect_timeout_s": seconds(service.connect_timeout),
+            "call_timeout_s": seconds(service.call_timeout),
+        },
+        "labeling": {
+            "strategy": labeling.strategy.0.name(),
+            "prompt_version": prompt::PROMPT_VERSION,
+            "with_rationales": !labeling.no_rationales,
+            "hard_label": labeling.hard_label.as_str(),
+            "identical_inputs_asked_once": !labeling.no_dedupe,
+        },
+        "labels": labels,
+        "strategies": strategies.collect::<Vec<_>>(),
+    })
+}
+
+fn render(info: &Value) -> String {
+    let mut text = String::new();
+    for (section, content) in info.as_object().into_iter().flatten() {
+        let mut table = Table::default();
+        match content {
+            Value::Object(rows) => {
+                for (name, value) in rows {
+                    table.row(name.replace('_', " "), plain(value));
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    let field = |name: &str| item.get(name).map(plain).unwrap_or_default();
+                    if item.get("label").is_some() {
+                        table.row(field("label"), field("meaning"));
+                    } else {
+                        let name = format!("{} (version {})", field("name"), field("version"));
+                        table.row(name, field("description"));
+                    }
+                }
+            }
+            single => {
+                text.push_str(&format!("softlabel {}\n\n", plain(single)));
+                continue;
+            }
+        }
+        text.push_str(&format!("{section}\n{}\n", table.render()));
+    }
+    text
+}
+
+/// A JSON value as people write it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{name} {}", plain(value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}

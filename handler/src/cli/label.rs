@@ -1,0 +1,244 @@
+//! `softlabel label`.
+
+use super::progress::Display;
+use super::screen::Screen;
+use super::table::{Table, number, percent, time};
+use super::{Exit, connect, places, print};
+use crate::clock::Clock;
+use crate::config::LabelArgs;
+use crate::dataset::metadata::{Cost, Status};
+use crate::run::manifest::ChunkLimits;
+use crate::run::progress::Progress;
+use crate::run::settings::Method;
+use crate::run::single_process::{Metadata, Options, Run};
+use crate::run::turn::Labeler;
+use crate::teacher::Teacher;
+use crate::teacher::meter::Reading;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::time::Instant;
+
+/// Turns prepared beyond those in flight, so that a slow one holds up nobody.
+const WINDOW_PER_CALL: usize = 2;
+
+/// Labels what the arguments name.
+///
+/// # Errors
+/// Why the run could not begin or go on; what was labelled until then is kept.
+pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
+    let screen = Screen::new(&args.log, args.progress)?;
+    let started = Instant::now();
+    let places = places::resolve(&args).await?;
+    // Before the files are read: what is wrong here is told at once.
+    let transport = connect::transport(&args.service)?;
+    let progress = Arc::new(Progress::default());
+    let settings = connect::label_settings(&args.labeling, &args.service);
+    let options = options(&args);
+    let planned = {
+        let _display = Display::scanning(&screen, &progress);
+        Run::plan(places, settings, options, Arc::clone(&progress)).await?
+    };
+    for warning in planned.warnings() {
+        screen.line(&format!("warning: {warning}"));
+    }
+    let method = match planned.pinned() {
+        Some(pinned) => pinned.method.clone(),
+        None => {
+            let settled = connect::settle(&transport, &args.labeling, &args.service).await?;
+            for reason in &settled.reasons {
+                tracing::info!(reason, "the request profile is settled");
+            }
+            Method {
+                settings: planned.settings().clone(),
+                api_profile: settled.profile,
+                api_profile_reasons: settled.reasons,
+            }
+        }
+    };
+    let profile = method.api_profile.clone();
+    let teacher = Arc::new(connect::teacher(transport, profile, &args.service));
+    let labeler = Arc::new(Labeler::new(
+        Arc::clone(&teacher),
+        planned.settings(),
+        args.labeling.strategy.0,
+        !args.labeling.no_dedupe,
+        Arc::clone(&progress),
+    ));
+    let signal = stop_on_signals(&screen, &teacher);
+    let metadata_path = planned.places().metadata_path();
+    let metadata = {
+        let _display = Display::labeling(&screen, &progress, &teacher);
+        planned.label(method, labeler).await?
+    };
+    let summary = summary(&metadata, teacher.meter(), started.elapsed().as_secs_f64());
+    print(&format!("{summary}\nmetadata: {}\n", metadata_path.display()))?;
+    if let Some(stop) = teacher.stopped() {
+        return Err(anyhow::Error::new(stop.clone()).context("the run stopped early"));
+    }
+    match signal.load(Relaxed) {
+        0 => Ok(exit(&metadata, &screen)),
+        number => {
+            screen.line("stopped; everything answered is kept, and the same command continues");
+            Ok(Exit::Signal(number))
+        }
+    }
+}
+
+fn options(args: &LabelArgs) -> Options {
+    Options {
+        chunk: ChunkLimits { turns: args.chunk_turns, ..ChunkLimits::default() },
+        salvage: args.salvage,
+        restart: args.restart,
+        window: (args.service.concurrency as usize * WINDOW_PER_CALL)
+            .max(2 * args.chunk_turns as usize),
+        price: args.service.price(),
+        clock: Clock::system(),
+    }
+}
+
+/// The first signal lets what is in flight finish, the second one ends the process at once. Gives
+/// the number of the signal that came, 0 for none.
+fn stop_on_signals(screen: &Screen, teacher: &Arc<Teacher>) -> Arc<AtomicU8> {
+    let number = Arc::new(AtomicU8::new(0));
+    let (came, screen, teacher) = (Arc::clone(&number), screen.clone(), Arc::clone(teacher));
+    tokio::spawn(async move {
+        loop {
+            let signal = next_signal().await;
+            if came.swap(signal, Relaxed) != 0 {
+                std::process::exit(i32::from(Exit::Signal(signal).code()));
+            }
+            teacher.close();
+            screen.line("stopping: what is in flight is finished first; once more stops at once");
+        }
+    });
+    number
+}
+
+/// Waits for SIGINT (2) or SIGTERM (15).
+async fn next_signal() -> u8 {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            return tokio::select! {
+                _ = tokio::signal::ctrl_c() => 2,
+                _ = terminate.recv() => 15,
+            };
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+    2
+}
+
+fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
+    if metadata.status == Status::Complete {
+        return Exit::Complete;
+    }
+    let totals = &metadata.totals;
+    if totals.failed > 0 {
+        screen.line(&format!(
+            "{} turns failed; their lines say why (labeling_error)",
+            number(totals.failed)
+        ));
+    }
+    if totals.broken_conversations > 0 {
+        screen.line(&format!(
+            "{} conversations could not be read; the metadata says where",
+            number(totals.broken_conversations)
+        ));
+    }
+    Exit::Partial
+}
+
+/// What a person wants to know at the end.
+fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
+    let totals = &metadata.totals;
+    let tokens = totals.tokens;
+    let mut table = Table::default();
+    table.row("status", metadata.status.as_str());
+    table.row("labelled dataset", &metadata.labeled_dataset);
+    table.row("conversations", number(totals.conversations));
+    if totals.broken_conversations > 0 {
+        table.row("  not readable", number(totals.broken_conversations));
+    }
+    table.row("turns", number(totals.turns));
+    table.row(
+        "  labelled",
+        format!(
+            "{} ({} × 0 requires reasoning, {} × 1 does not)",
+            number(totals.labeled),
+            number(totals.label_0),
+            number(totals.label_1)
+        ),
+    );
+    table.row("  not labelable", number(totals.not_labelable));
+    table.row("  failed", number(totals.failed));
+    for (code, count) in &totals.errors {
+        table.row(format!("    {code}"), number(*count));
+    }
+    if let Some(mean) = totals.mean_soft_label {
+        table.row("mean soft label", format!("{mean:.4}"));
+    }
+    table.row(
+        "only bounded",
+        format!("{} ({})", number(totals.censored), percent(totals.censored, totals.labeled)),
+    );
+    table.row(
+        "hard against soft",
+        format!(
+            "{} ({})",
+            number(totals.contradictions),
+            percent(totals.contradictions, totals.labeled)
+        ),
+    );
+    if metadata.settings.settings.with_rationales {
+        table.row(
+            "rationales",
+            format!(
+                "{}, {} failed",
+                number(totals.rationales),
+                number(totals.rationale_failures)
+            ),
+        );
+    }
+    if totals.cut_messages > 0 {
+        table.row("cut to the token limit", number(totals.cut_messages));
+    }
+    table.row(
+        "identical turns",
+        format!(
+            "{} ({}) took the answer of another",
+            number(totals.reused),
+            percent(totals.reused, totals.turns)
+        ),
+    );
+    table.row("duplicate keys", number(totals.duplicate_keys));
+    table.row(
+        "tokens billed",
+        format!(
+            "{} in ({} cached), {} out, {} calls",
+            number(tokens.prompt),
+            number(tokens.cached),
+            number(tokens.completion),
+            number(tokens.calls)
+        ),
+    );
+    table.row(
+        "cost",
+        match metadata.cost_usd {
+            Cost::Usd(usd) => format!("{usd:.4} USD"),
+            Cost::Unknown(_) => "unknown; set --price-input and --price-output".into(),
+        },
+    );
+    table.row(
+        "this process",
+        format!(
+            "{} requests in {}, {} retried, {} answered 429",
+            number(meter.sent),
+            time(seconds),
+            number(meter.retried),
+            number(meter.throttled)
+        ),
+    );
+    table.render()
+}
