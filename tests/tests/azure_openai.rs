@@ -538,3 +538,24 @@ async fn what_makes_no_sense_does_not_start() {
         assert!(reason.contains(setting), "{reason}");
     }
 }
+
+#[tokio::test]
+async fn the_log_file_holds_a_line_for_each_request() {
+    let path = std::env::temp_dir().join(format!("azure-openai-double-{}", std::process::id()));
+    let config = Config {
+        log_file: Some(path.clone()),
+        ..Config::default()
+    };
+    let call = Call::with(config).await;
+    call.v1(&naive("one")).await.unwrap();
+    call.v1(&naive("two")).await.unwrap();
+    call.control(Method::PUT, "config", "{}").await;
+    assert_eq!(call.double.config().log_file.as_ref(), Some(&path));
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let records: Vec<Record> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records, call.double.log());
+}

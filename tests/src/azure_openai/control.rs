@@ -22,7 +22,7 @@ DELETE /_double/log          forget records, counts and attempts
 GET    /_double/asked        how often each message was asked about, one JSON object a line
 GET    /_double/stats        sums over all requests
 GET    /_double/config       the configuration that holds
-PUT    /_double/config       replace it; what is left out takes its default
+PUT    /_double/config       replace it; what is left out takes its default (listen, log_file stay)
 PATCH  /_double/config       change parts of it (JSON merge patch)
 ";
 
@@ -94,10 +94,6 @@ async fn patch_config(State(service): State<Arc<Service>>, body: Bytes) -> Respo
 }
 
 fn put(service: &Service, config: Config) -> Response {
-    let now = service.settings();
-    if config.log_file != now.config.log_file {
-        return refused("log_file is read at the start only");
-    }
     match service.update(|current| *current = config) {
         Ok(()) => json_body(&service.settings().config),
         Err(reason) => refused(&format!("{reason:#}")),

@@ -57,6 +57,11 @@ impl ErrorAnswer {
         Self::invalid(message, None, None)
     }
 
+    /// A request of the v1 form that names no deployment.
+    pub(super) fn no_model() -> Self {
+        Self::invalid("you must provide a model parameter".to_owned(), None, None)
+    }
+
     /// `api-key` missing or wrong.
     pub(super) fn wrong_key() -> Self {
         let message = "Access denied due to invalid subscription key or wrong API endpoint. Make \

@@ -21,8 +21,8 @@ use super::request::Kind;
 pub struct Record {
     /// Number of the request, from 0.
     pub index: u64,
-    /// Arrival, in service milliseconds since the start.
-    pub arrived_ms: f64,
+    /// Arrival, in service microseconds since the start.
+    pub arrived_us: u64,
     /// The header `x-ms-client-request-id`.
     pub client_request_id: Option<String>,
     /// The URL form.

@@ -19,23 +19,31 @@ pub(super) struct MessageKey {
     pub(super) text_hash: u64,
     /// Characters of that text.
     pub(super) text_chars: usize,
-    /// That text.
+    /// What identifies the message: that text without lines that define the labels.
     pub(super) text: String,
 }
 
 impl MessageKey {
     pub(super) fn of(user_text: &str) -> Self {
-        let text = without_marks(user_text);
-        let text_hash = xxh3_64(text.as_bytes());
-        let key = match without_definitions(user_text) {
-            Some(rest) => xxh3_64(without_marks(&rest).as_bytes()),
-            None => text_hash,
-        };
-        Self {
-            key,
-            text_hash,
-            text_chars: text.chars().count(),
-            text,
+        let whole = without_marks(user_text);
+        let text_hash = xxh3_64(whole.as_bytes());
+        let text_chars = whole.chars().count();
+        match without_definitions(user_text) {
+            None => Self {
+                key: text_hash,
+                text_hash,
+                text_chars,
+                text: whole,
+            },
+            Some(rest) => {
+                let text = without_marks(&rest);
+                Self {
+                    key: xxh3_64(text.as_bytes()),
+                    text_hash,
+                    text_chars,
+                    text,
+                }
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ impl Double {
     }
 
     /// Changes the configuration of the running double. `listen` and `log_file` are read at the start
-    /// only; changing them has no effect.
+    /// only and stay as they are.
     ///
     /// # Errors
     /// When the changed configuration makes no sense; then the old one stays.

@@ -16,18 +16,15 @@ use super::chance::{Purpose, Source, mix};
 use super::clock::Clock;
 use super::config::Config;
 use super::errors::ErrorAnswer;
-use super::families::{self, Accepted, Family, Form};
+use super::families::{Family, Form};
 use super::faults::Fault;
 use super::headers;
-use super::judgement;
 use super::limits::{Limits, Meter, Remaining, Shortage, Throttle};
 use super::log::{Log, Record, Ticket};
-use super::logprobs::{self, Ask};
-use super::meaning::Meaning;
-use super::message::MessageKey;
+use super::parameters;
 use super::prompt_cache::PromptCache;
+use super::question::Question;
 use super::request::{ChatRequest, Kind};
-use super::text;
 
 /// State behind all connections.
 #[derive(Debug)]
@@ -77,14 +74,6 @@ pub(super) struct Reply {
     pub(super) ticket: Ticket,
 }
 
-/// A request that was read, and whom it is for.
-struct Question<'a> {
-    request: ChatRequest<'a>,
-    message: MessageKey,
-    meaning: Meaning,
-    kind: Kind,
-}
-
 /// One request on its way through the service, and what it met so far.
 struct Visit<'s> {
     service: &'s Service,
@@ -125,6 +114,9 @@ impl Service {
             .unwrap_or_else(PoisonError::into_inner);
         let mut config = settings.config.clone();
         change(&mut config);
+        // These two took effect at the start; what is shown must stay true.
+        config.listen = settings.config.listen;
+        config.log_file.clone_from(&settings.config.log_file);
         config.validate()?;
         let clock = if config.speed == settings.config.speed {
             settings.clock
@@ -167,6 +159,9 @@ impl Service {
         };
         let verdict = config.access.check(credential).and_then(|()| {
             let question = parsed.as_ref().map_err(ErrorAnswer::unreadable_body)?;
+            if asked_for.is_empty() {
+                return Err(ErrorAnswer::no_model());
+            }
             let deployment = deployment.ok_or_else(ErrorAnswer::deployment_not_found)?;
             visit.admit(deployment, question)?;
             visit.complete(deployment, question)
@@ -213,7 +208,7 @@ impl Visit<'_> {
     ) -> Result<Bytes, ErrorAnswer> {
         let config = &self.settings.config;
         let request = &question.request;
-        let rules = families::check(request, deployment.family, self.call.form, &config.quirks)?;
+        let rules = parameters::check(request, deployment.family, self.call.form, &config.quirks)?;
         let attempt = self.ticket.attempt();
         let subject = Source::new(config.seed, question.message.key);
         let in_this_way = Source::new(config.seed, question.message.key ^ question.way());
@@ -332,70 +327,6 @@ impl Visit<'_> {
     }
 }
 
-impl<'a> Question<'a> {
-    fn of(request: ChatRequest<'a>) -> Self {
-        let message = MessageKey::of(request.last_user_text());
-        let meaning = Meaning::of(request.instructions(), request.last_user_text());
-        let kind = request.kind();
-        Self {
-            request,
-            message,
-            meaning,
-            kind,
-        }
-    }
-
-    fn swapped(&self) -> bool {
-        self.meaning == Meaning::OneIsReasoning
-    }
-
-    /// What the model answers, and the tokens that it spends on reasoning before.
-    fn outcome(
-        &self,
-        config: &Config,
-        rules: Accepted,
-        subject: Source,
-        chance: Source,
-    ) -> (Outcome, u64) {
-        let judgement = judgement::judge(subject, &self.message.text);
-        let limit = self.request.max_answer_tokens();
-        let reasoning = if rules.reasons {
-            64 * (1 + mix(self.message.key) % 6)
-        } else {
-            0
-        };
-        if let Some(limit) = limit.filter(|&limit| rules.reasons && limit <= reasoning) {
-            return (Outcome::Exhausted, limit);
-        }
-        if self.kind == Kind::Classification {
-            let ask = Ask {
-                log_odds: judgement::log_odds_of_one(judgement, self.meaning, config.token_bias),
-                temperature: self.request.temperature.unwrap_or(1.0),
-                logit_bias: &self.request.logit_bias,
-                top_logprobs: self.request.top_logprobs.unwrap_or(0) as usize,
-            };
-            return (
-                Outcome::Short(logprobs::answer(&ask, &config.oddities, chance)),
-                reasoning,
-            );
-        }
-        let room = limit.map(|limit| limit - reasoning);
-        let text = text::write(chance, judgement, config.overlong_text_rate, room);
-        (Outcome::Text(text), reasoning)
-    }
-
-    /// What the content filter calls it, if it objects.
-    fn category(&self) -> &'static str {
-        let categories = ["violence", "hate", "sexual", "self_harm", "jailbreak"];
-        categories[(self.message.key % 5) as usize]
-    }
-
-    /// Distinguishes the ways of asking about one message, whose attempts are counted apart.
-    fn way(&self) -> u64 {
-        mix(1 + self.kind as u64 * 2 + u64::from(self.swapped()))
-    }
-}
-
 impl Settings {
     fn new(config: Config, clock: Clock, before: &HashMap<String, Deployment>) -> Self {
         let deployments = config.deployments.iter().filter_map(|(name, model)| {
@@ -445,7 +376,7 @@ fn record(
     let request = question.map(|q| &q.request);
     Record {
         index: 0,
-        arrived_ms: now.as_secs_f64() * 1_000.0,
+        arrived_us: now.as_micros() as u64,
         client_request_id: header("x-ms-client-request-id").map(str::to_owned),
         form: call.form,
         auth: credential.auth(),
