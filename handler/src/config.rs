@@ -74,6 +74,28 @@ pub struct LabelArgs {
     /// Forget what an earlier run left in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
+    /// Ask again for the turns that failed, and for nothing else.
+    #[arg(long, env = "SOFTLABEL_ONLY", value_enum, conflicts_with = "restart")]
+    pub only: Option<Only>,
+    /// Say what a run will take, with one prompt of each kind, and send nothing.
+    #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
+    /// The deployment's quota in tokens a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_TPM", default_value_t = 1_000_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub tpm: u32,
+    /// The deployment's quota in requests a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RPM", default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub rpm: u32,
+    /// How long a label takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
+          value_parser = parse_time)]
+    pub label_latency: Duration,
+    /// How long a rationale takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RATIONALE_LATENCY", default_value = "2s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub rationale_latency: Duration,
     /// Turns a chunk of work; a chunk holds whole conversations.
     #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -246,6 +268,13 @@ pub struct LogArgs {
     /// What is logged to stderr: error, warn, info, debug, or a filter such as softlabel=debug.
     #[arg(long, env = "SOFTLABEL_LOG", default_value = "warn", value_name = "FILTER")]
     pub log: String,
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// The turns that failed.
+    Failed,
 }
 
 /// How progress is shown.

@@ -39,6 +39,16 @@ impl Display {
         })
     }
 
+    /// Shows how the tokens of the turns are counted.
+    pub(super) fn counting(screen: &Screen, progress: &Arc<Progress>) -> Self {
+        let progress = Arc::clone(progress);
+        Self::show(screen, "counting {bar:30} {percent:>3} %  {msg}", move || {
+            let now = progress.read();
+            let text = format!("{} of {} turns", number(now.turns_done), number(now.turns_total));
+            View { position: now.turns_done, length: now.turns_total, text }
+        })
+    }
+
     /// Shows how the turns are labelled.
     pub(super) fn labeling(
         screen: &Screen,

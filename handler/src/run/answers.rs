@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answers kept beyond the chunk they came from.
-const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+pub const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// What became of a question.
 #[derive(Debug)]

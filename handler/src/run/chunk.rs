@@ -165,7 +165,7 @@ impl ChunkJob {
 }
 
 /// The conversations in the bytes of a chunk, which holds whole ones only.
-fn conversations(bytes: &Bytes) -> Vec<Conversation> {
+pub(super) fn conversations(bytes: &Bytes) -> Vec<Conversation> {
     let mut scanner = Scanner::new(Conversation::parse);
     let mut conversations = Vec::new();
     // Brackets make an array of any slice of an array, and of lines too.

@@ -16,7 +16,7 @@ use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{
     BucketReport, Cost, LabelingMetadata, Status, compare_counts,
 };
-use crate::store::{OwnFolder, RawFile, RawFolder};
+use crate::store::{FolderLock, OwnFolder, RawFile, RawFolder};
 use crate::teacher::model::Price;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,8 @@ pub struct Options {
     pub salvage: bool,
     /// Forget what an earlier run left.
     pub restart: bool,
+    /// Take up again the turns that failed, and nothing else.
+    pub only_failed: bool,
     /// Turns under way at a time.
     pub window: usize,
     /// The price of the model's tokens, if known.
@@ -106,6 +108,13 @@ struct Published {
     report: BucketReport,
 }
 
+impl Published {
+    /// Whether nothing of the bucket is left to be done in `round`.
+    fn is_settled(&self, round: u32) -> bool {
+        self.round == round || self.report.figures.failed == 0
+    }
+}
+
 /// What a step of a run gave.
 enum Step {
     Chunk(usize, ChunkEnd),
@@ -113,7 +122,7 @@ enum Step {
 }
 
 impl Run {
-    /// Reads what an earlier process left, and plans every bucket file. Nothing is written and
+    /// Reads what an earlier process left, and plans every bucket file. Nothing is written, and
     /// nothing is sent.
     ///
     /// # Errors
@@ -125,11 +134,15 @@ impl Run {
         options: Options,
         progress: Arc<Progress>,
     ) -> Result<Self, RunError> {
-        if options.restart {
-            places.work.remove("buckets").await?;
-            places.work.remove_file(paths::RUN).await?;
+        // A restart forgets nothing before the files are known to be good: see `claim`.
+        let pinned = match options.restart {
+            true => None,
+            false => read::<Pinned>(&places.work, paths::RUN).await?,
+        };
+        if options.only_failed && pinned.is_none() {
+            let work = places.work.locate("").display().to_string();
+            return Err(RunError::NothingToRedo { work });
         }
-        let pinned = read::<Pinned>(&places.work, paths::RUN).await?;
         if let Some(pinned) = &pinned {
             let differences = settings.differences(&pinned.method.settings);
             if !differences.is_empty() {
@@ -183,7 +196,10 @@ impl Run {
     async fn plan_file(&mut self, file: &RawFile) -> Result<Manifest, PlanFailure> {
         let raw = &self.places.raw;
         let paths = BucketPaths::new(&file.name);
-        let before = read::<Manifest>(&self.places.work, &paths.manifest()).await?;
+        let before = match self.options.restart {
+            true => None,
+            false => read::<Manifest>(&self.places.work, &paths.manifest()).await?,
+        };
         let version = raw.version(&file.path).await.map_err(RunError::from)?;
         if let Some(before) = &before
             && before.source.etag == version.etag
@@ -259,12 +275,36 @@ impl Run {
         &self.warnings
     }
 
+    /// The plans of its buckets.
+    pub fn manifests(&self) -> &[Arc<Manifest>] {
+        &self.manifests
+    }
+
     /// Where everything lies.
     pub fn places(&self) -> &Places {
         &self.places
     }
 
-    /// Labels and publishes what is left, under `method` and through `labeler`.
+    /// Takes the run for this process, until what it gives is dropped. A restart forgets the earlier
+    /// run here.
+    ///
+    /// # Errors
+    /// If another process has it, or had it since it was planned.
+    pub async fn claim(&self) -> Result<FolderLock, RunError> {
+        let work = &self.places.work;
+        let holder = format!("process {} since {}", std::process::id(), self.options.clock.now());
+        let lock = work.lock(holder).await?;
+        if self.options.restart {
+            work.remove("buckets").await?;
+            work.remove_file(paths::RUN).await?;
+        } else if read::<Pinned>(work, paths::RUN).await? != self.pinned {
+            return Err(RunError::Overtaken { work: work.locate("").display().to_string() });
+        }
+        Ok(lock)
+    }
+
+    /// Labels and publishes what is left, under `method` and through `labeler`. The run must be
+    /// [claimed](Self::claim).
     ///
     /// # Errors
     /// If a file cannot be read or written. What was labelled until then is kept.
@@ -314,7 +354,14 @@ impl Run {
     async fn pin(&mut self, method: Method) -> Result<Pinned, RunError> {
         let files = self.places.files.iter().map(|file| file.path.clone()).collect();
         let pinned = match self.pinned.take() {
-            Some(pinned) => Pinned { files, ..pinned },
+            Some(pinned) => {
+                // A round that is not at its end is finished first.
+                let round = match self.options.only_failed && self.is_at_its_end(&pinned) {
+                    true => pinned.round + 1,
+                    false => pinned.round,
+                };
+                Pinned { files, round, ..pinned }
+            }
             None => Pinned { method, started: self.options.clock.now(), round: 0, files },
         };
         write(&self.places.work, paths::RUN, &pinned).await?;
@@ -325,9 +372,18 @@ impl Run {
         Ok(pinned)
     }
 
+    /// Whether every bucket is published in its round.
+    fn is_at_its_end(&self, pinned: &Pinned) -> bool {
+        self.manifests.iter().all(|manifest| {
+            let published = self.reports.get(&manifest.name());
+            published.is_some_and(|published| published.is_settled(pinned.round))
+        })
+    }
+
     async fn is_published(&self, manifest: &Manifest, round: u32) -> Result<bool, RunError> {
         let name = manifest.name();
-        let published = self.reports.get(&name).is_some_and(|published| published.round == round);
+        let published =
+            self.reports.get(&name).is_some_and(|published| published.is_settled(round));
         let there = self.places.output.exists(&self.places.labeled_path(&name)).await?;
         Ok(published && there)
     }
@@ -407,8 +463,10 @@ impl Run {
         let mut completed = None;
         for manifest in &self.manifests {
             let name = manifest.name();
-            let published = self.reports.get(&name).filter(|p| p.round == pinned.round);
-            let report = published
+            // Until its failed turns are done, a bucket is what it was.
+            let report = self
+                .reports
+                .get(&name)
                 .map_or_else(|| publish::pending(manifest), |published| published.report.clone());
             totals += &report.figures;
             statuses.push(report.status);

@@ -1,5 +1,6 @@
 //! What is ours in a local folder: written atomically or by appending.
 
+use super::lock::FolderLock;
 use super::{StoreError, blocking};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -46,6 +47,15 @@ impl OwnFolder {
             fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
         }
         Ok(path)
+    }
+
+    /// Locks the folder for this process, described by `holder` for others.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if another process has it.
+    pub async fn lock(&self, holder: String) -> Result<FolderLock, StoreError> {
+        let own = self.clone();
+        blocking(move || FolderLock::take(&own.prepare("lock")?, &holder)).await
     }
 
     /// The content of a file, or `None` where there is none.
