@@ -1,1 +1,3 @@
 //! The data contract: RAW in, LABELED out. Knows no network.
+
+pub mod conversation;
