@@ -1,3 +1,4 @@
 //! The data contract: RAW in, LABELED out. Knows no network.
 
 pub mod conversation;
+pub mod scanner;

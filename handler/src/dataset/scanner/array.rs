@@ -1,0 +1,251 @@
+//! The array format: elements, and what to do when one is not a conversation.
+
+use super::landmarks::step_back;
+use super::region::counts;
+use super::structure::Candidate;
+use super::{ParseError, Phase, REACH, Region, ScanError, Scanner, Step};
+
+impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
+    pub(super) fn between(&mut self, at: u64) -> bool {
+        let rest = self.window.from(at);
+        let Some(blanks) = rest.iter().position(|byte| !super::is_blank(byte)) else {
+            self.examined += rest.len() as u64;
+            let end = self.window.end();
+            self.phase = Phase::Between { at: end };
+            if !self.window.ended {
+                return false;
+            }
+            self.close_region(end);
+            return if self.closed {
+                self.end()
+            } else {
+                self.cut_off(end)
+            };
+        };
+        let byte = rest.get(blanks).copied();
+        let at = at + blanks as u64;
+        self.examined += blanks as u64 + 1;
+        if self.closed {
+            self.error
+                .get_or_insert(ScanError::TrailingData { offset: at });
+        }
+        match byte {
+            Some(b',') => {
+                self.close_region(at);
+                self.phase = Phase::Between { at: at + 1 };
+            }
+            Some(b']') => {
+                self.close_region(at);
+                self.closed = true;
+                self.phase = Phase::Between { at: at + 1 };
+            }
+            Some(b'{') => {
+                self.close_region(at);
+                self.marks.first_start(self.window.before(at));
+                self.start_element(at, false);
+            }
+            Some(b'[' | b'"' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+                if self.region.is_none() =>
+            {
+                self.start_element(at, false);
+            }
+            // Also what follows something broken without a comma: most likely it is the rest of
+            // it, text taken for structure.
+            _ => {
+                let reason = "a byte that cannot stand between two conversations";
+                self.region
+                    .get_or_insert_with(|| Region::open(at, reason.to_owned()));
+                self.phase = Phase::Search { from: at + 1 };
+            }
+        }
+        true
+    }
+
+    fn start_element(&mut self, start: u64, guess: bool) {
+        self.structure.reset();
+        self.phase = Phase::Element { start, guess };
+    }
+
+    pub(super) fn element(&mut self, start: u64, guess: bool) -> bool {
+        let (step, too_long) = self.follow(start);
+        match step {
+            Step::Done(length) => {
+                let range = start..start + length as u64;
+                let end = range.end;
+                let verdict = match self.window.from(start).first() {
+                    Some(b'{') => self.accept(&range),
+                    Some(b'[') => Err("an array where a conversation should be".to_owned()),
+                    Some(b'"') => Err("a text where a conversation should be".to_owned()),
+                    _ => Err("a word or number where a conversation should be".to_owned()),
+                };
+                match verdict {
+                    Ok(value) => {
+                        self.close_region(start);
+                        self.conversation(start, end, value);
+                    }
+                    Err(reason) => self.look_through(start, end, &reason),
+                }
+                self.phase = Phase::Between { at: end };
+            }
+            Step::Broken(offset, what) => {
+                let at = start + offset as u64;
+                let reason = format!("{what} (byte {offset} of the conversation)");
+                let back = step_back(self.window.before(at)) as u64;
+                self.give_up(start, at.saturating_sub(back), &reason);
+            }
+            Step::More if too_long => {
+                let at = start + self.structure.at() as u64;
+                let reason = format!("longer than {} bytes", self.max);
+                let back = at.saturating_sub(step_back(self.window.before(at)) as u64);
+                // Nothing is known against what is open there: it is read again from its start.
+                let open = self.structure.outermost_open().into_iter();
+                let open = open
+                    .chain(self.structure.undecided())
+                    .filter(|&offset| offset > 0);
+                let resume = open.map(|offset| start + offset as u64).chain([back]).min();
+                self.give_up(start, resume.unwrap_or(back), &reason);
+            }
+            Step::More if self.window.ended => self.end_inside(start, guess),
+            Step::More => return false,
+        }
+        true
+    }
+
+    /// Reports a conversation and learns from it how conversations begin.
+    fn conversation(&mut self, start: u64, end: u64, value: T) {
+        let range = start..end;
+        self.marks
+            .learn(self.window.before(start), self.window.slice(&range));
+        self.findings.conversation(range, value);
+    }
+
+    /// Leaves a value that does not end properly, and goes on at `resume`.
+    fn give_up(&mut self, start: u64, resume: u64, reason: &str) {
+        // Not at the start again, or it would be found again.
+        let resume = resume.max(start + 1);
+        self.look_through(start, resume, reason);
+        self.phase = if self.region.is_some() {
+            Phase::Search { from: resume }
+        } else {
+            Phase::Between { at: resume }
+        };
+    }
+
+    /// Reports the conversations inside a value that is none itself, up to `end`. What comes after
+    /// the last of them, if anything, is left as the open broken stretch.
+    fn look_through(&mut self, start: u64, end: u64, reason: &str) {
+        self.marks
+            .learn_from_broken(self.window.slice(&(start..end)));
+        let mut candidates = self.structure.take_candidates();
+        self.region
+            .get_or_insert_with(|| Region::open(start, reason.to_owned()));
+        let mut done = start;
+        for Candidate {
+            start: offset,
+            end: close,
+            certain,
+        } in candidates.drain(..)
+        {
+            let at = start + offset as u64;
+            if at >= end {
+                break;
+            }
+            if at < done {
+                continue;
+            }
+            let verdict = match close {
+                Some(close) => {
+                    let close = start + close as u64;
+                    self.accept(&(at..close)).map(|value| (close, value))
+                }
+                None => Err(reason.to_owned()),
+            };
+            match verdict {
+                Ok((close, value)) => {
+                    self.open_region(done, at, reason);
+                    self.close_region(at);
+                    self.conversation(at, close, value);
+                    done = close;
+                }
+                Err(reason_inside) if certain => {
+                    self.open_region(done, at, reason);
+                    self.close_region(at);
+                    self.region = Some(Region::open(at, reason_inside));
+                }
+                Err(_) => {}
+            }
+        }
+        self.structure.give_back(candidates);
+        self.open_region(done, end, reason);
+    }
+
+    /// Opens a broken stretch at the first byte of `from..to` that counts, unless one is open.
+    fn open_region(&mut self, from: u64, to: u64, reason: &str) {
+        if self.region.is_none()
+            && let Some(at) = self.window.slice(&(from..to)).iter().position(counts)
+        {
+            self.region = Some(Region::open(from + at as u64, reason.to_owned()));
+        }
+    }
+
+    pub(super) fn search(&mut self, from: u64) -> bool {
+        let index = self.window.index(from);
+        let Some(found) = self.marks.find(&self.window.bytes, index) else {
+            let end = self.window.end();
+            self.examined += end - from;
+            if self.window.ended {
+                return self.end_of_search(end);
+            }
+            let from = from.max(end.saturating_sub(REACH as u64));
+            self.phase = Phase::Search { from };
+            return false;
+        };
+        let at = self.window.base + found.at as u64;
+        self.examined += at - from;
+        if found.certain {
+            self.close_region(at);
+        }
+        self.start_element(at, !found.certain);
+        true
+    }
+
+    /// The file ends after something broken. It may still end as an array does.
+    fn end_of_search(&mut self, end: u64) -> bool {
+        let Some(mut region) = self.region.take() else {
+            return self.end();
+        };
+        region.extend(&self.window.bytes, self.window.base, end);
+        let Some(inside) = region.range_inside_array() else {
+            let start = region.start;
+            self.findings.broken(region.range(), region.reason);
+            return self.cut_off(start);
+        };
+        if !inside.is_empty() {
+            self.findings.broken(inside, region.reason);
+        }
+        self.end()
+    }
+
+    /// The file ends inside an element.
+    fn end_inside(&mut self, start: u64, guess: bool) {
+        let end = self.window.end();
+        let reported = self.findings.number;
+        self.look_through(start, end, "the file ends inside it");
+        let swallowed = self.findings.number > reported;
+        let last = self.window.from(start).iter().rfind(|byte| counts(byte));
+        if (guess || swallowed) && last == Some(&b']') {
+            // What did not end is the broken one, or what it swallowed; the array did end.
+            self.end_of_search(end);
+            return;
+        }
+        if guess && !swallowed {
+            self.close_region(start);
+        }
+        let unfinished = match self.region.take() {
+            Some(region) => region.start,
+            None if swallowed => end,
+            None => start,
+        };
+        self.cut_off(unfinished);
+    }
+}

@@ -1,0 +1,441 @@
+//! Finds the conversations of a RAW file as byte ranges, in one pass and in bounded memory.
+//!
+//! A [`Scanner`] does no I/O: blocks are pushed in, findings are taken out. Between two blocks it
+//! holds the conversation that is being read, never more than the limit on its length plus a
+//! block, and what it finds does not depend on where the blocks are cut.
+//!
+//! Every conversation that is whole JSON and passes the acceptance test is found as it stands, by
+//! following the grammar alone. Guessing starts where that fails. A value that breaks the grammar,
+//! is too long or is not accepted has its inside looked through for conversations, and the search
+//! for the next one begins at the byte that broke it. A conversation may begin
+//!
+//! * where a line starts with the indentation that conversations of this file have: text holds no
+//!   raw line breaks, so this is believed, and two broken neighbours are told apart by it;
+//! * at an object whose first key is `conversationId`, or the first key of the conversation read
+//!   last: this is believed only if the object passes the acceptance test.
+//!
+//! # Limits
+//!
+//! * Minified neighbours that are broken count as one, because nothing certain separates them.
+//! * A conversation after a broken one is found only by one of the two signs above. One whose
+//!   first key differs from its predecessor's, in a minified file, is lost with the broken one.
+//! * An object inside a broken conversation that itself has an id in front and a `turnsArray`
+//!   cannot be told from a conversation.
+//! * Damage that leaves valid JSON is not damage to the scanner: a flipped letter in a text, or a
+//!   brace too many after which the conversation is still accepted, the rest of it then being
+//!   reported as broken elements.
+//! * In the line format a line is one conversation or broken; two on one line are broken.
+//!
+//! # Cost
+//!
+//! Time grows with the length of the file, however damaged. A value is followed once, up to the
+//! byte that breaks it, and the next one begins after that byte or a few bytes before it. Possible
+//! conversations inside it are noted on the way, at most eight open at a time, so the acceptance
+//! test sees no byte more than nine times. A value given up for its length is resumed at the
+//! outermost of those eight. [`Scanner::examined`] counts, and the tests hold it to a bound.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::conversation::ParseError;
+
+mod array;
+mod landmarks;
+mod lines;
+mod region;
+mod structure;
+#[cfg(test)]
+#[expect(clippy::string_slice, reason = "the files of the tests are ASCII")]
+mod tests;
+mod window;
+
+use landmarks::{Marks, REACH, is_blank};
+use region::Region;
+use structure::{Step, Structure};
+use window::{Event, Findings, Window};
+
+/// The default of [`Scanner::with_max_conversation_bytes`]: 64 MiB.
+pub const MAX_CONVERSATION_BYTES: usize = 64 << 20;
+
+/// How a RAW file is laid out, recognised by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON array of conversations.
+    Array,
+    /// One conversation per line.
+    Lines,
+}
+
+/// Something found in a file. Ranges are bytes of the file, in increasing order and disjoint.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a, T> {
+    /// A conversation that passed the acceptance test.
+    Conversation {
+        /// Its position among everything found in this file, counted from 0.
+        number: u64,
+        /// Where it stands, from its opening to its closing brace.
+        range: Range<u64>,
+        /// The bytes of that range.
+        bytes: &'a [u8],
+        /// What the acceptance test made of it.
+        value: T,
+    },
+    /// A stretch that holds something, but no conversation.
+    Broken {
+        /// Its position among everything found in this file, counted from 0.
+        number: u64,
+        /// Where it stands, without the blanks and commas around it.
+        range: Range<u64>,
+        /// What is wrong with it, without quoting data.
+        reason: String,
+    },
+}
+
+/// What is wrong with a file as a whole. Whatever is intact in it was found all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScanError {
+    /// There is nothing but blanks.
+    #[error("the file is empty")]
+    Empty,
+    /// The content is something else.
+    #[error("byte {offset}: not a dataset: {what}")]
+    NotADataset {
+        /// The byte by which this was recognised, or the first thing that is no conversation.
+        offset: u64,
+        /// What was seen instead.
+        what: String,
+    },
+    /// The file ends too early.
+    #[error(
+        "byte {offset}: the file is cut off: what begins there has no end at byte {length}, where \
+         the file ends"
+    )]
+    CutOff {
+        /// Where the unfinished conversation begins; the length if there is none.
+        offset: u64,
+        /// The length of the file.
+        length: u64,
+    },
+    /// Something follows the bracket that closes the array.
+    #[error("byte {offset}: data after the end of the array")]
+    TrailingData {
+        /// The first byte of it.
+        offset: u64,
+    },
+}
+
+/// Finds conversations in blocks of a file.
+///
+/// `accept` decides whether bytes are a conversation; [`super::conversation::count_turns`] is made
+/// for it. It must depend on the bytes alone.
+///
+/// ```
+/// use softlabel::dataset::{conversation::count_turns, scanner::{Format, Found, Scanner}};
+///
+/// let mut scanner = Scanner::new(count_turns);
+/// let mut turns = 0;
+/// for block in [&br#"[{"conversationId": "a", "turnsA"#[..], br#"rray": [{}, {}]}]"#] {
+///     scanner.push(block);
+///     while let Some(found) = scanner.next() {
+///         if let Found::Conversation { value, .. } = found {
+///             turns += value;
+///         }
+///     }
+/// }
+/// scanner.finish();
+/// while scanner.next().is_some() {}
+/// assert_eq!(scanner.outcome(), Ok(Format::Array));
+/// assert_eq!(turns, 2);
+/// ```
+pub struct Scanner<T, A> {
+    accept: A,
+    max: usize,
+    window: Window,
+    phase: Phase,
+    format: Format,
+    structure: Structure,
+    marks: Marks,
+    /// A broken stretch whose end is not known yet.
+    region: Option<Region>,
+    /// Whether the bracket that closes the array was seen.
+    closed: bool,
+    error: Option<ScanError>,
+    findings: Findings<T>,
+    examined: u64,
+}
+
+/// What the next byte belongs to. Positions are bytes of the file.
+enum Phase {
+    /// The blanks in front of everything.
+    Head { at: u64 },
+    /// An object at the root: the first line, or all there is.
+    Root { start: u64 },
+    /// The blanks after an object at the root that has several lines.
+    RootEnd { start: u64, at: u64 },
+    /// A line that begins at `start` and has no end before `at`.
+    Line { start: u64, at: u64 },
+    /// A line that is too long.
+    LongLine { at: u64 },
+    /// Between two elements of the array.
+    Between { at: u64 },
+    /// Inside an element; `guess` if only the acceptance test can tell that it is one.
+    Element { start: u64, guess: bool },
+    /// After something broken.
+    Search { from: u64 },
+    /// Nothing more to be found.
+    Over,
+}
+
+impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
+    /// A scanner at the start of a file.
+    pub fn new(accept: A) -> Self {
+        Self {
+            accept,
+            max: MAX_CONVERSATION_BYTES,
+            window: Window {
+                bytes: Vec::new(),
+                base: 0,
+                ended: false,
+            },
+            phase: Phase::Head { at: 0 },
+            format: Format::Array,
+            structure: Structure::new(),
+            marks: Marks::new(),
+            region: None,
+            closed: false,
+            error: None,
+            findings: Findings {
+                queue: VecDeque::new(),
+                number: 0,
+                conversations: 0,
+                first_broken: None,
+            },
+            examined: 0,
+        }
+    }
+
+    /// Takes a conversation longer than this many bytes for broken. At least 1.
+    #[must_use]
+    pub fn with_max_conversation_bytes(mut self, max: usize) -> Self {
+        self.max = max.max(1);
+        self
+    }
+
+    /// Adds the next block of the file, of any length. Take out what was found before the next
+    /// push, or all blocks since are kept.
+    pub fn push(&mut self, block: &[u8]) {
+        if self.findings.queue.is_empty() {
+            self.let_go();
+        }
+        if matches!(self.phase, Phase::Over) {
+            self.window.base += block.len() as u64;
+        } else {
+            self.window.bytes.extend_from_slice(block);
+        }
+    }
+
+    /// Says that the file ends here.
+    pub fn finish(&mut self) {
+        self.window.ended = true;
+    }
+
+    /// The next finding; `None` until more is pushed, or when the file is finished.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend its bytes"
+    )]
+    pub fn next(&mut self) -> Option<Found<'_, T>> {
+        while self.findings.queue.is_empty() {
+            if !self.step() {
+                return None;
+            }
+        }
+        let Event {
+            number,
+            range,
+            value,
+        } = self.findings.queue.pop_front()?;
+        Some(match value {
+            Ok(value) => {
+                let bytes = self.window.slice(&range);
+                Found::Conversation {
+                    number,
+                    range,
+                    bytes,
+                    value,
+                }
+            }
+            Err(reason) => Found::Broken {
+                number,
+                range,
+                reason,
+            },
+        })
+    }
+
+    /// Whether further blocks can change anything. They cannot once the content turned out to be
+    /// something else.
+    pub fn wants_more(&self) -> bool {
+        !matches!(self.phase, Phase::Over)
+    }
+
+    /// What the file is as a whole, after [`Self::finish`] and the last finding.
+    ///
+    /// # Errors
+    ///
+    /// [`ScanError`], with the byte by which it was recognised. A file in which something is
+    /// broken and nothing is a conversation is [`ScanError::NotADataset`].
+    pub fn outcome(&mut self) -> Result<Format, ScanError> {
+        self.finish();
+        while self.step() {}
+        let cut_off = matches!(self.error, None | Some(ScanError::CutOff { .. }));
+        match &self.findings.first_broken {
+            Some((offset, reason)) if cut_off && self.findings.conversations == 0 => {
+                let what = format!("no conversation in it; first of all: {reason}");
+                Err(ScanError::NotADataset {
+                    offset: *offset,
+                    what,
+                })
+            }
+            _ => self.error.clone().map_or(Ok(self.format), Err),
+        }
+    }
+
+    /// How many bytes were looked at so far, those looked at again included. It is what the time
+    /// of a scan is proportional to.
+    pub fn examined(&self) -> u64 {
+        self.examined
+    }
+
+    /// Lets go of the bytes that nothing will ask for again.
+    fn let_go(&mut self) {
+        let needed = match self.phase {
+            Phase::Head { at } | Phase::LongLine { at } => at,
+            Phase::Root { start } | Phase::RootEnd { start, .. } | Phase::Line { start, .. } => {
+                start
+            }
+            Phase::Between { at: start } | Phase::Element { start, .. } => {
+                start.saturating_sub(REACH as u64)
+            }
+            Phase::Search { from } => from.saturating_sub(REACH as u64),
+            Phase::Over => self.window.end(),
+        };
+        let count = self.window.index(needed).min(self.window.bytes.len());
+        // Moving what stays costs more than it frees while most of it stays.
+        if count < self.window.bytes.len() / 2 {
+            return;
+        }
+        if let Some(region) = &mut self.region {
+            region.extend(&self.window.bytes, self.window.base, needed);
+        }
+        self.window.bytes.drain(..count);
+        self.window.base += count as u64;
+    }
+
+    /// Goes on to the next finding or state; `false` if that takes more bytes, or all is done.
+    fn step(&mut self) -> bool {
+        match self.phase {
+            Phase::Head { at } => self.head(at),
+            Phase::Root { start } => self.root(start),
+            Phase::RootEnd { start, at } => self.root_end(start, at),
+            Phase::Line { start, at } => self.line(start, at),
+            Phase::LongLine { at } => self.long_line(at),
+            Phase::Between { at } => self.between(at),
+            Phase::Element { start, guess } => self.element(start, guess),
+            Phase::Search { from } => self.search(from),
+            Phase::Over => false,
+        }
+    }
+
+    fn head(&mut self, at: u64) -> bool {
+        const MARK: &[u8] = b"\xef\xbb\xbf";
+        let mut at = at;
+        if at == 0 {
+            let bytes = self.window.from(0);
+            if bytes.starts_with(MARK) {
+                at = 3;
+            } else if MARK.starts_with(bytes) && !self.window.ended {
+                return false;
+            }
+        }
+        let rest = self.window.from(at);
+        let Some(blanks) = rest.iter().position(|byte| !is_blank(byte)) else {
+            self.phase = Phase::Head {
+                at: self.window.end(),
+            };
+            return self.window.ended && self.reject(ScanError::Empty);
+        };
+        let offset = at + blanks as u64;
+        let content = rest.get(blanks..).unwrap_or_default();
+        match content.first() {
+            Some(b'[') => self.phase = Phase::Between { at: offset + 1 },
+            Some(b'{') => {
+                self.structure.reset();
+                self.phase = Phase::Root { start: offset };
+            }
+            // Four bytes tell the usual suspects apart.
+            _ if content.len() < 4 && !self.window.ended => return false,
+            _ => {
+                let what = what_begins_with(content);
+                return self.reject(ScanError::NotADataset { offset, what });
+            }
+        }
+        true
+    }
+
+    /// Ends the scan. Returns `false`, as a step that found nothing.
+    fn reject(&mut self, error: ScanError) -> bool {
+        self.error.get_or_insert(error);
+        self.phase = Phase::Over;
+        false
+    }
+
+    fn end(&mut self) -> bool {
+        self.phase = Phase::Over;
+        true
+    }
+
+    fn cut_off(&mut self, offset: u64) -> bool {
+        let length = self.window.end();
+        self.error
+            .get_or_insert(ScanError::CutOff { offset, length });
+        self.end()
+    }
+
+    /// Ends the broken stretch in front of `at`, if there is one.
+    fn close_region(&mut self, at: u64) {
+        if let Some(mut region) = self.region.take() {
+            region.extend(&self.window.bytes, self.window.base, at);
+            self.findings.broken(region.range(), region.reason);
+        }
+    }
+
+    /// Puts bytes of the window to the acceptance test.
+    fn accept(&mut self, range: &Range<u64>) -> Result<T, String> {
+        self.examined += range.end - range.start;
+        (self.accept)(self.window.slice(range)).map_err(|error| error.to_string())
+    }
+
+    /// Follows the value that begins at `start`, as far as it may be long.
+    fn follow(&mut self, start: u64) -> (Step, bool) {
+        let value = self.window.from(start);
+        let allowed = value.get(..self.max).unwrap_or(value);
+        let seen = self.structure.at();
+        let step = self.structure.advance(allowed, &self.marks);
+        self.examined += (self.structure.at() - seen) as u64;
+        (step, value.len() > self.max)
+    }
+}
+
+fn what_begins_with(content: &[u8]) -> String {
+    match content {
+        [0x1f, 0x8b, ..] => "gzip-compressed data".to_owned(),
+        [b'P', b'K', 3, 4, ..] => "a zip archive".to_owned(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd-compressed data".to_owned(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16; UTF-8 is needed".to_owned(),
+        [b'P', b'A', b'R', b'1', ..] => "a Parquet file".to_owned(),
+        [byte @ b'!'..=b'~', ..] => format!("begins with '{}'", char::from(*byte)),
+        [byte, ..] => format!("begins with the byte 0x{byte:02x}"),
+        [] => "nothing".to_owned(),
+    }
+}
