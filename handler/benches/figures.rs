@@ -77,11 +77,24 @@ fn main() -> Result<ExitCode> {
         rows.extend(runtime.block_on(memory())?);
     }
     println!("\n| what | measured | goal | met |\n|---|---|---|---|");
-    for Row { what, measured, goal, met } in &rows {
-        println!("| {what} | {measured} | {goal} | {} |", if *met { "yes" } else { "NO" });
+    for Row {
+        what,
+        measured,
+        goal,
+        met,
+    } in &rows
+    {
+        println!(
+            "| {what} | {measured} | {goal} | {} |",
+            if *met { "yes" } else { "NO" }
+        );
     }
     let met = rows.iter().all(|row| row.met);
-    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if met {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Processor and cores, as Linux tells them.
@@ -108,7 +121,10 @@ fn raw(size: u64) -> Result<PathBuf> {
     let there = fs::metadata(&path).is_ok_and(|file| file.len() >= size);
     if !there {
         println!("generating {} …", path.display());
-        let options = Options { size: Size::Bytes(size), ..Options::default() };
+        let options = Options {
+            size: Size::Bytes(size),
+            ..Options::default()
+        };
         let draft = path.with_extension("draft");
         dataset::write(&options, File::create(&draft)?)?;
         fs::rename(draft, &path)?;
@@ -118,7 +134,10 @@ fn raw(size: u64) -> Result<PathBuf> {
 
 fn softlabel() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_softlabel"));
-    command.env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
+    command
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
     command
 }
 
@@ -151,7 +170,10 @@ fn start() -> Result<Vec<Row>> {
         let mut times = Vec::new();
         for _ in 0..21 {
             let started = Instant::now();
-            ensure!(softlabel().arg(argument).status()?.success(), "{argument} failed");
+            ensure!(
+                softlabel().arg(argument).status()?.success(),
+                "{argument} failed"
+            );
             times.push(started.elapsed().as_secs_f64() * 1e3);
         }
         times.sort_by(f64::total_cmp);
@@ -178,7 +200,10 @@ fn scan() -> Result<Vec<Row>> {
     let (_, counting, _) = scan_once(&path, count_turns)?;
     Ok(vec![
         Row {
-            what: format!("scanning {:.1} GB, {found} conversations", bytes as f64 / 1e9),
+            what: format!(
+                "scanning {:.1} GB, {found} conversations",
+                bytes as f64 / 1e9
+            ),
             measured: format!("{speed:.0} MB/s"),
             goal: "≥ 500 MB/s on one core".into(),
             met: speed >= 500.0,
@@ -192,10 +217,7 @@ fn scan() -> Result<Vec<Row>> {
     ])
 }
 
-fn scan_once(
-    path: &Path,
-    accept: fn(&[u8]) -> Result<u32, ParseError>,
-) -> Result<(u64, f64, u64)> {
+fn scan_once(path: &Path, accept: fn(&[u8]) -> Result<u32, ParseError>) -> Result<(u64, f64, u64)> {
     let mut file = File::open(path)?;
     let mut block = vec![0; 1 << 20];
     let (mut bytes, mut found) = (0, 0);
@@ -221,7 +243,11 @@ fn scan_once(
 }
 
 async fn calls() -> Result<Row> {
-    let double = Double::start(Config { keep_log: false, ..Config::default() }).await?;
+    let double = Double::start(Config {
+        keep_log: false,
+        ..Config::default()
+    })
+    .await?;
     let flags = ["--no-rationales", "--concurrency", "200"];
     let (rate, _) = run(&raw(4 * SMALL)?, &double, &flags).await?;
     double.stop().await;
@@ -252,11 +278,18 @@ async fn latency() -> Result<Row> {
 }
 
 async fn memory() -> Result<Vec<Row>> {
-    let double = Double::start(Config { keep_log: false, ..Config::default() }).await?;
+    let double = Double::start(Config {
+        keep_log: false,
+        ..Config::default()
+    })
+    .await?;
     let mut peaks = Vec::new();
     for size in [SMALL, LARGE] {
         let (rate, peak) = run(&raw(size)?, &double, &[]).await?;
-        println!("{} MB: {rate:.0} calls/s, peak {peak:.1} MB", size / 1_000_000);
+        println!(
+            "{} MB: {rate:.0} calls/s, peak {peak:.1} MB",
+            size / 1_000_000
+        );
         peaks.push(peak);
     }
     double.stop().await;

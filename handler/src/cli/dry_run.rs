@@ -58,7 +58,10 @@ fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
     table.row("turns", number(estimate.turns));
     table.row("  not labelable (empty)", number(estimate.empty));
     let share = percent(estimate.identical, estimate.turns);
-    table.row("  identical to an earlier one", format!("{} ({share})", number(estimate.identical)));
+    table.row(
+        "  identical to an earlier one",
+        format!("{} ({share})", number(estimate.identical)),
+    );
     table.row("label calls", calls(estimate.labels));
     table.row("rationale calls", calls(estimate.rationales));
     let price = args.service.price();
@@ -70,7 +73,12 @@ fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
         let flight = estimate.seconds_at_concurrency(&pace, with);
         table.row(
             format!("time {name}"),
-            format!("{} at the quota, {} at {} calls in flight", time(quota), time(flight), pace.concurrency),
+            format!(
+                "{} at the quota, {} at {} calls in flight",
+                time(quota),
+                time(flight),
+                pace.concurrency
+            ),
         );
     }
     let quota = estimate.seconds_at_quota(&pace, with_rationales);
@@ -83,9 +91,19 @@ fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
             (pace.concurrency as f64 * flight / quota).ceil()
         )
     } else {
-        format!("{} calls in flight can use all of this quota", pace.concurrency)
+        format!(
+            "{} calls in flight can use all of this quota",
+            pace.concurrency
+        )
     };
-    table.row("quota", format!("{} tokens/min, {} requests/min: {reach}", number(pace.tpm), number(pace.rpm)));
+    table.row(
+        "quota",
+        format!(
+            "{} tokens/min, {} requests/min: {reach}",
+            number(pace.tpm),
+            number(pace.rpm)
+        ),
+    );
     table.row(
         "assumed",
         format!(
@@ -94,7 +112,10 @@ fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
             wait(pace.rationale_latency)
         ),
     );
-    let mut text = format!("Nothing was sent. Labelling it all will take:\n\n{}", table.render());
+    let mut text = format!(
+        "Nothing was sent. Labelling it all will take:\n\n{}",
+        table.render()
+    );
     if let Some((label, rationale)) = &estimate.example {
         for (name, prompt) in [("classification", label), ("rationale", rationale)] {
             text.push_str(&format!(
@@ -122,7 +143,10 @@ fn calls(calls: Calls) -> String {
 fn cost(estimate: &Estimate, price: Option<Price>, with_rationales: bool) -> String {
     match price {
         Some(price) => {
-            format!("at most {:.2} USD", price.of(estimate.tokens(with_rationales)))
+            format!(
+                "at most {:.2} USD",
+                price.of(estimate.tokens(with_rationales))
+            )
         }
         None => "unknown; set --price-input and --price-output".into(),
     }

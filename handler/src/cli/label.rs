@@ -78,7 +78,10 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         planned.label(method, labeler).await?
     };
     let summary = summary(&metadata, teacher.meter(), started.elapsed().as_secs_f64());
-    print(&format!("{summary}\nmetadata: {}\n", metadata_path.display()))?;
+    print(&format!(
+        "{summary}\nmetadata: {}\n",
+        metadata_path.display()
+    ))?;
     if let Some(stop) = teacher.stopped() {
         return Err(anyhow::Error::new(stop.clone()).context("the run stopped early"));
     }
@@ -94,7 +97,10 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
 /// The options that the arguments ask for.
 fn options(args: &LabelArgs) -> Options {
     Options {
-        chunk: ChunkLimits { turns: args.chunk_turns, ..ChunkLimits::default() },
+        chunk: ChunkLimits {
+            turns: args.chunk_turns,
+            ..ChunkLimits::default()
+        },
         salvage: args.salvage,
         restart: args.restart,
         only_failed: args.only == Some(Only::Failed),
@@ -191,7 +197,11 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     }
     table.row(
         "only bounded",
-        format!("{} ({})", number(totals.censored), percent(totals.censored, totals.labeled)),
+        format!(
+            "{} ({})",
+            number(totals.censored),
+            percent(totals.censored, totals.labeled)
+        ),
     );
     table.row(
         "hard against soft",

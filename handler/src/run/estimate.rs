@@ -93,7 +93,11 @@ pub struct Pace {
 impl Estimate {
     /// What will be billed at most: every rationale as long as it may be.
     pub fn tokens(&self, with_rationales: bool) -> Tokens {
-        let rationales = if with_rationales { self.rationales } else { Calls::default() };
+        let rationales = if with_rationales {
+            self.rationales
+        } else {
+            Calls::default()
+        };
         Tokens {
             calls: self.labels.calls + rationales.calls,
             prompt: self.labels.prompt_tokens + rationales.prompt_tokens,
@@ -105,7 +109,11 @@ impl Estimate {
 
     /// The time that the quota alone asks for, in seconds.
     pub fn seconds_at_quota(&self, pace: &Pace, with_rationales: bool) -> f64 {
-        let rationales = if with_rationales { self.rationales } else { Calls::default() };
+        let rationales = if with_rationales {
+            self.rationales
+        } else {
+            Calls::default()
+        };
         let charged = (self.labels.charged() + rationales.charged()) as f64;
         let calls = (self.labels.calls + rationales.calls) as f64;
         60.0 * (charged / pace.tpm as f64).max(calls / pace.rpm as f64)
@@ -113,7 +121,11 @@ impl Estimate {
 
     /// The time that the calls in flight alone ask for, in seconds.
     pub fn seconds_at_concurrency(&self, pace: &Pace, with_rationales: bool) -> f64 {
-        let rationales = if with_rationales { self.rationales.calls } else { 0 };
+        let rationales = if with_rationales {
+            self.rationales.calls
+        } else {
+            0
+        };
         let waiting = self.labels.calls as f64 * pace.label_latency.as_secs_f64()
             + rationales as f64 * pace.rationale_latency.as_secs_f64();
         waiting / pace.concurrency as f64
@@ -138,7 +150,10 @@ pub async fn estimate(
     estimate.labels.answer_tokens = u64::from(profile.classification_tokens);
     estimate.rationales.answer_tokens = u64::from(call::RATIONALE_MAX_TOKENS);
     let chunks = manifests.iter().flat_map(|manifest| {
-        manifest.chunks.iter().map(move |chunk| (Arc::clone(manifest), chunk.clone()))
+        manifest
+            .chunks
+            .iter()
+            .map(move |chunk| (Arc::clone(manifest), chunk.clone()))
     });
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut sizes = futures::stream::iter(chunks)
@@ -184,8 +199,13 @@ async fn sizes(
     strategy: &'static dyn Strategy,
 ) -> Result<Sized, RunError> {
     let source = &manifest.source;
-    let version = Version { etag: source.etag.clone(), length: source.length };
-    let bytes = raw.read_range(&source.path, chunk.bytes.clone(), &version).await?;
+    let version = Version {
+        etag: source.etag.clone(),
+        length: source.length,
+    };
+    let bytes = raw
+        .read_range(&source.path, chunk.bytes.clone(), &version)
+        .await?;
     let sized = tokio::task::spawn_blocking(move || size(&bytes, &settings, strategy)).await;
     sized.map_err(|error| RunError::Damaged {
         path: source.path.clone(),
@@ -225,7 +245,12 @@ mod tests {
 
     fn estimate() -> Estimate {
         Estimate {
-            labels: Calls { calls: 1000, prompt_tokens: 500_000, longest: 900, answer_tokens: 16 },
+            labels: Calls {
+                calls: 1000,
+                prompt_tokens: 500_000,
+                longest: 900,
+                answer_tokens: 16,
+            },
             rationales: Calls {
                 calls: 1000,
                 prompt_tokens: 400_000,

@@ -13,9 +13,7 @@ use super::turn::Labeler;
 use crate::clock::Clock;
 use crate::dataset::figures::Figures;
 use crate::dataset::layout::{self, BucketName};
-use crate::dataset::metadata::{
-    BucketReport, Cost, LabelingMetadata, Status, compare_counts,
-};
+use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Status, compare_counts};
 use crate::store::{FolderLock, OwnFolder, RawFile, RawFolder};
 use crate::teacher::model::Price;
 use serde::de::DeserializeOwned;
@@ -52,11 +50,17 @@ pub struct Places {
 
 impl Places {
     fn labeled_path(&self, name: &BucketName) -> String {
-        self.lone_output.clone().unwrap_or_else(|| layout::labeled_path(name))
+        self.lone_output
+            .clone()
+            .unwrap_or_else(|| layout::labeled_path(name))
     }
 
     async fn write_metadata(&self, metadata: &Metadata) -> Result<(), RunError> {
-        let folder = if self.lone_output.is_some() { &self.work } else { &self.output };
+        let folder = if self.lone_output.is_some() {
+            &self.work
+        } else {
+            &self.output
+        };
         let mut content = serde_json::to_vec_pretty(metadata).unwrap_or_default();
         content.push(b'\n');
         Ok(folder.replace(&self.metadata, content).await?)
@@ -64,7 +68,11 @@ impl Places {
 
     /// Where the metadata lies.
     pub fn metadata_path(&self) -> PathBuf {
-        let folder = if self.lone_output.is_some() { &self.work } else { &self.output };
+        let folder = if self.lone_output.is_some() {
+            &self.work
+        } else {
+            &self.output
+        };
         folder.locate(&self.metadata)
     }
 }
@@ -190,7 +198,11 @@ impl Run {
                 Err(PlanFailure::Run(error)) => return Err(error),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(RunError::BadInput { problems }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RunError::BadInput { problems })
+        }
     }
 
     async fn plan_file(&mut self, file: &RawFile) -> Result<Manifest, PlanFailure> {
@@ -206,7 +218,8 @@ impl Run {
         {
             self.progress.scanned(version.length);
             let published = read::<Published>(&self.places.work, &paths.report()).await?;
-            self.reports.extend(published.map(|published| (file.name.clone(), published)));
+            self.reports
+                .extend(published.map(|published| (file.name.clone(), published)));
             return Ok(before.clone());
         }
         let planned = plan(raw, file, self.options.chunk, &self.progress).await;
@@ -216,9 +229,16 @@ impl Run {
             Err(PlanError::Scan { error, intact, .. })
                 if self.options.salvage && intact.conversations > 0 =>
             {
-                Manifest { salvaged: Some(error.to_string()), ..*intact }
+                Manifest {
+                    salvaged: Some(error.to_string()),
+                    ..*intact
+                }
             }
-            Err(PlanError::Scan { path, error, intact }) => {
+            Err(PlanError::Scan {
+                path,
+                error,
+                intact,
+            }) => {
                 let mut problem = format!("{path}: {error}");
                 if intact.conversations > 0 {
                     problem.push_str(&format!(
@@ -238,7 +258,10 @@ impl Run {
                     found: manifest.source.fingerprint,
                 }));
             }
-            manifest = Manifest { source: manifest.source, ..before };
+            manifest = Manifest {
+                source: manifest.source,
+                ..before
+            };
         }
         Ok(manifest)
     }
@@ -248,7 +271,10 @@ impl Run {
             return Ok(());
         }
         let found = self.manifests.iter().map(|manifest| {
-            (manifest.name(), manifest.conversations + manifest.broken_conversations)
+            (
+                manifest.name(),
+                manifest.conversations + manifest.broken_conversations,
+            )
         });
         self.warnings = match self.places.raw.read(layout::RAW_METADATA).await {
             Ok(metadata) => compare_counts(&metadata, &found.collect()),
@@ -292,13 +318,19 @@ impl Run {
     /// If another process has it, or had it since it was planned.
     pub async fn claim(&self) -> Result<FolderLock, RunError> {
         let work = &self.places.work;
-        let holder = format!("process {} since {}", std::process::id(), self.options.clock.now());
+        let holder = format!(
+            "process {} since {}",
+            std::process::id(),
+            self.options.clock.now()
+        );
         let lock = work.lock(holder).await?;
         if self.options.restart {
             work.remove("buckets").await?;
             work.remove_file(paths::RUN).await?;
         } else if read::<Pinned>(work, paths::RUN).await? != self.pinned {
-            return Err(RunError::Overtaken { work: work.locate("").display().to_string() });
+            return Err(RunError::Overtaken {
+                work: work.locate("").display().to_string(),
+            });
         }
         Ok(lock)
     }
@@ -308,12 +340,20 @@ impl Run {
     ///
     /// # Errors
     /// If a file cannot be read or written. What was labelled until then is kept.
-    pub async fn label(mut self, method: Method, labeler: Arc<Labeler>) -> Result<Metadata, RunError> {
+    pub async fn label(
+        mut self,
+        method: Method,
+        labeler: Arc<Labeler>,
+    ) -> Result<Metadata, RunError> {
         let pinned = self.pin(method).await?;
         let round = pinned.round;
         let window = Arc::new(Semaphore::new(self.options.window));
         let mut steps = JoinSet::new();
-        let mut left = self.manifests.iter().map(|m| m.chunks.len()).collect::<Vec<_>>();
+        let mut left = self
+            .manifests
+            .iter()
+            .map(|m| m.chunks.len())
+            .collect::<Vec<_>>();
         let mut failure = None;
         for (bucket, manifest) in self.manifests.clone().into_iter().enumerate() {
             if self.is_published(&manifest, round).await? {
@@ -326,23 +366,37 @@ impl Run {
             for (number, chunk) in manifest.chunks.iter().enumerate() {
                 let turns = (chunk.turns as usize).clamp(1, self.options.window) as u32;
                 // The semaphore is never closed.
-                let Ok(permit) = Arc::clone(&window).acquire_many_owned(turns).await else { break };
+                let Ok(permit) = Arc::clone(&window).acquire_many_owned(turns).await else {
+                    break;
+                };
                 if labeler.teacher.is_closed() {
                     break;
                 }
-                let job = ChunkJob { manifest: Arc::clone(&manifest), number, round };
-                let (asking, raw, work) =
-                    (Arc::clone(&labeler), self.places.raw.clone(), self.places.work.clone());
+                let job = ChunkJob {
+                    manifest: Arc::clone(&manifest),
+                    number,
+                    round,
+                };
+                let (asking, raw, work) = (
+                    Arc::clone(&labeler),
+                    self.places.raw.clone(),
+                    self.places.work.clone(),
+                );
                 steps.spawn(async move {
-                    Ok(Step::Chunk(bucket, job.run(&asking, &raw, &work, permit).await?))
+                    Ok(Step::Chunk(
+                        bucket,
+                        job.run(&asking, &raw, &work, permit).await?,
+                    ))
                 });
                 while let Some(step) = steps.try_join_next() {
-                    self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler).await;
+                    self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler)
+                        .await;
                 }
             }
         }
         while let Some(step) = steps.join_next().await {
-            self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler).await;
+            self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler)
+                .await;
         }
         match failure {
             Some(failure) => Err(failure),
@@ -352,7 +406,12 @@ impl Run {
 
     /// Writes down what the run is, before anything is paid for.
     async fn pin(&mut self, method: Method) -> Result<Pinned, RunError> {
-        let files = self.places.files.iter().map(|file| file.path.clone()).collect();
+        let files = self
+            .places
+            .files
+            .iter()
+            .map(|file| file.path.clone())
+            .collect();
         let pinned = match self.pinned.take() {
             Some(pinned) => {
                 // A round that is not at its end is finished first.
@@ -360,9 +419,18 @@ impl Run {
                     true => pinned.round + 1,
                     false => pinned.round,
                 };
-                Pinned { files, round, ..pinned }
+                Pinned {
+                    files,
+                    round,
+                    ..pinned
+                }
             }
-            None => Pinned { method, started: self.options.clock.now(), round: 0, files },
+            None => Pinned {
+                method,
+                started: self.options.clock.now(),
+                round: 0,
+                files,
+            },
         };
         write(&self.places.work, paths::RUN, &pinned).await?;
         for manifest in &self.manifests {
@@ -382,9 +450,15 @@ impl Run {
 
     async fn is_published(&self, manifest: &Manifest, round: u32) -> Result<bool, RunError> {
         let name = manifest.name();
-        let published =
-            self.reports.get(&name).is_some_and(|published| published.is_settled(round));
-        let there = self.places.output.exists(&self.places.labeled_path(&name)).await?;
+        let published = self
+            .reports
+            .get(&name)
+            .is_some_and(|published| published.is_settled(round));
+        let there = self
+            .places
+            .output
+            .exists(&self.places.labeled_path(&name))
+            .await?;
         Ok(published && there)
     }
 
@@ -433,7 +507,9 @@ impl Run {
         let places = self.places.clone();
         let clock = self.options.clock;
         async move {
-            let Some(manifest) = manifest else { return Ok(Step::Chunk(bucket, ChunkEnd::Interrupted)) };
+            let Some(manifest) = manifest else {
+                return Ok(Step::Chunk(bucket, ChunkEnd::Interrupted));
+            };
             let path = places.labeled_path(&manifest.name());
             let report =
                 publish::publish(&manifest, &places.work, &places.output, &path, clock).await?;
@@ -447,8 +523,13 @@ impl Run {
         report: BucketReport,
         pinned: &Pinned,
     ) -> Result<(), RunError> {
-        let Some(manifest) = self.manifests.get(bucket) else { return Ok(()) };
-        let published = Published { round: pinned.round, report };
+        let Some(manifest) = self.manifests.get(bucket) else {
+            return Ok(());
+        };
+        let published = Published {
+            round: pinned.round,
+            report,
+        };
         let path = BucketPaths::new(&manifest.name()).report();
         write(&self.places.work, &path, &published).await?;
         self.reports.insert(manifest.name(), published);
@@ -464,17 +545,23 @@ impl Run {
         for manifest in &self.manifests {
             let name = manifest.name();
             // Until its failed turns are done, a bucket is what it was.
-            let report = self
-                .reports
-                .get(&name)
-                .map_or_else(|| publish::pending(manifest), |published| published.report.clone());
+            let report = self.reports.get(&name).map_or_else(
+                || publish::pending(manifest),
+                |published| published.report.clone(),
+            );
             totals += &report.figures;
             statuses.push(report.status);
             completed = completed.max(report.published);
             let key = |name: Option<String>| name.unwrap_or_else(|| "-".into());
-            splits.entry(key(name.split)).or_default().insert(key(name.bucket), report);
+            splits
+                .entry(key(name.split))
+                .or_default()
+                .insert(key(name.bucket), report);
         }
-        let all_there = splits.values().flat_map(BTreeMap::values).all(|r| r.published.is_some());
+        let all_there = splits
+            .values()
+            .flat_map(BTreeMap::values)
+            .all(|r| r.published.is_some());
         let status = if statuses.iter().all(|&status| status == Status::Complete) {
             Status::Complete
         } else if statuses.iter().all(|&status| status == Status::Failed) {
@@ -514,11 +601,15 @@ impl From<RunError> for PlanFailure {
 
 /// A JSON file of ours, if it is there.
 async fn read<T: DeserializeOwned>(work: &OwnFolder, path: &str) -> Result<Option<T>, RunError> {
-    let Some(content) = work.read(path).await? else { return Ok(None) };
-    serde_json::from_slice(&content).map(Some).map_err(|error| RunError::Damaged {
-        path: work.locate(path).display().to_string(),
-        reason: error.to_string(),
-    })
+    let Some(content) = work.read(path).await? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&content)
+        .map(Some)
+        .map_err(|error| RunError::Damaged {
+            path: work.locate(path).display().to_string(),
+            reason: error.to_string(),
+        })
 }
 
 async fn write<T: Serialize>(work: &OwnFolder, path: &str, value: &T) -> Result<(), RunError> {

@@ -29,7 +29,10 @@ impl FolderLock {
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
                     file.read_to_string(&mut holder).map_err(failed)?;
-                    return Err(StoreError::Held { path: path.to_owned(), holder });
+                    return Err(StoreError::Held {
+                        path: path.to_owned(),
+                        holder,
+                    });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
@@ -37,9 +40,14 @@ impl FolderLock {
             if !is_at(&file, path) {
                 continue;
             }
-            file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .map_err(failed)?;
             file.write_all(holder.as_bytes()).map_err(failed)?;
-            return Ok(Self { _file: file, path: path.to_owned() });
+            return Ok(Self {
+                _file: file,
+                path: path.to_owned(),
+            });
         }
     }
 }
@@ -49,9 +57,14 @@ impl Drop for FolderLock {
         // While it is still locked.
         let _ = fs::remove_file(&self.path);
         // A run that came to nothing leaves nothing: only empty folders are removed.
-        let Some(folder) = self.path.parent() else { return };
+        let Some(folder) = self.path.parent() else {
+            return;
+        };
         let _ = fs::remove_dir(folder);
-        if let Some(above) = folder.parent().filter(|above| above.ends_with(".softlabel")) {
+        if let Some(above) = folder
+            .parent()
+            .filter(|above| above.ends_with(".softlabel"))
+        {
             let _ = fs::remove_dir(above);
         }
     }

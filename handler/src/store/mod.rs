@@ -73,7 +73,11 @@ impl StoreError {
         if source.kind() == io::ErrorKind::NotFound {
             Self::NotFound { path }
         } else {
-            Self::Io { operation, path, source }
+            Self::Io {
+                operation,
+                path,
+                source,
+            }
         }
     }
 
