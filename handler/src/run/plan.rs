@@ -5,7 +5,7 @@
 
 use super::manifest::{ChunkLimits, Cutter, Manifest};
 use super::progress::Progress;
-use crate::dataset::conversation::{ParseError, count_turns};
+use crate::dataset::conversation::count_turns;
 use crate::dataset::metadata::{BrokenConversation, SourceFile};
 use crate::dataset::scanner::{Found, ScanError, Scanner};
 use crate::store::{RawFile, RawFolder, StoreError, Version};
@@ -122,6 +122,10 @@ impl Outline {
             while let Some(found) = scanner.next() {
                 self.take(found);
             }
+            // What is no dataset need not be read to its end.
+            if !scanner.wants_more() {
+                break;
+            }
         }
         scanner.finish();
         while let Some(found) = scanner.next() {
@@ -168,9 +172,4 @@ impl Outline {
             }
         }
     }
-}
-
-/// Where in a file a conversation fails to parse, as a sentence's beginning.
-pub fn place(error: &ParseError, conversation_start: u64) -> u64 {
-    conversation_start.saturating_add(error.offset as u64)
 }
