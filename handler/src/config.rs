@@ -74,6 +74,28 @@ pub struct LabelArgs {
     /// Forget what an earlier run left in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
+    /// Ask again for the turns that failed, and for nothing else.
+    #[arg(long, env = "SOFTLABEL_ONLY", value_enum, conflicts_with = "restart")]
+    pub only: Option<Only>,
+    /// Say what a run will take, with one prompt of each kind, and send nothing.
+    #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
+    /// The deployment's quota in tokens a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_TPM", default_value_t = 1_000_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub tpm: u32,
+    /// The deployment's quota in requests a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RPM", default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub rpm: u32,
+    /// How long a label takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
+          value_parser = parse_time)]
+    pub label_latency: Duration,
+    /// How long a rationale takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RATIONALE_LATENCY", default_value = "2s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub rationale_latency: Duration,
     /// Turns a chunk of work; a chunk holds whole conversations.
     #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -110,8 +132,12 @@ pub struct InfoArgs {
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// The message to label.
-    #[arg(long, env = "SOFTLABEL_MESSAGE", value_name = "TEXT",
-          default_value = "Why does my Rust build fail with E0502, and how should I restructure it?")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_MESSAGE",
+        value_name = "TEXT",
+        default_value = "Why does my Rust build fail with E0502, and how should I restructure it?"
+    )]
     pub message: String,
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
@@ -140,8 +166,12 @@ pub struct LabelingArgs {
           action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_rationales: bool,
     /// The hard label: the token that was generated, or the more probable one.
-    #[arg(long, env = "SOFTLABEL_HARD_LABEL", default_value = "generated",
-          value_name = "generated|argmax")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_HARD_LABEL",
+        default_value = "generated",
+        value_name = "generated|argmax"
+    )]
     pub hard_label: HardLabel,
     /// Tokens of a message that are shown; a longer one is cut in the middle.
     #[arg(long, env = "SOFTLABEL_MESSAGE_TOKENS", default_value_t = 4000, value_name = "N",
@@ -164,7 +194,12 @@ pub struct ServiceArgs {
     #[arg(long, env = "AZURE_OPENAI_ENDPOINT", value_name = "URL")]
     pub endpoint: Option<String>,
     /// The key. Set the variable: a flag is visible to every user of the machine.
-    #[arg(long, env = "AZURE_OPENAI_API_KEY", value_name = "KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AZURE_OPENAI_API_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<Secret>,
     /// Do not look for the key in a Key Vault.
     #[arg(long, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
@@ -177,13 +212,23 @@ pub struct ServiceArgs {
     #[arg(long, env = "AZURE_OPENAI_DEPLOYMENT", value_name = "NAME")]
     pub deployment: Option<String>,
     /// The model that is deployed.
-    #[arg(short, long, env = "SOFTLABEL_MODEL", default_value = "gpt-5.2", value_name = "NAME")]
+    #[arg(
+        short,
+        long,
+        env = "SOFTLABEL_MODEL",
+        default_value = "gpt-5.2",
+        value_name = "NAME"
+    )]
     pub model: String,
     /// Which parameters the model takes; by default known from its name.
     #[arg(long, env = "SOFTLABEL_MODEL_FAMILY", value_enum)]
     pub model_family: Option<Family>,
     /// How the model counts tokens; by default known from its name.
-    #[arg(long, env = "SOFTLABEL_ENCODING", value_name = "o200k_base|cl100k_base")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_ENCODING",
+        value_name = "o200k_base|cl100k_base"
+    )]
     pub encoding: Option<Encoding>,
     /// Calls in flight at most.
     #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value_t = 50, value_name = "N",
@@ -244,8 +289,20 @@ pub struct ServiceArgs {
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
     /// What is logged to stderr: error, warn, info, debug, or a filter such as softlabel=debug.
-    #[arg(long, env = "SOFTLABEL_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
     pub log: String,
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// The turns that failed.
+    Failed,
 }
 
 /// How progress is shown.
@@ -313,7 +370,8 @@ impl ServiceArgs {
 
     /// The model's family, set or by its name.
     pub fn family(&self) -> Family {
-        self.model_family.unwrap_or_else(|| Family::of_model(&self.model))
+        self.model_family
+            .unwrap_or_else(|| Family::of_model(&self.model))
     }
 
     /// The model's encoding, set or by its name; what is new counts as o200k_base.
@@ -326,16 +384,21 @@ impl ServiceArgs {
     /// The price of tokens, set or by the model's name; `None` where it is not known.
     pub fn price(&self) -> Option<Price> {
         match (self.price_input, self.price_output) {
-            (Some(input), Some(output)) => {
-                Some(Price { input, cached: self.price_cached.unwrap_or(input), output })
-            }
+            (Some(input), Some(output)) => Some(Price {
+                input,
+                cached: self.price_cached.unwrap_or(input),
+                output,
+            }),
             _ => Price::of_model(&self.model),
         }
     }
 
     /// The time-outs of a call.
     pub fn timeouts(&self) -> Timeouts {
-        Timeouts { connect: self.connect_timeout, call: self.call_timeout }
+        Timeouts {
+            connect: self.connect_timeout,
+            call: self.call_timeout,
+        }
     }
 
     /// The patience with faults and throttling.
@@ -356,18 +419,19 @@ impl ServiceArgs {
 
 /// The variables of all settings.
 fn variables(command: &Command) -> Vec<String> {
-    let own = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str());
+    let own = command
+        .get_arguments()
+        .filter_map(|arg| arg.get_env()?.to_str());
     let below = command.get_subcommands().flat_map(variables);
     own.map(str::to_owned).chain(below).collect()
 }
 
 /// The names among `set` that look like ours but are no setting.
-pub fn unknown_variables(
-    command: &Command,
-    set: impl IntoIterator<Item = String>,
-) -> Vec<String> {
+pub fn unknown_variables(command: &Command, set: impl IntoIterator<Item = String>) -> Vec<String> {
     let known = variables(command);
-    let ours = set.into_iter().filter(|name| name.starts_with("SOFTLABEL_"));
+    let ours = set
+        .into_iter()
+        .filter(|name| name.starts_with("SOFTLABEL_"));
     ours.filter(|name| !known.contains(name)).collect()
 }
 
@@ -386,7 +450,10 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             for arg in command.get_arguments() {
                 let id = arg.get_id().as_str();
-                assert!(arg.get_env().is_some() || matches!(id, "help" | "version"), "{id}");
+                assert!(
+                    arg.get_env().is_some() || matches!(id, "help" | "version"),
+                    "{id}"
+                );
             }
         }
     }
@@ -419,7 +486,14 @@ mod tests {
         assert_eq!(known.unwrap().input, 1.75);
         assert_eq!(parse(&["-m", "x"]).unwrap(), None);
         let set = parse(&["-m", "x", "--price-input", "2", "--price-output", "8"]).unwrap();
-        assert_eq!(set, Some(Price { input: 2.0, cached: 2.0, output: 8.0 }));
+        assert_eq!(
+            set,
+            Some(Price {
+                input: 2.0,
+                cached: 2.0,
+                output: 8.0
+            })
+        );
         let error: clap::Error = parse(&["--price-input", "2"]).unwrap_err();
         assert!(error.to_string().contains("--price-output"));
     }

@@ -1,3 +1,4 @@
 //! What stands in for Azure in tests and in the demo: real servers on loopback.
 
 pub mod azure_openai;
+pub mod dataset;

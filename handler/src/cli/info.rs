@@ -40,9 +40,8 @@ fn collect(args: &InfoArgs) -> Value {
             "description": strategy.description(),
         })
     });
-    let labels = [Label::RequiresReasoning, Label::NoReasoning].map(|label| {
-        json!({"label": u8::from(label), "meaning": label.meaning()})
-    });
+    let labels = [Label::RequiresReasoning, Label::NoReasoning]
+        .map(|label| json!({"label": u8::from(label), "meaning": label.meaning()}));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "service": {
@@ -129,7 +128,9 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name} {}", plain(value)));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| format!("{name} {}", plain(value)));
             fields.collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),

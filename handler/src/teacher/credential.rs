@@ -40,9 +40,7 @@ pub enum CredentialError {
     #[error("there is no key for the service; set AZURE_OPENAI_API_KEY")]
     Missing,
     /// The key holds characters that cannot be sent.
-    #[error(
-        "AZURE_OPENAI_API_KEY holds characters that a header cannot carry; copy the key again"
-    )]
+    #[error("AZURE_OPENAI_API_KEY holds characters that a header cannot carry; copy the key again")]
     NotAHeader,
 }
 
@@ -59,10 +57,15 @@ impl Credential {
     /// # Errors
     /// If there is no key, or it cannot be sent.
     pub fn from_key(key: Option<&Secret>) -> Result<Self, CredentialError> {
-        let key = key.filter(|key| !key.is_empty()).ok_or(CredentialError::Missing)?;
+        let key = key
+            .filter(|key| !key.is_empty())
+            .ok_or(CredentialError::Missing)?;
         let mut value = HeaderValue::from_str(&key.0).map_err(|_| CredentialError::NotAHeader)?;
         value.set_sensitive(true);
-        Ok(Self { name: HeaderName::from_static("api-key"), value })
+        Ok(Self {
+            name: HeaderName::from_static("api-key"),
+            value,
+        })
     }
 
     /// Name and value of the header.
@@ -86,10 +89,19 @@ mod tests {
 
     #[test]
     fn a_key_that_cannot_be_used_is_said() {
-        assert_eq!(Credential::from_key(None).unwrap_err(), CredentialError::Missing);
+        assert_eq!(
+            Credential::from_key(None).unwrap_err(),
+            CredentialError::Missing
+        );
         let blank = Secret::new(" ");
-        assert_eq!(Credential::from_key(Some(&blank)).unwrap_err(), CredentialError::Missing);
+        assert_eq!(
+            Credential::from_key(Some(&blank)).unwrap_err(),
+            CredentialError::Missing
+        );
         let odd = Secret::new("a\u{7}b");
-        assert_eq!(Credential::from_key(Some(&odd)).unwrap_err(), CredentialError::NotAHeader);
+        assert_eq!(
+            Credential::from_key(Some(&odd)).unwrap_err(),
+            CredentialError::NotAHeader
+        );
     }
 }

@@ -72,7 +72,13 @@ impl Transport {
             // A redirect would carry the key to another host.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { http, endpoint, credential, meter: Arc::new(Meter::default()), clock })
+        Ok(Self {
+            http,
+            endpoint,
+            credential,
+            meter: Arc::new(Meter::default()),
+            clock,
+        })
     }
 
     /// The deployment's address.
@@ -102,7 +108,10 @@ impl Transport {
                 dispose(status, &headers, &body, self.clock.now()).and_then(|answer| {
                     tokens = answer.tokens();
                     self.meter.answered(tokens);
-                    let finish = answer.choices.first().and_then(|c| c.finish_reason.as_deref());
+                    let finish = answer
+                        .choices
+                        .first()
+                        .and_then(|c| c.finish_reason.as_deref());
                     if finish == Some("content_filter") {
                         return Err(Disposition::Turn(filtered(&[])));
                     }
@@ -129,7 +138,10 @@ impl Transport {
         request: &Request<'_>,
         id: Uuid,
     ) -> Result<(u16, HeaderMap, Vec<u8>), Disposition> {
-        let fault = |reason: String| Disposition::Retry { reason, after: None };
+        let fault = |reason: String| Disposition::Retry {
+            reason,
+            after: None,
+        };
         let body = serde_json::to_vec(request)
             .map_err(|error| fault(format!("the request cannot be written: {error}")))?;
         let (name, value) = self.credential.header();
@@ -137,7 +149,10 @@ impl Transport {
             .http
             .post(self.endpoint.url().clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(HeaderName::from_static("x-ms-client-request-id"), id.to_string())
+            .header(
+                HeaderName::from_static("x-ms-client-request-id"),
+                id.to_string(),
+            )
             .header(name, value)
             .body(body)
             .send()
@@ -146,8 +161,10 @@ impl Transport {
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let mut bytes = Vec::new();
-        while let Some(part) =
-            response.chunk().await.map_err(|error| fault(cause(&error)))?
+        while let Some(part) = response
+            .chunk()
+            .await
+            .map_err(|error| fault(cause(&error)))?
         {
             if bytes.len() + part.len() > LARGEST_ANSWER {
                 return Err(fault("the answer has no end".into()));
@@ -171,5 +188,9 @@ fn cause(error: &reqwest::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    if error.is_timeout() { kind.to_owned() } else { format!("{kind}: {innermost}") }
+    if error.is_timeout() {
+        kind.to_owned()
+    } else {
+        format!("{kind}: {innermost}")
+    }
 }
