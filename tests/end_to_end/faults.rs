@@ -294,6 +294,10 @@ fn a_wait_beyond_all_patience_stops_the_run() {
     service.set_limits(Limits { tpm: Some(1_500), ..Limits::default() });
     let outcome = run().ends(1);
     assert!(outcome.error().contains("--throttle-patience"), "{outcome}");
+    // Where not even the probe is let through it is the same.
+    let elsewhere = Softlabel::label(&service, &home.path("in.json"), &home.path("other.jsonl"));
+    let outcome = elsewhere.args(["--throttle-patience", "2s"]).ends(1);
+    assert!(outcome.error().contains("--throttle-patience"), "{outcome}");
     service.set_limits(Limits::default());
     run().ends(0);
     assert!(service.asked().iter().all(|asked| asked.answered == 1));
