@@ -54,6 +54,14 @@ pub async fn settle(
     loop {
         let request = profile.classification(transport.endpoint().model(), system, user);
         let Exchange { result, .. } = transport.send(&request).await;
+        let result = match result {
+            // Any JSON object reads as an answer, since every field may be missing.
+            Ok(answer) if answer.choices.is_empty() => Err(Disposition::Retry {
+                reason: "the answer is no chat completion, it has no choices".into(),
+                after: None,
+            }),
+            result => result,
+        };
         match result {
             Ok(answer) => {
                 let mut choice = answer.into_choice();
@@ -94,10 +102,8 @@ pub async fn settle(
             }
             Err(Disposition::Stop(stop)) => return Err(stop),
             Err(Disposition::Turn(error)) => {
-                return Err(Stop::Parameters {
-                    param: None,
-                    message: error.message,
-                });
+                let message = error.message.trim_end_matches('.').to_owned();
+                return Err(Stop::Refused(message));
             }
             Err(Disposition::Throttled { after }) => {
                 let wait = after.unwrap_or(patience.first_backoff);
