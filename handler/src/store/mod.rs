@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is nothing at that path.
-    #[error("{} does not exist", path.display())]
+    #[error("{} does not exist; check the path", path.display())]
     NotFound {
         /// The path.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum StoreError {
         holder: String,
     },
     /// The operating system refused.
-    #[error("cannot {operation} {}: {source}", path.display())]
+    #[error("cannot {operation} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was done.
         operation: &'static str,
@@ -65,6 +65,23 @@ pub enum StoreError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// What a person can do about a refusal of the operating system, to follow its own words.
+pub fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; give this user the right to do that",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space, then the same command continues"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "; raise the limit on the size of files, then the same command continues"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; choose another place",
+        // Our own words, which say what to do.
+        io::ErrorKind::Other => "",
+        _ => "; check the path and the disk",
+    }
 }
 
 impl StoreError {
