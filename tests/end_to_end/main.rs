@@ -8,6 +8,7 @@
 #![expect(clippy::panic, reason = "a test may fail loudly")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
 
+mod bad_input;
 mod cli;
 mod faults;
 mod harness;
