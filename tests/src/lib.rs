@@ -1,1 +1,3 @@
 //! What stands in for Azure in tests and in the demo: real servers on loopback.
+
+pub mod azure_openai;
