@@ -6,6 +6,7 @@
 use crate::labeling::label::HardLabel;
 use crate::labeling::strategy::{self, Budget, Strategy};
 use crate::teacher::Patience;
+use crate::teacher::breaker::Endurance;
 use crate::teacher::credential::Secret;
 use crate::teacher::model::{Family, Price};
 use crate::teacher::tokens::Encoding;
@@ -212,6 +213,18 @@ pub struct ServiceArgs {
     #[arg(long, env = "SOFTLABEL_THROTTLE_PATIENCE", default_value = "15m", value_name = "TIME",
           value_parser = parse_time)]
     pub throttle_patience: Duration,
+    /// Without any answer for so long, and only failures, sending stops but for a probe.
+    #[arg(long, env = "SOFTLABEL_OUTAGE_AFTER", default_value = "5s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub outage_after: Duration,
+    /// Time between two probes in an outage.
+    #[arg(long, env = "SOFTLABEL_OUTAGE_PROBE", default_value = "10s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub outage_probe: Duration,
+    /// How long an outage may last before the run stops; the same command continues it.
+    #[arg(long, env = "SOFTLABEL_OUTAGE_PATIENCE", default_value = "30m", value_name = "TIME",
+          value_parser = parse_time)]
+    pub outage_patience: Duration,
     /// US dollars per million prompt tokens; known for gpt-5.2.
     #[arg(long, env = "SOFTLABEL_PRICE_INPUT", value_name = "USD", value_parser = parse_price,
           requires = "price_output")]
@@ -332,6 +345,11 @@ impl ServiceArgs {
             first_backoff: self.first_backoff,
             longest_backoff: self.longest_backoff,
             throttling: self.throttle_patience,
+            outage: Endurance {
+                open_after: self.outage_after,
+                probe_every: self.outage_probe,
+                give_up_after: self.outage_patience,
+            },
         }
     }
 }

@@ -49,7 +49,7 @@ impl Display {
         let mut rates = Rates::default();
         Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
             let now = progress.read();
-            let text = rates.text(&now, teacher.meter(), teacher.paused_for(), teacher.is_closed());
+            let text = rates.text(&now, &teacher);
             View { position: now.turns_done, length: now.turns_total, text }
         })
     }
@@ -119,10 +119,9 @@ impl Rates {
     fn text(
         &mut self,
         now: &Snapshot,
-        meter: Reading,
-        paused: Option<Duration>,
-        stopping: bool,
+        teacher: &Teacher,
     ) -> String {
+        let meter = teacher.meter();
         let at = Instant::now();
         self.past.push_back((at, now.turns_done, meter));
         while self.past.len() > 2
@@ -156,10 +155,16 @@ impl Rates {
         if meter.throttled > 0 {
             text.push_str(&format!(", {} × 429", number(meter.throttled)));
         }
-        if let Some(paused) = paused {
+        if let Some(outage) = teacher.outage() {
+            text.push_str(&format!(
+                ", OUTAGE for {} ({}), probing",
+                time(outage.lasts.as_secs_f64()),
+                outage.why
+            ));
+        } else if let Some(paused) = teacher.paused_for() {
             text.push_str(&format!(", the service asks to wait {}", time(paused.as_secs_f64())));
         }
-        if stopping {
+        if teacher.is_closed() {
             text.push_str(", finishing what is in flight");
         }
         text

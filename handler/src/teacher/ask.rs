@@ -3,6 +3,7 @@
 //! Faults and throttling are patient in different ways: a fault costs one of a few attempts, a 429
 //! costs time only, and pauses everybody.
 
+use super::breaker::{Endurance, Outage};
 use super::disposition::{Disposition, Stop};
 use super::gate::Gate;
 use super::meter::Reading;
@@ -31,6 +32,8 @@ pub struct Patience {
     pub longest_backoff: Duration,
     /// How long a call may go on meeting 429.
     pub throttling: Duration,
+    /// What happens when nothing but failures come.
+    pub outage: Endurance,
 }
 
 impl Patience {
@@ -124,7 +127,7 @@ impl Teacher {
             transport,
             profile,
             patience,
-            gate: Gate::new(concurrency),
+            gate: Gate::new(concurrency, patience.outage),
             rng: Mutex::new(rng),
             stop: OnceLock::new(),
         }
@@ -158,6 +161,11 @@ impl Teacher {
     /// How much longer everybody waits for the service, if so.
     pub fn paused_for(&self) -> Option<Duration> {
         self.gate.paused_for()
+    }
+
+    /// The outage that nothing is sent for, if so.
+    pub fn outage(&self) -> Option<Outage> {
+        self.gate.outage()
     }
 
     /// Runs `with` on the teacher's source of randomness.
@@ -243,10 +251,19 @@ impl Call<'_> {
         let mut throttlings = 0;
         loop {
             let exchange = {
-                let _pass = gate.enter().await.map_err(|_| Failure::Stopped)?;
+                let pass = gate.enter().await.map_err(|_| Failure::Stopped)?;
                 let _sending = self.sending.lock().await;
-                self.teacher.transport.send(&self.request).await
+                let exchange = self.teacher.transport.send(&self.request).await;
+                match &exchange.result {
+                    Err(Disposition::Retry { reason, .. }) => pass.failed(reason),
+                    Err(Disposition::Throttled { .. }) => pass.failed("HTTP 429"),
+                    _ => pass.answered(),
+                }
+                exchange
             };
+            if let Some(outage) = gate.exhausted() {
+                return Err(self.stop(Stop::Outage(outage.lasts.as_secs(), outage.why)));
+            }
             match exchange.result {
                 Ok(answer) => {
                     return Ok(Reply {
@@ -257,6 +274,10 @@ impl Call<'_> {
                         service_request_id: exchange.service_request_id,
                     });
                 }
+                // An outage is not this turn's fault, and costs it no attempt.
+                Err(Disposition::Retry { after, .. }) if gate.outage().is_some() => {
+                    gate.pause(after.unwrap_or_default());
+                }
                 Err(Disposition::Retry { reason, after }) => {
                     *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = after;
                     return Err(Failure::Fault(reason));
@@ -265,7 +286,8 @@ impl Call<'_> {
                 Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
                 Err(Disposition::Throttled { after }) => {
                     let since = *throttled.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= patience.throttling {
+                    let outage = gate.outage().is_some();
+                    if since.elapsed() >= patience.throttling && !outage {
                         let message = format!(
                             "The service answered 429 for {} seconds.",
                             since.elapsed().as_secs()

@@ -80,6 +80,12 @@ pub enum Stop {
          command again later, it continues"
     )]
     Busy(u64),
+    /// Nothing but failures, for too long.
+    #[error(
+        "the service has given no answer for {0} seconds ({1}), longer than --outage-patience; run \
+         the same command again later, it continues"
+    )]
+    Outage(u64, String),
     /// The first call found nobody, again and again.
     #[error("the service cannot be reached ({0}); check AZURE_OPENAI_ENDPOINT and the network")]
     Unreachable(String),

@@ -1,7 +1,10 @@
-//! Leave to send: at most so many calls at once, and a pause that holds for everybody.
+//! Leave to send: at most so many calls at once, a pause that holds for everybody, and nobody but a
+//! probe while the service is down.
 
+use super::breaker::{Breaker, Endurance, Leave, Outage};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -9,26 +12,47 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub struct Gate {
     permits: Semaphore,
-    paused_until: watch::Sender<Option<Instant>>,
+    state: Mutex<State>,
+    /// Told when those who wait may find the door open.
+    changed: Notify,
     closed: CancellationToken,
+}
+
+#[derive(Debug)]
+struct State {
+    paused_until: Option<Instant>,
+    breaker: Breaker,
 }
 
 /// The gate is closed: no further call may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
-/// Leave to send one call; giving it back is dropping it.
+/// Leave to send one call. Whoever has it says how the call went; dropping it gives it back.
 #[derive(Debug)]
-pub struct Pass<'a>(#[expect(dead_code, reason = "held until dropped")] SemaphorePermit<'a>);
+pub struct Pass<'a> {
+    gate: &'a Gate,
+    _permit: SemaphorePermit<'a>,
+    probe: bool,
+    told: bool,
+}
 
 impl Gate {
     /// A gate that lets `concurrency` calls through at a time.
-    pub fn new(concurrency: usize) -> Self {
+    pub fn new(concurrency: usize, endurance: Endurance) -> Self {
         Self {
             permits: Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)),
-            paused_until: watch::Sender::new(None),
+            state: Mutex::new(State {
+                paused_until: None,
+                breaker: Breaker::new(endurance, Instant::now()),
+            }),
+            changed: Notify::new(),
             closed: CancellationToken::new(),
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for leave to send.
@@ -38,11 +62,19 @@ impl Gate {
     pub async fn enter(&self) -> Result<Pass<'_>, Closed> {
         let leave = async {
             loop {
-                self.pause_over().await;
                 // The semaphore is never closed: an error cannot come.
                 let permit = self.permits.acquire().await.map_err(|_| Closed)?;
-                if !self.is_paused() {
-                    return Ok(Pass(permit));
+                let changed = self.changed.notified();
+                let not_before = match self.leave() {
+                    Leave::Free | Leave::Probe if self.is_closed() => return Err(Closed),
+                    Leave::Free => return Ok(self.pass(permit, false)),
+                    Leave::Probe => return Ok(self.pass(permit, true)),
+                    Leave::NotBefore(instant) => instant,
+                };
+                drop(permit);
+                tokio::select! {
+                    () = tokio::time::sleep_until(not_before) => {}
+                    () = changed => {}
                 }
             }
         };
@@ -53,33 +85,40 @@ impl Gate {
         }
     }
 
+    fn leave(&self) -> Leave {
+        let mut state = self.state();
+        let now = Instant::now();
+        match state.paused_until {
+            Some(until) if until > now => Leave::NotBefore(until),
+            _ => state.breaker.leave(now),
+        }
+    }
+
+    fn pass<'a>(&'a self, permit: SemaphorePermit<'a>, probe: bool) -> Pass<'a> {
+        Pass { gate: self, _permit: permit, probe, told: false }
+    }
+
     /// Nobody sends for `wait` from now; a longer pause already in force stays.
     pub fn pause(&self, wait: Duration) {
-        let until = Instant::now() + wait;
-        self.paused_until.send_if_modified(|current| {
-            let longer = current.is_none_or(|current| until > current);
-            if longer {
-                *current = Some(until);
-            }
-            longer
-        });
+        let until = Some(Instant::now() + wait);
+        let mut state = self.state();
+        state.paused_until = state.paused_until.max(until);
     }
 
     /// How much longer nobody sends, if so.
     pub fn paused_for(&self) -> Option<Duration> {
-        let until = (*self.paused_until.borrow())?;
-        let left = until.saturating_duration_since(Instant::now());
+        let left = self.state().paused_until?.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
-    fn is_paused(&self) -> bool {
-        self.paused_for().is_some()
+    /// The outage that the breaker is open for, if so.
+    pub fn outage(&self) -> Option<Outage> {
+        self.state().breaker.outage(Instant::now())
     }
 
-    async fn pause_over(&self) {
-        while let Some(left) = self.paused_for() {
-            tokio::time::sleep(left).await;
-        }
+    /// The outage, once it has lasted for too long.
+    pub fn exhausted(&self) -> Option<Outage> {
+        self.state().breaker.exhausted(Instant::now())
     }
 
     /// Lets nobody through any more. Calls in flight go on.
@@ -98,13 +137,54 @@ impl Gate {
     }
 }
 
+impl Pass<'_> {
+    /// The service answered, whatever the answer.
+    pub fn answered(mut self) {
+        self.told = true;
+        let was_open = {
+            let mut state = self.gate.state();
+            let now = Instant::now();
+            let was_open = state.breaker.outage(now);
+            state.breaker.answered(now);
+            was_open
+        };
+        if let Some(outage) = was_open {
+            tracing::warn!(lasted_s = outage.lasts.as_secs(), "the service answers again");
+            self.gate.changed.notify_waiters();
+        }
+    }
+
+    /// The call failed or met 429.
+    pub fn failed(mut self, why: &str) {
+        self.told = true;
+        let opened = self.gate.state().breaker.failed(why, self.probe, Instant::now());
+        if opened {
+            tracing::warn!(why, "nothing but failures: sending stops, but for a probe now and then");
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.probe && !self.told {
+            self.gate.state().breaker.abandoned();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ENDURANCE: Endurance = Endurance {
+        open_after: Duration::from_secs(5),
+        probe_every: Duration::from_secs(10),
+        give_up_after: Duration::from_secs(600),
+    };
+
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_for_everybody_and_ends() {
-        let gate = Gate::new(2);
+        let gate = Gate::new(2, ENDURANCE);
         let start = Instant::now();
         gate.pause(Duration::from_secs(10));
         gate.pause(Duration::from_secs(3));
@@ -116,7 +196,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_that_begins_while_waiting_for_leave_holds_too() {
-        let gate = Gate::new(1);
+        let gate = Gate::new(1, ENDURANCE);
         let first = gate.enter().await.unwrap();
         let start = Instant::now();
         let waiting = gate.enter();
@@ -132,12 +212,37 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn closing_ends_every_wait() {
-        let gate = Gate::new(1);
+        let gate = Gate::new(1, ENDURANCE);
         let pass = gate.enter().await.unwrap();
         let close = async { gate.close() };
         let (waiting, ()) = tokio::join!(gate.enter(), close);
         assert_eq!(waiting.unwrap_err(), Closed);
         drop(pass);
         assert_eq!(gate.enter().await.unwrap_err(), Closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_an_outage_one_probe_goes_out_and_its_answer_frees_everybody() {
+        let gate = Gate::new(10, ENDURANCE);
+        let begin = Instant::now();
+        for _ in 0..12 {
+            gate.enter().await.unwrap().failed("HTTP 503");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(gate.outage().unwrap().why, "HTTP 503");
+        let start = Instant::now();
+        assert!(start - begin < Duration::from_secs(30));
+        let (probe, ()) = tokio::join!(gate.enter(), tokio::task::yield_now());
+        let probe = probe.unwrap();
+        assert!(start.elapsed() >= Duration::from_secs(5));
+        let others = futures::future::join_all((0..5).map(|_| gate.enter()));
+        let answer = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            probe.answered();
+        };
+        let (others, ()) = tokio::join!(others, answer);
+        assert!(others.iter().all(Result::is_ok));
+        assert!(start.elapsed() < Duration::from_secs(15));
+        assert_eq!(gate.outage(), None);
     }
 }

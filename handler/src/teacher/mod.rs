@@ -1,12 +1,13 @@
 //! The teacher: the Azure OpenAI deployment that is asked for labels.
 //!
 //! `wire` is what goes over the line, `profile` which parameters a model takes, `probe` how that is
-//! settled before a run, `disposition` what each answer means, `gate` who may send and when, `ask`
-//! one question with its retries.
+//! settled before a run, `disposition` what each answer means, `gate` who may send and when, `breaker`
+//! what happens in an outage, `ask` one question with its retries.
 //!
 //! Invariant: no message text and no secret is ever logged.
 
 pub mod ask;
+pub mod breaker;
 pub mod credential;
 pub mod disposition;
 pub mod endpoint;

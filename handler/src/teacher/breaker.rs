@@ -1,0 +1,207 @@
+//! The circuit breaker: when nothing comes back but failures, sending stops, and a single probe goes
+//! out now and then until one is answered.
+//!
+//! Without it, a service that is down would use up the attempts of turn after turn, and a paid quota
+//! would be spent on 429.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So many failures in a row, at least, open the breaker: fewer are an accident.
+const FAILURES: u32 = 10;
+
+/// When sending stops and how it is taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endurance {
+    /// Without any answer for so long, and only failures, sending stops.
+    pub open_after: Duration,
+    /// Time between two probes while it is stopped.
+    pub probe_every: Duration,
+    /// The run stops when this much time has brought no answer.
+    pub give_up_after: Duration,
+}
+
+/// Why and since when nothing is sent but probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Time since the last answer.
+    pub lasts: Duration,
+    /// The latest failure, in a few words.
+    pub why: String,
+}
+
+/// Who may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Everybody.
+    Free,
+    /// This caller, as the probe.
+    Probe,
+    /// Nobody before that instant.
+    NotBefore(Instant),
+}
+
+/// The state of the breaker. Time is passed in.
+#[derive(Debug)]
+pub struct Breaker {
+    endurance: Endurance,
+    failures: u32,
+    answered: Instant,
+    why: String,
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    next_probe: Instant,
+    probing: bool,
+}
+
+impl Breaker {
+    /// A closed breaker: everybody may send.
+    pub fn new(endurance: Endurance, now: Instant) -> Self {
+        Self { endurance, failures: 0, answered: now, why: String::new(), open: None }
+    }
+
+    /// Asks for leave to send.
+    pub fn leave(&mut self, now: Instant) -> Leave {
+        let again = now + self.endurance.probe_every;
+        match &mut self.open {
+            None => Leave::Free,
+            Some(open) if open.probing => Leave::NotBefore(again),
+            Some(open) if now < open.next_probe => Leave::NotBefore(open.next_probe),
+            Some(open) => {
+                open.probing = true;
+                Leave::Probe
+            }
+        }
+    }
+
+    /// The service answered, whatever the answer: it is there.
+    pub fn answered(&mut self, now: Instant) {
+        self.failures = 0;
+        self.answered = now;
+        self.open = None;
+    }
+
+    /// A call failed, or met 429. `probe` says whether it was the probe. Gives whether the breaker
+    /// opened by it.
+    pub fn failed(&mut self, why: &str, probe: bool, now: Instant) -> bool {
+        if self.failures == 0 {
+            // Idle time before the first failure is no outage.
+            self.answered = now;
+        }
+        self.failures = self.failures.saturating_add(1);
+        why.clone_into(&mut self.why);
+        let next_probe = now + self.endurance.probe_every;
+        match &mut self.open {
+            Some(open) if probe => *open = Open { next_probe, probing: false },
+            Some(_) => {}
+            None if self.failures >= FAILURES
+                && now.duration_since(self.answered) >= self.endurance.open_after =>
+            {
+                self.open = Some(Open { next_probe, probing: false });
+                return true;
+            }
+            None => {}
+        }
+        false
+    }
+
+    /// The probe was given up before it was answered.
+    pub fn abandoned(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.probing = false;
+        }
+    }
+
+    /// The outage, while the breaker is open.
+    pub fn outage(&self, now: Instant) -> Option<Outage> {
+        self.open.map(|_| Outage {
+            lasts: now.duration_since(self.answered),
+            why: self.why.clone(),
+        })
+    }
+
+    /// The outage, once it has lasted for too long.
+    pub fn exhausted(&self, now: Instant) -> Option<Outage> {
+        self.outage(now).filter(|outage| outage.lasts >= self.endurance.give_up_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDURANCE: Endurance = Endurance {
+        open_after: Duration::from_secs(5),
+        probe_every: Duration::from_secs(10),
+        give_up_after: Duration::from_secs(60),
+    };
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn open_at(start: Instant) -> Breaker {
+        let mut breaker = Breaker::new(ENDURANCE, start);
+        for _ in 0..20 {
+            assert!(!breaker.failed("HTTP 500", false, start));
+        }
+        assert!(breaker.failed("HTTP 503", false, start + seconds(5)));
+        breaker
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_when_nothing_but_failures_come_for_a_while() {
+        let start = Instant::now();
+        let breaker = open_at(start);
+        let outage = breaker.outage(start + seconds(7)).unwrap();
+        assert_eq!(outage, Outage { lasts: seconds(7), why: "HTTP 503".into() });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_answer_among_failures_keeps_it_closed() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(ENDURANCE, start);
+        for second in 0..100 {
+            breaker.failed("HTTP 500", false, start + seconds(second));
+            if second % 4 == 0 {
+                breaker.answered(start + seconds(second));
+            }
+            assert_eq!(breaker.outage(start + seconds(second)), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_hour_before_the_first_failure_is_no_outage() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(ENDURANCE, start);
+        let late = start + seconds(3600);
+        assert!((0..50).all(|_| !breaker.failed("reset", false, late)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_probe_at_a_time_goes_out_until_one_is_answered() {
+        let start = Instant::now();
+        let mut breaker = open_at(start);
+        assert!(matches!(breaker.leave(start + seconds(6)), Leave::NotBefore(_)));
+        assert_eq!(breaker.leave(start + seconds(15)), Leave::Probe);
+        assert!(matches!(breaker.leave(start + seconds(15)), Leave::NotBefore(_)));
+        breaker.failed("HTTP 500", true, start + seconds(16));
+        assert!(matches!(breaker.leave(start + seconds(20)), Leave::NotBefore(_)));
+        assert_eq!(breaker.leave(start + seconds(26)), Leave::Probe);
+        breaker.abandoned();
+        assert_eq!(breaker.leave(start + seconds(27)), Leave::Probe);
+        breaker.answered(start + seconds(28));
+        assert_eq!(breaker.leave(start + seconds(28)), Leave::Free);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up_in_the_end() {
+        let start = Instant::now();
+        let breaker = open_at(start);
+        assert_eq!(breaker.exhausted(start + seconds(59)), None);
+        assert!(breaker.exhausted(start + seconds(60)).is_some());
+    }
+}
