@@ -30,7 +30,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let places = places::resolve(&args).await?;
     // Before the files are read: what is wrong here is told at once.
-    let transport = connect::transport(&args.service)?;
+    let transport = connect::transport(&args.service).await?;
     let progress = Arc::new(Progress::default());
     let settings = connect::label_settings(&args.labeling, &args.service);
     let options = options(&args);

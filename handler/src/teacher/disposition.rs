@@ -34,10 +34,7 @@ pub enum Disposition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// 401.
-    #[error(
-        "the service does not accept the credential (401: {0}); check that AZURE_OPENAI_API_KEY \
-         belongs to AZURE_OPENAI_ENDPOINT"
-    )]
+    #[error("the service does not accept the credential (401): {0}")]
     Unauthorized(String),
     /// 403.
     #[error(
