@@ -1,3 +1,7 @@
 //! What stands in for Azure in tests and in the demo: real servers on loopback.
 
 pub mod azure_openai;
+mod epoch;
+pub mod key_vault;
+mod loopback;
+pub mod managed_identity;
