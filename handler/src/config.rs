@@ -83,6 +83,28 @@ pub struct LabelArgs {
     /// Forget what an earlier run left in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
+    /// Ask again for the turns that failed, and for nothing else.
+    #[arg(long, env = "SOFTLABEL_ONLY", value_enum, conflicts_with = "restart")]
+    pub only: Option<Only>,
+    /// Say what a run will take, with one prompt of each kind, and send nothing.
+    #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
+    /// The deployment's quota in tokens a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_TPM", default_value_t = 1_000_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub tpm: u32,
+    /// The deployment's quota in requests a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RPM", default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub rpm: u32,
+    /// How long a label takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
+          value_parser = parse_time)]
+    pub label_latency: Duration,
+    /// How long a rationale takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RATIONALE_LATENCY", default_value = "2s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub rationale_latency: Duration,
     /// Turns a chunk of work; a chunk holds whole conversations.
     #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -119,8 +141,12 @@ pub struct InfoArgs {
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// The message to label.
-    #[arg(long, env = "SOFTLABEL_MESSAGE", value_name = "TEXT",
-          default_value = "Why does my Rust build fail with E0502, and how should I restructure it?")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_MESSAGE",
+        value_name = "TEXT",
+        default_value = "Why does my Rust build fail with E0502, and how should I restructure it?"
+    )]
     pub message: String,
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
@@ -149,8 +175,12 @@ pub struct LabelingArgs {
           action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_rationales: bool,
     /// The hard label: the token that was generated, or the more probable one.
-    #[arg(long, env = "SOFTLABEL_HARD_LABEL", default_value = "generated",
-          value_name = "generated|argmax")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_HARD_LABEL",
+        default_value = "generated",
+        value_name = "generated|argmax"
+    )]
     pub hard_label: HardLabel,
     /// Tokens of a message that are shown; a longer one is cut in the middle.
     #[arg(long, env = "SOFTLABEL_MESSAGE_TOKENS", default_value_t = 4000, value_name = "N",
@@ -173,7 +203,12 @@ pub struct ServiceArgs {
     #[arg(long, env = "AZURE_OPENAI_ENDPOINT", value_name = "URL")]
     pub endpoint: Option<String>,
     /// The key. Set the variable: a flag is visible to every user of the machine.
-    #[arg(long, env = "AZURE_OPENAI_API_KEY", value_name = "KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "AZURE_OPENAI_API_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
     pub api_key: Option<Secret>,
     /// What the service is shown: a key, from the Key Vault or else AZURE_OPENAI_API_KEY, or tokens of
     /// Entra for the model itself. Keys of a vault and tokens are renewed during a run.
@@ -211,13 +246,23 @@ pub struct ServiceArgs {
     #[arg(long, env = "AZURE_OPENAI_DEPLOYMENT", value_name = "NAME")]
     pub deployment: Option<String>,
     /// The model that is deployed.
-    #[arg(short, long, env = "SOFTLABEL_MODEL", default_value = "gpt-5.2", value_name = "NAME")]
+    #[arg(
+        short,
+        long,
+        env = "SOFTLABEL_MODEL",
+        default_value = "gpt-5.2",
+        value_name = "NAME"
+    )]
     pub model: String,
     /// Which parameters the model takes; by default known from its name.
     #[arg(long, env = "SOFTLABEL_MODEL_FAMILY", value_enum)]
     pub model_family: Option<Family>,
     /// How the model counts tokens; by default known from its name.
-    #[arg(long, env = "SOFTLABEL_ENCODING", value_name = "o200k_base|cl100k_base")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_ENCODING",
+        value_name = "o200k_base|cl100k_base"
+    )]
     pub encoding: Option<Encoding>,
     /// Calls in flight at most.
     #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value_t = 50, value_name = "N",
@@ -278,8 +323,20 @@ pub struct ServiceArgs {
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
     /// What is logged to stderr: error, warn, info, debug, or a filter such as softlabel=debug.
-    #[arg(long, env = "SOFTLABEL_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "SOFTLABEL_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
     pub log: String,
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// The turns that failed.
+    Failed,
 }
 
 /// How progress is shown.
@@ -339,7 +396,9 @@ fn parse_vault_url(text: &str) -> Result<String, String> {
 fn parse_secret_name(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Ok(KEYVAULT_SECRET.into()),
-        name if name.len() <= 127 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
+        name if name.len() <= 127
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') =>
+        {
             Ok(name.to_owned())
         }
         _ => Err("the name of a secret is up to 127 letters, digits and dashes".into()),
@@ -350,7 +409,11 @@ fn parse_secret_name(text: &str) -> Result<String, String> {
 fn parse_scope(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Ok(ENTRA_SCOPE.into()),
-        scope if scope.chars().all(|c| c.is_ascii_alphanumeric() || "-._:/".contains(c)) => {
+        scope
+            if scope
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._:/".contains(c)) =>
+        {
             Ok(scope.to_owned())
         }
         _ => Err(format!("a scope looks like {ENTRA_SCOPE}")),
@@ -382,7 +445,8 @@ impl ServiceArgs {
 
     /// The model's family, set or by its name.
     pub fn family(&self) -> Family {
-        self.model_family.unwrap_or_else(|| Family::of_model(&self.model))
+        self.model_family
+            .unwrap_or_else(|| Family::of_model(&self.model))
     }
 
     /// The model's encoding, set or by its name; what is new counts as o200k_base.
@@ -395,16 +459,21 @@ impl ServiceArgs {
     /// The price of tokens, set or by the model's name; `None` where it is not known.
     pub fn price(&self) -> Option<Price> {
         match (self.price_input, self.price_output) {
-            (Some(input), Some(output)) => {
-                Some(Price { input, cached: self.price_cached.unwrap_or(input), output })
-            }
+            (Some(input), Some(output)) => Some(Price {
+                input,
+                cached: self.price_cached.unwrap_or(input),
+                output,
+            }),
             _ => Price::of_model(&self.model),
         }
     }
 
     /// The time-outs of a call.
     pub fn timeouts(&self) -> Timeouts {
-        Timeouts { connect: self.connect_timeout, call: self.call_timeout }
+        Timeouts {
+            connect: self.connect_timeout,
+            call: self.call_timeout,
+        }
     }
 
     /// Where to look for a credential, given what the platform has put into the environment.
@@ -413,9 +482,10 @@ impl ServiceArgs {
         let vault = match set(&self.keyvault_url) {
             _ if self.no_keyvault => VaultChoice::NotTried("not tried, --no-keyvault is set"),
             None => VaultChoice::NotTried("not tried, no --keyvault-url is set"),
-            Some(url) => {
-                VaultChoice::Ask(VaultSecret { url, name: self.keyvault_secret.clone() })
-            }
+            Some(url) => VaultChoice::Ask(VaultSecret {
+                url,
+                name: self.keyvault_secret.clone(),
+            }),
         };
         credential::Settings {
             auth: self.auth,
@@ -450,20 +520,21 @@ impl ServiceArgs {
 
 /// The variables of all settings.
 fn variables(command: &Command) -> Vec<String> {
-    let own = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str());
+    let own = command
+        .get_arguments()
+        .filter_map(|arg| arg.get_env()?.to_str());
     let below = command.get_subcommands().flat_map(variables);
     own.map(str::to_owned).chain(below).collect()
 }
 
 /// The names among `set` that look like ours but are no setting.
-pub fn unknown_variables(
-    command: &Command,
-    set: impl IntoIterator<Item = String>,
-) -> Vec<String> {
+pub fn unknown_variables(command: &Command, set: impl IntoIterator<Item = String>) -> Vec<String> {
     let known = variables(command);
     #[cfg(debug_assertions)]
     let known = [known, vec![credential::VAULT_LOOPBACK.to_owned()]].concat();
-    let ours = set.into_iter().filter(|name| name.starts_with("SOFTLABEL_"));
+    let ours = set
+        .into_iter()
+        .filter(|name| name.starts_with("SOFTLABEL_"));
     ours.filter(|name| !known.contains(name)).collect()
 }
 
@@ -482,7 +553,10 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             for arg in command.get_arguments() {
                 let id = arg.get_id().as_str();
-                assert!(arg.get_env().is_some() || matches!(id, "help" | "version"), "{id}");
+                assert!(
+                    arg.get_env().is_some() || matches!(id, "help" | "version"),
+                    "{id}"
+                );
             }
         }
     }
@@ -499,7 +573,14 @@ mod tests {
     fn the_vault_of_the_tests_can_be_reached_in_debug_builds_only() {
         let set = ["SOFTLABEL_TEST_VAULT_LOOPBACK".to_owned()];
         let unknown = unknown_variables(&Cli::command(), set.clone());
-        assert_eq!(unknown, if cfg!(debug_assertions) { vec![] } else { set.to_vec() });
+        assert_eq!(
+            unknown,
+            if cfg!(debug_assertions) {
+                vec![]
+            } else {
+                set.to_vec()
+            }
+        );
     }
 
     #[test]
@@ -507,7 +588,11 @@ mod tests {
         let url = parse_vault_url("https://x.vault.azure.net/").unwrap();
         assert_eq!(url, "https://x.vault.azure.net");
         assert_eq!(parse_vault_url(" "), Ok(String::new()));
-        for wrong in ["http://x.vault.azure.net", "x", "https://x.vault.azure.net/secrets/y"] {
+        for wrong in [
+            "http://x.vault.azure.net",
+            "x",
+            "https://x.vault.azure.net/secrets/y",
+        ] {
             assert!(parse_vault_url(wrong).is_err(), "{wrong}");
         }
         assert_eq!(parse_secret_name("").unwrap(), "azure-openai-api-key");
@@ -541,7 +626,14 @@ mod tests {
         assert_eq!(known.unwrap().input, 1.75);
         assert_eq!(parse(&["-m", "x"]).unwrap(), None);
         let set = parse(&["-m", "x", "--price-input", "2", "--price-output", "8"]).unwrap();
-        assert_eq!(set, Some(Price { input: 2.0, cached: 2.0, output: 8.0 }));
+        assert_eq!(
+            set,
+            Some(Price {
+                input: 2.0,
+                cached: 2.0,
+                output: 8.0
+            })
+        );
         let error: clap::Error = parse(&["--price-input", "2"]).unwrap_err();
         assert!(error.to_string().contains("--price-output"));
     }

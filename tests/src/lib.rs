@@ -1,6 +1,7 @@
 //! What stands in for Azure in tests and in the demo: real servers on loopback.
 
 pub mod azure_openai;
+pub mod dataset;
 mod epoch;
 pub mod key_vault;
 mod loopback;

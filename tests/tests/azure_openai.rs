@@ -1,7 +1,5 @@
 //! The double of Azure OpenAI, over real HTTP.
 
-use std::time::Duration;
-
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::{
@@ -381,29 +379,26 @@ async fn a_slow_body_arrives_in_the_end() {
 #[tokio::test]
 async fn a_hang_lasts_until_the_caller_leaves_and_does_not_hinder_a_stop() {
     let call = always(Fault::Hang).await;
-    let body = naive("poison");
-    let request = call.v1(&body);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(30), request)
-            .await
-            .is_err()
-    );
+    let send = || {
+        let url = format!("{}/openai/v1/chat/completions", call.double.endpoint());
+        let request = call.client.post(url).header("api-key", "k");
+        tokio::spawn(request.json(&naive("poison")).send())
+    };
+    let arrived = async || {
+        while call.double.stats().in_flight == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let impatient = send();
+    arrived().await;
+    impatient.abort();
     let log = call.ended().await;
     assert_eq!((log[0].status, log[0].fault), (None, Some(Fault::Hang)));
 
-    let url = format!("{}/openai/v1/chat/completions", call.double.endpoint());
-    let waiting = call
-        .client
-        .post(url)
-        .header("api-key", "k")
-        .json(&naive("poison"))
-        .send();
-    let waiting = tokio::spawn(waiting);
-    while call.double.stats().in_flight == 0 {
-        tokio::task::yield_now().await;
-    }
+    let patient = send();
+    arrived().await;
     call.double.stop().await;
-    assert!(waiting.await.unwrap().is_err());
+    assert!(patient.await.unwrap().is_err());
 }
 
 #[tokio::test]
@@ -475,6 +470,11 @@ async fn a_double_can_be_driven_from_outside() {
     .await;
     call.v1(&naive("hello")).await.unwrap();
     call.ended().await;
+    assert!(
+        call.control(Method::GET, "", "")
+            .await
+            .contains("/_double/log")
+    );
     let log = call.control(Method::GET, "log", "").await;
     let record: Record = serde_json::from_str(log.trim_end()).unwrap();
     assert_eq!(record, call.double.log()[0]);

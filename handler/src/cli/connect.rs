@@ -2,11 +2,11 @@
 
 use super::UsageError;
 use crate::clock::Clock;
+use crate::config::LabelingArgs;
 use crate::config::ServiceArgs;
 use crate::labeling::prompt;
 use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
-use crate::config::LabelingArgs;
 use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
 use crate::teacher::probe::{self, Settled};
@@ -41,16 +41,25 @@ pub(super) fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> 
 /// # Errors
 /// If the endpoint is missing or unusable, or if there is no credential.
 pub(super) async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
-    let endpoint = service.endpoint.as_deref().filter(|endpoint| !endpoint.trim().is_empty());
+    let endpoint = service
+        .endpoint
+        .as_deref()
+        .filter(|endpoint| !endpoint.trim().is_empty());
     let endpoint = endpoint.ok_or_else(|| {
         UsageError(
             "no endpoint is set; set AZURE_OPENAI_ENDPOINT to https://NAME.openai.azure.com".into(),
         )
     })?;
-    let version = service.api_version.as_deref().filter(|version| !version.trim().is_empty());
+    let version = service
+        .api_version
+        .as_deref()
+        .filter(|version| !version.trim().is_empty());
     let endpoint = Endpoint::new(endpoint, service.deployment(), version)
         .map_err(|error| UsageError(error.to_string()))?;
-    let credential = service.credential(Surroundings::of_process()).obtain().await?;
+    let credential = service
+        .credential(Surroundings::of_process())
+        .obtain()
+        .await?;
     Transport::new(
         endpoint,
         credential,
@@ -83,8 +92,7 @@ pub(super) async fn settle(
     let prompt = prompt::classification(input, &mark);
     let profile = Profile::of_family(service.family());
     let patience = service.patience();
-    probe::settle(transport, profile, prompt.system, &prompt.user, patience)
-        .await
+    probe::settle(transport, profile, prompt.system, &prompt.user, patience).await
 }
 
 /// A lone message as the strategy shows it.
@@ -100,8 +108,14 @@ pub(super) fn message_input(
         user_message: message.to_owned(),
         model_message: None,
     };
-    let conversation = Conversation { id: String::new(), turns: vec![turn] };
-    labeling.strategy.0.input(&conversation, 0, &labeling.budget(), &service.encoding())
+    let conversation = Conversation {
+        id: String::new(),
+        turns: vec![turn],
+    };
+    labeling
+        .strategy
+        .0
+        .input(&conversation, 0, &labeling.budget(), &service.encoding())
 }
 
 /// A teacher under a settled profile.

@@ -37,9 +37,8 @@ fn collect(args: &InfoArgs) -> Value {
             "description": strategy.description(),
         })
     });
-    let labels = [Label::RequiresReasoning, Label::NoReasoning].map(|label| {
-        json!({"label": u8::from(label), "meaning": label.meaning()})
-    });
+    let labels = [Label::RequiresReasoning, Label::NoReasoning]
+        .map(|label| json!({"label": u8::from(label), "meaning": label.meaning()}));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "service": {
@@ -94,7 +93,10 @@ fn collect(args: &InfoArgs) -> Value {
 fn credential(service: &ServiceArgs) -> Value {
     let settings = service.credential(Surroundings::of_process());
     let auth = [("auth".to_owned(), json!(service.auth.as_str()))];
-    let outline = settings.outline().into_iter().map(|(name, text)| (name, json!(text)));
+    let outline = settings
+        .outline()
+        .into_iter()
+        .map(|(name, text)| (name, json!(text)));
     let timeout = service.credential_timeout.as_secs_f64();
     let timeout = [("credential_timeout_s".to_owned(), json!(timeout))];
     Value::Object(auth.into_iter().chain(outline).chain(timeout).collect())
@@ -108,7 +110,11 @@ fn render(info: &Value) -> String {
             Value::Object(rows) => {
                 for (name, value) in rows {
                     let variable = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-                    let name = if variable { name.clone() } else { name.replace('_', " ") };
+                    let name = if variable {
+                        name.clone()
+                    } else {
+                        name.replace('_', " ")
+                    };
                     table.row(name, plain(value));
                 }
             }
@@ -138,7 +144,9 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name} {}", plain(value)));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| format!("{name} {}", plain(value)));
             fields.collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),

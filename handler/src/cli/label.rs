@@ -3,9 +3,9 @@
 use super::progress::Display;
 use super::screen::Screen;
 use super::table::{Table, number, percent, time};
-use super::{Exit, connect, places, print};
+use super::{Exit, connect, dry_run, places, print};
 use crate::clock::Clock;
-use crate::config::LabelArgs;
+use crate::config::{LabelArgs, Only};
 use crate::dataset::metadata::{Cost, Status};
 use crate::run::manifest::ChunkLimits;
 use crate::run::progress::Progress;
@@ -30,7 +30,10 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let places = places::resolve(&args).await?;
     // Before the files are read: what is wrong here is told at once.
-    let transport = connect::transport(&args.service).await?;
+    let transport = match args.dry_run {
+        true => None,
+        false => Some(connect::transport(&args.service).await?),
+    };
     let progress = Arc::new(Progress::default());
     let settings = connect::label_settings(&args.labeling, &args.service);
     let options = options(&args);
@@ -41,6 +44,10 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     for warning in planned.warnings() {
         screen.line(&format!("warning: {warning}"));
     }
+    let Some(transport) = transport else {
+        return dry_run::run(&args, &planned, &screen, &progress).await;
+    };
+    let _claim = planned.claim().await?;
     let method = match planned.pinned() {
         Some(pinned) => pinned.method.clone(),
         None => {
@@ -71,7 +78,10 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         planned.label(method, labeler).await?
     };
     let summary = summary(&metadata, teacher.meter(), started.elapsed().as_secs_f64());
-    print(&format!("{summary}\nmetadata: {}\n", metadata_path.display()))?;
+    print(&format!(
+        "{summary}\nmetadata: {}\n",
+        metadata_path.display()
+    ))?;
     if let Some(stop) = teacher.stopped() {
         return Err(anyhow::Error::new(stop.clone()).context("the run stopped early"));
     }
@@ -84,11 +94,16 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     }
 }
 
+/// The options that the arguments ask for.
 fn options(args: &LabelArgs) -> Options {
     Options {
-        chunk: ChunkLimits { turns: args.chunk_turns, ..ChunkLimits::default() },
+        chunk: ChunkLimits {
+            turns: args.chunk_turns,
+            ..ChunkLimits::default()
+        },
         salvage: args.salvage,
         restart: args.restart,
+        only_failed: args.only == Some(Only::Failed),
         window: (args.service.concurrency as usize * WINDOW_PER_CALL)
             .max(2 * args.chunk_turns as usize),
         price: args.service.price(),
@@ -137,7 +152,8 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
     let totals = &metadata.totals;
     if totals.failed > 0 {
         screen.line(&format!(
-            "{} turns failed; their lines say why (labeling_error)",
+            "{} turns failed, as their lines say (labeling_error); the same command with --only failed \
+             asks for them again",
             number(totals.failed)
         ));
     }
@@ -181,7 +197,11 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     }
     table.row(
         "only bounded",
-        format!("{} ({})", number(totals.censored), percent(totals.censored, totals.labeled)),
+        format!(
+            "{} ({})",
+            number(totals.censored),
+            percent(totals.censored, totals.labeled)
+        ),
     );
     table.row(
         "hard against soft",

@@ -4,6 +4,7 @@
 //! and logs to stderr.
 
 mod connect;
+mod dry_run;
 mod info;
 mod label;
 mod places;
@@ -65,7 +66,11 @@ pub fn run() -> ExitCode {
         Ok(exit) => exit,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error:#}");
-            if error.is::<UsageError>() { Exit::Usage } else { Exit::CouldNotRun }
+            if error.is::<UsageError>() {
+                Exit::Usage
+            } else {
+                Exit::CouldNotRun
+            }
         }
     };
     ExitCode::from(exit.code())
@@ -85,12 +90,17 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 /// Writes a result to stdout. Whoever reads may have gone, which is no error.
 fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    match io::stdout()
+        .write_all(text.as_bytes())
+        .and_then(|()| io::stdout().flush())
+    {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

@@ -19,12 +19,18 @@ pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<Places> {
         .with_context(|| format!("--input {} cannot be read", input.display()))?;
     let input = fs::canonicalize(input)
         .with_context(|| format!("--input {} cannot be read", input.display()))?;
-    if kind.is_dir() { dataset(args, &input).await } else { lone_file(args, &input) }
+    if kind.is_dir() {
+        dataset(args, &input).await
+    } else {
+        lone_file(args, &input)
+    }
 }
 
 async fn dataset(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
     if args.split.is_some() || args.bucket.is_some() {
-        return Err(usage("--split and --bucket are for a single file; in a dataset's folder the paths say them"));
+        return Err(usage(
+            "--split and --bucket are for a single file; in a dataset's folder the paths say them",
+        ));
     }
     let name = file_name(input)?;
     let Some(labeled) = layout::labeled_dataset(&name) else {
@@ -54,11 +60,18 @@ async fn dataset(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
         if let [a, b] = pair
             && a.name == b.name
         {
-            bail!("{} and {} would become the same labelled file; remove one", a.path, b.path);
+            bail!(
+                "{} and {} would become the same labelled file; remove one",
+                a.path,
+                b.path
+            );
         }
     }
     let output = own(args.output.join(&labeled), input, "--output")?;
-    let work = args.work.clone().unwrap_or_else(|| args.output.join(".softlabel").join(&name));
+    let work = args
+        .work
+        .clone()
+        .unwrap_or_else(|| args.output.join(".softlabel").join(&name));
     Ok(Places {
         raw,
         files,
@@ -89,10 +102,14 @@ fn lone_file(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
     let dataset = folder.parent().filter(|dataset| is_dataset(dataset));
     let name = BucketName {
         split: args.split.clone().or_else(|| {
-            dataset.and(folder.file_name()).map(|split| split.to_string_lossy().into_owned())
+            dataset
+                .and(folder.file_name())
+                .map(|split| split.to_string_lossy().into_owned())
         }),
         bucket: args.bucket.clone().or_else(|| {
-            dataset.and(input.file_stem()).map(|bucket| bucket.to_string_lossy().into_owned())
+            dataset
+                .and(input.file_stem())
+                .map(|bucket| bucket.to_string_lossy().into_owned())
         }),
     };
     for (flag, name) in [("--split", &name.split), ("--bucket", &name.bucket)] {
@@ -119,7 +136,10 @@ fn lone_file(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
     }
     Ok(Places {
         raw: RawFolder::new(folder),
-        files: vec![RawFile { name, path: file_name(input)? }],
+        files: vec![RawFile {
+            name,
+            path: file_name(input)?,
+        }],
         source: input.display().to_string(),
         labeled: output.display().to_string(),
         output: own(parent.to_owned(), forbidden, "--output")?,
@@ -147,13 +167,20 @@ fn own(path: PathBuf, raw: &Path, flag: &str) -> anyhow::Result<OwnFolder> {
 /// The RAW dataset that `path` would lie in, if any.
 fn raw_dataset_around(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
-    let existing = path.ancestors().find_map(|folder| fs::canonicalize(folder).ok())?;
-    existing.ancestors().find(|folder| is_dataset(folder)).map(Path::to_owned)
+    let existing = path
+        .ancestors()
+        .find_map(|folder| fs::canonicalize(folder).ok())?;
+    existing
+        .ancestors()
+        .find(|folder| is_dataset(folder))
+        .map(Path::to_owned)
 }
 
 /// Whether a folder is a RAW dataset: it has the exporter's metadata and is not ours.
 fn is_dataset(folder: &Path) -> bool {
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = folder
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     let ours = name.is_some_and(|name| layout::labeled_dataset(&name).is_none());
     !ours && folder.join(layout::RAW_METADATA).is_file()
 }

@@ -32,11 +32,45 @@ impl Display {
     /// Shows how the files are scanned.
     pub(super) fn scanning(screen: &Screen, progress: &Arc<Progress>) -> Self {
         let progress = Arc::clone(progress);
-        Self::show(screen, "scanning {bar:30} {percent:>3} %  {msg}", move || {
-            let now = progress.read();
-            let text = format!("{} of {} MB", now.bytes_scanned >> 20, now.bytes_total >> 20);
-            View { position: now.bytes_scanned, length: now.bytes_total, text }
-        })
+        Self::show(
+            screen,
+            "scanning {bar:30} {percent:>3} %  {msg}",
+            move || {
+                let now = progress.read();
+                let text = format!(
+                    "{} of {} MB",
+                    now.bytes_scanned >> 20,
+                    now.bytes_total >> 20
+                );
+                View {
+                    position: now.bytes_scanned,
+                    length: now.bytes_total,
+                    text,
+                }
+            },
+        )
+    }
+
+    /// Shows how the tokens of the turns are counted.
+    pub(super) fn counting(screen: &Screen, progress: &Arc<Progress>) -> Self {
+        let progress = Arc::clone(progress);
+        Self::show(
+            screen,
+            "counting {bar:30} {percent:>3} %  {msg}",
+            move || {
+                let now = progress.read();
+                let text = format!(
+                    "{} of {} turns",
+                    number(now.turns_done),
+                    number(now.turns_total)
+                );
+                View {
+                    position: now.turns_done,
+                    length: now.turns_total,
+                    text,
+                }
+            },
+        )
     }
 
     /// Shows how the turns are labelled.
@@ -50,7 +84,11 @@ impl Display {
         Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
             let now = progress.read();
             let text = rates.text(&now, &teacher);
-            View { position: now.turns_done, length: now.turns_total, text }
+            View {
+                position: now.turns_done,
+                length: now.turns_total,
+                text,
+            }
         })
     }
 
@@ -61,11 +99,17 @@ impl Display {
     ) -> Self {
         let bar = (screen.style() == ProgressStyle::Bar).then(|| {
             let style = BarStyle::with_template(template).unwrap_or(BarStyle::default_bar());
-            screen.bars().add(ProgressBar::new(0).with_style(style.progress_chars("━╸─")))
+            screen
+                .bars()
+                .add(ProgressBar::new(0).with_style(style.progress_chars("━╸─")))
         });
         let (shown, screen) = (bar.clone(), screen.clone());
         let task = tokio::spawn(async move {
-            let every = if shown.is_some() { BAR_EVERY } else { LINE_EVERY };
+            let every = if shown.is_some() {
+                BAR_EVERY
+            } else {
+                LINE_EVERY
+            };
             let mut tick = tokio::time::interval(every);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             tick.tick().await;
@@ -116,16 +160,15 @@ struct Rates {
 }
 
 impl Rates {
-    fn text(
-        &mut self,
-        now: &Snapshot,
-        teacher: &Teacher,
-    ) -> String {
+    fn text(&mut self, now: &Snapshot, teacher: &Teacher) -> String {
         let meter = teacher.meter();
         let at = Instant::now();
         self.past.push_back((at, now.turns_done, meter));
         while self.past.len() > 2
-            && self.past.front().is_some_and(|(then, ..)| at - *then > RATES_OVER)
+            && self
+                .past
+                .front()
+                .is_some_and(|(then, ..)| at - *then > RATES_OVER)
         {
             self.past.pop_front();
         }
@@ -134,7 +177,11 @@ impl Rates {
         };
         let minutes = (at - then).as_secs_f64() / 60.0;
         let rate = |now: u64, then: u64| {
-            if minutes > 0.0 { now.saturating_sub(then) as f64 / minutes } else { 0.0 }
+            if minutes > 0.0 {
+                now.saturating_sub(then) as f64 / minutes
+            } else {
+                0.0
+            }
         };
         let turns = rate(now.turns_done, turns_then);
         let tokens = |meter: Reading| meter.tokens.prompt + meter.tokens.completion;
@@ -162,7 +209,10 @@ impl Rates {
                 outage.why
             ));
         } else if let Some(paused) = teacher.paused_for() {
-            text.push_str(&format!(", the service asks to wait {}", time(paused.as_secs_f64())));
+            text.push_str(&format!(
+                ", the service asks to wait {}",
+                time(paused.as_secs_f64())
+            ));
         }
         if teacher.is_closed() {
             text.push_str(", finishing what is in flight");

@@ -30,9 +30,14 @@ impl Screen {
             ProgressStyle::Bar => ProgressDrawTarget::stderr(),
             _ => ProgressDrawTarget::hidden(),
         };
-        let screen = Self { bars: MultiProgress::with_draw_target(target), style };
+        let screen = Self {
+            bars: MultiProgress::with_draw_target(target),
+            style,
+        };
         let filter = EnvFilter::try_new(&log.log).map_err(|error| {
-            UsageError(format!("SOFTLABEL_LOG or --log is no filter ({error}); try info"))
+            UsageError(format!(
+                "SOFTLABEL_LOG or --log is no filter ({error}); try info"
+            ))
         })?;
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -73,7 +78,10 @@ impl<'a> MakeWriter<'a> for Screen {
     type Writer = LogLine;
 
     fn make_writer(&'a self) -> LogLine {
-        LogLine { bars: self.bars.clone(), text: Vec::new() }
+        LogLine {
+            bars: self.bars.clone(),
+            text: Vec::new(),
+        }
     }
 }
 

@@ -14,12 +14,19 @@ impl Table {
 
     /// The table as text, each line indented by two spaces.
     pub(super) fn render(&self) -> String {
-        let width = self.0.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        self.0.iter().fold(String::new(), |mut text, (name, value)| {
-            let indented = value.replace('\n', &format!("\n{:1$}", "", width + 4));
-            let _ = writeln!(text, "  {name:width$}  {indented}");
-            text
-        })
+        let width = self
+            .0
+            .iter()
+            .map(|(name, _)| name.chars().count())
+            .max()
+            .unwrap_or(0);
+        self.0
+            .iter()
+            .fold(String::new(), |mut text, (name, value)| {
+                let indented = value.replace('\n', &format!("\n{:1$}", "", width + 4));
+                let _ = writeln!(text, "  {name:width$}  {indented}");
+                text
+            })
     }
 }
 
@@ -38,7 +45,11 @@ pub(super) fn number(n: u64) -> String {
 
 /// A share as a percentage of `whole`, with one decimal.
 pub(super) fn percent(part: u64, whole: u64) -> String {
-    if whole == 0 { "0 %".into() } else { format!("{:.1} %", 100.0 * part as f64 / whole as f64) }
+    if whole == 0 {
+        "0 %".into()
+    } else {
+        format!("{:.1} %", 100.0 * part as f64 / whole as f64)
+    }
 }
 
 /// A time in the two largest units that matter: `2 h 05 min`, `3 min 20 s`, `4.2 s`.

@@ -25,7 +25,11 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
     let settled = connect::settle(&transport, labeling, service).await?;
     let input = connect::message_input(&args.message, labeling, service)
         .context("the strategy makes nothing of the message")?;
-    let teacher = Arc::new(connect::teacher(transport, settled.profile.clone(), service));
+    let teacher = Arc::new(connect::teacher(
+        transport,
+        settled.profile.clone(),
+        service,
+    ));
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
         &connect::label_settings(labeling, service),
@@ -63,11 +67,27 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Complete);
     }
     let mut table = Table::default();
-    table.row("hard label", format!("{} ({})", u8::from(hard), hard.meaning()));
+    table.row(
+        "hard label",
+        format!("{} ({})", u8::from(hard), hard.meaning()),
+    );
     table.row("soft label", format!("{:.6}", estimate.soft));
-    let measured = if estimate.censored { "one label was not listed" } else { "both labels measured" };
-    table.row("bounds", format!("[{:.6}, {:.6}], {measured}", estimate.low, estimate.high));
-    table.row("p0, p1, mass", format!("{:.6}, {:.6}, {:.6}", estimate.p0, estimate.p1, estimate.mass));
+    let measured = if estimate.censored {
+        "one label was not listed"
+    } else {
+        "both labels measured"
+    };
+    table.row(
+        "bounds",
+        format!("[{:.6}, {:.6}], {measured}", estimate.low, estimate.high),
+    );
+    table.row(
+        "p0, p1, mass",
+        format!(
+            "{:.6}, {:.6}, {:.6}",
+            estimate.p0, estimate.p1, estimate.mass
+        ),
+    );
     table.row("generated token", format!("{:?}", estimate.generated));
     if let Some(rationale) = rationale {
         table.row("rationale", rationale);
@@ -78,7 +98,10 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
     table.row("latency", format!("{} ms", label.latency_ms));
     table.row("client request id", &label.request_id);
     let unknown = || "not given".to_owned();
-    table.row("service request id", label.service_request_id.clone().unwrap_or_else(unknown));
+    table.row(
+        "service request id",
+        label.service_request_id.clone().unwrap_or_else(unknown),
+    );
     table.row("profile", serde_json::to_string(&settled.profile)?);
     table.row("  settled because", settled.reasons.join("\n"));
     print(&table.render())?;

@@ -114,8 +114,16 @@ mod tests {
 
     #[test]
     fn means_are_weighted_by_the_labels_behind_them() {
-        let mut sum = Figures { labeled: 3, mean_soft_label: Some(0.2), ..Figures::default() };
-        sum += &Figures { labeled: 1, mean_soft_label: Some(0.6), ..Figures::default() };
+        let mut sum = Figures {
+            labeled: 3,
+            mean_soft_label: Some(0.2),
+            ..Figures::default()
+        };
+        sum += &Figures {
+            labeled: 1,
+            mean_soft_label: Some(0.6),
+            ..Figures::default()
+        };
         sum += &Figures::default();
         assert_eq!(sum.labeled, 4);
         assert!((sum.mean_soft_label.unwrap() - 0.3).abs() < 1e-12);

@@ -52,7 +52,10 @@ pub fn classify(path: &str) -> Entry {
     let Some(file) = second else {
         return Entry::Ignored("not inside a split's folder");
     };
-    let Some(bucket) = file.strip_suffix(".json").or_else(|| file.strip_suffix(".jsonl")) else {
+    let Some(bucket) = file
+        .strip_suffix(".json")
+        .or_else(|| file.strip_suffix(".jsonl"))
+    else {
         return Entry::Ignored("not a .json or .jsonl file");
     };
     if first.starts_with('.') || file.starts_with('.') {
@@ -67,7 +70,10 @@ pub fn classify(path: &str) -> Entry {
     if first.is_empty() || bucket.is_empty() {
         return Entry::Ignored("an empty name");
     }
-    Entry::Bucket(BucketName { split: Some(first.to_owned()), bucket: Some(bucket.to_owned()) })
+    Entry::Bucket(BucketName {
+        split: Some(first.to_owned()),
+        bucket: Some(bucket.to_owned()),
+    })
 }
 
 /// The name of the dataset that mirrors `dataset`, or `None` where `dataset` is itself a labelled

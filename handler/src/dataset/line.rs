@@ -32,7 +32,10 @@ pub enum ErrorCode {
 impl ErrorCode {
     /// Whether asking again would change nothing. Such turns do not make a run partial.
     pub fn is_not_labelable(self) -> bool {
-        matches!(self, Self::EmptyMessage | Self::ContentFiltered | Self::TooLong)
+        matches!(
+            self,
+            Self::EmptyMessage | Self::ContentFiltered | Self::TooLong
+        )
     }
 
     /// The code as it is written.
@@ -70,7 +73,10 @@ pub struct LabelingError {
 impl LabelingError {
     /// An error of the given kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -120,7 +126,11 @@ impl Line<'_> {
         out.extend_from_slice(b",\"bucket\":");
         serde_json::to_writer(&mut *out, &self.bucket)?;
         match &self.verdict {
-            Verdict::Labeled { hard_label, soft_label, rationale } => {
+            Verdict::Labeled {
+                hard_label,
+                soft_label,
+                rationale,
+            } => {
                 // By hand: serde_json would write 0.000001 as 1e-6.
                 out.extend_from_slice(
                     format!(",\"hard_label\":{hard_label},\"soft_label\":{soft_label:.6}")
@@ -191,7 +201,11 @@ mod tests {
 
     #[test]
     fn a_code_is_written_as_it_is_named() {
-        for code in [ErrorCode::TooLong, ErrorCode::BadAnswer, ErrorCode::ContentFiltered] {
+        for code in [
+            ErrorCode::TooLong,
+            ErrorCode::BadAnswer,
+            ErrorCode::ContentFiltered,
+        ] {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
         }
     }

@@ -137,7 +137,9 @@ pub fn compare_counts(metadata: &[u8], found: &BTreeMap<BucketName, u64>) -> Vec
         actual_counts: Option<BTreeMap<String, serde_json::Value>>,
     }
     let counts = match serde_json::from_slice::<RawMetadata>(metadata) {
-        Ok(RawMetadata { actual_counts: Some(counts) }) => counts,
+        Ok(RawMetadata {
+            actual_counts: Some(counts),
+        }) => counts,
         Ok(_) => return vec!["RAW's metadata.json has no actual_counts to compare with.".into()],
         Err(error) => return vec![format!("RAW's metadata.json cannot be read: {error}.")],
     };
@@ -151,7 +153,9 @@ pub fn compare_counts(metadata: &[u8], found: &BTreeMap<BucketName, u64>) -> Vec
         }
     }
     for (name, &count) in found {
-        let (Some(split), Some(bucket)) = (&name.split, &name.bucket) else { continue };
+        let (Some(split), Some(bucket)) = (&name.split, &name.bucket) else {
+            continue;
+        };
         // Some exports name a bucket by its short name: `short` for `short_3_to_5_turns`.
         let short = bucket.split('_').next().unwrap_or(bucket);
         let key = [bucket.as_str(), short].map(|bucket| (split.as_str(), bucket));
@@ -160,7 +164,9 @@ pub fn compare_counts(metadata: &[u8], found: &BTreeMap<BucketName, u64>) -> Vec
                 "{name} holds {count} conversations, RAW's metadata.json says {said}."
             )),
             Some(_) => {}
-            None => warnings.push(format!("{name} is not in the counts of RAW's metadata.json.")),
+            None => warnings.push(format!(
+                "{name} is not in the counts of RAW's metadata.json."
+            )),
         }
     }
     for ((split, bucket), said) in expected {
@@ -180,8 +186,10 @@ mod tests {
 
     fn found(counts: &[(&str, &str, u64)]) -> BTreeMap<BucketName, u64> {
         let named = |&(split, bucket, count): &(&str, &str, u64)| {
-            let name =
-                BucketName { split: Some(split.to_owned()), bucket: Some(bucket.to_owned()) };
+            let name = BucketName {
+                split: Some(split.to_owned()),
+                bucket: Some(bucket.to_owned()),
+            };
             (name, count)
         };
         counts.iter().map(named).collect()
@@ -197,8 +205,10 @@ mod tests {
     #[test]
     fn every_difference_is_a_sentence() {
         let metadata = br#"{"actual_counts":{"train":{"short":4,"long":2},"grand_total":6}}"#;
-        let warnings =
-            compare_counts(metadata, &found(&[("train", "short", 5), ("test", "short", 1)]));
+        let warnings = compare_counts(
+            metadata,
+            &found(&[("train", "short", 5), ("test", "short", 1)]),
+        );
         assert_eq!(warnings.len(), 3, "{warnings:?}");
     }
 
@@ -210,7 +220,13 @@ mod tests {
 
     #[test]
     fn an_unknown_cost_is_said_in_words() {
-        assert_eq!(serde_json::to_string(&Cost::from(None)).unwrap(), "\"unknown\"");
-        assert_eq!(serde_json::to_string(&Cost::from(Some(1.5))).unwrap(), "1.5");
+        assert_eq!(
+            serde_json::to_string(&Cost::from(None)).unwrap(),
+            "\"unknown\""
+        );
+        assert_eq!(
+            serde_json::to_string(&Cost::from(Some(1.5))).unwrap(),
+            "1.5"
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answers kept beyond the chunk they came from.
-const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+pub const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// What became of a question.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ pub struct Answers<T> {
 impl<T: Send + Sync + 'static> Answers<T> {
     /// An empty collection; if not `shared`, every question is asked for itself.
     pub fn new(shared: bool) -> Self {
-        Self { known: shared.then(|| Mutex::new(LruCache::new(KEPT))) }
+        Self {
+            known: shared.then(|| Mutex::new(LruCache::new(KEPT))),
+        }
     }
 
     /// The answer to the question `key`, through `ask` where nobody asked it before, and whether it
@@ -80,8 +82,13 @@ impl<T: Send + Sync + 'static> Answers<T> {
     /// Remembers an answer from an earlier process.
     pub fn put(&self, key: u128, answer: Arc<T>) {
         if let Some(known) = &self.known {
-            let answered = futures::future::ready(Asked::Answer(answer)).boxed().shared();
-            known.lock().unwrap_or_else(PoisonError::into_inner).put(key, answered);
+            let answered = futures::future::ready(Asked::Answer(answer))
+                .boxed()
+                .shared();
+            known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .put(key, answered);
         }
     }
 }
@@ -92,7 +99,10 @@ mod tests {
     use crate::dataset::line::ErrorCode;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-    fn count(calls: &Arc<AtomicU32>, asked: Asked<u32>) -> impl Future<Output = Asked<u32>> + use<> {
+    fn count(
+        calls: &Arc<AtomicU32>,
+        asked: Asked<u32>,
+    ) -> impl Future<Output = Asked<u32>> + use<> {
         let calls = Arc::clone(calls);
         async move {
             calls.fetch_add(1, Relaxed);
@@ -116,8 +126,10 @@ mod tests {
     async fn a_failure_is_shared_by_those_who_wait_and_then_forgotten() {
         let calls = Arc::new(AtomicU32::new(0));
         let answers = Answers::new(true);
-        let failure =
-            Asked::Failure(LabelingError::new(ErrorCode::Transient, "x"), Tokens::default());
+        let failure = Asked::Failure(
+            LabelingError::new(ErrorCode::Transient, "x"),
+            Tokens::default(),
+        );
         let ask = || answers.get(7, count(&calls, failure.clone()));
         let _ = tokio::join!(ask(), ask());
         assert_eq!(calls.load(Relaxed), 1);

@@ -64,10 +64,17 @@ impl ChunkJob {
         let (records, unreadable) = fold(&lines, chunk.turns);
         drop(lines);
         if unreadable > 0 {
-            tracing::warn!(part, unreadable, "lines of a part cannot be read and are asked again");
+            tracing::warn!(
+                part,
+                unreadable,
+                "lines of a part cannot be read and are asked again"
+            );
         }
         let todo = |record: &TurnRecord| record.todo(self.round, labeler.with_rationales);
-        let done = records.iter().filter(|record| todo(record) == Todo::Nothing).count();
+        let done = records
+            .iter()
+            .filter(|record| todo(record) == Todo::Nothing)
+            .count();
         labeler.progress.found_done(done as u64);
         if done == records.len() {
             return Ok(ChunkEnd::Finished);
@@ -86,23 +93,31 @@ impl ChunkJob {
         records: Vec<TurnRecord>,
     ) -> Result<Vec<(u32, TurnJob)>, RunError> {
         let source = &self.manifest.source;
-        let version = Version { etag: source.etag.clone(), length: source.length };
-        let bytes = raw.read_range(&source.path, chunk.bytes.clone(), &version).await?;
+        let version = Version {
+            etag: source.etag.clone(),
+            length: source.length,
+        };
+        let bytes = raw
+            .read_range(&source.path, chunk.bytes.clone(), &version)
+            .await?;
         let labeler = Arc::clone(labeler);
         let (round, expected) = (self.round, (chunk.conversations, chunk.turns));
         // Tokens are counted here, which takes a processor for a while.
         let jobs = tokio::task::spawn_blocking(move || {
             let conversations = conversations(&bytes);
             let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
-            let as_planned = (conversations.len(), turns)
-                == (expected.0 as usize, expected.1 as usize);
+            let as_planned =
+                (conversations.len(), turns) == (expected.0 as usize, expected.1 as usize);
             as_planned.then(|| prepare(conversations, records, &labeler, round))
         });
-        jobs.await.ok().flatten().ok_or_else(|| RunError::RawChanged {
-            path: raw.locate(&source.path).display().to_string(),
-            planned: source.fingerprint.clone(),
-            found: format!("something else at bytes {:?}", chunk.bytes),
-        })
+        jobs.await
+            .ok()
+            .flatten()
+            .ok_or_else(|| RunError::RawChanged {
+                path: raw.locate(&source.path).display().to_string(),
+                planned: source.fingerprint.clone(),
+                found: format!("something else at bytes {:?}", chunk.bytes),
+            })
     }
 
     /// Labels the turns side by side and appends results as they come.
@@ -165,7 +180,7 @@ impl ChunkJob {
 }
 
 /// The conversations in the bytes of a chunk, which holds whole ones only.
-fn conversations(bytes: &Bytes) -> Vec<Conversation> {
+pub(super) fn conversations(bytes: &Bytes) -> Vec<Conversation> {
     let mut scanner = Scanner::new(Conversation::parse);
     let mut conversations = Vec::new();
     // Brackets make an array of any slice of an array, and of lines too.
@@ -199,7 +214,9 @@ fn prepare(
                 let input = (!is_blank(&turn.user_message))
                     .then(|| {
                         let tokens = labeler.tokens.as_ref();
-                        labeler.strategy.input(&conversation, index, &labeler.budget, tokens)
+                        labeler
+                            .strategy
+                            .input(&conversation, index, &labeler.budget, tokens)
                     })
                     .flatten()
                     .map(Arc::new);

@@ -162,7 +162,10 @@ impl TurnRecord {
 pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
     let mut records = vec![TurnRecord::default(); turns as usize];
     let mut unreadable = 0;
-    for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in lines
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
         let entry = serde_json::from_slice::<Entry<'_>>(line).ok();
         let record = entry
             .as_ref()

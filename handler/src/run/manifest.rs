@@ -44,7 +44,10 @@ pub struct Chunk {
 impl Manifest {
     /// Which bucket it is.
     pub fn name(&self) -> BucketName {
-        BucketName { split: self.split.clone(), bucket: self.bucket.clone() }
+        BucketName {
+            split: self.split.clone(),
+            bucket: self.bucket.clone(),
+        }
     }
 }
 
@@ -59,7 +62,10 @@ pub struct ChunkLimits {
 
 impl Default for ChunkLimits {
     fn default() -> Self {
-        Self { turns: 128, bytes: 4 << 20 }
+        Self {
+            turns: 128,
+            bytes: 4 << 20,
+        }
     }
 }
 
@@ -74,7 +80,11 @@ pub struct Cutter {
 impl Cutter {
     /// A cutter that closes chunks at `limits`.
     pub fn new(limits: ChunkLimits) -> Self {
-        Self { limits, open: None, chunks: Vec::new() }
+        Self {
+            limits,
+            open: None,
+            chunks: Vec::new(),
+        }
     }
 
     /// Takes the next conversation that can be read.
@@ -122,7 +132,10 @@ mod tests {
         cutter.conversation(2, 20..30, 4);
         cutter.conversation(3, 32..40, 1);
         let chunks = cutter.finish();
-        let bytes = chunks.iter().map(|chunk| chunk.bytes.clone()).collect::<Vec<_>>();
+        let bytes = chunks
+            .iter()
+            .map(|chunk| chunk.bytes.clone())
+            .collect::<Vec<_>>();
         assert_eq!(bytes, [1..10, 20..40]);
         assert_eq!((chunks[1].first_conversation, chunks[1].turns), (2, 5));
     }

@@ -10,6 +10,7 @@
 pub mod answers;
 pub mod chunk;
 pub mod entry;
+pub mod estimate;
 pub mod manifest;
 pub mod paths;
 pub mod plan;
@@ -50,6 +51,20 @@ pub enum RunError {
         work: String,
         /// One phrase a difference.
         differences: Vec<String>,
+    },
+    /// Another process changed the run after this one had planned it.
+    #[error("another process worked on the run in {work} just now; give the command again")]
+    Overtaken {
+        /// The work folder.
+        work: String,
+    },
+    /// There is no run whose failed turns could be taken up again.
+    #[error(
+        "--only failed needs a run that came to its end, and there is none in {work}; run without it"
+    )]
+    NothingToRedo {
+        /// The work folder.
+        work: String,
     },
     /// Files that cannot be labelled as they are.
     #[error("{}", problems.join("\n"))]

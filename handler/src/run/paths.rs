@@ -13,7 +13,11 @@ impl BucketPaths {
     /// The paths of `name`. A missing name is `-`, which no folder of RAW is called.
     pub fn new(name: &BucketName) -> Self {
         let part = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".into());
-        Self(format!("buckets/{}/{}", part(&name.split), part(&name.bucket)))
+        Self(format!(
+            "buckets/{}/{}",
+            part(&name.split),
+            part(&name.bucket)
+        ))
     }
 
     /// The chunks.

@@ -5,7 +5,7 @@
 
 use super::manifest::{ChunkLimits, Cutter, Manifest};
 use super::progress::Progress;
-use crate::dataset::conversation::{ParseError, count_turns};
+use crate::dataset::conversation::count_turns;
 use crate::dataset::metadata::{BrokenConversation, SourceFile};
 use crate::dataset::scanner::{Found, ScanError, Scanner};
 use crate::store::{RawFile, RawFolder, StoreError, Version};
@@ -57,14 +57,21 @@ pub async fn plan(
         // The task neither panics nor is it cancelled, save when the process ends.
         Err(error) => {
             let source = std::io::Error::other(error);
-            return Err(StoreError::Io { operation: "scan", path: shown.into(), source }.into());
+            return Err(StoreError::Io {
+                operation: "scan",
+                path: shown.into(),
+                source,
+            }
+            .into());
         }
     };
     match end {
         Ok(()) => Ok(manifest),
-        Err(error) => {
-            Err(PlanError::Scan { path: shown, error, intact: Box::new(manifest) })
-        }
+        Err(error) => Err(PlanError::Scan {
+            path: shown,
+            error,
+            intact: Box::new(manifest),
+        }),
     }
 }
 
@@ -93,7 +100,11 @@ impl Outline {
             broken: Vec::new(),
             salvaged: None,
         };
-        Self { manifest, cutter: Cutter::new(limits), hash: Xxh3Default::new() }
+        Self {
+            manifest,
+            cutter: Cutter::new(limits),
+            hash: Xxh3Default::new(),
+        }
     }
 
     /// Reads to the end; the manifest holds what is intact, whatever the end is.
@@ -111,13 +122,21 @@ impl Outline {
             while let Some(found) = scanner.next() {
                 self.take(found);
             }
+            // What is no dataset need not be read to its end.
+            if !scanner.wants_more() {
+                break;
+            }
         }
         scanner.finish();
         while let Some(found) = scanner.next() {
             self.take(found);
         }
         let end = scanner.outcome().map(|_| ());
-        let Self { mut manifest, cutter, hash } = self;
+        let Self {
+            mut manifest,
+            cutter,
+            hash,
+        } = self;
         manifest.chunks = cutter.finish();
         manifest.source.fingerprint = format!("{:032x}", hash.digest128());
         Ok((manifest, end))
@@ -125,24 +144,32 @@ impl Outline {
 
     fn take(&mut self, found: Found<'_, u32>) {
         match found {
-            Found::Conversation { number, range, value: turns, .. } => {
+            Found::Conversation {
+                number,
+                range,
+                value: turns,
+                ..
+            } => {
                 self.manifest.conversations += 1;
                 self.manifest.turns += u64::from(turns);
                 self.cutter.conversation(number, range, turns);
             }
-            Found::Broken { number, range, reason } => {
+            Found::Broken {
+                number,
+                range,
+                reason,
+            } => {
                 self.cutter.close();
                 self.manifest.broken_conversations += 1;
                 if self.manifest.broken.len() < LISTED_BROKEN {
-                    let broken = BrokenConversation { number, bytes: range, reason };
+                    let broken = BrokenConversation {
+                        number,
+                        bytes: range,
+                        reason,
+                    };
                     self.manifest.broken.push(broken);
                 }
             }
         }
     }
-}
-
-/// Where in a file a conversation fails to parse, as a sentence's beginning.
-pub fn place(error: &ParseError, conversation_start: u64) -> u64 {
-    conversation_start.saturating_add(error.offset as u64)
 }

@@ -90,7 +90,11 @@ impl Progress {
             turns_done: self.turns_done.load(Relaxed),
             reused: self.reused.load(Relaxed),
             rationale_failures: self.rationale_failures.load(Relaxed),
-            errors: self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            errors: self
+                .errors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }

@@ -61,18 +61,31 @@ pub async fn publish(
             Err(error) => {
                 let source = io::Error::other(error);
                 let path = output.locate(path);
-                return Err(StoreError::Io { operation: "write", path, source }.into());
+                return Err(StoreError::Io {
+                    operation: "write",
+                    path,
+                    source,
+                }
+                .into());
             }
         };
     }
-    let Lines { publication, mut figures, soft_labels, .. } = lines;
-    figures.mean_soft_label =
-        (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
+    let Lines {
+        publication,
+        mut figures,
+        soft_labels,
+        ..
+    } = lines;
+    figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
     tokio::task::spawn_blocking(move || publication.commit())
         .await
         .unwrap_or_else(|error| {
             let source = io::Error::other(error);
-            Err(StoreError::Io { operation: "write", path: output.locate(path), source })
+            Err(StoreError::Io {
+                operation: "write",
+                path: output.locate(path),
+                source,
+            })
         })?;
     Ok(report(manifest, figures, clock))
 }
@@ -134,7 +147,8 @@ impl Lines {
     fn add(&mut self, records: &[TurnRecord]) -> Result<(), AddError> {
         let mut text = Vec::new();
         for (turn, record) in records.iter().enumerate() {
-            self.line(record, &mut text).ok_or(AddError::Missing(turn))?;
+            self.line(record, &mut text)
+                .ok_or(AddError::Missing(turn))?;
         }
         self.publication.write(&text).map_err(AddError::Store)
     }
@@ -146,7 +160,10 @@ impl Lines {
             Ok(label) => (&label.conversation_id, &label.message_id),
             Err(failure) => (&failure.conversation_id, &failure.message_id),
         };
-        let rationale = record.rationale.as_ref().and_then(|rationale| rationale.as_ref().ok());
+        let rationale = record
+            .rationale
+            .as_ref()
+            .and_then(|rationale| rationale.as_ref().ok());
         let verdict = match label {
             Ok(label) => Verdict::Labeled {
                 hard_label: label.hard_label.into(),
@@ -164,7 +181,11 @@ impl Lines {
         };
         line.write_to(text).ok()?;
         let key = xxh3_64(&[conversation_id.as_bytes(), b"\0", message_id.as_bytes()].concat());
-        self.count(record, key, conversation_id.is_empty() || message_id.is_empty());
+        self.count(
+            record,
+            key,
+            conversation_id.is_empty() || message_id.is_empty(),
+        );
         Some(())
     }
 

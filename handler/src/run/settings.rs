@@ -1,7 +1,7 @@
 //! Everything that decides what a label is, pinned when a run begins.
 
-use crate::labeling::strategy::Budget;
 use crate::labeling::label::HardLabel;
+use crate::labeling::strategy::Budget;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::Encoding;
 use jiff::Timestamp;

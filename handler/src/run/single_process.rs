@@ -13,10 +13,8 @@ use super::turn::Labeler;
 use crate::clock::Clock;
 use crate::dataset::figures::Figures;
 use crate::dataset::layout::{self, BucketName};
-use crate::dataset::metadata::{
-    BucketReport, Cost, LabelingMetadata, Status, compare_counts,
-};
-use crate::store::{OwnFolder, RawFile, RawFolder};
+use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Status, compare_counts};
+use crate::store::{FolderLock, OwnFolder, RawFile, RawFolder};
 use crate::teacher::model::Price;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -52,11 +50,17 @@ pub struct Places {
 
 impl Places {
     fn labeled_path(&self, name: &BucketName) -> String {
-        self.lone_output.clone().unwrap_or_else(|| layout::labeled_path(name))
+        self.lone_output
+            .clone()
+            .unwrap_or_else(|| layout::labeled_path(name))
     }
 
     async fn write_metadata(&self, metadata: &Metadata) -> Result<(), RunError> {
-        let folder = if self.lone_output.is_some() { &self.work } else { &self.output };
+        let folder = if self.lone_output.is_some() {
+            &self.work
+        } else {
+            &self.output
+        };
         let mut content = serde_json::to_vec_pretty(metadata).unwrap_or_default();
         content.push(b'\n');
         Ok(folder.replace(&self.metadata, content).await?)
@@ -64,7 +68,11 @@ impl Places {
 
     /// Where the metadata lies.
     pub fn metadata_path(&self) -> PathBuf {
-        let folder = if self.lone_output.is_some() { &self.work } else { &self.output };
+        let folder = if self.lone_output.is_some() {
+            &self.work
+        } else {
+            &self.output
+        };
         folder.locate(&self.metadata)
     }
 }
@@ -78,6 +86,8 @@ pub struct Options {
     pub salvage: bool,
     /// Forget what an earlier run left.
     pub restart: bool,
+    /// Take up again the turns that failed, and nothing else.
+    pub only_failed: bool,
     /// Turns under way at a time.
     pub window: usize,
     /// The price of the model's tokens, if known.
@@ -106,6 +116,13 @@ struct Published {
     report: BucketReport,
 }
 
+impl Published {
+    /// Whether nothing of the bucket is left to be done in `round`.
+    fn is_settled(&self, round: u32) -> bool {
+        self.round == round || self.report.figures.failed == 0
+    }
+}
+
 /// What a step of a run gave.
 enum Step {
     Chunk(usize, ChunkEnd),
@@ -113,7 +130,7 @@ enum Step {
 }
 
 impl Run {
-    /// Reads what an earlier process left, and plans every bucket file. Nothing is written and
+    /// Reads what an earlier process left, and plans every bucket file. Nothing is written, and
     /// nothing is sent.
     ///
     /// # Errors
@@ -125,11 +142,15 @@ impl Run {
         options: Options,
         progress: Arc<Progress>,
     ) -> Result<Self, RunError> {
-        if options.restart {
-            places.work.remove("buckets").await?;
-            places.work.remove_file(paths::RUN).await?;
+        // A restart forgets nothing before the files are known to be good: see `claim`.
+        let pinned = match options.restart {
+            true => None,
+            false => read::<Pinned>(&places.work, paths::RUN).await?,
+        };
+        if options.only_failed && pinned.is_none() {
+            let work = places.work.locate("").display().to_string();
+            return Err(RunError::NothingToRedo { work });
         }
-        let pinned = read::<Pinned>(&places.work, paths::RUN).await?;
         if let Some(pinned) = &pinned {
             let differences = settings.differences(&pinned.method.settings);
             if !differences.is_empty() {
@@ -177,20 +198,28 @@ impl Run {
                 Err(PlanFailure::Run(error)) => return Err(error),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(RunError::BadInput { problems }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(RunError::BadInput { problems })
+        }
     }
 
     async fn plan_file(&mut self, file: &RawFile) -> Result<Manifest, PlanFailure> {
         let raw = &self.places.raw;
         let paths = BucketPaths::new(&file.name);
-        let before = read::<Manifest>(&self.places.work, &paths.manifest()).await?;
+        let before = match self.options.restart {
+            true => None,
+            false => read::<Manifest>(&self.places.work, &paths.manifest()).await?,
+        };
         let version = raw.version(&file.path).await.map_err(RunError::from)?;
         if let Some(before) = &before
             && before.source.etag == version.etag
         {
             self.progress.scanned(version.length);
             let published = read::<Published>(&self.places.work, &paths.report()).await?;
-            self.reports.extend(published.map(|published| (file.name.clone(), published)));
+            self.reports
+                .extend(published.map(|published| (file.name.clone(), published)));
             return Ok(before.clone());
         }
         let planned = plan(raw, file, self.options.chunk, &self.progress).await;
@@ -200,9 +229,16 @@ impl Run {
             Err(PlanError::Scan { error, intact, .. })
                 if self.options.salvage && intact.conversations > 0 =>
             {
-                Manifest { salvaged: Some(error.to_string()), ..*intact }
+                Manifest {
+                    salvaged: Some(error.to_string()),
+                    ..*intact
+                }
             }
-            Err(PlanError::Scan { path, error, intact }) => {
+            Err(PlanError::Scan {
+                path,
+                error,
+                intact,
+            }) => {
                 let mut problem = format!("{path}: {error}");
                 if intact.conversations > 0 {
                     problem.push_str(&format!(
@@ -222,7 +258,10 @@ impl Run {
                     found: manifest.source.fingerprint,
                 }));
             }
-            manifest = Manifest { source: manifest.source, ..before };
+            manifest = Manifest {
+                source: manifest.source,
+                ..before
+            };
         }
         Ok(manifest)
     }
@@ -232,7 +271,10 @@ impl Run {
             return Ok(());
         }
         let found = self.manifests.iter().map(|manifest| {
-            (manifest.name(), manifest.conversations + manifest.broken_conversations)
+            (
+                manifest.name(),
+                manifest.conversations + manifest.broken_conversations,
+            )
         });
         self.warnings = match self.places.raw.read(layout::RAW_METADATA).await {
             Ok(metadata) => compare_counts(&metadata, &found.collect()),
@@ -259,21 +301,59 @@ impl Run {
         &self.warnings
     }
 
+    /// The plans of its buckets.
+    pub fn manifests(&self) -> &[Arc<Manifest>] {
+        &self.manifests
+    }
+
     /// Where everything lies.
     pub fn places(&self) -> &Places {
         &self.places
     }
 
-    /// Labels and publishes what is left, under `method` and through `labeler`.
+    /// Takes the run for this process, until what it gives is dropped. A restart forgets the earlier
+    /// run here.
+    ///
+    /// # Errors
+    /// If another process has it, or had it since it was planned.
+    pub async fn claim(&self) -> Result<FolderLock, RunError> {
+        let work = &self.places.work;
+        let holder = format!(
+            "process {} since {}",
+            std::process::id(),
+            self.options.clock.now()
+        );
+        let lock = work.lock(holder).await?;
+        if self.options.restart {
+            work.remove("buckets").await?;
+            work.remove_file(paths::RUN).await?;
+        } else if read::<Pinned>(work, paths::RUN).await? != self.pinned {
+            return Err(RunError::Overtaken {
+                work: work.locate("").display().to_string(),
+            });
+        }
+        Ok(lock)
+    }
+
+    /// Labels and publishes what is left, under `method` and through `labeler`. The run must be
+    /// [claimed](Self::claim).
     ///
     /// # Errors
     /// If a file cannot be read or written. What was labelled until then is kept.
-    pub async fn label(mut self, method: Method, labeler: Arc<Labeler>) -> Result<Metadata, RunError> {
+    pub async fn label(
+        mut self,
+        method: Method,
+        labeler: Arc<Labeler>,
+    ) -> Result<Metadata, RunError> {
         let pinned = self.pin(method).await?;
         let round = pinned.round;
         let window = Arc::new(Semaphore::new(self.options.window));
         let mut steps = JoinSet::new();
-        let mut left = self.manifests.iter().map(|m| m.chunks.len()).collect::<Vec<_>>();
+        let mut left = self
+            .manifests
+            .iter()
+            .map(|m| m.chunks.len())
+            .collect::<Vec<_>>();
         let mut failure = None;
         for (bucket, manifest) in self.manifests.clone().into_iter().enumerate() {
             if self.is_published(&manifest, round).await? {
@@ -286,23 +366,37 @@ impl Run {
             for (number, chunk) in manifest.chunks.iter().enumerate() {
                 let turns = (chunk.turns as usize).clamp(1, self.options.window) as u32;
                 // The semaphore is never closed.
-                let Ok(permit) = Arc::clone(&window).acquire_many_owned(turns).await else { break };
+                let Ok(permit) = Arc::clone(&window).acquire_many_owned(turns).await else {
+                    break;
+                };
                 if labeler.teacher.is_closed() {
                     break;
                 }
-                let job = ChunkJob { manifest: Arc::clone(&manifest), number, round };
-                let (asking, raw, work) =
-                    (Arc::clone(&labeler), self.places.raw.clone(), self.places.work.clone());
+                let job = ChunkJob {
+                    manifest: Arc::clone(&manifest),
+                    number,
+                    round,
+                };
+                let (asking, raw, work) = (
+                    Arc::clone(&labeler),
+                    self.places.raw.clone(),
+                    self.places.work.clone(),
+                );
                 steps.spawn(async move {
-                    Ok(Step::Chunk(bucket, job.run(&asking, &raw, &work, permit).await?))
+                    Ok(Step::Chunk(
+                        bucket,
+                        job.run(&asking, &raw, &work, permit).await?,
+                    ))
                 });
                 while let Some(step) = steps.try_join_next() {
-                    self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler).await;
+                    self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler)
+                        .await;
                 }
             }
         }
         while let Some(step) = steps.join_next().await {
-            self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler).await;
+            self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler)
+                .await;
         }
         match failure {
             Some(failure) => Err(failure),
@@ -312,10 +406,31 @@ impl Run {
 
     /// Writes down what the run is, before anything is paid for.
     async fn pin(&mut self, method: Method) -> Result<Pinned, RunError> {
-        let files = self.places.files.iter().map(|file| file.path.clone()).collect();
+        let files = self
+            .places
+            .files
+            .iter()
+            .map(|file| file.path.clone())
+            .collect();
         let pinned = match self.pinned.take() {
-            Some(pinned) => Pinned { files, ..pinned },
-            None => Pinned { method, started: self.options.clock.now(), round: 0, files },
+            Some(pinned) => {
+                // A round that is not at its end is finished first.
+                let round = match self.options.only_failed && self.is_at_its_end(&pinned) {
+                    true => pinned.round + 1,
+                    false => pinned.round,
+                };
+                Pinned {
+                    files,
+                    round,
+                    ..pinned
+                }
+            }
+            None => Pinned {
+                method,
+                started: self.options.clock.now(),
+                round: 0,
+                files,
+            },
         };
         write(&self.places.work, paths::RUN, &pinned).await?;
         for manifest in &self.manifests {
@@ -325,10 +440,25 @@ impl Run {
         Ok(pinned)
     }
 
+    /// Whether every bucket is published in its round.
+    fn is_at_its_end(&self, pinned: &Pinned) -> bool {
+        self.manifests.iter().all(|manifest| {
+            let published = self.reports.get(&manifest.name());
+            published.is_some_and(|published| published.is_settled(pinned.round))
+        })
+    }
+
     async fn is_published(&self, manifest: &Manifest, round: u32) -> Result<bool, RunError> {
         let name = manifest.name();
-        let published = self.reports.get(&name).is_some_and(|published| published.round == round);
-        let there = self.places.output.exists(&self.places.labeled_path(&name)).await?;
+        let published = self
+            .reports
+            .get(&name)
+            .is_some_and(|published| published.is_settled(round));
+        let there = self
+            .places
+            .output
+            .exists(&self.places.labeled_path(&name))
+            .await?;
         Ok(published && there)
     }
 
@@ -377,7 +507,9 @@ impl Run {
         let places = self.places.clone();
         let clock = self.options.clock;
         async move {
-            let Some(manifest) = manifest else { return Ok(Step::Chunk(bucket, ChunkEnd::Interrupted)) };
+            let Some(manifest) = manifest else {
+                return Ok(Step::Chunk(bucket, ChunkEnd::Interrupted));
+            };
             let path = places.labeled_path(&manifest.name());
             let report =
                 publish::publish(&manifest, &places.work, &places.output, &path, clock).await?;
@@ -391,8 +523,13 @@ impl Run {
         report: BucketReport,
         pinned: &Pinned,
     ) -> Result<(), RunError> {
-        let Some(manifest) = self.manifests.get(bucket) else { return Ok(()) };
-        let published = Published { round: pinned.round, report };
+        let Some(manifest) = self.manifests.get(bucket) else {
+            return Ok(());
+        };
+        let published = Published {
+            round: pinned.round,
+            report,
+        };
         let path = BucketPaths::new(&manifest.name()).report();
         write(&self.places.work, &path, &published).await?;
         self.reports.insert(manifest.name(), published);
@@ -407,16 +544,24 @@ impl Run {
         let mut completed = None;
         for manifest in &self.manifests {
             let name = manifest.name();
-            let published = self.reports.get(&name).filter(|p| p.round == pinned.round);
-            let report = published
-                .map_or_else(|| publish::pending(manifest), |published| published.report.clone());
+            // Until its failed turns are done, a bucket is what it was.
+            let report = self.reports.get(&name).map_or_else(
+                || publish::pending(manifest),
+                |published| published.report.clone(),
+            );
             totals += &report.figures;
             statuses.push(report.status);
             completed = completed.max(report.published);
             let key = |name: Option<String>| name.unwrap_or_else(|| "-".into());
-            splits.entry(key(name.split)).or_default().insert(key(name.bucket), report);
+            splits
+                .entry(key(name.split))
+                .or_default()
+                .insert(key(name.bucket), report);
         }
-        let all_there = splits.values().flat_map(BTreeMap::values).all(|r| r.published.is_some());
+        let all_there = splits
+            .values()
+            .flat_map(BTreeMap::values)
+            .all(|r| r.published.is_some());
         let status = if statuses.iter().all(|&status| status == Status::Complete) {
             Status::Complete
         } else if statuses.iter().all(|&status| status == Status::Failed) {
@@ -456,11 +601,15 @@ impl From<RunError> for PlanFailure {
 
 /// A JSON file of ours, if it is there.
 async fn read<T: DeserializeOwned>(work: &OwnFolder, path: &str) -> Result<Option<T>, RunError> {
-    let Some(content) = work.read(path).await? else { return Ok(None) };
-    serde_json::from_slice(&content).map(Some).map_err(|error| RunError::Damaged {
-        path: work.locate(path).display().to_string(),
-        reason: error.to_string(),
-    })
+    let Some(content) = work.read(path).await? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&content)
+        .map(Some)
+        .map_err(|error| RunError::Damaged {
+            path: work.locate(path).display().to_string(),
+            reason: error.to_string(),
+        })
 }
 
 async fn write<T: Serialize>(work: &OwnFolder, path: &str, value: &T) -> Result<(), RunError> {

@@ -123,7 +123,9 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let asked = self.labels.get(input.key(), Arc::clone(self).ask_label(input.clone()));
+                let asked = self
+                    .labels
+                    .get(input.key(), Arc::clone(self).ask_label(input.clone()));
                 match asked.await {
                     (Asked::Stopped, _) => return false,
                     (Asked::Failure(error, tokens), reused) => {
@@ -143,7 +145,9 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let asked = self.rationales.get(key, Arc::clone(self).ask_rationale(input.clone(), label));
+            let asked = self
+                .rationales
+                .get(key, Arc::clone(self).ask_rationale(input.clone(), label));
             match asked.await {
                 (Asked::Stopped, _) => return false,
                 (Asked::Failure(error, tokens), reused) => {
@@ -154,7 +158,11 @@ impl Labeler {
                 (Asked::Answer(answer), reused) => record(Event::Rationale(RationaleRecord {
                     text: answer.text.clone(),
                     reused,
-                    tokens: if reused { Tokens::default() } else { answer.tokens },
+                    tokens: if reused {
+                        Tokens::default()
+                    } else {
+                        answer.tokens
+                    },
                 })),
             }
         }
@@ -169,8 +177,13 @@ impl Labeler {
     pub async fn ask_once(
         self: &Arc<Self>,
         input: Arc<Input>,
-    ) -> Result<(Arc<LabelAnswer>, Option<Result<Arc<RationaleAnswer>, LabelingError>>), LabelingError>
-    {
+    ) -> Result<
+        (
+            Arc<LabelAnswer>,
+            Option<Result<Arc<RationaleAnswer>, LabelingError>>,
+        ),
+        LabelingError,
+    > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
         let label = match Arc::clone(self).ask_label(Arc::clone(&input)).await {
             Asked::Answer(label) => label,
@@ -190,7 +203,12 @@ impl Labeler {
     }
 
     /// Remembers what an earlier process was answered, so that identical turns are not asked again.
-    pub fn remember(&self, input: &Input, label: &LabelRecord, rationale: Option<&RationaleRecord>) {
+    pub fn remember(
+        &self,
+        input: &Input,
+        label: &LabelRecord,
+        rationale: Option<&RationaleRecord>,
+    ) {
         let answer = LabelAnswer {
             estimate: label.estimate.clone(),
             tokens: label.tokens,
@@ -200,9 +218,12 @@ impl Labeler {
         };
         self.labels.put(input.key(), Arc::new(answer));
         if let Some(rationale) = rationale {
-            let answer =
-                RationaleAnswer { text: rationale.text.clone(), tokens: rationale.tokens };
-            self.rationales.put(rationale_key(input, label.hard_label), Arc::new(answer));
+            let answer = RationaleAnswer {
+                text: rationale.text.clone(),
+                tokens: rationale.tokens,
+            };
+            self.rationales
+                .put(rationale_key(input, label.hard_label), Arc::new(answer));
         }
     }
 
@@ -223,7 +244,11 @@ impl Labeler {
             estimate: answer.estimate.clone(),
             cut: input.cut(),
             reused,
-            tokens: if reused { Tokens::default() } else { answer.tokens },
+            tokens: if reused {
+                Tokens::default()
+            } else {
+                answer.tokens
+            },
             latency_ms: answer.latency_ms,
             request_id: answer.request_id.clone(),
         }
@@ -235,7 +260,10 @@ impl Labeler {
         for _ in 0..CLASSIFICATIONS {
             let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
             let prompt = prompt::classification(&input, &mark);
-            let question = Question::Label { system: prompt.system, user: &prompt.user };
+            let question = Question::Label {
+                system: prompt.system,
+                user: &prompt.user,
+            };
             match self.teacher.ask(question).await {
                 Err(AskError::Stopped) => return Asked::Stopped,
                 Err(AskError::Turn(error, billed)) => {
@@ -263,17 +291,25 @@ impl Labeler {
         Asked::Failure(nothing, tokens)
     }
 
-    async fn ask_rationale(self: Arc<Self>, input: Arc<Input>, label: Label) -> Asked<RationaleAnswer> {
+    async fn ask_rationale(
+        self: Arc<Self>,
+        input: Arc<Input>,
+        label: Label,
+    ) -> Asked<RationaleAnswer> {
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
-        let question = Question::Rationale { system: prompt.system, user: &prompt.user };
+        let question = Question::Rationale {
+            system: prompt.system,
+            user: &prompt.user,
+        };
         match self.teacher.ask(question).await {
             Err(AskError::Stopped) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {
-                Ok(text) => {
-                    Asked::Answer(Arc::new(RationaleAnswer { text, tokens: reply.tokens }))
-                }
+                Ok(text) => Asked::Answer(Arc::new(RationaleAnswer {
+                    text,
+                    tokens: reply.tokens,
+                })),
                 Err(error) => Asked::Failure(error, reply.tokens),
             },
         }
@@ -289,18 +325,22 @@ fn rationale_key(input: &Input, label: Label) -> u128 {
 fn read_label(reply: &mut Reply, requested: u8) -> Result<Estimate, LabelingError> {
     refusal(reply)?;
     let first = reply.choice.take_first_token(requested).ok_or_else(|| {
-        LabelingError::new(ErrorCode::BadAnswer, "The answer has no token probabilities.")
+        LabelingError::new(
+            ErrorCode::BadAnswer,
+            "The answer has no token probabilities.",
+        )
     })?;
-    estimate(&first).map_err(|nothing| {
-        LabelingError::new(ErrorCode::NoLabel, format!("No label: {nothing}."))
-    })
+    estimate(&first)
+        .map_err(|nothing| LabelingError::new(ErrorCode::NoLabel, format!("No label: {nothing}.")))
 }
 
 /// The rationale in an answer.
 fn read_rationale(reply: &Reply) -> Result<String, LabelingError> {
     refusal(reply)?;
     let message = reply.choice.message.as_ref();
-    let text = message.and_then(|message| message.content.as_deref()).unwrap_or_default();
+    let text = message
+        .and_then(|message| message.content.as_deref())
+        .unwrap_or_default();
     let finish = match reply.choice.finish_reason.as_deref() {
         Some("length") => Finish::Length,
         _ => Finish::Complete,
@@ -314,9 +354,10 @@ fn read_rationale(reply: &Reply) -> Result<String, LabelingError> {
 fn refusal(reply: &Reply) -> Result<(), LabelingError> {
     let message = reply.choice.message.as_ref();
     match message.and_then(|message| message.refusal.as_deref()) {
-        Some(text) if !text.trim().is_empty() => {
-            Err(LabelingError::new(ErrorCode::Refused, "The model declined to answer."))
-        }
+        Some(text) if !text.trim().is_empty() => Err(LabelingError::new(
+            ErrorCode::Refused,
+            "The model declined to answer.",
+        )),
         _ => Ok(()),
     }
 }

@@ -3,9 +3,11 @@
 //! Two types keep the two apart. [`RawFolder`] has no method that writes; [`OwnFolder`] can only be
 //! made for a place outside of every RAW dataset and refuses paths that leave it.
 
+mod lock;
 mod own;
 mod raw;
 
+pub use lock::FolderLock;
 pub use own::{Appender, OwnFolder, Publication};
 pub use raw::{RawFile, RawFolder, Version};
 
@@ -42,6 +44,17 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// Another process works on the same run.
+    #[error(
+        "another process works on this run: {holder} holds {}; wait for it, or stop it",
+        path.display()
+    )]
+    Held {
+        /// The lock's path.
+        path: PathBuf,
+        /// Who holds it, in words.
+        holder: String,
+    },
     /// The operating system refused.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
@@ -60,7 +73,11 @@ impl StoreError {
         if source.kind() == io::ErrorKind::NotFound {
             Self::NotFound { path }
         } else {
-            Self::Io { operation, path, source }
+            Self::Io {
+                operation,
+                path,
+                source,
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is ours in a local folder: written atomically or by appending.
 
+use super::lock::FolderLock;
 use super::{StoreError, blocking};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -18,11 +19,17 @@ impl OwnFolder {
     /// [`StoreError::Forbidden`] if it lies inside `raw`, links resolved.
     pub fn new(root: impl Into<PathBuf>, raw: &Path) -> Result<Self, StoreError> {
         let root = root.into();
-        let forbidden = |reason| StoreError::Forbidden { path: root.clone(), reason };
+        let forbidden = |reason| StoreError::Forbidden {
+            path: root.clone(),
+            reason,
+        };
         let real = resolve(&root).map_err(|e| StoreError::io("resolve", &root, e))?;
         let raw = resolve(raw).map_err(|e| StoreError::io("resolve", raw, e))?;
         if real.starts_with(&raw) {
-            return Err(forbidden(format!("it lies inside the RAW data at {}", raw.display())));
+            return Err(forbidden(format!(
+                "it lies inside the RAW data at {}",
+                raw.display()
+            )));
         }
         Ok(Self { root: real })
     }
@@ -34,7 +41,9 @@ impl OwnFolder {
 
     /// Where `path` is to be written; its folder is made.
     fn prepare(&self, path: &str) -> Result<PathBuf, StoreError> {
-        let plain = Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
+        let plain = Path::new(path)
+            .components()
+            .all(|c| matches!(c, Component::Normal(_)));
         if !plain || path.is_empty() {
             return Err(StoreError::Forbidden {
                 path: self.locate(path),
@@ -46,6 +55,15 @@ impl OwnFolder {
             fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
         }
         Ok(path)
+    }
+
+    /// Locks the folder for this process, described by `holder` for others.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if another process has it.
+    pub async fn lock(&self, holder: String) -> Result<FolderLock, StoreError> {
+        let own = self.clone();
+        blocking(move || FolderLock::take(&own.prepare("lock")?, &holder)).await
     }
 
     /// The content of a file, or `None` where there is none.
@@ -89,7 +107,11 @@ impl OwnFolder {
             name.push(".unfinished");
             let draft = target.with_file_name(name);
             let file = File::create(&draft).map_err(|e| StoreError::io("write", &draft, e))?;
-            Ok(Publication { file: BufWriter::with_capacity(1 << 16, file), draft, target })
+            Ok(Publication {
+                file: BufWriter::with_capacity(1 << 16, file),
+                draft,
+                target,
+            })
         })
         .await
     }
@@ -129,7 +151,11 @@ impl OwnFolder {
     /// If that cannot be told.
     pub async fn exists(&self, path: &str) -> Result<bool, StoreError> {
         let path = self.locate(path);
-        blocking(move || path.try_exists().map_err(|e| StoreError::io("look for", path, e))).await
+        blocking(move || {
+            path.try_exists()
+                .map_err(|e| StoreError::io("look for", path, e))
+        })
+        .await
     }
 
     /// Removes a file; none there is fine.
@@ -177,7 +203,9 @@ impl Appender {
     /// If they cannot all be written, for example on a full disk; a line may then be there in part,
     /// which the next [`OwnFolder::append`] cuts off.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(lines).map_err(|e| StoreError::io("append to", &self.path, e))
+        self.file
+            .write_all(lines)
+            .map_err(|e| StoreError::io("append to", &self.path, e))
     }
 }
 
@@ -195,7 +223,9 @@ impl Publication {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(content).map_err(|e| StoreError::io("write", &self.draft, e))
+        self.file
+            .write_all(content)
+            .map_err(|e| StoreError::io("write", &self.draft, e))
     }
 
     /// Makes the file appear in one step, in place of an older one. It outlives a loss of power.
@@ -203,7 +233,11 @@ impl Publication {
     /// # Errors
     /// If it cannot be completed; then the older one is still there.
     pub fn commit(self) -> Result<(), StoreError> {
-        let Self { file, draft, target } = self;
+        let Self {
+            file,
+            draft,
+            target,
+        } = self;
         file.into_inner()
             .map_err(io::IntoInnerError::into_error)
             .and_then(|file| file.sync_all())
@@ -259,7 +293,11 @@ mod tests {
     fn raw_cannot_be_written() {
         let (home, _) = folder();
         let raw = home.path().join("raw");
-        for inside in [raw.clone(), raw.join("new/deep"), home.path().join("own/../raw/x")] {
+        for inside in [
+            raw.clone(),
+            raw.join("new/deep"),
+            home.path().join("own/../raw/x"),
+        ] {
             // A `..` through a folder that is not there leads nowhere.
             let refused = OwnFolder::new(&inside, &raw);
             assert!(refused.is_err(), "{}", inside.display());
@@ -277,7 +315,10 @@ mod tests {
         let (_home, own) = folder();
         for path in ["../x", "/etc/x", "a/../../x", "", "."] {
             let error = own.publish(path).await.unwrap_err();
-            assert!(matches!(error, StoreError::Forbidden { .. }), "{path}: {error}");
+            assert!(
+                matches!(error, StoreError::Forbidden { .. }),
+                "{path}: {error}"
+            );
         }
     }
 
@@ -296,10 +337,15 @@ mod tests {
     #[tokio::test]
     async fn a_torn_line_is_cut_off() {
         let (_home, own) = folder();
-        own.replace("part", b"one\ntwo\nthr".to_vec()).await.unwrap();
+        own.replace("part", b"one\ntwo\nthr".to_vec())
+            .await
+            .unwrap();
         let (mut appender, lines) = own.append("part").await.unwrap();
         assert_eq!(lines, b"one\ntwo\n");
         appender.append(b"three\n").unwrap();
-        assert_eq!(own.read("part").await.unwrap().unwrap(), b"one\ntwo\nthree\n");
+        assert_eq!(
+            own.read("part").await.unwrap().unwrap(),
+            b"one\ntwo\nthree\n"
+        );
     }
 }

@@ -97,7 +97,9 @@ impl RawFolder {
     pub async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
         let path = self.locate(path);
         blocking(move || {
-            fs::read(&path).map(Bytes::from).map_err(|e| StoreError::io("read", &path, e))
+            fs::read(&path)
+                .map(Bytes::from)
+                .map_err(|e| StoreError::io("read", &path, e))
         })
         .await
     }
@@ -173,11 +175,14 @@ fn list(folder: &Path) -> Result<Vec<(String, bool)>, StoreError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let name = entry.file_name().into_string().map_err(|name| StoreError::Io {
-            operation: "take into a dataset",
-            path: folder.join(name),
-            source: std::io::Error::other("its name is not UTF-8"),
-        })?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|name| StoreError::Io {
+                operation: "take into a dataset",
+                path: folder.join(name),
+                source: std::io::Error::other("its name is not UTF-8"),
+            })?;
         // `fs::metadata` follows links.
         let is_folder = fs::metadata(entry.path()).map_err(failed)?.is_dir();
         names.push((name, is_folder));
@@ -188,7 +193,9 @@ fn list(folder: &Path) -> Result<Vec<(String, bool)>, StoreError> {
 
 fn open(path: &Path) -> Result<(File, Version), StoreError> {
     let file = File::open(path).map_err(|e| StoreError::io("open", path, e))?;
-    let metadata = file.metadata().map_err(|e| StoreError::io("read", path, e))?;
+    let metadata = file
+        .metadata()
+        .map_err(|e| StoreError::io("read", path, e))?;
     if metadata.is_dir() {
         let source = std::io::Error::other("it is a folder");
         return Err(StoreError::io("read", path, source));
@@ -197,9 +204,19 @@ fn open(path: &Path) -> Result<(File, Version), StoreError> {
 }
 
 fn version_of(metadata: &Metadata) -> Version {
-    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let etag = format!("{:x}-{:x}", metadata.len(), changed.unwrap_or_default().as_nanos());
-    Version { etag, length: metadata.len() }
+    let changed = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let etag = format!(
+        "{:x}-{:x}",
+        metadata.len(),
+        changed.unwrap_or_default().as_nanos()
+    );
+    Version {
+        etag,
+        length: metadata.len(),
+    }
 }
 
 fn check(path: &Path, expected: &Version, found: &Version) -> Result<(), StoreError> {
@@ -234,7 +251,10 @@ mod tests {
             fs::write(folder.path().join(file), "[]").unwrap();
         }
         let (files, ignored) = RawFolder::new(folder.path()).buckets().await.unwrap();
-        let paths = files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>();
+        let paths = files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect::<Vec<_>>();
         assert_eq!(paths, ["test/long.jsonl", "train/short.json"]);
         assert_eq!(ignored.len(), 3, "{ignored:?}");
     }

@@ -12,8 +12,8 @@ use super::transport::Transport;
 use super::wire::{Choice, Request};
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
-use rand::rngs::StdRng;
 use rand::RngExt;
+use rand::rngs::StdRng;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -39,7 +39,9 @@ pub struct Patience {
 impl Patience {
     /// The longest wait before attempt `retry + 2`, without jitter.
     fn backoff(self, retry: u32) -> Duration {
-        let doubled = self.first_backoff.saturating_mul(2_u32.saturating_pow(retry));
+        let doubled = self
+            .first_backoff
+            .saturating_mul(2_u32.saturating_pow(retry));
         doubled.min(self.longest_backoff)
     }
 
@@ -180,19 +182,25 @@ impl Teacher {
     pub async fn ask(&self, question: Question<'_>) -> Result<Reply, AskError> {
         let model = self.transport.endpoint().model();
         let request = match question {
-            Question::Label { system, user } => {
-                self.profile.classification(model, system, user)
-            }
+            Question::Label { system, user } => self.profile.classification(model, system, user),
             Question::Rationale { system, user } => self.profile.rationale(model, system, user),
         };
-        let call = Call { teacher: self, request, hint: Mutex::new(None), sending: Default::default() };
+        let call = Call {
+            teacher: self,
+            request,
+            hint: Mutex::new(None),
+            sending: Default::default(),
+        };
         let waits = self.patience.backoffs(&self.rng).map(|wait| {
-            let hint = call.hint.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let hint = call
+                .hint
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
             hint.map_or(wait, |hint| wait.max(hint))
         });
-        let again = |failure: &Failure| {
-            matches!(failure, Failure::Fault(_)) && !self.gate.is_closed()
-        };
+        let again =
+            |failure: &Failure| matches!(failure, Failure::Fault(_)) && !self.gate.is_closed();
         let answered = RetryIf::start(waits, || call.attempt(), again);
         // A wait between two attempts ends when the gate closes, a call in flight does not.
         let interrupted = async {
@@ -209,9 +217,14 @@ impl Teacher {
             // The attempts were not used up: this fault is no verdict on the turn.
             Failure::Fault(_) if self.gate.is_closed() => AskError::Stopped,
             Failure::Fault(reason) => {
-                let message =
-                    format!("{} attempts failed, the last one with: {reason}.", self.patience.attempts);
-                AskError::Turn(LabelingError::new(ErrorCode::Transient, message), Tokens::default())
+                let message = format!(
+                    "{} attempts failed, the last one with: {reason}.",
+                    self.patience.attempts
+                );
+                AskError::Turn(
+                    LabelingError::new(ErrorCode::Transient, message),
+                    Tokens::default(),
+                )
             }
             Failure::Turn(error, tokens) => AskError::Turn(error, tokens),
         })
@@ -296,7 +309,9 @@ impl Call<'_> {
                         return Err(Failure::Turn(error, Tokens::default()));
                     }
                     let wait = after.unwrap_or_else(|| {
-                        patience.backoff(throttlings).mul_f64(0.5 + 0.5 * draw(&self.teacher.rng))
+                        patience
+                            .backoff(throttlings)
+                            .mul_f64(0.5 + 0.5 * draw(&self.teacher.rng))
                     });
                     throttlings += 1;
                     if wait > patience.throttling {

@@ -60,7 +60,13 @@ struct Open {
 impl Breaker {
     /// A closed breaker: everybody may send.
     pub fn new(endurance: Endurance, now: Instant) -> Self {
-        Self { endurance, failures: 0, answered: now, why: String::new(), open: None }
+        Self {
+            endurance,
+            failures: 0,
+            answered: now,
+            why: String::new(),
+            open: None,
+        }
     }
 
     /// Asks for leave to send.
@@ -95,12 +101,20 @@ impl Breaker {
         why.clone_into(&mut self.why);
         let next_probe = now + self.endurance.probe_every;
         match &mut self.open {
-            Some(open) if probe => *open = Open { next_probe, probing: false },
+            Some(open) if probe => {
+                *open = Open {
+                    next_probe,
+                    probing: false,
+                }
+            }
             Some(_) => {}
             None if self.failures >= FAILURES
                 && now.duration_since(self.answered) >= self.endurance.open_after =>
             {
-                self.open = Some(Open { next_probe, probing: false });
+                self.open = Some(Open {
+                    next_probe,
+                    probing: false,
+                });
                 return true;
             }
             None => {}
@@ -125,7 +139,8 @@ impl Breaker {
 
     /// The outage, once it has lasted for too long.
     pub fn exhausted(&self, now: Instant) -> Option<Outage> {
-        self.outage(now).filter(|outage| outage.lasts >= self.endurance.give_up_after)
+        self.outage(now)
+            .filter(|outage| outage.lasts >= self.endurance.give_up_after)
     }
 }
 
@@ -157,7 +172,13 @@ mod tests {
         let start = Instant::now();
         let breaker = open_at(start);
         let outage = breaker.outage(start + seconds(7)).unwrap();
-        assert_eq!(outage, Outage { lasts: seconds(7), why: "HTTP 503".into() });
+        assert_eq!(
+            outage,
+            Outage {
+                lasts: seconds(7),
+                why: "HTTP 503".into()
+            }
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -185,11 +206,20 @@ mod tests {
     async fn one_probe_at_a_time_goes_out_until_one_is_answered() {
         let start = Instant::now();
         let mut breaker = open_at(start);
-        assert!(matches!(breaker.leave(start + seconds(6)), Leave::NotBefore(_)));
+        assert!(matches!(
+            breaker.leave(start + seconds(6)),
+            Leave::NotBefore(_)
+        ));
         assert_eq!(breaker.leave(start + seconds(15)), Leave::Probe);
-        assert!(matches!(breaker.leave(start + seconds(15)), Leave::NotBefore(_)));
+        assert!(matches!(
+            breaker.leave(start + seconds(15)),
+            Leave::NotBefore(_)
+        ));
         breaker.failed("HTTP 500", true, start + seconds(16));
-        assert!(matches!(breaker.leave(start + seconds(20)), Leave::NotBefore(_)));
+        assert!(matches!(
+            breaker.leave(start + seconds(20)),
+            Leave::NotBefore(_)
+        ));
         assert_eq!(breaker.leave(start + seconds(26)), Leave::Probe);
         breaker.abandoned();
         assert_eq!(breaker.leave(start + seconds(27)), Leave::Probe);

@@ -111,10 +111,15 @@ pub fn dispose(
             after: None,
         });
     }
-    let error = serde_json::from_slice::<ErrorBody>(body).unwrap_or_default().error;
+    let error = serde_json::from_slice::<ErrorBody>(body)
+        .unwrap_or_default()
+        .error;
     let after = retry_after(headers, now);
     Err(match status {
-        408 | 409 | 500..=599 => Disposition::Retry { reason: format!("HTTP {status}"), after },
+        408 | 409 | 500..=599 => Disposition::Retry {
+            reason: format!("HTTP {status}"),
+            after,
+        },
         429 if error.code() == "insufficient_quota" || after >= Some(NO_QUOTA) => {
             Disposition::Stop(Stop::NoQuota(sentence(&error, status)))
         }
@@ -132,7 +137,10 @@ pub fn dispose(
         )),
         _ => Disposition::Turn(LabelingError::new(
             ErrorCode::Rejected,
-            format!("The service answered HTTP {status}: {}", sentence(&error, status)),
+            format!(
+                "The service answered HTTP {status}: {}",
+                sentence(&error, status)
+            ),
         )),
     })
 }
@@ -163,7 +171,10 @@ fn bad_request(error: &ServiceError) -> Disposition {
         || says("invalid value for '")
         || says("could not finish the message because max_tokens");
     // A parameter inside `messages` belongs to this request alone.
-    let about_messages = error.param.as_deref().is_some_and(|p| p.starts_with("messages"));
+    let about_messages = error
+        .param
+        .as_deref()
+        .is_some_and(|p| p.starts_with("messages"));
     if about_a_parameter && !about_messages {
         return Disposition::Stop(Stop::Parameters {
             param: error.param.clone().or_else(|| quoted(message)),
@@ -181,7 +192,10 @@ pub fn filtered(categories: &[String]) -> LabelingError {
     let message = if categories.is_empty() {
         "The service's content filter refused it.".to_owned()
     } else {
-        format!("The service's content filter refused it: {}.", categories.join(", "))
+        format!(
+            "The service's content filter refused it: {}.",
+            categories.join(", ")
+        )
     };
     LabelingError::new(ErrorCode::ContentFiltered, message)
 }
@@ -194,7 +208,11 @@ fn quoted(message: &str) -> Option<String> {
 
 /// The service's message, on one line and of bounded length.
 fn sentence(error: &ServiceError, status: u16) -> String {
-    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = error
+        .message()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     let message = message.trim_end_matches('.');
     if message.is_empty() {
         return format!("HTTP {status} without a message");
@@ -241,57 +259,131 @@ mod tests {
     /// One row an answer of the documentation, and what it means.
     #[test]
     fn the_table() {
-        let turn = |code: ErrorCode| move |d: &Disposition| {
-            matches!(d, Disposition::Turn(error) if error.code == code)
-        };
-        let parameter = |name: &'static str| move |d: &Disposition| {
-            matches!(d, Disposition::Stop(Stop::Parameters { param: Some(param), .. })
+        let turn = |code: ErrorCode| move |d: &Disposition| matches!(d, Disposition::Turn(error) if error.code == code);
+        let parameter = |name: &'static str| {
+            move |d: &Disposition| {
+                matches!(d, Disposition::Stop(Stop::Parameters { param: Some(param), .. })
                 if param == name)
+            }
         };
         let null = Value::Null;
         type Check = Box<dyn Fn(&Disposition) -> bool>;
         let rows: Vec<(u16, Value, Check)> = vec![
-            (400, error(null.clone(), json!("content_filter"), "filtered"),
-                Box::new(turn(ErrorCode::ContentFiltered))),
-            (400, error(json!("messages"), json!("context_length_exceeded"), "too long"),
-                Box::new(turn(ErrorCode::TooLong))),
-            (400, error(null.clone(), null.clone(),
-                "Input tokens exceed the configured limit of 272000 tokens."),
-                Box::new(turn(ErrorCode::TooLong))),
-            (400, error(json!("max_tokens"), json!("unsupported_parameter"),
-                "Unsupported parameter: 'max_tokens' is not supported with this model."),
-                Box::new(parameter("max_tokens"))),
-            (400, error(null.clone(), null.clone(),
-                "Unsupported parameter: 'logit_bias' is not supported with this model."),
-                Box::new(parameter("logit_bias"))),
-            (400, error(json!("temperature"), json!("unsupported_value"),
-                "Unsupported value: 'temperature' does not support 0 with this model."),
-                Box::new(parameter("temperature"))),
-            (400, error(json!("top_logprobs"), null.clone(),
-                "Invalid value for 'top_logprobs': must be less than or equal to 5."),
-                Box::new(parameter("top_logprobs"))),
-            (400, error(null.clone(), null.clone(),
-                "Could not finish the message because max_tokens or model output limit was \
-                 reached. Please try again with higher max_tokens."),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::Parameters { .. })))),
-            (400, error(json!("messages[1].content"), json!("invalid_value"), "Invalid value."),
-                Box::new(turn(ErrorCode::Rejected))),
+            (
+                400,
+                error(null.clone(), json!("content_filter"), "filtered"),
+                Box::new(turn(ErrorCode::ContentFiltered)),
+            ),
+            (
+                400,
+                error(
+                    json!("messages"),
+                    json!("context_length_exceeded"),
+                    "too long",
+                ),
+                Box::new(turn(ErrorCode::TooLong)),
+            ),
+            (
+                400,
+                error(
+                    null.clone(),
+                    null.clone(),
+                    "Input tokens exceed the configured limit of 272000 tokens.",
+                ),
+                Box::new(turn(ErrorCode::TooLong)),
+            ),
+            (
+                400,
+                error(
+                    json!("max_tokens"),
+                    json!("unsupported_parameter"),
+                    "Unsupported parameter: 'max_tokens' is not supported with this model.",
+                ),
+                Box::new(parameter("max_tokens")),
+            ),
+            (
+                400,
+                error(
+                    null.clone(),
+                    null.clone(),
+                    "Unsupported parameter: 'logit_bias' is not supported with this model.",
+                ),
+                Box::new(parameter("logit_bias")),
+            ),
+            (
+                400,
+                error(
+                    json!("temperature"),
+                    json!("unsupported_value"),
+                    "Unsupported value: 'temperature' does not support 0 with this model.",
+                ),
+                Box::new(parameter("temperature")),
+            ),
+            (
+                400,
+                error(
+                    json!("top_logprobs"),
+                    null.clone(),
+                    "Invalid value for 'top_logprobs': must be less than or equal to 5.",
+                ),
+                Box::new(parameter("top_logprobs")),
+            ),
+            (
+                400,
+                error(
+                    null.clone(),
+                    null.clone(),
+                    "Could not finish the message because max_tokens or model output limit was \
+                 reached. Please try again with higher max_tokens.",
+                ),
+                Box::new(|d| matches!(d, Disposition::Stop(Stop::Parameters { .. }))),
+            ),
+            (
+                400,
+                error(
+                    json!("messages[1].content"),
+                    json!("invalid_value"),
+                    "Invalid value.",
+                ),
+                Box::new(turn(ErrorCode::Rejected)),
+            ),
             (400, json!({}), Box::new(turn(ErrorCode::Rejected))),
             (422, json!({}), Box::new(turn(ErrorCode::Rejected))),
             (413, json!({}), Box::new(turn(ErrorCode::TooLong))),
-            (401, error(null.clone(), json!(401), "Access denied"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::Unauthorized(_))))),
-            (403, error(null.clone(), null.clone(),
-                "You are not allowed to request logprobs from this model"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::NoLogprobs(_))))),
-            (403, error(null.clone(), null.clone(), "Principal lacks the role"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::Forbidden(_))))),
-            (404, error(null.clone(), json!("DeploymentNotFound"), "no deployment"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::NotFound(_))))),
-            (429, error(null.clone(), json!("insufficient_quota"), "no quota"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::NoQuota(_))))),
-            (429, error(null.clone(), json!("429"), "token rate limit"),
-                Box::new(|d| *d == Disposition::Throttled { after: None })),
+            (
+                401,
+                error(null.clone(), json!(401), "Access denied"),
+                Box::new(|d| matches!(d, Disposition::Stop(Stop::Unauthorized(_)))),
+            ),
+            (
+                403,
+                error(
+                    null.clone(),
+                    null.clone(),
+                    "You are not allowed to request logprobs from this model",
+                ),
+                Box::new(|d| matches!(d, Disposition::Stop(Stop::NoLogprobs(_)))),
+            ),
+            (
+                403,
+                error(null.clone(), null.clone(), "Principal lacks the role"),
+                Box::new(|d| matches!(d, Disposition::Stop(Stop::Forbidden(_)))),
+            ),
+            (
+                404,
+                error(null.clone(), json!("DeploymentNotFound"), "no deployment"),
+                Box::new(|d| matches!(d, Disposition::Stop(Stop::NotFound(_)))),
+            ),
+            (
+                429,
+                error(null.clone(), json!("insufficient_quota"), "no quota"),
+                Box::new(|d| matches!(d, Disposition::Stop(Stop::NoQuota(_)))),
+            ),
+            (
+                429,
+                error(null.clone(), json!("429"), "token rate limit"),
+                Box::new(|d| *d == Disposition::Throttled { after: None }),
+            ),
         ];
         for (status, body, check) in &rows {
             let meaning = meaning(*status, &[], body);
@@ -299,7 +391,10 @@ mod tests {
         }
         for status in [408, 409, 500, 502, 503, 504] {
             let meaning = meaning(status, &[], &json!("not even an object"));
-            assert!(matches!(meaning, Disposition::Retry { after: None, .. }), "{status}");
+            assert!(
+                matches!(meaning, Disposition::Retry { after: None, .. }),
+                "{status}"
+            );
         }
     }
 
@@ -311,9 +406,18 @@ mod tests {
         };
         let seconds = |s| Some(Duration::from_secs_f64(s));
         assert_eq!(throttled(&[("retry-after", "7")]), seconds(7.0));
-        assert_eq!(throttled(&[("retry-after", "60"), ("retry-after-ms", "250")]), seconds(0.25));
-        assert_eq!(throttled(&[("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT")]), seconds(30.0));
-        assert_eq!(throttled(&[("retry-after", "Wed, 21 Oct 2026 07:00:00 GMT")]), seconds(0.0));
+        assert_eq!(
+            throttled(&[("retry-after", "60"), ("retry-after-ms", "250")]),
+            seconds(0.25)
+        );
+        assert_eq!(
+            throttled(&[("retry-after", "Wed, 21 Oct 2026 07:28:30 GMT")]),
+            seconds(30.0)
+        );
+        assert_eq!(
+            throttled(&[("retry-after", "Wed, 21 Oct 2026 07:00:00 GMT")]),
+            seconds(0.0)
+        );
         assert_eq!(throttled(&[("retry-after", "soon")]), None);
         assert_eq!(throttled(&[("retry-after", "-1")]), None);
     }
@@ -321,13 +425,18 @@ mod tests {
     #[test]
     fn a_day_of_waiting_means_no_quota() {
         let meaning = meaning(429, &[("retry-after", "86400")], &json!({}));
-        assert!(matches!(meaning, Disposition::Stop(Stop::NoQuota(_))), "{meaning:?}");
+        assert!(
+            matches!(meaning, Disposition::Stop(Stop::NoQuota(_))),
+            "{meaning:?}"
+        );
     }
 
     #[test]
     fn a_body_that_is_no_completion_is_tried_again_and_not_quoted() {
         let body = b"<html>secret</html>";
         let meaning = dispose(200, &HeaderMap::new(), body, Timestamp::UNIX_EPOCH).unwrap_err();
-        assert!(matches!(&meaning, Disposition::Retry { reason, .. } if !reason.contains("secret")));
+        assert!(
+            matches!(&meaning, Disposition::Retry { reason, .. } if !reason.contains("secret"))
+        );
     }
 }

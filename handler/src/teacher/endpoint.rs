@@ -60,7 +60,11 @@ impl Endpoint {
         if let Some(version) = api_version {
             url.query_pairs_mut().append_pair("api-version", version);
         }
-        Ok(Self { url, deployment: deployment.to_owned(), dated: api_version.is_some() })
+        Ok(Self {
+            url,
+            deployment: deployment.to_owned(),
+            dated: api_version.is_some(),
+        })
     }
 
     /// The URL of chat completions.
@@ -108,14 +112,20 @@ mod tests {
 
     #[test]
     fn a_key_never_travels_in_the_clear_to_another_machine() {
-        assert_eq!(url("http://x.openai.azure.com", None), Err(EndpointError::NotSecure));
+        assert_eq!(
+            url("http://x.openai.azure.com", None),
+            Err(EndpointError::NotSecure)
+        );
         assert_eq!(url("ftp://x", None), Err(EndpointError::NotSecure));
         assert!(url("http://127.0.0.1:8080", None).is_ok());
     }
 
     #[test]
     fn what_is_not_a_url_is_said() {
-        assert!(matches!(url("x.openai.azure.com", None), Err(EndpointError::NotAUrl(_))));
+        assert!(matches!(
+            url("x.openai.azure.com", None),
+            Err(EndpointError::NotAUrl(_))
+        ));
         assert!(matches!(url("", None), Err(EndpointError::NotAUrl(_))));
     }
 }

@@ -95,7 +95,12 @@ impl Gate {
     }
 
     fn pass<'a>(&'a self, permit: SemaphorePermit<'a>, probe: bool) -> Pass<'a> {
-        Pass { gate: self, _permit: permit, probe, told: false }
+        Pass {
+            gate: self,
+            _permit: permit,
+            probe,
+            told: false,
+        }
     }
 
     /// Nobody sends for `wait` from now; a longer pause already in force stays.
@@ -107,7 +112,10 @@ impl Gate {
 
     /// How much longer nobody sends, if so.
     pub fn paused_for(&self) -> Option<Duration> {
-        let left = self.state().paused_until?.saturating_duration_since(Instant::now());
+        let left = self
+            .state()
+            .paused_until?
+            .saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
@@ -149,7 +157,10 @@ impl Pass<'_> {
             was_open
         };
         if let Some(outage) = was_open {
-            tracing::warn!(lasted_s = outage.lasts.as_secs(), "the service answers again");
+            tracing::warn!(
+                lasted_s = outage.lasts.as_secs(),
+                "the service answers again"
+            );
             self.gate.changed.notify_waiters();
         }
     }
@@ -157,9 +168,16 @@ impl Pass<'_> {
     /// The call failed or met 429.
     pub fn failed(mut self, why: &str) {
         self.told = true;
-        let opened = self.gate.state().breaker.failed(why, self.probe, Instant::now());
+        let opened = self
+            .gate
+            .state()
+            .breaker
+            .failed(why, self.probe, Instant::now());
         if opened {
-            tracing::warn!(why, "nothing but failures: sending stops, but for a probe now and then");
+            tracing::warn!(
+                why,
+                "nothing but failures: sending stops, but for a probe now and then"
+            );
         }
     }
 }

@@ -51,7 +51,11 @@ pub struct Price {
 impl Price {
     /// The list price of a model (autumn 2026), or `None` where it is not known.
     pub fn of_model(model: &str) -> Option<Self> {
-        (model == "gpt-5.2").then_some(Self { input: 1.75, cached: 0.175, output: 14.0 })
+        (model == "gpt-5.2").then_some(Self {
+            input: 1.75,
+            cached: 0.175,
+            output: 14.0,
+        })
     }
 
     /// What the tokens cost, in US dollars.
@@ -89,7 +93,12 @@ mod tests {
     #[test]
     fn cached_tokens_are_cheaper_and_counted_once() {
         let price = Price::of_model("gpt-5.2").unwrap();
-        let tokens = Tokens { calls: 1, prompt: 1_000_000, cached: 400_000, completion: 100_000 };
+        let tokens = Tokens {
+            calls: 1,
+            prompt: 1_000_000,
+            cached: 400_000,
+            completion: 100_000,
+        };
         assert!((price.of(tokens) - (0.6 * 1.75 + 0.4 * 0.175 + 1.4)).abs() < 1e-9);
         assert_eq!(Price::of_model("who-knows"), None);
     }

@@ -74,7 +74,10 @@ pub async fn settle(
             }
             Err(Disposition::Stop(stop)) => return Err(stop),
             Err(Disposition::Turn(error)) => {
-                return Err(Stop::Parameters { param: None, message: error.message });
+                return Err(Stop::Parameters {
+                    param: None,
+                    message: error.message,
+                });
             }
             Err(Disposition::Throttled { after }) => {
                 let wait = after.unwrap_or(patience.first_backoff);
@@ -85,12 +88,19 @@ pub async fn settle(
                         wait.as_secs()
                     )));
                 }
-                tracing::warn!(wait_s = wait.as_secs(), "the service is busy, the probe waits");
+                tracing::warn!(
+                    wait_s = wait.as_secs(),
+                    "the service is busy, the probe waits"
+                );
                 tokio::time::sleep(wait).await;
             }
             Err(Disposition::Retry { reason, after }) => {
                 faults += 1;
-                server_errors = if reason == "HTTP 500" { server_errors + 1 } else { 0 };
+                server_errors = if reason == "HTTP 500" {
+                    server_errors + 1
+                } else {
+                    0
+                };
                 if server_errors == SERVER_ERRORS_BEFORE_ONE && profile.top_logprobs > 1 {
                     reasons.push(format!(
                         "top_logprobs is 1, as the deployment answers HTTP 500 to {}.",
@@ -106,7 +116,9 @@ pub async fn settle(
                     });
                 }
                 let wait = patience.first_backoff.saturating_mul(1 << faults.min(6)) / 2;
-                let wait = wait.min(patience.longest_backoff).max(after.unwrap_or_default());
+                let wait = wait
+                    .min(patience.longest_backoff)
+                    .max(after.unwrap_or_default());
                 tracing::warn!(%reason, wait_ms = millis(wait), "the probe failed, trying again");
                 tokio::time::sleep(wait).await;
             }

@@ -110,8 +110,14 @@ impl Profile {
         Request {
             model,
             messages: [
-                Message { role: "system", content: system },
-                Message { role: "user", content: user },
+                Message {
+                    role: "system",
+                    content: system,
+                },
+                Message {
+                    role: "user",
+                    content: user,
+                },
             ],
             max_tokens,
             max_completion_tokens,

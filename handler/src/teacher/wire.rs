@@ -245,10 +245,18 @@ mod tests {
 
     #[test]
     fn a_code_may_be_a_string_a_number_or_null() {
-        let code = |body: Value| serde_json::from_value::<ErrorBody>(body).unwrap().error.code();
+        let code = |body: Value| {
+            serde_json::from_value::<ErrorBody>(body)
+                .unwrap()
+                .error
+                .code()
+        };
         assert_eq!(code(json!({"error": {"code": "429"}})), "429");
         assert_eq!(code(json!({"error": {"code": 404}})), "404");
-        assert_eq!(code(json!({"error": {"code": null, "type": null, "param": null}})), "");
+        assert_eq!(
+            code(json!({"error": {"code": null, "type": null, "param": null}})),
+            ""
+        );
         assert_eq!(code(json!({})), "");
     }
 

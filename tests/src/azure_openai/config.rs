@@ -322,7 +322,7 @@ impl Default for Faults {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlwaysFail {
-    /// Text that the last user message contains.
+    /// Text that the last user message contains, whatever else the caller put into that message.
     pub contains: String,
     /// What happens to it.
     pub fault: Fault,

@@ -28,18 +28,19 @@ PATCH  /_double/config       change parts of it (JSON merge patch)
 
 pub(super) fn router() -> Router<Arc<Service>> {
     Router::new()
-        .route("/", get(|| async { HELP }))
-        .route("/log", get(log).delete(clear))
+        .route("/_double", get(|| async { HELP }))
+        .route("/_double/", get(|| async { HELP }))
+        .route("/_double/log", get(log).delete(clear))
         .route(
-            "/asked",
+            "/_double/asked",
             get(|State(s): State<Arc<Service>>| async move { lines(&s.log.asked()) }),
         )
         .route(
-            "/stats",
+            "/_double/stats",
             get(|State(s): State<Arc<Service>>| async move { json_body(&stats(&s)) }),
         )
         .route(
-            "/config",
+            "/_double/config",
             get(config).put(replace_config).patch(patch_config),
         )
 }

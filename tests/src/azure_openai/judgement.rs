@@ -8,33 +8,6 @@ use rand::RngExt;
 use super::chance::{self, Purpose, Source};
 use super::meaning::Meaning;
 
-const SIMPLE_CUES: [&str; 16] = [
-    "thanks", "thank", "ok", "okay", "yes", "yeah", "no", "hi", "hello", "hey", "bye", "cool",
-    "great", "sure", "nice", "perfect",
-];
-const REASONING_CUES: [&str; 20] = [
-    "why",
-    "debug",
-    "explain",
-    "design",
-    "prove",
-    "compare",
-    "derive",
-    "optimize",
-    "calculate",
-    "plan",
-    "implement",
-    "analyze",
-    "refactor",
-    "how",
-    "solve",
-    "evaluate",
-    "algorithm",
-    "strategy",
-    "difference",
-    "diagnose",
-];
-
 /// Log-odds of "needs no reasoning" for a message.
 pub(super) fn judge(source: Source, text: &str) -> f64 {
     let shift = cues(text);
@@ -67,24 +40,37 @@ pub(super) fn log_odds_of_one(judgement: f64, meaning: Meaning, token_bias: f64)
 /// is asked tends to stand there.
 fn cues(text: &str) -> f64 {
     const WINDOW: usize = 600;
-    let mut from = text.len().saturating_sub(WINDOW);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    let end = text.get(from..).unwrap_or(text);
+    let end = text.get(text.ceil_char_boundary(text.len().saturating_sub(WINDOW))..);
     let mut shift: f64 = if text.len() > WINDOW { -0.8 } else { 0.0 };
-    for word in end.split(|c: char| !c.is_ascii_alphabetic()) {
-        let is = |cue: &&str| word.eq_ignore_ascii_case(cue);
-        if word.is_empty() {
-            continue;
-        } else if SIMPLE_CUES.iter().any(is) {
-            shift += 1.8;
-        } else if REASONING_CUES.iter().any(is) {
-            shift -= 1.8;
-        }
+    for word in end
+        .unwrap_or(text)
+        .split(|c: char| !c.is_ascii_alphabetic())
+    {
+        shift += cue(word);
     }
     shift.clamp(-5.0, 5.0)
 }
+
+/// What one word speaks for.
+fn cue(word: &str) -> f64 {
+    let mut lower = [0; LONGEST_CUE];
+    let Some(lower) = lower.get_mut(..word.len()) else {
+        return 0.0;
+    };
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
+    match &*lower {
+        b"thanks" | b"thank" | b"ok" | b"okay" | b"yes" | b"yeah" | b"no" | b"hi" | b"hello"
+        | b"hey" | b"bye" | b"cool" | b"great" | b"sure" | b"nice" | b"perfect" => 1.8,
+        b"why" | b"debug" | b"explain" | b"design" | b"prove" | b"compare" | b"derive"
+        | b"optimize" | b"calculate" | b"plan" | b"implement" | b"analyze" | b"refactor"
+        | b"how" | b"solve" | b"evaluate" | b"algorithm" | b"strategy" | b"difference"
+        | b"diagnose" => -1.8,
+        _ => 0.0,
+    }
+}
+
+const LONGEST_CUE: usize = 10;
 
 pub(super) fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())

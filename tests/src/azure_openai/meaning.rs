@@ -174,14 +174,24 @@ fn is_numbering(before: &str) -> bool {
     NUMBERED.iter().any(|n| word.eq_ignore_ascii_case(n))
 }
 
+/// Longest definition looked at, in bytes.
+const LONGEST_CLAUSE: usize = 300;
+
 /// A definition ends with its sentence, its list entry or its paragraph.
 fn first_clause(text: &str) -> &str {
-    let ends = [". ", ".\n", ";", "\n\n", "\n-", "\n*", "\n#"];
-    let end = ends
-        .iter()
-        .filter_map(|e| text.find(e))
-        .min()
-        .unwrap_or(text.len());
+    let text = text
+        .get(..text.floor_char_boundary(LONGEST_CLAUSE))
+        .unwrap_or(text);
+    let bytes = text.as_bytes();
+    let ends = |i: usize| {
+        matches!(
+            (bytes.get(i), bytes.get(i + 1)),
+            (Some(b';'), _)
+                | (Some(b'.'), Some(b' ' | b'\n'))
+                | (Some(b'\n'), Some(b'\n' | b'-' | b'*' | b'#'))
+        )
+    };
+    let end = (0..bytes.len()).find(|&i| ends(i)).unwrap_or(bytes.len());
     text.get(..end).unwrap_or(text)
 }
 

@@ -165,7 +165,7 @@ fn router(service: Arc<Service>) -> Router {
             "/openai/deployments/{deployment}/chat/completions",
             post(dated),
         )
-        .nest("/_double", control::router())
+        .merge(control::router())
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -97,8 +97,14 @@ fn service() -> Config {
     let faults = serde_json::from_str(r#"{"rates": {"500": 0.01, "503": 0.01, "reset": 0.01}}"#);
     Config {
         seed: 20_261_101,
-        latency: Latency::LogNormal { median_ms: 250.0, sigma: 0.4 },
-        text_latency: Some(Latency::LogNormal { median_ms: 600.0, sigma: 0.4 }),
+        latency: Latency::LogNormal {
+            median_ms: 250.0,
+            sigma: 0.4,
+        },
+        text_latency: Some(Latency::LogNormal {
+            median_ms: 600.0,
+            sigma: 0.4,
+        }),
         oddities: Oddities {
             single_entry: 0.5,
             short_list: 0.1,

@@ -3,7 +3,7 @@
 use super::landmarks::step_back;
 use super::region::counts;
 use super::structure::Candidate;
-use super::{Landmarks, ParseError, Phase, REACH, Region, ScanError, Scanner, Step};
+use super::{ParseError, Phase, REACH, Region, ScanError, Scanner, Step};
 
 impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     pub(super) fn between(&mut self, at: u64) -> bool {
@@ -16,13 +16,18 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                 return false;
             }
             self.close_region(end);
-            return if self.closed { self.end() } else { self.cut_off(end) };
+            return if self.closed {
+                self.end()
+            } else {
+                self.cut_off(end)
+            };
         };
         let byte = rest.get(blanks).copied();
         let at = at + blanks as u64;
         self.examined += blanks as u64 + 1;
         if self.closed {
-            self.error.get_or_insert(ScanError::TrailingData { offset: at });
+            self.error
+                .get_or_insert(ScanError::TrailingData { offset: at });
         }
         match byte {
             Some(b',') => {
@@ -34,19 +39,22 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                 self.closed = true;
                 self.phase = Phase::Between { at: at + 1 };
             }
-            Some(
-                b'{' | b'[' | b'"' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z',
-            ) => {
+            Some(b'{') => {
                 self.close_region(at);
-                if byte == Some(b'{') {
-                    self.marks.first_start(self.window.before(at));
-                }
+                self.marks.first_start(self.window.before(at));
                 self.start_element(at, false);
             }
-            // A stretch that is still open goes on here: nothing separates the two.
+            Some(b'[' | b'"' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+                if self.region.is_none() =>
+            {
+                self.start_element(at, false);
+            }
+            // Also what follows something broken without a comma: most likely it is the rest of
+            // it, text taken for structure.
             _ => {
                 let reason = "a byte that cannot stand between two conversations";
-                self.region.get_or_insert_with(|| Region::open(at, reason.to_owned()));
+                self.region
+                    .get_or_insert_with(|| Region::open(at, reason.to_owned()));
                 self.phase = Phase::Search { from: at + 1 };
             }
         }
@@ -91,7 +99,9 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                 let back = at.saturating_sub(step_back(self.window.before(at)) as u64);
                 // Nothing is known against what is open there: it is read again from its start.
                 let open = self.structure.outermost_open().into_iter();
-                let open = open.chain(self.structure.undecided()).filter(|&offset| offset > 0);
+                let open = open
+                    .chain(self.structure.undecided())
+                    .filter(|&offset| offset > 0);
                 let resume = open.map(|offset| start + offset as u64).chain([back]).min();
                 self.give_up(start, resume.unwrap_or(back), &reason);
             }
@@ -104,7 +114,8 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     /// Reports a conversation and learns from it how conversations begin.
     fn conversation(&mut self, start: u64, end: u64, value: T) {
         let range = start..end;
-        self.marks.learn(self.window.before(start), self.window.slice(&range));
+        self.marks
+            .learn(self.window.before(start), self.window.slice(&range));
         self.findings.conversation(range, value);
     }
 
@@ -123,10 +134,18 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     /// Reports the conversations inside a value that is none itself, up to `end`. What comes after
     /// the last of them, if anything, is left as the open broken stretch.
     fn look_through(&mut self, start: u64, end: u64, reason: &str) {
+        self.marks
+            .learn_from_broken(self.window.slice(&(start..end)));
         let mut candidates = self.structure.take_candidates();
-        self.region.get_or_insert_with(|| Region::open(start, reason.to_owned()));
+        self.region
+            .get_or_insert_with(|| Region::open(start, reason.to_owned()));
         let mut done = start;
-        for Candidate { start: offset, end: close, certain } in candidates.drain(..) {
+        for Candidate {
+            start: offset,
+            end: close,
+            certain,
+        } in candidates.drain(..)
+        {
             let at = start + offset as u64;
             if at >= end {
                 break;
@@ -192,7 +211,9 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
 
     /// The file ends after something broken. It may still end as an array does.
     fn end_of_search(&mut self, end: u64) -> bool {
-        let Some(mut region) = self.region.take() else { return self.end() };
+        let Some(mut region) = self.region.take() else {
+            return self.end();
+        };
         region.extend(&self.window.bytes, self.window.base, end);
         let Some(inside) = region.range_inside_array() else {
             let start = region.start;

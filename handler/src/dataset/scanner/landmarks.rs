@@ -44,7 +44,10 @@ struct Needle {
 
 impl Needle {
     fn new(bytes: Vec<u8>) -> Self {
-        Self { finder: Finder::new(&bytes).into_owned(), bytes }
+        Self {
+            finder: Finder::new(&bytes).into_owned(),
+            bytes,
+        }
     }
 }
 
@@ -73,19 +76,19 @@ impl Marks {
     /// Takes note of a conversation that was read, and of what stands in front of it.
     pub(super) fn learn(&mut self, before: &[u8], conversation: &[u8]) {
         self.started = true;
-        if let Some(key) = first_key(conversation)
-            && !self.is_first_key(key)
-        {
-            self.first_key = Some(Needle::new(key.to_vec()));
-        }
-        let Some(line) = indentation(before) else { return };
+        self.learn_key(conversation);
+        let Some(line) = indentation(before) else {
+            return;
+        };
         let known = self.stands_out(before);
         if known && self.verified {
             return;
         }
         let needle = brace_after(line);
         let deeper = memchr::memchr(b'\n', conversation).is_none_or(|at| {
-            let second = conversation.get(at..).and_then(|rest| rest.strip_prefix(line));
+            let second = conversation
+                .get(at..)
+                .and_then(|rest| rest.strip_prefix(line));
             second.is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'\t')))
         });
         if deeper && needle.finder.find(conversation).is_none() {
@@ -93,6 +96,22 @@ impl Marks {
             self.verified = true;
         } else if known {
             self.indentation = None;
+        }
+    }
+
+    /// Takes the first key of something broken for that of conversations, while there is no better
+    /// guess.
+    pub(super) fn learn_from_broken(&mut self, object: &[u8]) {
+        if self.first_key.is_none() {
+            self.learn_key(object);
+        }
+    }
+
+    fn learn_key(&mut self, object: &[u8]) {
+        if let Some(key) = first_key(object)
+            && !self.is_first_key(key)
+        {
+            self.first_key = Some(Needle::new(key.to_vec()));
         }
     }
 
@@ -105,10 +124,15 @@ impl Marks {
         let mut size = WINDOW;
         while start < bytes.len() {
             let end = start.saturating_add(size).min(bytes.len());
-            let line = self.indentation.as_ref().and_then(|it| it.brace_in(bytes, start, end));
+            let line = self
+                .indentation
+                .as_ref()
+                .and_then(|it| it.brace_in(bytes, start, end));
             let keys = [Some(&self.conversation_id), self.first_key.as_ref()];
             let key = keys.into_iter().flatten();
-            let key = key.filter_map(|it| it.object_in(bytes, from, start, end)).min();
+            let key = key
+                .filter_map(|it| it.object_in(bytes, from, start, end))
+                .min();
             match (line, key) {
                 (Some(at), key) if key.is_none_or(|key| at <= key) => {
                     return Some(Start { at, certain: true });
@@ -125,7 +149,10 @@ impl Marks {
 
 impl Landmarks for Marks {
     fn stands_out(&self, before: &[u8]) -> bool {
-        let line = self.indentation.as_ref().and_then(|it| it.bytes.strip_suffix(b"{"));
+        let line = self
+            .indentation
+            .as_ref()
+            .and_then(|it| it.bytes.strip_suffix(b"{"));
         line.is_some_and(|line| before.ends_with(line))
     }
 
@@ -146,11 +173,18 @@ impl Needle {
     /// The brace, not before `floor`, of the first object whose first key is this needle and
     /// begins in `start..end`.
     fn object_in(&self, bytes: &[u8], floor: usize, start: usize, end: usize) -> Option<usize> {
-        let reach = end.saturating_add(self.bytes.len()).saturating_sub(1).min(bytes.len());
+        let reach = end
+            .saturating_add(self.bytes.len())
+            .saturating_sub(1)
+            .min(bytes.len());
         let window = bytes.get(start..reach)?;
         self.finder.find_iter(window).find_map(|found| {
             let before = bytes.get(floor..start + found)?;
-            let blanks = before.iter().rev().take(MAX_BLANKS).take_while(|byte| is_blank(byte));
+            let blanks = before
+                .iter()
+                .rev()
+                .take(MAX_BLANKS)
+                .take_while(|byte| is_blank(byte));
             let brace = before.len().checked_sub(blanks.count() + 1)?;
             (before.get(brace) == Some(&b'{')).then_some(floor + brace)
         })
@@ -168,8 +202,15 @@ pub(super) fn is_blank(byte: &u8) -> bool {
 /// a text ends that text with the quote of its key, and the key itself cannot follow.
 pub(super) fn step_back(before: &[u8]) -> usize {
     let rest = before.strip_suffix(b"\"").unwrap_or(before);
-    let blanks = rest.iter().rev().take(MAX_BLANKS).take_while(|byte| is_blank(byte)).count();
-    let rest = rest.get(..rest.len().saturating_sub(blanks)).unwrap_or_default();
+    let blanks = rest
+        .iter()
+        .rev()
+        .take(MAX_BLANKS)
+        .take_while(|byte| is_blank(byte))
+        .count();
+    let rest = rest
+        .get(..rest.len().saturating_sub(blanks))
+        .unwrap_or_default();
     before.len() - rest.strip_suffix(b"{").unwrap_or(rest).len()
 }
 
@@ -179,7 +220,11 @@ fn brace_after(line: &[u8]) -> Needle {
 
 /// The line break and the blanks that end `before`, if there is nothing else on that line.
 fn indentation(before: &[u8]) -> Option<&[u8]> {
-    let blanks = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let blanks = before
+        .iter()
+        .rev()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
     if blanks > MAX_INDENTATION {
         return None;
     }
@@ -194,5 +239,7 @@ fn first_key(object: &[u8]) -> Option<&[u8]> {
     let length = text.iter().take(MAX_KEY).position(|&byte| byte == b'"')?;
     let key = inside.get(..length + 2)?;
     // A line break inside a key could be taken for an indentation.
-    key.iter().all(|&byte| byte >= b' ' && byte != b'\\').then_some(key)
+    key.iter()
+        .all(|&byte| byte >= b' ' && byte != b'\\')
+        .then_some(key)
 }

@@ -1,5 +1,7 @@
 //! The line format, and what tells it from a lone object.
 
+use super::landmarks::is_blank;
+use super::region::counts;
 use super::structure::Structure;
 use super::{Format, ParseError, Phase, Region, ScanError, Scanner, Step};
 
@@ -14,20 +16,28 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         };
         match step {
             Step::Done(length) if lines(length) => {
-                self.phase = Phase::RootEnd { start, at: start + length as u64 };
+                self.phase = Phase::RootEnd {
+                    start,
+                    at: start + length as u64,
+                };
                 true
             }
             Step::More if !too_long && !self.window.ended => false,
-            Step::More if !too_long && lines(self.window.from(start).len()) => self.reject_object(start),
+            Step::More if !too_long && lines(self.window.from(start).len()) => {
+                self.reject_object(start)
+            }
             _ => self.start_line(start),
         }
     }
 
     pub(super) fn root_end(&mut self, start: u64, at: u64) -> bool {
-        if self.window.from(at).iter().any(|byte| !super::is_blank(byte)) {
+        if self.window.from(at).iter().any(|byte| !is_blank(byte)) {
             return self.start_line(start);
         }
-        self.phase = Phase::RootEnd { start, at: self.window.end() };
+        self.phase = Phase::RootEnd {
+            start,
+            at: self.window.end(),
+        };
         self.window.ended && self.reject_object(start)
     }
 
@@ -55,7 +65,9 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         }
         let end = start + allowed.len() as u64;
         if allowed.len() > self.max {
-            let blanks = allowed.len() - allowed.trim_ascii_start().len();
+            let Some(blanks) = allowed.iter().position(counts) else {
+                return self.start_line(end);
+            };
             let reason = format!("longer than {} bytes", self.max);
             self.region = Some(Region::open(start + blanks as u64, reason));
             self.phase = Phase::LongLine { at: end };
@@ -73,17 +85,19 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     /// Judges one line. The last one may lack its line break, but then it may be cut off as well.
     fn record(&mut self, start: u64, end: u64, last: bool) {
         let line = self.window.slice(&(start..end));
-        let start = start + (line.len() - line.trim_ascii_start().len()) as u64;
-        let content = line.trim_ascii();
-        if content.is_empty() {
+        let solid = |byte: &u8| !is_blank(byte);
+        let Some(first) = line.iter().position(solid) else {
             return;
-        }
-        let range = start..start + content.len() as u64;
+        };
+        let Some(last_solid) = line.iter().rposition(solid) else {
+            return;
+        };
+        let range = start + first as u64..start + last_solid as u64 + 1;
         match self.accept(&range) {
             Ok(value) => self.findings.conversation(range, value),
             Err(reason) => {
                 if last && !self.is_complete(self.window.slice(&range)) {
-                    self.cut_off(start);
+                    self.cut_off(range.start);
                 } else {
                     self.findings.broken(range, reason);
                 }
@@ -104,7 +118,9 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             self.close_region(end);
             return self.start_line(end + 1);
         }
-        self.phase = Phase::LongLine { at: self.window.end() };
+        self.phase = Phase::LongLine {
+            at: self.window.end(),
+        };
         if !self.window.ended {
             return false;
         }

@@ -45,11 +45,14 @@ mod lines;
 mod region;
 mod structure;
 #[cfg(test)]
+#[expect(clippy::string_slice, reason = "the files of the tests are ASCII")]
 mod tests;
+mod window;
 
 use landmarks::{Marks, REACH, is_blank};
 use region::Region;
-use structure::{Landmarks, Step, Structure};
+use structure::{Step, Structure};
+use window::{Event, Findings, Window};
 
 /// The default of [`Scanner::with_max_conversation_bytes`]: 64 MiB.
 pub const MAX_CONVERSATION_BYTES: usize = 64 << 20;
@@ -183,75 +186,17 @@ enum Phase {
     Over,
 }
 
-/// The bytes at hand.
-struct Window {
-    bytes: Vec<u8>,
-    /// Where in the file they begin.
-    base: u64,
-    /// Whether the file ends where they end.
-    ended: bool,
-}
-
-impl Window {
-    fn end(&self) -> u64 {
-        self.base + self.bytes.len() as u64
-    }
-
-    fn index(&self, at: u64) -> usize {
-        usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX)
-    }
-
-    fn from(&self, at: u64) -> &[u8] {
-        self.bytes.get(self.index(at)..).unwrap_or_default()
-    }
-
-    fn before(&self, at: u64) -> &[u8] {
-        let at = self.index(at);
-        self.bytes.get(at.saturating_sub(REACH)..at).unwrap_or_default()
-    }
-
-    fn slice(&self, range: &Range<u64>) -> &[u8] {
-        self.bytes.get(self.index(range.start)..self.index(range.end)).unwrap_or_default()
-    }
-}
-
-struct Findings<T> {
-    queue: VecDeque<Event<T>>,
-    number: u64,
-    conversations: u64,
-    first_broken: Option<(u64, String)>,
-}
-
-struct Event<T> {
-    number: u64,
-    range: Range<u64>,
-    value: Result<T, String>,
-}
-
-impl<T> Findings<T> {
-    fn conversation(&mut self, range: Range<u64>, value: T) {
-        self.conversations += 1;
-        self.push(range, Ok(value));
-    }
-
-    fn broken(&mut self, range: Range<u64>, reason: String) {
-        self.first_broken.get_or_insert_with(|| (range.start, reason.clone()));
-        self.push(range, Err(reason));
-    }
-
-    fn push(&mut self, range: Range<u64>, value: Result<T, String>) {
-        self.queue.push_back(Event { number: self.number, range, value });
-        self.number += 1;
-    }
-}
-
 impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     /// A scanner at the start of a file.
     pub fn new(accept: A) -> Self {
         Self {
             accept,
             max: MAX_CONVERSATION_BYTES,
-            window: Window { bytes: Vec::new(), base: 0, ended: false },
+            window: Window {
+                bytes: Vec::new(),
+                base: 0,
+                ended: false,
+            },
             phase: Phase::Head { at: 0 },
             format: Format::Array,
             structure: Structure::new(),
@@ -295,20 +240,36 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     }
 
     /// The next finding; `None` until more is pushed, or when the file is finished.
-    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend its bytes")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend its bytes"
+    )]
     pub fn next(&mut self) -> Option<Found<'_, T>> {
         while self.findings.queue.is_empty() {
             if !self.step() {
                 return None;
             }
         }
-        let Event { number, range, value } = self.findings.queue.pop_front()?;
+        let Event {
+            number,
+            range,
+            value,
+        } = self.findings.queue.pop_front()?;
         Some(match value {
             Ok(value) => {
                 let bytes = self.window.slice(&range);
-                Found::Conversation { number, range, bytes, value }
+                Found::Conversation {
+                    number,
+                    range,
+                    bytes,
+                    value,
+                }
             }
-            Err(reason) => Found::Broken { number, range, reason },
+            Err(reason) => Found::Broken {
+                number,
+                range,
+                reason,
+            },
         })
     }
 
@@ -331,7 +292,10 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         match &self.findings.first_broken {
             Some((offset, reason)) if cut_off && self.findings.conversations == 0 => {
                 let what = format!("no conversation in it; first of all: {reason}");
-                Err(ScanError::NotADataset { offset: *offset, what })
+                Err(ScanError::NotADataset {
+                    offset: *offset,
+                    what,
+                })
             }
             _ => self.error.clone().map_or(Ok(self.format), Err),
         }
@@ -396,7 +360,9 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         }
         let rest = self.window.from(at);
         let Some(blanks) = rest.iter().position(|byte| !is_blank(byte)) else {
-            self.phase = Phase::Head { at: self.window.end() };
+            self.phase = Phase::Head {
+                at: self.window.end(),
+            };
             return self.window.ended && self.reject(ScanError::Empty);
         };
         let offset = at + blanks as u64;
@@ -431,7 +397,8 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
 
     fn cut_off(&mut self, offset: u64) -> bool {
         let length = self.window.end();
-        self.error.get_or_insert(ScanError::CutOff { offset, length });
+        self.error
+            .get_or_insert(ScanError::CutOff { offset, length });
         self.end()
     }
 

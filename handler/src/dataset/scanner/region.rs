@@ -20,14 +20,23 @@ pub(super) struct Region {
 impl Region {
     /// `start` is the first byte that counts.
     pub(super) fn open(start: u64, reason: String) -> Self {
-        Self { start, reason, seen: start, end: start, last: 0, inner_end: start }
+        Self {
+            start,
+            reason,
+            seen: start,
+            end: start,
+            last: 0,
+            inner_end: start,
+        }
     }
 
     /// Takes in the bytes up to `upto` of `bytes`, which begin at the file's byte `base`.
     pub(super) fn extend(&mut self, bytes: &[u8], base: u64, upto: u64) {
         let from = usize::try_from(self.seen.saturating_sub(base)).unwrap_or(usize::MAX);
         let to = usize::try_from(upto.saturating_sub(base)).unwrap_or(usize::MAX);
-        let Some(fresh) = bytes.get(from..to) else { return };
+        let Some(fresh) = bytes.get(from..to) else {
+            return;
+        };
         if let Some(last) = fresh.iter().rposition(counts) {
             let before = fresh.get(..last).unwrap_or_default();
             self.inner_end = match before.iter().rposition(counts) {

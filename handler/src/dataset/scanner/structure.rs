@@ -33,7 +33,10 @@ const CLASS: [Class; 256] = {
     let mut table = [Class::Other; 256];
     let mut byte = 0;
     while byte < 256 {
-        #[expect(clippy::indexing_slicing, reason = "below 256, and evaluated by the compiler")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "below 256, and evaluated by the compiler"
+        )]
         {
             table[byte] = match byte as u8 {
                 b' ' | b'\t' | b'\r' => Class::Blank,
@@ -58,7 +61,10 @@ const CLASS: [Class; 256] = {
 };
 
 fn class(byte: u8) -> Class {
-    CLASS.get(usize::from(byte)).copied().unwrap_or(Class::Other)
+    CLASS
+        .get(usize::from(byte))
+        .copied()
+        .unwrap_or(Class::Other)
 }
 
 /// What the grammar allows next.
@@ -172,7 +178,9 @@ impl Structure {
     /// Where the outermost of the remembered candidates begins that have no end yet.
     pub(super) fn outermost_open(&self) -> Option<usize> {
         let (_, position) = self.open.first()?;
-        self.candidates.get(*position).map(|candidate| candidate.start)
+        self.candidates
+            .get(*position)
+            .map(|candidate| candidate.start)
     }
 
     /// The object whose first key has not been read to its end, if that is what comes now.
@@ -207,7 +215,9 @@ impl Structure {
             if self.depth == 0 && self.expect == Expect::CommaOrEnd {
                 return Step::Done(at);
             }
-            let Some(&byte) = value.get(at) else { return Step::More };
+            let Some(&byte) = value.get(at) else {
+                return Step::More;
+            };
             match class(byte) {
                 Class::Blank | Class::Newline => {
                     at += 1;
@@ -237,7 +247,11 @@ impl Structure {
                     if self.expect != Expect::CommaOrEnd {
                         return Step::Broken(at, "a comma that follows no value");
                     }
-                    self.expect = if self.in_object() { Expect::Key } else { Expect::Value };
+                    self.expect = if self.in_object() {
+                        Expect::Key
+                    } else {
+                        Expect::Value
+                    };
                     at += 1;
                 }
                 Class::Literal => {
@@ -265,7 +279,11 @@ impl Structure {
                         return Step::Broken(at, "nested deeper than 1024 levels");
                     }
                     self.object = at;
-                    self.expect = if object { Expect::FirstKeyOrEnd } else { Expect::ValueOrEnd };
+                    self.expect = if object {
+                        Expect::FirstKeyOrEnd
+                    } else {
+                        Expect::ValueOrEnd
+                    };
                     at += 1;
                 }
                 Class::CloseObject => {
@@ -316,7 +334,9 @@ impl Structure {
         }
         loop {
             let rest = value.get(at..).unwrap_or_default();
-            let Some(found) = memchr3(b'"', b'\\', b'\n', rest) else { return Err(Step::More) };
+            let Some(found) = memchr3(b'"', b'\\', b'\n', rest) else {
+                return Err(Step::More);
+            };
             at += found;
             match rest.get(found) {
                 Some(b'"') => break,
@@ -333,7 +353,10 @@ impl Structure {
         self.expect = match self.expect {
             Expect::FirstKeyOrEnd => {
                 let key = value.get(self.text..at).unwrap_or_default();
-                let known = self.candidates.last().is_some_and(|last| last.start == self.object);
+                let known = self
+                    .candidates
+                    .last()
+                    .is_some_and(|last| last.start == self.object);
                 if self.depth > 1 && !known && landmarks.is_first_key(key) {
                     self.remember(self.object, self.depth, false);
                 }
@@ -362,16 +385,24 @@ impl Structure {
             self.open.remove(0);
         }
         self.open.push((depth, self.candidates.len()));
-        self.candidates.push(Candidate { start, end: None, certain });
+        self.candidates.push(Candidate {
+            start,
+            end: None,
+            certain,
+        });
     }
 
     fn in_object(&self) -> bool {
         let level = self.depth.wrapping_sub(1);
-        self.objects.get(level / 64).is_some_and(|word| word >> (level % 64) & 1 == 1)
+        self.objects
+            .get(level / 64)
+            .is_some_and(|word| word >> (level % 64) & 1 == 1)
     }
 
     fn push(&mut self, object: bool) -> bool {
-        let Some(word) = self.objects.get_mut(self.depth / 64) else { return false };
+        let Some(word) = self.objects.get_mut(self.depth / 64) else {
+            return false;
+        };
         let bit = 1 << (self.depth % 64);
         if object {
             *word |= bit;

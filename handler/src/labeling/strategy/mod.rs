@@ -14,8 +14,8 @@ pub use with_context::WithContext;
 pub use with_response::WithResponse;
 
 use super::cut::TokenCounter;
-use serde::{Deserialize, Serialize};
 use crate::dataset::conversation::Conversation;
+use serde::{Deserialize, Serialize};
 
 /// The title of the section with the message to be labelled, in every strategy.
 pub const MESSAGE_TITLE: &str = "Message to label";

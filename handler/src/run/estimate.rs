@@ -1,0 +1,288 @@
+//! What a run will take, before anything is paid for: calls, tokens, price, time.
+//!
+//! It reads every conversation and counts tokens as the run will, and asks nothing.
+
+use super::RunError;
+use super::answers;
+use super::chunk;
+use super::manifest::{Chunk, Manifest};
+use super::settings::LabelSettings;
+use crate::dataset::figures::Tokens;
+use crate::labeling::blank::is_blank;
+use crate::labeling::call;
+use crate::labeling::cut::TokenCounter;
+use crate::labeling::label::Label;
+use crate::labeling::prompt::{self, Mark, Prompt};
+use crate::labeling::strategy::{Input, Strategy};
+use crate::store::{RawFolder, Version};
+use crate::teacher::profile::Profile;
+use bytes::Bytes;
+use futures::StreamExt;
+use lru::LruCache;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tokens of a chat request beside its texts: three and the role for each of two messages, and three
+/// that begin the answer (OpenAI cookbook, "How to count tokens with tiktoken").
+const ENVELOPE_TOKENS: u64 = 11;
+
+/// A label is one token.
+const LABEL_TOKENS: u64 = 1;
+
+/// The calls of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// How many.
+    pub calls: u64,
+    /// Their prompt tokens.
+    pub prompt_tokens: u64,
+    /// The most prompt tokens of one of them.
+    pub longest: u64,
+    /// Tokens that the service reserves for each answer.
+    pub answer_tokens: u64,
+}
+
+impl Calls {
+    fn add(&mut self, prompt_tokens: u64) {
+        self.calls += 1;
+        self.prompt_tokens += prompt_tokens;
+        self.longest = self.longest.max(prompt_tokens);
+    }
+
+    /// Tokens as quota is charged for them on arrival: prompt and longest answer.
+    pub fn charged(self) -> u64 {
+        self.prompt_tokens + self.calls * self.answer_tokens
+    }
+}
+
+/// What a run will take.
+#[derive(Clone, Debug, Default)]
+pub struct Estimate {
+    /// Turns in all.
+    pub turns: u64,
+    /// Turns with nothing to ask about.
+    pub empty: u64,
+    /// Turns whose input an earlier turn has too.
+    pub identical: u64,
+    /// Classifications.
+    pub labels: Calls,
+    /// Rationales, which are asked for once a label is there.
+    pub rationales: Calls,
+    /// The prompts of one turn: classification and rationale.
+    pub example: Option<(Prompt, Prompt)>,
+}
+
+/// A quota and how fast answers come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Tokens a minute.
+    pub tpm: u64,
+    /// Requests a minute.
+    pub rpm: u64,
+    /// Calls in flight.
+    pub concurrency: u64,
+    /// Time to a label.
+    pub label_latency: Duration,
+    /// Time to a rationale.
+    pub rationale_latency: Duration,
+}
+
+impl Estimate {
+    /// What will be billed at most: every rationale as long as it may be.
+    pub fn tokens(&self, with_rationales: bool) -> Tokens {
+        let rationales = if with_rationales {
+            self.rationales
+        } else {
+            Calls::default()
+        };
+        Tokens {
+            calls: self.labels.calls + rationales.calls,
+            prompt: self.labels.prompt_tokens + rationales.prompt_tokens,
+            cached: 0,
+            completion: self.labels.calls * LABEL_TOKENS
+                + rationales.calls * u64::from(call::RATIONALE_MAX_TOKENS),
+        }
+    }
+
+    /// The time that the quota alone asks for, in seconds.
+    pub fn seconds_at_quota(&self, pace: &Pace, with_rationales: bool) -> f64 {
+        let rationales = if with_rationales {
+            self.rationales
+        } else {
+            Calls::default()
+        };
+        let charged = (self.labels.charged() + rationales.charged()) as f64;
+        let calls = (self.labels.calls + rationales.calls) as f64;
+        60.0 * (charged / pace.tpm as f64).max(calls / pace.rpm as f64)
+    }
+
+    /// The time that the calls in flight alone ask for, in seconds.
+    pub fn seconds_at_concurrency(&self, pace: &Pace, with_rationales: bool) -> f64 {
+        let rationales = if with_rationales {
+            self.rationales.calls
+        } else {
+            0
+        };
+        let waiting = self.labels.calls as f64 * pace.label_latency.as_secs_f64()
+            + rationales as f64 * pace.rationale_latency.as_secs_f64();
+        waiting / pace.concurrency as f64
+    }
+}
+
+/// Reads every chunk of `manifests` and adds up what labelling it will take. With `dedupe`, identical
+/// inputs within reach of each other count as one call. `seen` is told the turns of each chunk.
+///
+/// # Errors
+/// If RAW cannot be read, or changed since it was planned.
+pub async fn estimate(
+    raw: &RawFolder,
+    manifests: &[Arc<Manifest>],
+    settings: &LabelSettings,
+    strategy: &'static dyn Strategy,
+    profile: &Profile,
+    dedupe: bool,
+    mut seen: impl FnMut(u64),
+) -> Result<Estimate, RunError> {
+    let mut estimate = Estimate::default();
+    estimate.labels.answer_tokens = u64::from(profile.classification_tokens);
+    estimate.rationales.answer_tokens = u64::from(call::RATIONALE_MAX_TOKENS);
+    let chunks = manifests.iter().flat_map(|manifest| {
+        manifest
+            .chunks
+            .iter()
+            .map(move |chunk| (Arc::clone(manifest), chunk.clone()))
+    });
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut sizes = futures::stream::iter(chunks)
+        .map(|(manifest, chunk)| sizes(raw, manifest, chunk, settings.clone(), strategy))
+        .buffered(workers + 1);
+    let mut all = HashSet::new();
+    let mut known = LruCache::new(answers::KEPT);
+    while let Some(sized) = sizes.next().await {
+        let Sized { turns, example } = sized?;
+        seen(turns.len() as u64);
+        if estimate.example.is_none() {
+            estimate.example = example;
+        }
+        for turn in turns {
+            estimate.turns += 1;
+            let Some((key, label, rationale)) = turn else {
+                estimate.empty += 1;
+                continue;
+            };
+            estimate.identical += u64::from(!all.insert(key));
+            if dedupe && known.put(key, ()).is_some() {
+                continue;
+            }
+            estimate.labels.add(label);
+            estimate.rationales.add(rationale);
+        }
+    }
+    Ok(estimate)
+}
+
+/// The turns of a chunk: key, prompt tokens of the classification and of the rationale; `None` for a
+/// turn with nothing to ask about.
+struct Sized {
+    turns: Vec<Option<(u128, u64, u64)>>,
+    example: Option<(Prompt, Prompt)>,
+}
+
+async fn sizes(
+    raw: &RawFolder,
+    manifest: Arc<Manifest>,
+    chunk: Chunk,
+    settings: LabelSettings,
+    strategy: &'static dyn Strategy,
+) -> Result<Sized, RunError> {
+    let source = &manifest.source;
+    let version = Version {
+        etag: source.etag.clone(),
+        length: source.length,
+    };
+    let bytes = raw
+        .read_range(&source.path, chunk.bytes.clone(), &version)
+        .await?;
+    let sized = tokio::task::spawn_blocking(move || size(&bytes, &settings, strategy)).await;
+    sized.map_err(|error| RunError::Damaged {
+        path: source.path.clone(),
+        reason: error.to_string(),
+    })
+}
+
+fn size(bytes: &Bytes, settings: &LabelSettings, strategy: &dyn Strategy) -> Sized {
+    let tokens = settings.encoding;
+    let mut rng = StdRng::seed_from_u64(0);
+    let count = |prompt: &Prompt| {
+        (tokens.count(prompt.system) + tokens.count(&prompt.user)) as u64 + ENVELOPE_TOKENS
+    };
+    let mut turns = Vec::new();
+    let mut example = None;
+    for conversation in chunk::conversations(bytes) {
+        for (index, turn) in conversation.turns.iter().enumerate() {
+            let input: Option<Input> = (!is_blank(&turn.user_message))
+                .then(|| strategy.input(&conversation, index, &settings.budget, &tokens))
+                .flatten();
+            turns.push(input.map(|input| {
+                let mark = Mark::fresh(&mut rng, &input);
+                let label = prompt::classification(&input, &mark);
+                let rationale = prompt::rationale(&input, Label::RequiresReasoning, &mark);
+                let sizes = (input.key(), count(&label), count(&rationale));
+                example.get_or_insert((label, rationale));
+                sizes
+            }));
+        }
+    }
+    Sized { turns, example }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate() -> Estimate {
+        Estimate {
+            labels: Calls {
+                calls: 1000,
+                prompt_tokens: 500_000,
+                longest: 900,
+                answer_tokens: 16,
+            },
+            rationales: Calls {
+                calls: 1000,
+                prompt_tokens: 400_000,
+                longest: 800,
+                answer_tokens: 128,
+            },
+            ..Estimate::default()
+        }
+    }
+
+    const PACE: Pace = Pace {
+        tpm: 1_000_000,
+        rpm: 10_000,
+        concurrency: 50,
+        label_latency: Duration::from_millis(600),
+        rationale_latency: Duration::from_secs(2),
+    };
+
+    #[test]
+    fn quota_is_charged_for_the_longest_answer_and_money_for_the_label_alone() {
+        assert_eq!(estimate().labels.charged(), 516_000);
+        assert_eq!(estimate().tokens(false).completion, 1000);
+        assert_eq!(estimate().tokens(true).completion, 129_000);
+    }
+
+    #[test]
+    fn the_binding_limit_decides_the_time() {
+        let seconds = estimate().seconds_at_quota(&PACE, true);
+        assert!((seconds - 60.0 * 1.044).abs() < 1e-9, "{seconds}");
+        let few_requests = Pace { rpm: 100, ..PACE };
+        assert!((estimate().seconds_at_quota(&few_requests, true) - 1200.0).abs() < 1e-9);
+        let seconds = estimate().seconds_at_concurrency(&PACE, true);
+        assert!((seconds - 2600.0 / 50.0).abs() < 1e-9, "{seconds}");
+    }
+}

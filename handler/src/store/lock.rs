@@ -1,0 +1,111 @@
+//! A lock on a folder of ours, so that two processes never write one run.
+
+use super::StoreError;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Held by one process; given back when it is dropped, also by a kill.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+    path: PathBuf,
+}
+
+impl FolderLock {
+    /// Takes the lock file at `path`, whose folder exists, and writes `holder` into it for others.
+    pub(super) fn take(path: &Path, holder: &str) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::io("lock", path, error);
+        loop {
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    file.read_to_string(&mut holder).map_err(failed)?;
+                    return Err(StoreError::Held {
+                        path: path.to_owned(),
+                        holder,
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            // The holder removes the file when it is done: it may be gone, or another one by now.
+            if !is_at(&file, path) {
+                continue;
+            }
+            file.set_len(0)
+                .and_then(|()| file.rewind())
+                .map_err(failed)?;
+            file.write_all(holder.as_bytes()).map_err(failed)?;
+            return Ok(Self {
+                _file: file,
+                path: path.to_owned(),
+            });
+        }
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // While it is still locked.
+        let _ = fs::remove_file(&self.path);
+        // A run that came to nothing leaves nothing: only empty folders are removed.
+        let Some(folder) = self.path.parent() else {
+            return;
+        };
+        let _ = fs::remove_dir(folder);
+        if let Some(above) = folder
+            .parent()
+            .filter(|above| above.ends_with(".softlabel"))
+        {
+            let _ = fs::remove_dir(above);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(there)) => inode(held) == inode(there),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("work/lock");
+        fs::create_dir(folder.path().join("work")).unwrap();
+        let first = FolderLock::take(&path, "process 7").unwrap();
+        let second = FolderLock::take(&path, "process 8").unwrap_err();
+        assert!(second.to_string().contains("process 7"), "{second}");
+        drop(first);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        fs::write(&path, "process 7").unwrap();
+        assert!(FolderLock::take(&path, "process 8").is_ok());
+    }
+}
