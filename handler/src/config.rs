@@ -19,6 +19,9 @@ use clap::{ArgAction, Args, Command, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Heads the settings of the credential in the help.
+const CREDENTIAL: &str = "Credential";
+
 /// The secret that is asked for where no other is named.
 const KEYVAULT_SECRET: &str = "azure-openai-api-key";
 
@@ -204,7 +207,7 @@ pub struct ServiceArgs {
     pub endpoint: Option<String>,
     /// The key. Set the variable: a flag is visible to every user of the machine.
     #[arg(
-        long,
+        long, help_heading = CREDENTIAL,
         env = "AZURE_OPENAI_API_KEY",
         value_name = "KEY",
         hide_env_values = true
@@ -212,30 +215,30 @@ pub struct ServiceArgs {
     pub api_key: Option<Secret>,
     /// What the service is shown: a key, from the Key Vault or else AZURE_OPENAI_API_KEY, or tokens of
     /// Entra for the model itself. Keys of a vault and tokens are renewed during a run.
-    #[arg(long, env = "SOFTLABEL_AUTH", value_enum, default_value_t = Auth::Key)]
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_AUTH", value_enum, default_value_t = Auth::Key)]
     pub auth: Auth,
     /// The Key Vault that holds the key, https://NAME.vault.azure.net. It is read as the managed
     /// identity, the workload identity, or the user of az login or azd login.
-    #[arg(long, env = "SOFTLABEL_KEYVAULT_URL", value_name = "URL", value_parser = parse_vault_url)]
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_URL", value_name = "URL", value_parser = parse_vault_url)]
     pub keyvault_url: Option<String>,
     /// The name of the secret that is the key.
-    #[arg(long, env = "SOFTLABEL_KEYVAULT_SECRET", value_name = "NAME",
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_SECRET", value_name = "NAME",
           default_value = KEYVAULT_SECRET, value_parser = parse_secret_name)]
     pub keyvault_secret: String,
     /// Do not look for the key in a Key Vault.
-    #[arg(long, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_keyvault: bool,
     /// What Entra tokens for the model are asked for; some endpoints want
     /// https://ai.azure.com/.default.
-    #[arg(long, env = "SOFTLABEL_ENTRA_SCOPE", value_name = "SCOPE",
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_ENTRA_SCOPE", value_name = "SCOPE",
           default_value = ENTRA_SCOPE, value_parser = parse_scope)]
     pub entra_scope: String,
     /// The client id of a user-assigned managed identity or a workload identity; without one the
     /// system-assigned identity is meant.
-    #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
+    #[arg(long, help_heading = CREDENTIAL, env = "AZURE_CLIENT_ID", value_name = "ID")]
     pub identity_client_id: Option<String>,
     /// Time for each step towards a credential: a token from one identity, an answer of the vault.
-    #[arg(long, env = "SOFTLABEL_CREDENTIAL_TIMEOUT", default_value = "30s", value_name = "TIME",
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_CREDENTIAL_TIMEOUT", default_value = "30s", value_name = "TIME",
           value_parser = parse_time)]
     pub credential_timeout: Duration,
     /// A dated API version, such as 2024-10-21. Without one the v1 form of the URL is used, which

@@ -39,7 +39,8 @@ pub enum Stop {
     /// 403.
     #[error(
         "the service refuses access (403: {0}); give the identity the role \"Cognitive Services \
-         OpenAI User\" on the account, and check the account's network rules"
+         OpenAI User\" on the account, check the account's network rules, and set --auth entra where \
+         keys are disabled"
     )]
     Forbidden(String),
     /// 404.
@@ -111,9 +112,8 @@ pub fn dispose(
             after: None,
         });
     }
-    let error = serde_json::from_slice::<ErrorBody>(body)
-        .unwrap_or_default()
-        .error;
+    let ErrorBody { mut error, message } = serde_json::from_slice(body).unwrap_or_default();
+    error.message = error.message.or(message);
     let after = retry_after(headers, now);
     Err(match status {
         408 | 409 | 500..=599 => Disposition::Retry {

@@ -97,6 +97,7 @@ async fn a_token_that_is_refused_twice_stops_the_run() {
         .stderr;
     for part in [
         "401",
+        "audience is incorrect",
         "also after it was renewed",
         "Cognitive Services OpenAI User",
         "--entra-scope",

@@ -131,6 +131,32 @@ async fn a_secret_that_is_not_there_is_named() {
     assert!(azure.model.log().is_empty());
 }
 
+/// After its date the vault still hands it out, and the service has the last word.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(
+    not(debug_assertions),
+    ignore = "a release build reaches no vault on loopback"
+)]
+async fn a_key_with_a_date_of_expiry_is_read_again_before_it() {
+    let azure = Azure::with_keys(&[KEY]).await;
+    azure.write_input();
+    let latency = Latency::Fixed { ms: 300.0 };
+    azure
+        .model
+        .update(|config| config.latency = latency)
+        .unwrap();
+    let expires = jiff::Timestamp::now().as_second() + 3;
+    azure.vault.set_expiry(SECRET, expires.try_into().unwrap());
+    ends(azure.with_vault(&LABEL), 0).await;
+    azure.assert_all_labelled();
+    assert!(
+        (2..=6).contains(&azure.vault.handed_out()),
+        "{}",
+        azure.vault.handed_out()
+    );
+    assert_eq!(azure.answers(401), 0);
+}
+
 /// The variable that leads to the vault's double is a spelling mistake to a release build.
 #[cfg(not(debug_assertions))]
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ const ENTRA: &str = "Entra token for the model";
 /// What the service is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Auth {
-    /// A key: from Key Vault, else from `AZURE_OPENAI_API_KEY`.
+    /// A key: from Key Vault, else from AZURE_OPENAI_API_KEY.
     Key,
     /// Tokens of Entra for the model itself.
     Entra,
