@@ -217,9 +217,9 @@ pub struct ServiceArgs {
     /// Entra for the model itself. Keys of a vault and tokens are renewed during a run.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_AUTH", value_enum, default_value_t = Auth::Key)]
     pub auth: Auth,
-    /// The Key Vault that holds the key, https://NAME.vault.azure.net. It is read as the managed
-    /// identity, the workload identity, or the user of az login or azd login.
-    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_URL", value_name = "URL", value_parser = parse_vault_url)]
+    /// The Key Vault that holds the key. It is read as the managed identity, the workload identity, or
+    /// the user of az login or azd login.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_URL", value_name = "https://NAME.vault.azure.net", value_parser = parse_vault_url)]
     pub keyvault_url: Option<String>,
     /// The name of the secret that is the key.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_SECRET", value_name = "NAME",
@@ -228,8 +228,7 @@ pub struct ServiceArgs {
     /// Do not look for the key in a Key Vault.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_keyvault: bool,
-    /// What Entra tokens for the model are asked for; some endpoints want
-    /// https://ai.azure.com/.default.
+    /// What Entra tokens for the model are asked for; some endpoints want that of ai.azure.com.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_ENTRA_SCOPE", value_name = "SCOPE",
           default_value = ENTRA_SCOPE, value_parser = parse_scope)]
     pub entra_scope: String,
