@@ -14,8 +14,9 @@ use crate::teacher::credential::{
 use crate::teacher::model::{Family, Price};
 use crate::teacher::tokens::Encoding;
 use crate::teacher::transport::Timeouts;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::{ArgAction, Args, Command, Parser, Subcommand, ValueEnum};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -529,6 +530,25 @@ fn variables(command: &Command) -> Vec<String> {
     own.map(str::to_owned).chain(below).collect()
 }
 
+/// The command, blind to variables that are set to nothing: they count as not set.
+pub fn without_empty_variables(
+    command: Command,
+    value: &dyn Fn(&OsStr) -> Option<OsString>,
+) -> Command {
+    let command = command.mut_args(|arg| {
+        let empty = arg
+            .get_env()
+            .and_then(value)
+            .is_some_and(|value| value.is_empty());
+        if empty {
+            arg.env(Resettable::Reset)
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(|command| without_empty_variables(command, value))
+}
+
 /// The names among `set` that look like ours but are no setting.
 pub fn unknown_variables(command: &Command, set: impl IntoIterator<Item = String>) -> Vec<String> {
     let known = variables(command);
@@ -561,6 +581,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_variable_set_to_nothing_is_not_set() {
+        let empty = |name: &OsStr| (name == "SOFTLABEL_MODEL").then(OsString::new);
+        let command = without_empty_variables(Cli::command(), &empty);
+        let info = command.find_subcommand("info").unwrap();
+        let sees = |id: &str| {
+            let mut args = info.get_arguments();
+            args.find(|arg| arg.get_id() == id).unwrap().get_env().is_some()
+        };
+        assert!(!sees("model") && sees("deployment"));
     }
 
     #[test]

@@ -13,8 +13,8 @@ mod screen;
 mod table;
 mod test;
 
-use crate::config::{Cli, Subcommands, unknown_variables};
-use clap::{CommandFactory, Parser};
+use crate::config::{Cli, Subcommands, unknown_variables, without_empty_variables};
+use clap::{CommandFactory, FromArgMatches};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -53,7 +53,7 @@ struct UsageError(String);
 
 /// Runs the command line and tells how it ended.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse_from(std::env::args_os()) {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // To stdout for --help, to stderr for mistakes; a closed pipe is nobody's mistake.
@@ -74,6 +74,11 @@ pub fn run() -> ExitCode {
         }
     };
     ExitCode::from(exit.code())
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let command = without_empty_variables(Cli::command(), &|name| std::env::var_os(name));
+    Cli::from_arg_matches(&command.try_get_matches_from(std::env::args_os())?)
 }
 
 fn execute(cli: Cli) -> anyhow::Result<Exit> {
