@@ -11,8 +11,9 @@ use crate::teacher::credential::Secret;
 use crate::teacher::model::{Family, Price};
 use crate::teacher::tokens::Encoding;
 use crate::teacher::transport::Timeouts;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::{ArgAction, Args, Command, Parser, Subcommand, ValueEnum};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -415,6 +416,17 @@ impl ServiceArgs {
             },
         }
     }
+}
+
+/// The command without the variables that are set to nothing: they count as not set.
+pub fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// The variables of all settings.

@@ -13,8 +13,8 @@ mod screen;
 mod table;
 mod test;
 
-use crate::config::{Cli, Subcommands, unknown_variables};
-use clap::{CommandFactory, Parser};
+use crate::config::{Cli, Subcommands, unknown_variables, without_empty_variables};
+use clap::{CommandFactory, FromArgMatches};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -53,7 +53,10 @@ struct UsageError(String);
 
 /// Runs the command line and tells how it ended.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse_from(std::env::args_os()) {
+    let parsed = without_empty_variables(Cli::command())
+        .try_get_matches_from(std::env::args_os())
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // To stdout for --help, to stderr for mistakes; a closed pipe is nobody's mistake.
