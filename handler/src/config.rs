@@ -13,7 +13,7 @@ use crate::teacher::tokens::Encoding;
 use crate::teacher::transport::Timeouts;
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::{ArgAction, Args, Command, Parser, Subcommand, ValueEnum};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -418,17 +418,6 @@ impl ServiceArgs {
     }
 }
 
-/// The command without the variables that are set to nothing: they count as not set.
-pub fn without_empty_variables(command: Command) -> Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    command
-        .mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
-            true => arg.env(Resettable::Reset),
-            false => arg,
-        })
-        .mut_subcommands(without_empty_variables)
-}
-
 /// The variables of all settings.
 fn variables(command: &Command) -> Vec<String> {
     let own = command
@@ -436,6 +425,25 @@ fn variables(command: &Command) -> Vec<String> {
         .filter_map(|arg| arg.get_env()?.to_str());
     let below = command.get_subcommands().flat_map(variables);
     own.map(str::to_owned).chain(below).collect()
+}
+
+/// The command, blind to variables that are set to nothing: they count as not set.
+pub fn without_empty_variables(
+    command: Command,
+    value: &dyn Fn(&OsStr) -> Option<OsString>,
+) -> Command {
+    let command = command.mut_args(|arg| {
+        let empty = arg
+            .get_env()
+            .and_then(value)
+            .is_some_and(|value| value.is_empty());
+        if empty {
+            arg.env(Resettable::Reset)
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(|command| without_empty_variables(command, value))
 }
 
 /// The names among `set` that look like ours but are no setting.
@@ -468,6 +476,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_variable_set_to_nothing_is_not_set() {
+        let empty = |name: &OsStr| (name == "SOFTLABEL_MODEL").then(OsString::new);
+        let command = without_empty_variables(Cli::command(), &empty);
+        let info = command.find_subcommand("info").unwrap();
+        let sees = |id: &str| {
+            let mut args = info.get_arguments();
+            args.find(|arg| arg.get_id() == id)
+                .unwrap()
+                .get_env()
+                .is_some()
+        };
+        assert!(!sees("model") && sees("deployment"));
     }
 
     #[test]

@@ -30,7 +30,11 @@ fn nothing_of_where_a_message_lies_and_of_who_wrote_it_leaves_the_files() {
             }
         }
         let mut written = vec![outcome.stdout, outcome.stderr];
-        written.extend(files(&out).iter().map(|file| std::fs::read_to_string(file).unwrap()));
+        written.extend(
+            files(&out)
+                .iter()
+                .map(|file| std::fs::read_to_string(file).unwrap()),
+        );
         for text in written {
             assert!(!text.contains("petra") && !text.contains(KEY), "{text}");
         }
@@ -43,13 +47,20 @@ fn not_even_the_finest_log_tells_messages_answers_or_keys() {
     let home = Home::new();
     let messages = ["my unmistakable question", "another unmistakable one"];
     let input = home.messages(&messages);
-    for level in ["trace", "debug", "softlabel=trace,hyper=trace,reqwest=trace,h2=trace"] {
+    for level in [
+        "trace",
+        "debug",
+        "softlabel=trace,hyper=trace,reqwest=trace,h2=trace",
+    ] {
         let out = home.path(&format!("{level}.jsonl"));
         let outcome = Softlabel::label(&service, &input, &out)
             .args(["--strategy", "with_response", "--log", level])
             .ends(0);
         let logged = outcome.stderr.as_str();
-        assert!(logged.lines().count() > 1, "{level} was to log something: {outcome}");
+        assert!(
+            logged.lines().count() > 1,
+            "{level} was to log something: {outcome}"
+        );
         for secret in ["unmistakable", "answer 0 of", "petra", KEY, "<<<BEGIN"] {
             assert!(!logged.contains(secret), "{level} tells {secret}: {logged}");
         }
@@ -79,14 +90,20 @@ fn no_message_closes_its_delimiters() {
     let mut said = HashSet::new();
     for record in log.iter().filter(|record| message(record) != PROBE) {
         let mark = mark(record);
-        assert!(mark.len() == 32 && mark.bytes().all(|b| b.is_ascii_hexdigit()), "{mark}");
+        assert!(
+            mark.len() == 32 && mark.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{mark}"
+        );
         let sections = sections(record);
         assert_eq!(sections.len(), 1, "{sections:?}");
         let text = record.user_text.as_deref().unwrap();
         assert_eq!(text.matches(&mark).count(), 2, "{text}");
         assert!(hostile.contains(&sections[0].1.as_str()), "{text}");
         // What stands outside the delimiters is ours, and ends the request.
-        let outside = text.rsplit_once(&format!("<<<END {mark}>>>\n\n")).unwrap().1;
+        let outside = text
+            .rsplit_once(&format!("<<<END {mark}>>>\n\n"))
+            .unwrap()
+            .1;
         assert!(
             outside == "Label the section \"Message to label\". Reply with 0 or 1 only."
                 || outside.starts_with("It was decided about the section"),
@@ -103,9 +120,16 @@ fn no_message_closes_its_delimiters() {
 fn every_request_of_a_kind_begins_alike() {
     let service = Service::well();
     let home = Home::new();
-    Softlabel::label(&service, &home.messages(&["a", "b", "c"]), &home.path("out.jsonl")).ends(0);
+    Softlabel::label(
+        &service,
+        &home.messages(&["a", "b", "c"]),
+        &home.path("out.jsonl"),
+    )
+    .ends(0);
     for records in [service.classifications(), service.rationales()] {
-        let systems = records.iter().map(|record| body(record)["messages"][0].clone());
+        let systems = records
+            .iter()
+            .map(|record| body(record)["messages"][0].clone());
         let systems = systems.collect::<Vec<_>>();
         assert!(systems.len() == 3 && systems.iter().all(|system| *system == systems[0]));
         assert_eq!(systems[0]["role"], "system");
@@ -120,7 +144,11 @@ fn a_rationale_is_asked_for_the_label_that_was_given() {
     let out = home.path("out.jsonl");
     Softlabel::label(&service, &home.messages(&borrowed(&messages)), &out).ends(0);
     let told = service.rationales().into_iter().map(|record| {
-        let simple = record.user_text.as_deref().unwrap().contains("does not require reasoning");
+        let simple = record
+            .user_text
+            .as_deref()
+            .unwrap()
+            .contains("does not require reasoning");
         (message(&record), u64::from(simple))
     });
     let told = told.collect::<HashMap<_, _>>();
@@ -128,7 +156,9 @@ fn a_rationale_is_asked_for_the_label_that_was_given() {
     for (line, said) in lines.iter().zip(&messages) {
         assert_eq!(line["hard_label"], told[said], "{said}");
     }
-    assert!(lines.iter().any(|l| l["hard_label"] == 0) && lines.iter().any(|l| l["hard_label"] == 1));
+    assert!(
+        lines.iter().any(|l| l["hard_label"] == 0) && lines.iter().any(|l| l["hard_label"] == 1)
+    );
     let log = service.log();
     for record in service.rationales() {
         let asked = |other: &&softlabel_doubles::azure_openai::Record| {
@@ -148,11 +178,18 @@ fn shown(input: &[Value], args: &[&str]) -> HashMap<String, Vec<(String, String)
         .arg("--no-rationales")
         .args(args)
         .ends(0);
-    service.classifications().iter().map(|record| (message(record), sections(record))).collect()
+    service
+        .classifications()
+        .iter()
+        .map(|record| (message(record), sections(record)))
+        .collect()
 }
 
 fn pairs<'a>(sections: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
-    sections.iter().map(|(title, text)| (title.as_str(), text.as_str())).collect()
+    sections
+        .iter()
+        .map(|(title, text)| (title.as_str(), text.as_str()))
+        .collect()
 }
 
 #[test]
@@ -165,7 +202,10 @@ fn the_message_alone_is_shown_unless_a_strategy_says_more() {
 #[test]
 fn with_context_shows_the_turns_before_in_their_order() {
     let mut talk = conversation("c", &["first", "   ", "third"]);
-    talk["turnsArray"][1].as_object_mut().unwrap().remove("modelMessage");
+    talk["turnsArray"][1]
+        .as_object_mut()
+        .unwrap()
+        .remove("modelMessage");
     let shown = shown(&[talk], &["--strategy", "with_context"]);
     assert_eq!(pairs(&shown["first"]), [("Message to label", "first")]);
     assert_eq!(
@@ -185,7 +225,10 @@ fn with_context_keeps_the_newest_within_its_budget() {
     for turn in talk["turnsArray"].as_array_mut().unwrap() {
         turn["modelMessage"] = Value::Null;
     }
-    let shown = shown(&[talk], &["--strategy", "with_context", "--context-tokens", "100"]);
+    let shown = shown(
+        &[talk],
+        &["--strategy", "with_context", "--context-tokens", "100"],
+    );
     let sections = pairs(&shown["last question"]);
     assert_eq!(sections.len(), 2, "{sections:?}");
     assert!(sections[0].1.starts_with("older older") && sections[0].1.contains("tokens left out"));
@@ -219,8 +262,15 @@ fn a_message_over_the_limit_is_cut_in_the_middle_and_counted() {
         .args(["--message-tokens", "200", "--no-rationales"])
         .ends(0);
     let asked = service.classifications();
-    let sent = asked.iter().map(message).find(|message| message != "short").unwrap();
-    assert!(sent.starts_with("our build is red:\nERROR worker 17"), "{sent}");
+    let sent = asked
+        .iter()
+        .map(message)
+        .find(|message| message != "short")
+        .unwrap();
+    assert!(
+        sent.starts_with("our build is red:\nERROR worker 17"),
+        "{sent}"
+    );
     assert!(sent.ends_with("what is the cause?"), "{sent}");
     assert_eq!(sent.matches("tokens left out here").count(), 1, "{sent}");
     assert!(sent.len() < 2_000, "{}", sent.len());
@@ -234,28 +284,44 @@ fn a_message_over_the_limit_is_cut_in_the_middle_and_counted() {
 fn messages_of_every_kind_arrive_as_they_were_written() {
     let emoji = "👩‍👩‍👧‍👦 und 𝔘𝔫𝔦𝔠𝔬𝔡𝔢";
     let odd = [
-        emoji, "日本語のメッセージ", "مرحبا بالعالم", "tab\tand\r\nline", "quote \" and \\ and \\u0041",
-        "\u{0}\u{1}\u{7f}x", "  blanks around  ", "k", "<|endoftext|>", "\u{feff}bom",
+        emoji,
+        "日本語のメッセージ",
+        "مرحبا بالعالم",
+        "tab\tand\r\nline",
+        "quote \" and \\ and \\u0041",
+        "\u{0}\u{1}\u{7f}x",
+        "  blanks around  ",
+        "k",
+        "<|endoftext|>",
+        "\u{feff}bom",
     ];
     let home = Home::new();
     // Escaped as the exporter escapes: everything beyond ASCII, emoji as surrogate pairs.
-    let escaped = array(&[conversation("c", &odd)]).chars().fold(String::new(), |mut text, c| {
-        if c.is_ascii() {
-            text.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
+    let escaped = array(&[conversation("c", &odd)])
+        .chars()
+        .fold(String::new(), |mut text, c| {
+            if c.is_ascii() {
+                text.push(c);
+            } else {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    text.push_str(&format!("\\u{unit:04x}"));
+                }
             }
-        }
-        text
-    });
+            text
+        });
     assert!(escaped.is_ascii() && escaped.contains("\\ud83d"));
     let service = Service::well();
     let out = home.path("out.jsonl");
     let input = home.write("in.json", escaped);
-    Softlabel::label(&service, &input, &out).arg("--no-rationales").ends(0);
-    let sent = service.classifications().iter().map(message).collect::<HashSet<_>>();
+    Softlabel::label(&service, &input, &out)
+        .arg("--no-rationales")
+        .ends(0);
+    let sent = service
+        .classifications()
+        .iter()
+        .map(message)
+        .collect::<HashSet<_>>();
     assert_eq!(sent, odd.map(str::to_owned).into());
     assert!(lines(&out).iter().all(|line| error_code(line).is_empty()));
 }

@@ -6,9 +6,18 @@ use std::path::{Path, PathBuf};
 
 /// A small RAW dataset.
 fn dataset(home: &Home, name: &str) -> PathBuf {
-    home.write(&format!("{name}/train/short.json"), array(&[conversation("a", &["one", "two"])]));
-    home.write(&format!("{name}/val/short.json"), array(&[conversation("b", &["three"])]));
-    home.write(&format!("{name}/metadata.json"), r#"{"actual_counts":{"train":{"short":1},"val":{"short":1}}}"#);
+    home.write(
+        &format!("{name}/train/short.json"),
+        array(&[conversation("a", &["one", "two"])]),
+    );
+    home.write(
+        &format!("{name}/val/short.json"),
+        array(&[conversation("b", &["three"])]),
+    );
+    home.write(
+        &format!("{name}/metadata.json"),
+        r#"{"actual_counts":{"train":{"short":1},"val":{"short":1}}}"#,
+    );
     home.path(name)
 }
 
@@ -30,13 +39,21 @@ fn raw_is_as_it_was_after_every_kind_of_run() {
     let service = Service::well();
     let home = Home::new();
     let raw = home.path("ds");
-    copy(&samples().join("devchat_sample_20261101/test"), &raw.join("test"));
+    copy(
+        &samples().join("devchat_sample_20261101/test"),
+        &raw.join("test"),
+    );
     copy(&samples().join("broken"), &raw.join("broken"));
-    fs::copy(samples().join("devchat_sample_20261101/metadata.json"), raw.join("metadata.json")).unwrap();
+    fs::copy(
+        samples().join("devchat_sample_20261101/metadata.json"),
+        raw.join("metadata.json"),
+    )
+    .unwrap();
     // Root may write where permissions forbid it, so the tree is compared, too.
     set_readonly(&raw, true);
     let before = snapshot(&raw);
-    let label = |output: &str| Softlabel::label(&service, &raw, &home.path(output)).arg("--no-rationales");
+    let label =
+        |output: &str| Softlabel::label(&service, &raw, &home.path(output)).arg("--no-rationales");
     label("out").ends(1);
     label("out").arg("--salvage").ends(1);
     let good = home.path("ds/test");
@@ -99,7 +116,10 @@ fn no_path_leads_into_raw() {
         let case = format!("{} -> {} ({work:?})", input.display(), output.display());
         assert_eq!(outcome.code, Some(2), "{case}: {outcome}");
         let error = outcome.error();
-        assert!(error.contains("--output") || error.contains("--work") || error.contains("--input"), "{case}: {error}");
+        assert!(
+            error.contains("--output") || error.contains("--work") || error.contains("--input"),
+            "{case}: {error}"
+        );
     };
     // A dataset.
     check(&raw, &raw, None);
@@ -135,7 +155,11 @@ fn no_path_leads_into_raw() {
     assert_eq!([snapshot(&raw), snapshot(&other)], before);
     assert_eq!(fs::read(&lone).unwrap(), lone_before);
     assert!(!ok.exists() && !ok_file.exists() && !home.path("ok.jsonl.softlabel").exists());
-    assert_eq!(service.stats().requests, 0, "refused before anything is sent");
+    assert_eq!(
+        service.stats().requests,
+        0,
+        "refused before anything is sent"
+    );
 }
 
 #[test]
@@ -196,7 +220,10 @@ fn a_path_of_the_wrong_kind_is_refused_before_anything_is_sent() {
         let outcome = label.run();
         let case = format!("{} -> {} ({work:?})", input.display(), output.display());
         assert_eq!(outcome.code, Some(2), "{case}: {outcome}");
-        assert!(outcome.error().contains("is a f"), "a file or a folder: {outcome}");
+        assert!(
+            outcome.error().contains("is a f"),
+            "a file or a folder: {outcome}"
+        );
     }
     assert_eq!(service.stats().requests, 0);
     assert_eq!(fs::read(&file).unwrap(), b"x");
@@ -208,8 +235,14 @@ fn an_input_that_is_not_there_or_holds_nothing_is_said() {
     let home = Home::new();
     home.write("empty/readme.txt", "no buckets here");
     home.write("flat/short.json", "[]");
-    home.write("twice/train/short.json", array(&[conversation("a", &["one"])]));
-    home.write("twice/train/short.jsonl", jsonl(&[conversation("a", &["one"])]));
+    home.write(
+        "twice/train/short.json",
+        array(&[conversation("a", &["one"])]),
+    );
+    home.write(
+        "twice/train/short.jsonl",
+        jsonl(&[conversation("a", &["one"])]),
+    );
     for (input, says) in [
         ("nowhere", "nowhere"),
         ("empty", "<split>/<bucket>.json"),

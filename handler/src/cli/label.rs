@@ -157,6 +157,9 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
             number(totals.failed)
         ));
     }
+    if totals.failed == 0 && metadata.completed.is_none() {
+        screen.line("some turns were not finished; the same command asks for them");
+    }
     if totals.broken_conversations > 0 {
         screen.line(&format!(
             "{} conversations could not be read; the metadata says where",

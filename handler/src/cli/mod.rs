@@ -53,10 +53,7 @@ struct UsageError(String);
 
 /// Runs the command line and tells how it ended.
 pub fn run() -> ExitCode {
-    let parsed = without_empty_variables(Cli::command())
-        .try_get_matches_from(std::env::args_os())
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // To stdout for --help, to stderr for mistakes; a closed pipe is nobody's mistake.
@@ -77,6 +74,11 @@ pub fn run() -> ExitCode {
         }
     };
     ExitCode::from(exit.code())
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let command = without_empty_variables(Cli::command(), &|name| std::env::var_os(name));
+    Cli::from_arg_matches(&command.try_get_matches_from(std::env::args_os())?)
 }
 
 fn execute(cli: Cli) -> anyhow::Result<Exit> {
