@@ -80,7 +80,7 @@ impl Display {
         teacher: &Arc<Teacher>,
     ) -> Self {
         let (progress, teacher) = (Arc::clone(progress), Arc::clone(teacher));
-        let mut rates = Rates::default();
+        let mut rates = Rates::since(progress.read().turns_done, teacher.meter());
         Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
             let now = progress.read();
             let text = rates.text(&now, &teacher);
@@ -154,12 +154,17 @@ struct View {
 }
 
 /// Rates over the last minute, from what was counted at its beginning.
-#[derive(Default)]
 struct Rates {
     past: VecDeque<(Instant, u64, Reading)>,
 }
 
 impl Rates {
+    fn since(turns_done: u64, meter: Reading) -> Self {
+        Self {
+            past: VecDeque::from([(Instant::now(), turns_done, meter)]),
+        }
+    }
+
     fn text(&mut self, now: &Snapshot, teacher: &Teacher) -> String {
         let meter = teacher.meter();
         let at = Instant::now();
