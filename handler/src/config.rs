@@ -590,7 +590,10 @@ mod tests {
         let info = command.find_subcommand("info").unwrap();
         let sees = |id: &str| {
             let mut args = info.get_arguments();
-            args.find(|arg| arg.get_id() == id).unwrap().get_env().is_some()
+            args.find(|arg| arg.get_id() == id)
+                .unwrap()
+                .get_env()
+                .is_some()
         };
         assert!(!sees("model") && sees("deployment"));
     }
