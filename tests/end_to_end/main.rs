@@ -1,5 +1,22 @@
 //! The program as its users meet it: the real binary, real files, a real HTTP server on loopback.
+//!
+//! Nothing here waits for a fixed time. What is random is seeded in the double, and what takes time in
+//! the real service is short here, by the same settings that users have.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::expect_used, reason = "a test may fail loudly")]
+#![expect(clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![expect(clippy::string_slice, reason = "a test may fail loudly")]
 
+mod cli;
 mod credentials;
+mod faults;
+mod harness;
+mod input;
+mod labels;
+mod output;
+mod profiles;
+mod prompts;
+mod raw;
+mod service;

@@ -158,6 +158,13 @@ fn own(path: PathBuf, raw: &Path, flag: &str) -> anyhow::Result<OwnFolder> {
             dataset.display()
         )));
     }
+    let there = path.ancestors().find(|folder| folder.exists());
+    if let Some(file) = there.filter(|there| !there.is_dir()) {
+        return Err(usage(format!(
+            "{flag} leads through {}, which is a file; give another place",
+            file.display()
+        )));
+    }
     OwnFolder::new(path, raw).map_err(|error| match error {
         StoreError::Forbidden { .. } => usage(format!("{flag}: {error}")),
         other => other.into(),

@@ -55,8 +55,8 @@ pub enum StoreError {
         /// Who holds it, in words.
         holder: String,
     },
-    /// The operating system refused.
-    #[error("cannot {operation} {}: {source}", path.display())]
+    /// The operating system refused. Why stands in the source, which whoever prints adds.
+    #[error("cannot {operation} {}", path.display())]
     Io {
         /// What was done.
         operation: &'static str,

@@ -177,7 +177,7 @@ fn bad_request(error: &ServiceError) -> Disposition {
         .is_some_and(|p| p.starts_with("messages"));
     if about_a_parameter && !about_messages {
         return Disposition::Stop(Stop::Parameters {
-            param: error.param.clone().or_else(|| quoted(message)),
+            param: error.param.clone().or_else(|| named(message)),
             message: sentence(error, 400),
         });
     }
@@ -200,9 +200,14 @@ pub fn filtered(categories: &[String]) -> LabelingError {
     LabelingError::new(ErrorCode::ContentFiltered, message)
 }
 
-/// The first name in single quotes: `Unsupported parameter: 'max_tokens' is not …`.
-fn quoted(message: &str) -> Option<String> {
-    let name = message.split('\'').nth(1)?;
+/// The parameter that a message is about: the first name in single quotes, as in `Unsupported
+/// parameter: 'max_tokens' is not …`, or the one that `Unrecognized request argument supplied:
+/// reasoning_effort` ends with.
+fn named(message: &str) -> Option<String> {
+    let name = match message.split_once("supplied: ") {
+        Some((_, names)) => names.split([',', ' ']).next()?,
+        None => message.split('\'').nth(1)?,
+    };
     (!name.is_empty()).then(|| name.to_owned())
 }
 
@@ -309,6 +314,15 @@ mod tests {
                     "Unsupported parameter: 'logit_bias' is not supported with this model.",
                 ),
                 Box::new(parameter("logit_bias")),
+            ),
+            (
+                400,
+                error(
+                    null.clone(),
+                    null.clone(),
+                    "Unrecognized request argument supplied: reasoning_effort",
+                ),
+                Box::new(parameter("reasoning_effort")),
             ),
             (
                 400,

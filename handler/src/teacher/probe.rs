@@ -12,8 +12,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// After so many HTTP 500 in a row a shorter list of candidates is tried: some deployments answer
-/// 500 to `top_logprobs` above 1.
+/// 500 to `top_logprobs` above 1. Others were just out of order, so the longer list is tried again.
 const SERVER_ERRORS_BEFORE_ONE: u32 = 2;
+
+/// So many answers without log probabilities say that there are none: a single one may be a refusal
+/// or empty, as any answer may.
+const ANSWERS_WITHOUT: u32 = 2;
 
 /// A profile that the deployment has answered to.
 #[derive(Clone, Debug)]
@@ -41,33 +45,49 @@ pub async fn settle(
     let mut tried = vec![profile.clone()];
     let mut faults = 0;
     let mut server_errors = 0;
+    let mut without = 0;
+    // What was asked for before it was shortened to 1, and whether 1 was answered.
+    let mut shortened = None;
+    let mut one_is_answered = false;
+    // What the service said against log probabilities, while it may be the effort's fault.
+    let mut refused = None;
     loop {
         let request = profile.classification(transport.endpoint().model(), system, user);
         let Exchange { result, .. } = transport.send(&request).await;
         match result {
             Ok(answer) => {
                 let mut choice = answer.into_choice();
-                return match choice.take_first_token(profile.top_logprobs) {
+                match choice.take_first_token(profile.top_logprobs) {
                     Some(first) if !first.top.is_empty() => {
+                        if let Some(longer) = shortened.filter(|_| !one_is_answered) {
+                            one_is_answered = true;
+                            server_errors = 0;
+                            profile.top_logprobs = longer;
+                            continue;
+                        }
                         reasons.push(format!(
                             "The deployment answered with {} candidates.",
                             first.top.len()
                         ));
-                        Ok(Settled { profile, reasons })
+                        return Ok(Settled { profile, reasons });
                     }
-                    _ => Err(no_logprobs(&choice)),
-                };
+                    _ => without += 1,
+                }
+                if without == ANSWERS_WITHOUT {
+                    return Err(no_logprobs(&choice));
+                }
             }
             Err(Disposition::Stop(Stop::Parameters { param, message })) => {
-                let Some((next, reason)) = adapt(&profile, param.as_deref(), &message) else {
-                    return Err(match param.as_deref() {
-                        Some("logprobs") => Stop::NoLogprobs(message),
-                        _ => Stop::Parameters { param, message },
+                if param.as_deref() == Some("logprobs") {
+                    refused = Some(message.clone());
+                }
+                let adapted = adapt(&profile, param.as_deref(), &message);
+                let Some((next, reason)) = adapted.filter(|(next, _)| !tried.contains(next)) else {
+                    return Err(match refused {
+                        Some(message) => Stop::NoLogprobs(message),
+                        None => Stop::Parameters { param, message },
                     });
                 };
-                if tried.contains(&next) {
-                    return Err(Stop::Parameters { param, message });
-                }
                 reasons.push(format!("{reason} ({message})."));
                 tried.push(next.clone());
                 profile = next;
@@ -82,11 +102,7 @@ pub async fn settle(
             Err(Disposition::Throttled { after }) => {
                 let wait = after.unwrap_or(patience.first_backoff);
                 if started.elapsed() + wait > patience.throttling {
-                    return Err(Stop::NoQuota(format!(
-                        "429 for {} seconds, and the service asks for {} more",
-                        started.elapsed().as_secs(),
-                        wait.as_secs()
-                    )));
+                    return Err(Stop::Busy(wait.as_secs()));
                 }
                 tracing::warn!(
                     wait_s = wait.as_secs(),
@@ -102,11 +118,14 @@ pub async fn settle(
                     0
                 };
                 if server_errors == SERVER_ERRORS_BEFORE_ONE && profile.top_logprobs > 1 {
-                    reasons.push(format!(
-                        "top_logprobs is 1, as the deployment answers HTTP 500 to {}.",
-                        profile.top_logprobs
-                    ));
-                    profile.top_logprobs = 1;
+                    let longer = std::mem::replace(&mut profile.top_logprobs, 1);
+                    if one_is_answered {
+                        reasons.push(format!(
+                            "top_logprobs is 1, as the deployment answers HTTP 500 to {longer}."
+                        ));
+                        return Ok(Settled { profile, reasons });
+                    }
+                    shortened = Some(longer);
                     tried.push(profile.clone());
                 } else if faults >= patience.attempts + SERVER_ERRORS_BEFORE_ONE {
                     return Err(if server_errors > SERVER_ERRORS_BEFORE_ONE {
@@ -155,6 +174,13 @@ fn adapt(profile: &Profile, param: Option<&str>, message: &str) -> Option<(Profi
         Some("reasoning_effort") => {
             next.effort_none = false;
             "no reasoning_effort".into()
+        }
+        // Models that reason unless told otherwise give log probabilities at effort none only.
+        Some("logprobs") => {
+            next.effort_none = true;
+            next.length = LengthParameter::MaxCompletionTokens;
+            next.classification_tokens = next.classification_tokens.max(16);
+            "reasoning_effort none".into()
         }
         Some("temperature") => {
             next.temperature = false;
