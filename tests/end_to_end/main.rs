@@ -10,6 +10,7 @@
 #![expect(clippy::string_slice, reason = "a test may fail loudly")]
 
 mod cli;
+mod credentials;
 mod faults;
 mod harness;
 mod input;

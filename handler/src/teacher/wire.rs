@@ -124,6 +124,8 @@ pub struct ErrorBody {
     /// The error; gateways answer without one.
     #[serde(default)]
     pub error: ServiceError,
+    /// What stands in its stead where a token is refused.
+    pub message: Option<String>,
 }
 
 /// The service's own description of an error.
