@@ -86,12 +86,9 @@ fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
 
 /// The least that is an answer: every other field is left out.
 fn bare() -> String {
-    let entry = |token: &str, logprob: f64| json!({"token": token, "logprob": logprob});
-    let mut first = entry("1", -0.105_360_515_657_826_3);
-    first["top_logprobs"] = json!([
-        entry("1", -0.105_360_515_657_826_3),
-        entry("0", -2.302_585_092_994_046)
-    ]);
+    let entry = |token: &str, p: f64| json!({"token": token, "logprob": p.ln()});
+    let mut first = entry("1", 0.9);
+    first["top_logprobs"] = json!([entry("1", 0.9), entry("0", 0.1)]);
     json!({"choices": [{"logprobs": {"content": [first]}}]}).to_string()
 }
 
