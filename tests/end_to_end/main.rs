@@ -12,6 +12,7 @@
 mod cli;
 mod credentials;
 mod faults;
+mod gateway;
 mod harness;
 mod input;
 mod labels;

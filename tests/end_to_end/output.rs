@@ -1,10 +1,13 @@
 //! What a run leaves behind: whole files or none, and everything that was paid for, however it ended.
 
 use crate::harness::*;
-use softlabel_doubles::azure_openai::{AlwaysFail, Asked, Config, Double, Fault, Faults, Latency};
+use softlabel_doubles::azure_openai::{
+    AlwaysFail, Asked, Config, Double, Fault, Faults, Latency, Limits,
+};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A dataset of two buckets with 24 messages each, and a service that takes its time.
 struct Slow {
@@ -205,19 +208,9 @@ fn an_old_file_stays_until_the_new_one_is_there() {
 fn a_restart_that_cannot_begin_forgets_nothing() {
     let slow = Slow::new();
     slow.started(30).kill();
-    let kept = snapshot(&slow.home.path("out/.softlabel"));
-    let keys = |snapshot: &std::collections::BTreeMap<PathBuf, _>| {
-        let files = snapshot
-            .keys()
-            .filter(|path| path.is_file())
-            .cloned()
-            .collect::<Vec<_>>();
-        files
-    };
-    let before = keys(&kept)
-        .into_iter()
-        .filter(|path| !path.ends_with("lock"))
-        .collect::<Vec<_>>();
+    let work = slow.home.path("out/.softlabel");
+    let mut before = files(&work);
+    before.retain(|path| !path.ends_with("lock"));
     assert!(
         before
             .iter()
@@ -228,7 +221,7 @@ fn a_restart_that_cannot_begin_forgets_nothing() {
         .update(|config| config.access.api_keys = vec!["rotated".to_owned()])
         .unwrap();
     label.ends(1);
-    let after = files(&slow.home.path("out/.softlabel"));
+    let after = files(&work);
     assert_eq!(
         after, before,
         "what was paid for was thrown away for nothing"
@@ -403,4 +396,70 @@ fn only_failed_asks_for_what_failed_and_nothing_else() {
     let metadata = json_file(&home.path("out.jsonl.softlabel/labeling_metadata.json"));
     assert_eq!(metadata["status"], "complete");
     assert_eq!(metadata["totals"]["failed"], 0);
+}
+
+#[test]
+fn a_signal_ends_a_wait_for_quota_at_once() {
+    let latency = Latency::Fixed { ms: 20.0 };
+    let service = Service::start(Config {
+        latency,
+        ..Config::default()
+    });
+    let home = Home::new();
+    let input = home.messages(&borrowed(&distinct(40)));
+    let label = || Softlabel::label(&service, &input, &home.path("out.jsonl"));
+    let running = label().args(["--concurrency", "4"]).start();
+    service.wait_until(|double| double.stats().requests > 12);
+    // Nothing more in this minute, and perhaps not in the next.
+    service.set_limits(Limits {
+        tpm: Some(1),
+        ..Limits::default()
+    });
+    service.wait_until(|double| double.stats().throttled_tokens > 0);
+    service.wait_until(|double| double.stats().in_flight == 0);
+    let start = Instant::now();
+    let pid = running.pid().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    // By itself it would wait until the next minute begins.
+    let waited = start.elapsed();
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
+    service.set_limits(Limits::default());
+    label().ends(0);
+    assert_eq!(most_answered(&service), 1);
+}
+
+#[test]
+fn a_bucket_that_arrives_later_is_labelled_by_the_same_command() {
+    let service = Service::well();
+    let home = Home::new();
+    home.write("ds/metadata.json", r#"{"actual_counts":{}}"#);
+    home.write(
+        "ds/train/short.json",
+        array(&[conversation("a", &["one", "two"])]),
+    );
+    let (ds, labeled) = (home.path("ds"), home.path("out/LABELED_ds"));
+    let label = || Softlabel::label(&service, &ds, &home.path("out"));
+    label().ends(0);
+    let before = fs::read(labeled.join("train/short.jsonl")).unwrap();
+    home.write(
+        "ds/val/short.json",
+        array(&[conversation("b", &["three", "one"])]),
+    );
+    label().ends(0);
+    assert_eq!(fs::read(labeled.join("train/short.jsonl")).unwrap(), before);
+    assert_eq!(lines(&labeled.join("val/short.jsonl")).len(), 2);
+    let metadata = json_file(&labeled.join("labeling_metadata.json"));
+    assert_eq!(metadata["status"], "complete");
+    assert_eq!(metadata["totals"]["turns"], 4);
+    assert_eq!(metadata["splits"]["train"]["short"]["turns"], 2);
+    let probes = service.log().iter().filter(|r| message(r) == PROBE).count();
+    assert_eq!(probes, 1, "the request profile stays that of the run");
 }

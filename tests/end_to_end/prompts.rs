@@ -185,7 +185,7 @@ fn shown(input: &[Value], args: &[&str]) -> HashMap<String, Vec<(String, String)
         .collect()
 }
 
-fn pairs<'a>(sections: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn pairs(sections: &[(String, String)]) -> Vec<(&str, &str)> {
     sections
         .iter()
         .map(|(title, text)| (title.as_str(), text.as_str()))
