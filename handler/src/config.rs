@@ -3,11 +3,14 @@
 //! Flags win over variables. A variable that is set to nothing counts as not set, and a `SOFTLABEL_`
 //! variable that no setting has stops the start, since it is a spelling mistake.
 
+use crate::clock::Clock;
 use crate::labeling::label::HardLabel;
 use crate::labeling::strategy::{self, Budget, Strategy};
 use crate::teacher::Patience;
 use crate::teacher::breaker::Endurance;
-use crate::teacher::credential::Secret;
+use crate::teacher::credential::{
+    self, Auth, Identities, Secret, Surroundings, VaultChoice, VaultSecret,
+};
 use crate::teacher::model::{Family, Price};
 use crate::teacher::tokens::Encoding;
 use crate::teacher::transport::Timeouts;
@@ -16,6 +19,15 @@ use clap::{ArgAction, Args, Command, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Heads the settings of the credential in the help.
+const CREDENTIAL: &str = "Credential";
+
+/// The secret that is asked for where no other is named.
+const KEYVAULT_SECRET: &str = "azure-openai-api-key";
+
+/// The scope of Azure OpenAI.
+const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 complete, 1 could not run, 2 wrong usage, 3 ran to the end with failed turns or \
@@ -56,11 +68,11 @@ pub struct LabelArgs {
     /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
     pub input: PathBuf,
-    /// For a dataset the folder in which LABELED_<dataset>/ appears; for a file the file to write.
+    /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write.
     #[arg(short, long, env = "SOFTLABEL_OUTPUT", value_name = "PATH")]
     pub output: PathBuf,
     /// Where manifests and results are kept, to continue from. For a dataset by default
-    /// .softlabel/<dataset> in the output folder, for a file <output>.softlabel.
+    /// .softlabel/DATASET in the output folder, for a file OUTPUT.softlabel.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
     /// The split to write into the lines of a single file that lies in no dataset.
@@ -191,20 +203,48 @@ pub struct LabelingArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceArgs {
-    /// The Azure OpenAI endpoint, https://NAME.openai.azure.com.
-    #[arg(long, env = "AZURE_OPENAI_ENDPOINT", value_name = "URL")]
+    /// The endpoint of the Azure OpenAI account.
+    #[arg(
+        long,
+        env = "AZURE_OPENAI_ENDPOINT",
+        value_name = "https://NAME.openai.azure.com"
+    )]
     pub endpoint: Option<String>,
     /// The key. Set the variable: a flag is visible to every user of the machine.
     #[arg(
-        long,
+        long, help_heading = CREDENTIAL,
         env = "AZURE_OPENAI_API_KEY",
         value_name = "KEY",
         hide_env_values = true
     )]
     pub api_key: Option<Secret>,
+    /// What the service is shown: a key, from the Key Vault or else AZURE_OPENAI_API_KEY, or tokens of
+    /// Entra for the model itself. Keys of a vault and tokens are renewed during a run.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_AUTH", value_enum, default_value_t = Auth::Key)]
+    pub auth: Auth,
+    /// The Key Vault that holds the key. It is read as the managed identity, the workload identity, or
+    /// the user of az login or azd login.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_URL", value_name = "https://NAME.vault.azure.net", value_parser = parse_vault_url)]
+    pub keyvault_url: Option<String>,
+    /// The name of the secret that is the key.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_SECRET", value_name = "NAME",
+          default_value = KEYVAULT_SECRET, value_parser = parse_secret_name)]
+    pub keyvault_secret: String,
     /// Do not look for the key in a Key Vault.
-    #[arg(long, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_keyvault: bool,
+    /// What Entra tokens for the model are asked for; some endpoints want that of ai.azure.com.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_ENTRA_SCOPE", value_name = "SCOPE",
+          default_value = ENTRA_SCOPE, value_parser = parse_scope)]
+    pub entra_scope: String,
+    /// The client id of a user-assigned managed identity or a workload identity; without one the
+    /// system-assigned identity is meant.
+    #[arg(long, help_heading = CREDENTIAL, env = "AZURE_CLIENT_ID", value_name = "ID")]
+    pub identity_client_id: Option<String>,
+    /// Time for each step towards a credential: a token from one identity, an answer of the vault.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_CREDENTIAL_TIMEOUT", default_value = "30s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub credential_timeout: Duration,
     /// A dated API version, such as 2024-10-21. Without one the v1 form of the URL is used, which
     /// gpt-5.1 and later need.
     #[arg(long, env = "AZURE_OPENAI_API_VERSION", value_name = "DATE")]
@@ -346,6 +386,47 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A vault's address, without a slash at its end.
+fn parse_vault_url(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_end_matches('/');
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let url = text.parse::<reqwest::Url>().ok();
+    match url.filter(|url| url.scheme() == "https" && url.path() == "/" && url.query().is_none()) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("a vault's address looks like https://NAME.vault.azure.net".into()),
+    }
+}
+
+/// The name of a vault's secret. It becomes part of a URL.
+fn parse_secret_name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Ok(KEYVAULT_SECRET.into()),
+        name if name.len() <= 127
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') =>
+        {
+            Ok(name.to_owned())
+        }
+        _ => Err("the name of a secret is up to 127 letters, digits and dashes".into()),
+    }
+}
+
+/// A scope of Entra. It becomes part of a command line.
+fn parse_scope(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Ok(ENTRA_SCOPE.into()),
+        scope
+            if scope
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._:/".contains(c)) =>
+        {
+            Ok(scope.to_owned())
+        }
+        _ => Err(format!("a scope looks like {ENTRA_SCOPE}")),
+    }
+}
+
 fn parse_price(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(price) if price.is_finite() && price >= 0.0 => Ok(price),
@@ -402,6 +483,32 @@ impl ServiceArgs {
         }
     }
 
+    /// Where to look for a credential, given what the platform has put into the environment.
+    pub fn credential(&self, surroundings: Surroundings) -> credential::Settings {
+        let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        let vault = match set(&self.keyvault_url) {
+            _ if self.no_keyvault => VaultChoice::NotTried("not tried, --no-keyvault is set"),
+            None => VaultChoice::NotTried("not tried, no --keyvault-url is set"),
+            Some(url) => VaultChoice::Ask(VaultSecret {
+                url,
+                name: self.keyvault_secret.clone(),
+            }),
+        };
+        credential::Settings {
+            auth: self.auth,
+            vault,
+            key: self.api_key.clone(),
+            entra_scope: self.entra_scope.clone(),
+            identities: Identities {
+                client_id: set(&self.identity_client_id),
+                surroundings,
+                connect_timeout: self.connect_timeout,
+                timeout: self.credential_timeout,
+            },
+            clock: Clock::system(),
+        }
+    }
+
     /// The patience with faults and throttling.
     pub fn patience(&self) -> Patience {
         Patience {
@@ -449,6 +556,8 @@ pub fn without_empty_variables(
 /// The names among `set` that look like ours but are no setting.
 pub fn unknown_variables(command: &Command, set: impl IntoIterator<Item = String>) -> Vec<String> {
     let known = variables(command);
+    #[cfg(debug_assertions)]
+    let known = [known, vec![credential::VAULT_LOOPBACK.to_owned()]].concat();
     let ours = set
         .into_iter()
         .filter(|name| name.starts_with("SOFTLABEL_"));
@@ -485,15 +594,116 @@ mod tests {
         let info = command.find_subcommand("info").unwrap();
         let sees = |id: &str| {
             let mut args = info.get_arguments();
-            args.find(|arg| arg.get_id() == id).unwrap().get_env().is_some()
+            args.find(|arg| arg.get_id() == id)
+                .unwrap()
+                .get_env()
+                .is_some()
         };
         assert!(!sees("model") && sees("deployment"));
+    }
+
+    /// A row a setting of `softlabel label`: flag, variable, default, what it is for.
+    fn settings_table() -> Vec<String> {
+        let command = Cli::command();
+        let label = command.find_subcommand("label").unwrap();
+        let rows = label.get_arguments().filter_map(|arg| {
+            let flag = arg.get_long().filter(|flag| *flag != "help")?;
+            let short = arg
+                .get_short()
+                .map_or(String::new(), |short| format!(", `-{short}`"));
+            let defaults = arg
+                .get_default_values()
+                .iter()
+                .map(|value| value.to_str().unwrap());
+            let default = match arg.get_action() {
+                ArgAction::SetTrue => String::new(),
+                _ => defaults.map(|value| format!("`{value}`")).collect(),
+            };
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = help.replace('\n', " ").replace('|', "\\|");
+            let variable = arg.get_env().unwrap().to_str().unwrap();
+            Some(format!(
+                "| `--{flag}`{short} | `{variable}` | {default} | {help} |"
+            ))
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn the_readme_lists_every_setting() {
+        let readme = include_str!("../../README.md");
+        let table = settings_table();
+        assert!(
+            table.iter().all(|row| readme.contains(row.as_str())),
+            "the table of README's chapter Settings is to be\n| flag | variable | default | what it is for |\n|---|---|---|---|\n{}",
+            table.join("\n")
+        );
+    }
+
+    #[test]
+    fn the_readme_gives_a_reason_for_every_dependency() {
+        let readme = include_str!("../../README.md");
+        let manifests = [
+            include_str!("../Cargo.toml"),
+            include_str!("../../tests/Cargo.toml"),
+        ];
+        let mut listed = false;
+        for line in manifests.iter().flat_map(|manifest| manifest.lines()) {
+            if line.starts_with('[') {
+                listed = line.ends_with("dependencies]");
+                continue;
+            }
+            if let Some((name, _)) = line.split_once('=').filter(|_| listed) {
+                let name = name.trim();
+                assert!(
+                    readme.contains(&format!("| `{name}` |")),
+                    "{name} is not in README"
+                );
+            }
+        }
     }
 
     #[test]
     fn a_misspelt_variable_is_found() {
         let set = ["SOFTLABEL_MODLE", "SOFTLABEL_MODEL", "HOME"].map(str::to_owned);
         assert_eq!(unknown_variables(&Cli::command(), set), ["SOFTLABEL_MODLE"]);
+    }
+
+    /// The variable that leads a vault's requests to this machine, spelt out here, as a release build
+    /// does not know it.
+    #[test]
+    fn the_vault_of_the_tests_can_be_reached_in_debug_builds_only() {
+        let set = ["SOFTLABEL_TEST_VAULT_LOOPBACK".to_owned()];
+        let unknown = unknown_variables(&Cli::command(), set.clone());
+        assert_eq!(
+            unknown,
+            if cfg!(debug_assertions) {
+                vec![]
+            } else {
+                set.to_vec()
+            }
+        );
+    }
+
+    #[test]
+    fn a_vault_is_named_so_that_nothing_else_can_be_meant() {
+        let url = parse_vault_url("https://x.vault.azure.net/").unwrap();
+        assert_eq!(url, "https://x.vault.azure.net");
+        assert_eq!(parse_vault_url(" "), Ok(String::new()));
+        for wrong in [
+            "http://x.vault.azure.net",
+            "x",
+            "https://x.vault.azure.net/secrets/y",
+        ] {
+            assert!(parse_vault_url(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_secret_name("").unwrap(), "azure-openai-api-key");
+        assert_eq!(parse_secret_name("My-Key1").unwrap(), "My-Key1");
+        for wrong in ["a/b", "a_b", "../x", "ä"] {
+            assert!(parse_secret_name(wrong).is_err(), "{wrong}");
+        }
+        assert!(parse_scope("https://ai.azure.com/.default").is_ok());
+        assert!(parse_scope("x; rm -rf /").is_err());
     }
 
     #[test]

@@ -11,13 +11,22 @@ fn metadata(home: &Home) -> Value {
 }
 
 fn fails(contains: &str, fault: Fault) -> AlwaysFail {
-    AlwaysFail { contains: contains.to_owned(), fault, code: None }
+    AlwaysFail {
+        contains: contains.to_owned(),
+        fault,
+        code: None,
+    }
 }
 
 /// Ids of requests are fresh each time, whether it is another try or not.
 fn assert_fresh_ids(service: &Service) {
     let log = service.log();
-    let ids = log.iter().map(|record| record.client_request_id.clone().expect("every call has an id"));
+    let ids = log.iter().map(|record| {
+        record
+            .client_request_id
+            .clone()
+            .expect("every call has an id")
+    });
     let ids = ids.collect::<HashSet<_>>();
     assert_eq!(ids.len(), log.len());
     for id in ids {
@@ -28,48 +37,103 @@ fn assert_fresh_ids(service: &Service) {
 
 #[test]
 fn every_passing_fault_is_recovered_from() {
-    let kinds = ["408", "409", "500", "502", "503", "504", "reset", "half_body"];
+    let kinds = [
+        "408",
+        "409",
+        "500",
+        "502",
+        "503",
+        "504",
+        "reset",
+        "half_body",
+    ];
     let faults = kinds.map(|kind| kind.parse::<Fault>().unwrap());
     let rates = faults.map(|fault| (fault, 1.0 / 8.0)).into();
-    let service =
-        Service::start(Config { seed: 3, faults: Faults { rates, ..Faults::default() }, ..Config::default() });
+    let service = Service::start(Config {
+        seed: 3,
+        faults: Faults {
+            rates,
+            ..Faults::default()
+        },
+        ..Config::default()
+    });
     let home = Home::new();
     let messages = distinct(30);
     let out = home.path("out.jsonl");
     let outcome = Softlabel::label(&service, &home.messages(&borrowed(&messages)), &out).ends(0);
-    assert!(lines(&out).iter().all(|line| line.contains_key("rationale")));
+    assert!(
+        lines(&out)
+            .iter()
+            .all(|line| line.contains_key("rationale"))
+    );
     for asked in service.asked() {
-        assert_eq!((asked.attempts, asked.answered), (3, 1), "two faults each: {asked:?}");
+        assert_eq!(
+            (asked.attempts, asked.answered),
+            (3, 1),
+            "two faults each: {asked:?}"
+        );
     }
     let stats = service.stats();
-    assert_eq!(stats.by_fault.keys().copied().collect::<HashSet<_>>(), faults.into());
+    assert_eq!(
+        stats.by_fault.keys().copied().collect::<HashSet<_>>(),
+        faults.into()
+    );
     assert_fresh_ids(&service);
     let faults = stats.by_fault.values().sum::<u64>();
-    assert!(outcome.row("this process").contains(&format!("{faults} retried")), "{outcome}");
+    assert!(
+        outcome
+            .row("this process")
+            .contains(&format!("{faults} retried")),
+        "{outcome}"
+    );
     assert_eq!(metadata(&home)["api_profile"]["top_logprobs"], 5);
 }
 
 #[test]
 fn answers_that_never_come_or_never_end_time_out_and_are_tried_again() {
     let rates = [(Fault::Hang, 0.5), (Fault::SlowBody, 0.5)].into();
-    let faults = Faults { rates, max_faults_per_key: 1, slow_body_ms: 600_000, ..Faults::default() };
-    let service = Service::start(Config { faults, ..Config::default() });
+    let faults = Faults {
+        rates,
+        max_faults_per_key: 1,
+        slow_body_ms: 600_000,
+        ..Faults::default()
+    };
+    let service = Service::start(Config {
+        faults,
+        ..Config::default()
+    });
     let home = Home::new();
     let out = home.path("out.jsonl");
     let messages = distinct(8);
     Softlabel::label(&service, &home.messages(&borrowed(&messages)), &out)
-        .args(["--call-timeout", "700ms", "--no-rationales", "--attempts", "8"])
+        .args([
+            "--call-timeout",
+            "700ms",
+            "--no-rationales",
+            "--attempts",
+            "8",
+        ])
         .ends(0);
     assert_eq!(lines(&out).len(), 8);
     let stats = service.stats();
-    assert_eq!(stats.by_fault.values().sum::<u64>(), 9, "the probe and eight messages");
+    assert_eq!(
+        stats.by_fault.values().sum::<u64>(),
+        9,
+        "the probe and eight messages"
+    );
     assert_eq!(stats.by_fault.len(), 2);
 }
 
 #[test]
 fn used_up_attempts_fail_that_turn_and_no_other() {
-    let faults = Faults { always_fail: vec![fails("poison", Fault::Status(503))], ..Faults::default() };
-    let service = Service::start(Config { faults, ..Config::default() });
+    let faults = Faults {
+        always_fail: vec![fails("poison", Fault::Status(503))],
+        ..Faults::default()
+    };
+    let service = Service::start(Config {
+        faults,
+        ..Config::default()
+    });
     let home = Home::new();
     let out = home.path("out.jsonl");
     let input = home.messages(&["before", "poison", "between", "poison", "after"]);
@@ -79,25 +143,47 @@ fn used_up_attempts_fail_that_turn_and_no_other() {
     assert_eq!(codes, ["", "transient", "", "transient", ""]);
     let error = lines[1]["labeling_error"]["message"].as_str().unwrap();
     assert_eq!(error, "5 attempts failed, the last one with: HTTP 503.");
-    let poisoned = service.classifications().into_iter().filter(|r| message(r) == "poison").count();
+    let poisoned = service
+        .classifications()
+        .into_iter()
+        .filter(|r| message(r) == "poison")
+        .count();
     assert_eq!(poisoned, 5, "five attempts, shared by identical turns");
     assert_fresh_ids(&service);
     let metadata = metadata(&home);
     assert_eq!(metadata["status"], "partial");
     assert_eq!(metadata["totals"]["errors"], json!({"transient": 2}));
-    assert_eq!((&metadata["totals"]["failed"], &metadata["totals"]["labeled"]), (&json!(2), &json!(3)));
+    assert_eq!(
+        (
+            &metadata["totals"]["failed"],
+            &metadata["totals"]["labeled"]
+        ),
+        (&json!(2), &json!(3))
+    );
     assert!(outcome.stderr.contains("2 turns failed"), "{outcome}");
 }
 
 #[test]
 fn the_number_of_attempts_is_a_setting() {
-    let faults = Faults { always_fail: vec![fails("poison", Fault::Reset)], ..Faults::default() };
-    let service = Service::start(Config { faults, ..Config::default() });
+    let faults = Faults {
+        always_fail: vec![fails("poison", Fault::Reset)],
+        ..Faults::default()
+    };
+    let service = Service::start(Config {
+        faults,
+        ..Config::default()
+    });
     let home = Home::new();
     let out = home.path("out.jsonl");
-    Softlabel::label(&service, &home.messages(&["poison"]), &out).args(["--attempts", "2"]).ends(3);
+    Softlabel::label(&service, &home.messages(&["poison"]), &out)
+        .args(["--attempts", "2"])
+        .ends(3);
     assert_eq!(service.classifications().len(), 2);
-    assert_eq!(metadata(&home)["status"], "failed", "nothing could be labelled");
+    assert_eq!(
+        metadata(&home)["status"],
+        "failed",
+        "nothing could be labelled"
+    );
 }
 
 #[test]
@@ -107,13 +193,23 @@ fn a_rationale_that_fails_leaves_the_label() {
         always_fail: vec![fails("It was decided about", Fault::Status(500))],
         ..Faults::default()
     };
-    let service = Service::start(Config { faults, ..Config::default() });
+    let service = Service::start(Config {
+        faults,
+        ..Config::default()
+    });
     let home = Home::new();
     let out = home.path("out.jsonl");
     let outcome = Softlabel::label(&service, &home.messages(&["one", "two"]), &out).ends(0);
-    assert!(lines(&out).iter().all(|l| l.contains_key("soft_label") && !l.contains_key("rationale")));
+    assert!(
+        lines(&out)
+            .iter()
+            .all(|l| l.contains_key("soft_label") && !l.contains_key("rationale"))
+    );
     let totals = &metadata(&home)["totals"];
-    assert_eq!((&totals["labeled"], &totals["rationale_failures"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (&totals["labeled"], &totals["rationale_failures"]),
+        (&json!(2), &json!(2))
+    );
     assert_eq!(totals["rationales"], 0);
     assert_eq!(outcome.row("rationales"), "0, 2 failed");
 }
@@ -121,8 +217,15 @@ fn a_rationale_that_fails_leaves_the_label() {
 #[test]
 fn throttling_pauses_every_caller_and_costs_no_attempt() {
     // About ten calls a minute, and a minute takes half a second.
-    let limits = Limits { tpm: Some(7_500), ..Limits::default() };
-    let service = Service::start(Config { limits, speed: 120.0, ..Config::default() });
+    let limits = Limits {
+        tpm: Some(7_500),
+        ..Limits::default()
+    };
+    let service = Service::start(Config {
+        limits,
+        speed: 120.0,
+        ..Config::default()
+    });
     let home = Home::new();
     let out = home.path("out.jsonl");
     let messages = distinct(32);
@@ -134,22 +237,42 @@ fn throttling_pauses_every_caller_and_costs_no_attempt() {
     let log = service.log();
     let minute = |arrived_us: u64| arrived_us / 60_000_000;
     let mut throttled_minutes = 0;
-    for (i, first) in log.iter().enumerate().filter(|(_, record)| record.status == Some(429)) {
+    for (i, first) in log
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| record.status == Some(429))
+    {
         let now = minute(first.arrived_us);
-        if log[..i].iter().any(|r| r.status == Some(429) && minute(r.arrived_us) == now) {
+        if log[..i]
+            .iter()
+            .any(|r| r.status == Some(429) && minute(r.arrived_us) == now)
+        {
             continue;
         }
         throttled_minutes += 1;
-        let after = log[i + 1..].iter().filter(|record| minute(record.arrived_us) == now).count();
-        assert!(after < 4, "only what was in flight came after the first 429: {after}");
+        let after = log[i + 1..]
+            .iter()
+            .filter(|record| minute(record.arrived_us) == now)
+            .count();
+        assert!(
+            after < 4,
+            "only what was in flight came after the first 429: {after}"
+        );
     }
-    assert!(throttled_minutes >= 2, "the quota was to run out again and again");
+    assert!(
+        throttled_minutes >= 2,
+        "the quota was to run out again and again"
+    );
 }
 
 #[test]
 fn a_quota_that_drops_while_the_run_goes_on_is_followed() {
     let latency = Latency::Fixed { ms: 600.0 };
-    let service = Service::start(Config { speed: 60.0, latency, ..Config::default() });
+    let service = Service::start(Config {
+        speed: 60.0,
+        latency,
+        ..Config::default()
+    });
     let home = Home::new();
     let out = home.path("out.jsonl");
     let messages = distinct(48);
@@ -157,11 +280,17 @@ fn a_quota_that_drops_while_the_run_goes_on_is_followed() {
         .args(["--no-rationales", "--attempts", "1", "--concurrency", "6"])
         .start();
     service.wait_until(|double| double.stats().requests > 8);
-    service.set_limits(Limits { rpm: Some(60), ..Limits::default() });
+    service.set_limits(Limits {
+        rpm: Some(60),
+        ..Limits::default()
+    });
     let outcome = running.wait();
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert_eq!(lines(&out).len(), 48);
-    assert!(service.stats().throttled_calls > 0, "the new limit was to be met");
+    assert!(
+        service.stats().throttled_calls > 0,
+        "the new limit was to be met"
+    );
     assert!(service.asked().iter().all(|asked| asked.answered == 1));
 }
 
@@ -175,10 +304,17 @@ struct Long {
 impl Long {
     fn new() -> Self {
         let latency = Latency::Fixed { ms: 15.0 };
-        let service = Service::start(Config { latency, ..Config::default() });
+        let service = Service::start(Config {
+            latency,
+            ..Config::default()
+        });
         let home = Home::new();
         let input = home.messages(&borrowed(&distinct(40)));
-        Self { service, home, input }
+        Self {
+            service,
+            home,
+            input,
+        }
     }
 
     fn command(&self) -> Softlabel {
@@ -202,7 +338,10 @@ impl Long {
         let check = |outcome: &Outcome| {
             assert_eq!(outcome.code, Some(1), "{outcome}");
             let error = outcome.error();
-            assert!(says.iter().all(|says| error.contains(says)), "{says:?}: {error}");
+            assert!(
+                says.iter().all(|says| error.contains(says)),
+                "{says:?}: {error}"
+            );
             assert!(!self.home.path("out.jsonl").exists());
         };
         let Self { service, .. } = self;
@@ -218,15 +357,25 @@ impl Long {
         service.update(change).unwrap();
         let before = service.log().len();
         check(&running.wait());
-        assert!(self.since(before) <= 8, "only what was in flight, and nothing again");
+        assert!(
+            self.since(before) <= 8,
+            "only what was in flight, and nothing again"
+        );
 
         service.update(&restore).unwrap();
         let before = service.log().len();
         self.command().ends(0);
         assert!(self.since(before) < 80, "not everything again");
         assert_eq!(lines(&self.home.path("out.jsonl")).len(), 40);
-        let twice = service.asked().into_iter().filter(|asked| asked.answered != 1);
-        assert_eq!(twice.collect::<Vec<_>>(), [], "every question was paid for exactly once");
+        let twice = service
+            .asked()
+            .into_iter()
+            .filter(|asked| asked.answered != 1);
+        assert_eq!(
+            twice.collect::<Vec<_>>(),
+            [],
+            "every question was paid for exactly once"
+        );
     }
 }
 
@@ -255,7 +404,9 @@ fn a_missing_deployment_stops_the_run() {
             config.deployments.remove("gpt-5.2");
         },
         |config| {
-            config.deployments.insert("gpt-5.2".to_owned(), "gpt-5.2".to_owned());
+            config
+                .deployments
+                .insert("gpt-5.2".to_owned(), "gpt-5.2".to_owned());
         },
         &["404", "AZURE_OPENAI_DEPLOYMENT"],
     );
@@ -264,7 +415,12 @@ fn a_missing_deployment_stops_the_run() {
 #[test]
 fn no_quota_at_all_stops_the_run() {
     Long::new().stops_and_continues(
-        |config| config.limits = Limits { no_quota: true, ..Limits::default() },
+        |config| {
+            config.limits = Limits {
+                no_quota: true,
+                ..Limits::default()
+            }
+        },
         |config| config.limits = Limits::default(),
         &["no quota", "capacity"],
     );
@@ -286,12 +442,20 @@ fn a_wait_beyond_all_patience_stops_the_run() {
     let home = Home::new();
     let out = home.path("out.jsonl");
     let run = || {
-        Softlabel::label(&service, &home.path("in.json"), &out)
-            .args(["--throttle-patience", "2s", "--concurrency", "1", "--no-rationales"])
+        Softlabel::label(&service, &home.path("in.json"), &out).args([
+            "--throttle-patience",
+            "2s",
+            "--concurrency",
+            "1",
+            "--no-rationales",
+        ])
     };
     home.messages(&["one", "two", "three", "four"]);
     // The probe and one message in a minute.
-    service.set_limits(Limits { tpm: Some(1_500), ..Limits::default() });
+    service.set_limits(Limits {
+        tpm: Some(1_500),
+        ..Limits::default()
+    });
     let outcome = run().ends(1);
     assert!(outcome.error().contains("--throttle-patience"), "{outcome}");
     // Where not even the probe is let through it is the same.
@@ -305,11 +469,15 @@ fn a_wait_beyond_all_patience_stops_the_run() {
 
 /// Nothing but failures from here on.
 fn down(double: &Double) {
-    double.update(|config| config.faults.always_fail = vec![fails("", Fault::Status(503))]).unwrap();
+    double
+        .update(|config| config.faults.always_fail = vec![fails("", Fault::Status(503))])
+        .unwrap();
 }
 
 fn up(double: &Double) {
-    double.update(|config| config.faults.always_fail.clear()).unwrap();
+    double
+        .update(|config| config.faults.always_fail.clear())
+        .unwrap();
 }
 
 fn failures(double: &Double) -> u64 {
@@ -321,16 +489,27 @@ fn an_outage_that_ends_costs_no_turn() {
     let long = Long::new();
     let running = long
         .command()
-        .args(["--attempts", "20", "--first-backoff", "20ms", "--longest-backoff", "50ms"])
+        .args([
+            "--attempts",
+            "20",
+            "--first-backoff",
+            "20ms",
+            "--longest-backoff",
+            "50ms",
+        ])
         .args(["--outage-after", "100ms", "--outage-probe", "10ms"])
         .start();
-    long.service.wait_until(|double| double.stats().requests > 20);
+    long.service
+        .wait_until(|double| double.stats().requests > 20);
     down(&long.service);
     long.service.wait_until(|double| failures(double) > 60);
     up(&long.service);
     let outcome = running.wait();
     assert_eq!(outcome.code, Some(0), "{outcome}");
-    assert!(outcome.stderr.contains("the service answers again"), "{outcome}");
+    assert!(
+        outcome.stderr.contains("the service answers again"),
+        "{outcome}"
+    );
 }
 
 #[test]
@@ -338,10 +517,25 @@ fn an_outage_without_end_stops_the_run() {
     let long = Long::new();
     let running = long
         .command()
-        .args(["--attempts", "20", "--first-backoff", "20ms", "--longest-backoff", "50ms"])
-        .args(["--outage-after", "100ms", "--outage-probe", "10ms", "--outage-patience", "300ms"])
+        .args([
+            "--attempts",
+            "20",
+            "--first-backoff",
+            "20ms",
+            "--longest-backoff",
+            "50ms",
+        ])
+        .args([
+            "--outage-after",
+            "100ms",
+            "--outage-probe",
+            "10ms",
+            "--outage-patience",
+            "300ms",
+        ])
         .start();
-    long.service.wait_until(|double| double.stats().requests > 20);
+    long.service
+        .wait_until(|double| double.stats().requests > 20);
     down(&long.service);
     let outcome = running.wait();
     assert_eq!(outcome.code, Some(1), "{outcome}");
@@ -361,5 +555,8 @@ fn an_endpoint_where_nobody_listens_is_said() {
     drop(service);
     let outcome = label.env("AZURE_OPENAI_ENDPOINT", endpoint).ends(1);
     assert!(outcome.error().contains("cannot be reached"), "{outcome}");
-    assert!(outcome.error().contains("AZURE_OPENAI_ENDPOINT"), "{outcome}");
+    assert!(
+        outcome.error().contains("AZURE_OPENAI_ENDPOINT"),
+        "{outcome}"
+    );
 }

@@ -27,7 +27,11 @@ const HANG: Duration = Duration::from_secs(120);
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
     })
 }
 
@@ -36,7 +40,10 @@ pub(crate) struct Service(Option<Double>);
 
 impl Service {
     pub(crate) fn start(config: Config) -> Self {
-        let config = Config { keep_bodies: true, ..config };
+        let config = Config {
+            keep_bodies: true,
+            ..config
+        };
         Self(Some(runtime().block_on(Double::start(config)).unwrap()))
     }
 
@@ -47,13 +54,17 @@ impl Service {
 
     /// Requests that asked for a label, the probe's left out.
     pub(crate) fn classifications(&self) -> Vec<Record> {
-        let asked = |record: &Record| record.kind == Kind::Classification && message(record) != PROBE;
+        let asked =
+            |record: &Record| record.kind == Kind::Classification && message(record) != PROBE;
         self.log().into_iter().filter(asked).collect()
     }
 
     /// Requests that asked for a rationale.
     pub(crate) fn rationales(&self) -> Vec<Record> {
-        self.log().into_iter().filter(|record| record.kind == Kind::Text).collect()
+        self.log()
+            .into_iter()
+            .filter(|record| record.kind == Kind::Text)
+            .collect()
     }
 
     /// Waits until `enough` holds of the service, as a run goes on.
@@ -136,7 +147,9 @@ pub(crate) fn mark(record: &Record) -> String {
 
 /// The message that a request is about.
 pub(crate) fn message(record: &Record) -> String {
-    let section = sections(record).into_iter().find(|(title, _)| title == "Message to label");
+    let section = sections(record)
+        .into_iter()
+        .find(|(title, _)| title == "Message to label");
     section.unwrap().1
 }
 
@@ -164,12 +177,19 @@ impl Softlabel {
         for name in ["PATH", "TMPDIR", "LLVM_PROFILE_FILE"] {
             env.extend(std::env::var_os(name).map(|value| (name.to_owned(), value)));
         }
-        Self { args, env, through: Vec::new() }
+        Self {
+            args,
+            env,
+            through: Vec::new(),
+        }
     }
 
     /// `softlabel label` against `service`, with waits that suit a test.
     pub(crate) fn label(service: &Service, input: &Path, output: &Path) -> Self {
-        let label = Self::new(["label", "--input"]).arg(input).arg("--output").arg(output);
+        let label = Self::new(["label", "--input"])
+            .arg(input)
+            .arg("--output")
+            .arg(output);
         label.against(service)
     }
 
@@ -201,7 +221,10 @@ impl Softlabel {
     }
 
     /// Runs it through another program, which gets the command as its last arguments.
-    pub(crate) fn through<A: Into<OsString>>(mut self, program: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn through<A: Into<OsString>>(
+        mut self,
+        program: impl IntoIterator<Item = A>,
+    ) -> Self {
         self.through = program.into_iter().map(Into::into).collect();
         self
     }
@@ -217,7 +240,10 @@ impl Softlabel {
 
     pub(crate) fn start(&self) -> Running {
         let mut command = self.command();
-        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let piped = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Running(piped.spawn().unwrap())
     }
 
@@ -235,22 +261,39 @@ impl Softlabel {
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { code, stdout, stderr } = self;
-        write!(f, "exit {code:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+        let Self {
+            code,
+            stdout,
+            stderr,
+        } = self;
+        write!(
+            f,
+            "exit {code:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        )
     }
 }
 
 impl Outcome {
     /// The value of a row of the summary.
     pub(crate) fn row(&self, name: &str) -> &str {
-        let rows = self.stdout.lines().filter_map(|line| line.trim_start().split_once("  "));
-        let mut found = rows.filter(|(row, _)| *row == name).map(|(_, value)| value.trim());
-        found.next().unwrap_or_else(|| panic!("no row {name:?}: {self}"))
+        let rows = self
+            .stdout
+            .lines()
+            .filter_map(|line| line.trim_start().split_once("  "));
+        let mut found = rows
+            .filter(|(row, _)| *row == name)
+            .map(|(_, value)| value.trim());
+        found
+            .next()
+            .unwrap_or_else(|| panic!("no row {name:?}: {self}"))
     }
 
     /// The one line that says what went wrong.
     pub(crate) fn error(&self) -> &str {
-        let errors = self.stderr.lines().filter(|line| line.starts_with("error:"));
+        let errors = self
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error:"));
         let errors = errors.collect::<Vec<_>>();
         assert_eq!(errors.len(), 1, "one error, said once: {self}");
         errors[0]
@@ -283,11 +326,16 @@ impl Running {
         }
         let stdout = collect(self.0.stdout.take().unwrap());
         let stderr = collect(self.0.stderr.take().unwrap());
-        let (Ok(stdout), Ok(stderr)) = (stdout.recv_timeout(HANG), stderr.recv_timeout(HANG)) else {
+        let (Ok(stdout), Ok(stderr)) = (stdout.recv_timeout(HANG), stderr.recv_timeout(HANG))
+        else {
             self.0.kill().unwrap();
             panic!("the program hangs");
         };
-        Outcome { code: self.0.wait().unwrap().code(), stdout, stderr }
+        Outcome {
+            code: self.0.wait().unwrap().code(),
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -346,13 +394,20 @@ pub(crate) fn array(conversations: &[Value]) -> String {
 
 /// The same as JSONL.
 pub(crate) fn jsonl(conversations: &[Value]) -> String {
-    conversations.iter().map(|conversation| format!("{conversation}\n")).collect()
+    conversations
+        .iter()
+        .map(|conversation| format!("{conversation}\n"))
+        .collect()
 }
 
 /// `count` messages that are all different.
 pub(crate) fn distinct(count: usize) -> Vec<String> {
-    let nouns = ["parser", "build", "cache", "lock", "test", "index", "socket"];
-    (0..count).map(|i| format!("what about the {} in module {i}?", nouns[i % nouns.len()])).collect()
+    let nouns = [
+        "parser", "build", "cache", "lock", "test", "index", "socket",
+    ];
+    (0..count)
+        .map(|i| format!("what about the {} in module {i}?", nouns[i % nouns.len()]))
+        .collect()
 }
 
 /// The same, borrowed.
@@ -362,7 +417,10 @@ pub(crate) fn borrowed(texts: &[String]) -> Vec<&str> {
 
 /// The sample dataset.
 pub(crate) fn samples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../samples")
+        .canonicalize()
+        .unwrap()
 }
 
 pub(crate) fn json_file(path: &Path) -> Value {
@@ -372,9 +430,12 @@ pub(crate) fn json_file(path: &Path) -> Value {
 
 /// The lines of a LABELED file, each checked against the contract: its keys, their order, their types.
 pub(crate) fn lines(path: &Path) -> Vec<Map<String, Value>> {
-    let content = fs::read_to_string(path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert!(content.is_empty() || content.ends_with('\n'), "the last line has its end");
+    let content =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(
+        content.is_empty() || content.ends_with('\n'),
+        "the last line has its end"
+    );
     content.lines().map(line).collect()
 }
 
@@ -388,10 +449,18 @@ fn line(text: &str) -> Map<String, Value> {
             let soft = line["soft_label"].as_f64().unwrap();
             assert!(soft > 0.0 && soft < 1.0, "{text}");
             assert!([json!(0), json!(1)].contains(&line["hard_label"]), "{text}");
-            let rationale = line.get("rationale").map(|rationale| rationale.as_str().unwrap());
-            assert!(rationale.is_none_or(|rationale| !rationale.trim().is_empty()), "{text}");
+            let rationale = line
+                .get("rationale")
+                .map(|rationale| rationale.as_str().unwrap());
+            assert!(
+                rationale.is_none_or(|rationale| !rationale.trim().is_empty()),
+                "{text}"
+            );
             let decimals = text.split_once("\"soft_label\":0.").unwrap().1;
-            assert!(decimals.bytes().take(6).all(|b| b.is_ascii_digit()), "{text}");
+            assert!(
+                decimals.bytes().take(6).all(|b| b.is_ascii_digit()),
+                "{text}"
+            );
         }
         ["labeling_error"] => {
             let error = line["labeling_error"].as_object().unwrap();
@@ -406,7 +475,8 @@ fn line(text: &str) -> Map<String, Value> {
 
 /// The code of a line's error, or an empty text where it has a label.
 pub(crate) fn error_code(line: &Map<String, Value>) -> &str {
-    line.get("labeling_error").map_or("", |error| error["code"].as_str().unwrap())
+    line.get("labeling_error")
+        .map_or("", |error| error["code"].as_str().unwrap())
 }
 
 /// What the answers of the service say about a label, worked out anew from the rules.
@@ -424,7 +494,10 @@ impl Taught {
     pub(crate) fn by(answer: &Value, requested: usize) -> Option<Self> {
         let first = answer["choices"][0]["logprobs"]["content"].get(0)?;
         let text = |entry: &Value| match entry["bytes"].as_array() {
-            Some(bytes) => bytes.iter().map(|b| char::from(b.as_u64().unwrap() as u8)).collect(),
+            Some(bytes) => bytes
+                .iter()
+                .map(|b| char::from(b.as_u64().unwrap() as u8))
+                .collect(),
             None => entry["token"].as_str().unwrap().to_owned(),
         };
         let top = first["top_logprobs"].as_array().unwrap();
@@ -437,12 +510,17 @@ impl Taught {
             candidates.insert(text(entry), entry["logprob"].as_f64().unwrap().exp());
         }
         let mass = |label: &str| {
-            let variants = candidates.iter().filter(|(token, _)| token.trim_ascii() == label);
+            let variants = candidates
+                .iter()
+                .filter(|(token, _)| token.trim_ascii() == label);
             variants.map(|(_, p)| p).sum::<f64>()
         };
         let (p0, p1) = (mass("0"), mass("1"));
         let mut unseen = (1.0 - candidates.values().sum::<f64>()).max(0.0);
-        let listed = top.iter().filter(usable).map(|e| e["logprob"].as_f64().unwrap().exp());
+        let listed = top
+            .iter()
+            .filter(usable)
+            .map(|e| e["logprob"].as_f64().unwrap().exp());
         let listed = listed.collect::<Vec<_>>();
         if listed.len() >= requested {
             unseen = listed.iter().copied().fold(unseen, f64::min);
@@ -463,7 +541,13 @@ impl Taught {
             }
         };
         let generated = text(first).trim_ascii().to_owned();
-        Some(Self { soft, low, high, censored: p0 == 0.0 || p1 == 0.0, generated })
+        Some(Self {
+            soft,
+            low,
+            high,
+            censored: p0 == 0.0 || p1 == 0.0,
+            generated,
+        })
     }
 
     /// The hard label by `--hard-label generated`.
@@ -487,12 +571,16 @@ pub(crate) fn taught(service: &Service, records: &[Record]) -> HashMap<String, O
     let answers = service.answers_to(records);
     let requested = |record| parameters(record)["top_logprobs"].as_u64().unwrap() as usize;
     let pairs = records.iter().zip(&answers);
-    pairs.map(|(record, answer)| (message(record), Taught::by(answer, requested(record)))).collect()
+    pairs
+        .map(|(record, answer)| (message(record), Taught::by(answer, requested(record))))
+        .collect()
 }
 
 /// Asserts that a line carries the label that was taught.
 pub(crate) fn assert_taught(line: &Map<String, Value>, taught: &Taught) {
-    let soft = line["soft_label"].as_f64().unwrap_or_else(|| panic!("{line:?}"));
+    let soft = line["soft_label"]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{line:?}"));
     // The line has six decimals.
     assert!((soft - taught.soft).abs() < 6e-7, "{line:?} {taught:?}");
     assert_eq!(line["hard_label"], taught.hard(), "{line:?} {taught:?}");
@@ -501,11 +589,17 @@ pub(crate) fn assert_taught(line: &Map<String, Value>, taught: &Taught) {
 /// The full records of labels in a work folder, by message id.
 pub(crate) fn full_records(work: &Path) -> HashMap<String, Value> {
     let mut records = HashMap::new();
-    for path in files(work).into_iter().filter(|path| path.to_string_lossy().contains("/parts/")) {
+    for path in files(work)
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("/parts/"))
+    {
         for line in fs::read_to_string(path).unwrap().lines() {
             let entry: Value = serde_json::from_str(line).unwrap();
             if let Some(label) = entry.get("label") {
-                records.insert(label["message_id"].as_str().unwrap().to_owned(), label.clone());
+                records.insert(
+                    label["message_id"].as_str().unwrap().to_owned(),
+                    label.clone(),
+                );
             }
         }
     }
@@ -515,10 +609,16 @@ pub(crate) fn full_records(work: &Path) -> HashMap<String, Value> {
 /// All files below a folder, links not followed, in order.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return found };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return found;
+    };
     for entry in entries {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.is_symlink() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
     }
     found.sort();
     found
@@ -532,14 +632,24 @@ pub(crate) fn snapshot(folder: &Path) -> BTreeMap<PathBuf, (u64, std::time::Syst
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let metadata = fs::symlink_metadata(&path).unwrap();
-            let content = if metadata.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-            entries.insert(path.clone(), (metadata.len(), metadata.modified().unwrap(), content));
+            let content = if metadata.is_file() {
+                fs::read(&path).unwrap()
+            } else {
+                Vec::new()
+            };
+            entries.insert(
+                path.clone(),
+                (metadata.len(), metadata.modified().unwrap(), content),
+            );
             if metadata.is_dir() {
                 folders.push(path);
             }
         }
         let metadata = fs::metadata(&folder).unwrap();
-        entries.insert(folder, (metadata.len(), metadata.modified().unwrap(), Vec::new()));
+        entries.insert(
+            folder,
+            (metadata.len(), metadata.modified().unwrap(), Vec::new()),
+        );
     }
     entries
 }

@@ -23,7 +23,10 @@ struct Count {
 
 impl Count {
     fn of(lines: &[Map<String, Value>]) -> Self {
-        let mut count = Self { turns: lines.len() as u64, ..Self::default() };
+        let mut count = Self {
+            turns: lines.len() as u64,
+            ..Self::default()
+        };
         let mut keys = HashSet::new();
         for line in lines {
             let ids = [&line["conversationId"], &line["messageId"]].map(|id| id.as_str().unwrap());
@@ -47,7 +50,11 @@ impl Count {
     }
 
     fn assert_is(&self, figures: &Value) {
-        let figure = |name: &str| figures[name].as_u64().unwrap_or_else(|| panic!("{figures}"));
+        let figure = |name: &str| {
+            figures[name]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{figures}"))
+        };
         for (name, counted) in [
             ("turns", self.turns),
             ("labeled", self.labeled),
@@ -62,7 +69,10 @@ impl Count {
         }
         assert_eq!(figures["errors"], json!(self.errors));
         let mean = figures["mean_soft_label"].as_f64().unwrap();
-        assert!((mean - self.soft / self.labeled as f64).abs() < 1e-6, "{figures}");
+        assert!(
+            (mean - self.soft / self.labeled as f64).abs() < 1e-6,
+            "{figures}"
+        );
     }
 }
 
@@ -78,7 +88,10 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
     let stats = service.stats();
     let asked = service.classifications();
     let explained = service.rationales();
-    let rationales = explained.iter().map(message).zip(service.answers_to(&explained));
+    let rationales = explained
+        .iter()
+        .map(message)
+        .zip(service.answers_to(&explained));
     let rationales = rationales.collect::<HashMap<_, _>>();
     let taught = taught(&service, &asked);
 
@@ -86,14 +99,20 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
     let metadata = json_file(&labeled.join("labeling_metadata.json"));
     let mut all = Vec::new();
     for split in ["test", "train", "val"] {
-        for bucket in ["short_3_to_5_turns", "medium_6_to_10_turns", "long_11_to_20_turns"] {
+        for bucket in [
+            "short_3_to_5_turns",
+            "medium_6_to_10_turns",
+            "long_11_to_20_turns",
+        ] {
             let source = raw_dataset.join(split).join(format!("{bucket}.json"));
             let path = labeled.join(split).join(format!("{bucket}.jsonl"));
             let lines = lines(&path);
             let conversations = raw(&source);
             let turns = conversations.iter().flat_map(|conversation| {
                 let turns = conversation["turnsArray"].as_array().unwrap();
-                turns.iter().map(|turn| (conversation["conversationId"].clone(), turn.clone()))
+                turns
+                    .iter()
+                    .map(|turn| (conversation["conversationId"].clone(), turn.clone()))
             });
             let turns = turns.collect::<Vec<_>>();
             assert_eq!(lines.len(), turns.len(), "{split}/{bucket}");
@@ -101,14 +120,22 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
                 assert_eq!(line["conversationId"], *conversation);
                 let id = turn.get("messageId").cloned().unwrap_or(json!(""));
                 assert_eq!(line["messageId"], id);
-                assert_eq!((&line["split"], &line["bucket"]), (&json!(split), &json!(bucket)));
+                assert_eq!(
+                    (&line["split"], &line["bucket"]),
+                    (&json!(split), &json!(bucket))
+                );
                 let said = turn["userMessage"].as_str().unwrap();
                 if said.trim().is_empty() {
                     assert_eq!(error_code(line), "empty_message");
                 } else if said.len() < 100_000 {
                     assert_taught(line, taught[said].as_ref().unwrap());
                     let rationale = &rationales[said]["choices"][0]["message"]["content"];
-                    assert!(rationale.as_str().unwrap().starts_with(line["rationale"].as_str().unwrap()));
+                    assert!(
+                        rationale
+                            .as_str()
+                            .unwrap()
+                            .starts_with(line["rationale"].as_str().unwrap())
+                    );
                 } else {
                     // Cut in the middle: what was asked is another text.
                     assert!(line.contains_key("soft_label"));
@@ -118,14 +145,21 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
             Count::of(&lines).assert_is(report);
             assert_eq!(report["status"], "complete");
             assert_eq!(report["conversations"], conversations.len());
-            assert_eq!(report["source"]["length"], fs::metadata(&source).unwrap().len());
+            assert_eq!(
+                report["source"]["length"],
+                fs::metadata(&source).unwrap().len()
+            );
             assert!(!report["source"]["etag"].as_str().unwrap().is_empty());
             expected_files.push(path);
             all.extend(lines);
         }
     }
     expected_files.sort();
-    assert_eq!(files(&labeled), expected_files, "nothing else lies in the labelled dataset");
+    assert_eq!(
+        files(&labeled),
+        expected_files,
+        "nothing else lies in the labelled dataset"
+    );
 
     let totals = &metadata["totals"];
     let mut count = Count::of(&all);
@@ -135,13 +169,23 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
     assert_eq!(count.turns, 391, "as samples/README.md says");
     assert_eq!(totals["conversations"], 61);
     assert_eq!(totals["not_labelable"], 2);
-    assert_eq!((&totals["failed"], &totals["cut_messages"]), (&json!(0), &json!(1)));
-    assert_eq!(totals["reused"], 389 - asked.len(), "389 turns have text, each text is asked once");
+    assert_eq!(
+        (&totals["failed"], &totals["cut_messages"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(
+        totals["reused"],
+        389 - asked.len(),
+        "389 turns have text, each text is asked once"
+    );
     // The probe is the one call that belongs to no turn.
     assert_eq!(totals["tokens"]["calls"], stats.requests - 1);
     assert_eq!(metadata["status"], "complete");
     assert_eq!(metadata["source_dataset"], "devchat_sample_20261101");
-    assert_eq!(metadata["labeled_dataset"], "LABELED_devchat_sample_20261101");
+    assert_eq!(
+        metadata["labeled_dataset"],
+        "LABELED_devchat_sample_20261101"
+    );
     for (name, value) in [
         ("model", json!("gpt-5.2")),
         ("deployment", json!("gpt-5.2")),
@@ -152,7 +196,12 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
         assert_eq!(metadata[name], value, "{name}");
     }
     let dates = ["started", "completed"].map(|name| metadata[name].as_str().unwrap());
-    assert!(dates.iter().all(|date| date.ends_with('Z') && date.contains('T')), "{dates:?}");
+    assert!(
+        dates
+            .iter()
+            .all(|date| date.ends_with('Z') && date.contains('T')),
+        "{dates:?}"
+    );
     assert!(dates[0] <= dates[1]);
     let tokens = &totals["tokens"];
     let [prompt, cached, completion] =
@@ -163,9 +212,21 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
     // Another number of conversations than RAW's own metadata says is a warning and no more.
     let warnings = metadata["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].as_str().unwrap().contains("val/medium_6_to_10_turns"));
-    assert!(outcome.stderr.contains(warnings[0].as_str().unwrap()), "{outcome}");
-    assert!(outcome.row("identical turns").starts_with(&format!("{} (", 389 - asked.len())));
+    assert!(
+        warnings[0]
+            .as_str()
+            .unwrap()
+            .contains("val/medium_6_to_10_turns")
+    );
+    assert!(
+        outcome.stderr.contains(warnings[0].as_str().unwrap()),
+        "{outcome}"
+    );
+    assert!(
+        outcome
+            .row("identical turns")
+            .starts_with(&format!("{} (", 389 - asked.len()))
+    );
     assert_eq!(outcome.row("status"), "complete");
 
     // The same command finds everything done, and asks nothing: not even the probe.
@@ -177,13 +238,20 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
 /// Labels messages with one kind of oddity in every answer, and compares each line and full record
 /// with the rules. Gives what was taught.
 fn labelled_with(oddities: Oddities, seed: u64, args: &[&str]) -> Vec<Taught> {
-    let service = Service::start(Config { oddities, seed, ..Config::default() });
+    let service = Service::start(Config {
+        oddities,
+        seed,
+        ..Config::default()
+    });
     let home = Home::new();
     let messages = distinct(40);
     let input = home.messages(&borrowed(&messages));
     let out = home.path("out.jsonl");
     let argmax = args.contains(&"argmax");
-    Softlabel::label(&service, &input, &out).arg("--no-rationales").args(args).ends(0);
+    Softlabel::label(&service, &input, &out)
+        .arg("--no-rationales")
+        .args(args)
+        .ends(0);
     let taught = taught(&service, &service.classifications());
     let records = full_records(&home.path("out.jsonl.softlabel"));
     let lines = lines(&out);
@@ -196,8 +264,15 @@ fn labelled_with(oddities: Oddities, seed: u64, args: &[&str]) -> Vec<Taught> {
         }
         assert_taught(line, &taught);
         let record = &records[line["messageId"].as_str().unwrap()];
-        for (name, value) in [("soft", taught.soft), ("low", taught.low), ("high", taught.high)] {
-            assert!((record[name].as_f64().unwrap() - value).abs() < 1e-9, "{record} {taught:?}");
+        for (name, value) in [
+            ("soft", taught.soft),
+            ("low", taught.low),
+            ("high", taught.high),
+        ] {
+            assert!(
+                (record[name].as_f64().unwrap() - value).abs() < 1e-9,
+                "{record} {taught:?}"
+            );
         }
         assert_eq!(record["censored"], taught.censored, "{record}");
         all.push(taught);
@@ -207,10 +282,19 @@ fn labelled_with(oddities: Oddities, seed: u64, args: &[&str]) -> Vec<Taught> {
 
 #[test]
 fn a_label_that_is_not_listed_is_bounded_and_marked() {
-    let oddities = Oddities { single_entry: 1.0, ..Oddities::default() };
+    let oddities = Oddities {
+        single_entry: 1.0,
+        ..Oddities::default()
+    };
     let taught = labelled_with(oddities, 1, &[]);
-    let censored = taught.iter().filter(|taught| taught.censored).collect::<Vec<_>>();
-    assert!(censored.len() > 10, "the double was to list one entry often");
+    let censored = taught
+        .iter()
+        .filter(|taught| taught.censored)
+        .collect::<Vec<_>>();
+    assert!(
+        censored.len() > 10,
+        "the double was to list one entry often"
+    );
     assert!(censored.iter().all(|taught| taught.low < taught.high));
 }
 
@@ -229,26 +313,41 @@ fn junk_variants_and_sentinels_do_not_disturb_the_sum() {
 
 #[test]
 fn a_sampled_token_that_is_not_listed_counts() {
-    let oddities =
-        Oddities { sampled_not_listed: 1.0, whitespace_variants: 0.5, ..Oddities::default() };
+    let oddities = Oddities {
+        sampled_not_listed: 1.0,
+        whitespace_variants: 0.5,
+        ..Oddities::default()
+    };
     labelled_with(oddities, 3, &[]);
 }
 
 #[test]
 fn argmax_takes_the_more_probable_label_and_generated_the_sampled_one() {
-    let oddities = Oddities { junk: 0.5, ..Oddities::default() };
+    let oddities = Oddities {
+        junk: 0.5,
+        ..Oddities::default()
+    };
     let generated = labelled_with(oddities.clone(), 11, &[]);
-    let contradictions = generated.iter().filter(|taught| taught.hard() != taught.argmax()).count();
-    assert!(contradictions > 0, "another seed is needed: no sampled label contradicts");
+    let contradictions = generated
+        .iter()
+        .filter(|taught| taught.hard() != taught.argmax())
+        .count();
+    assert!(
+        contradictions > 0,
+        "another seed is needed: no sampled label contradicts"
+    );
     labelled_with(oddities, 11, &["--hard-label", "argmax"]);
 }
-
 
 /// Labels messages of which a part is answered without a label, each twice at most. Gives the lines'
 /// error codes, one a message that had no label in either answer.
 fn codes_without_label(oddities: Oddities) -> Vec<String> {
     // A seed by which the first answer to the probe is odd, too, and the second one is not.
-    let service = Service::start(Config { oddities, seed: 6, ..Config::default() });
+    let service = Service::start(Config {
+        oddities,
+        seed: 6,
+        ..Config::default()
+    });
     let home = Home::new();
     let messages = distinct(24);
     let out = home.path("out.jsonl");
@@ -271,50 +370,79 @@ fn codes_without_label(oddities: Oddities) -> Vec<String> {
             }
         }
     }
-    assert!(times.values().any(|&times| times == 2) && !codes.is_empty(), "{times:?}");
+    assert!(
+        times.values().any(|&times| times == 2) && !codes.is_empty(),
+        "{times:?}"
+    );
     let metadata = json_file(&home.path("out.jsonl.softlabel/labeling_metadata.json"));
     assert_eq!(metadata["status"], "partial");
     assert_eq!(metadata["totals"]["failed"], codes.len());
-    assert_eq!(metadata["totals"]["tokens"]["calls"], asked.len(), "what failed was billed too");
+    assert_eq!(
+        metadata["totals"]["tokens"]["calls"],
+        asked.len(),
+        "what failed was billed too"
+    );
     assert!(outcome.stderr.contains("turns failed"), "{outcome}");
     codes
 }
 
 #[test]
 fn an_answer_without_either_label_is_asked_for_once_more_and_then_no_label() {
-    let codes = codes_without_label(Oddities { neither_label: 0.6, ..Oddities::default() });
+    let codes = codes_without_label(Oddities {
+        neither_label: 0.6,
+        ..Oddities::default()
+    });
     assert!(codes.iter().all(|code| code == "no_label"), "{codes:?}");
 }
 
 #[test]
 fn a_refusal_is_asked_for_once_more_and_then_a_failed_turn() {
-    let codes = codes_without_label(Oddities { refusal: 0.6, ..Oddities::default() });
+    let codes = codes_without_label(Oddities {
+        refusal: 0.6,
+        ..Oddities::default()
+    });
     assert!(codes.iter().all(|code| code == "refused"), "{codes:?}");
 }
 
 #[test]
 fn an_empty_answer_is_asked_for_once_more_and_then_a_failed_turn() {
-    let codes = codes_without_label(Oddities { empty_content: 0.6, ..Oddities::default() });
+    let codes = codes_without_label(Oddities {
+        empty_content: 0.6,
+        ..Oddities::default()
+    });
     assert!(codes.iter().all(|code| code == "bad_answer"), "{codes:?}");
 }
 
 #[test]
 fn a_rationale_that_is_cut_keeps_its_full_sentences() {
-    let service = Service::start(Config { overlong_text_rate: 1.0, ..Config::default() });
+    let service = Service::start(Config {
+        overlong_text_rate: 1.0,
+        ..Config::default()
+    });
     let home = Home::new();
     let messages = distinct(8);
     let out = home.path("out.jsonl");
     Softlabel::label(&service, &home.messages(&borrowed(&messages)), &out).ends(0);
     let asked = service.rationales();
     let answers = service.answers_to(&asked);
-    let whole = asked.iter().map(message).zip(answers).collect::<HashMap<_, _>>();
+    let whole = asked
+        .iter()
+        .map(message)
+        .zip(answers)
+        .collect::<HashMap<_, _>>();
     for (line, said) in lines(&out).iter().zip(&messages) {
         let choice = &whole[said]["choices"][0];
         assert_eq!(choice["finish_reason"], "length");
         let text = choice["message"]["content"].as_str().unwrap();
         let kept = line["rationale"].as_str().unwrap();
-        assert!(text.starts_with(kept) && kept.ends_with('.'), "{kept:?} of {text:?}");
-        assert!(!text[kept.len()..].contains(". "), "a full sentence was dropped: {text:?}");
+        assert!(
+            text.starts_with(kept) && kept.ends_with('.'),
+            "{kept:?} of {text:?}"
+        );
+        assert!(
+            !text[kept.len()..].contains(". "),
+            "a full sentence was dropped: {text:?}"
+        );
     }
 }
 
@@ -322,7 +450,10 @@ fn a_rationale_that_is_cut_keeps_its_full_sentences() {
 fn identical_messages_are_asked_once_unless_told_otherwise() {
     let home = Home::new();
     let conversations = (0..12).map(|i| {
-        conversation(&format!("c{i}"), &["ok", "thanks!", "ok", &format!("question {i}")])
+        conversation(
+            &format!("c{i}"),
+            &["ok", "thanks!", "ok", &format!("question {i}")],
+        )
     });
     let input = home.write("in.json", array(&conversations.collect::<Vec<_>>()));
     let run = |out: &str, args: &[&str]| {
@@ -336,22 +467,43 @@ fn identical_messages_are_asked_once_unless_told_otherwise() {
         (service, outcome, totals["totals"].clone())
     };
     let (service, outcome, totals) = run("once.jsonl", &[]);
-    assert_eq!((service.classifications().len(), service.rationales().len()), (14, 14));
+    assert_eq!(
+        (service.classifications().len(), service.rationales().len()),
+        (14, 14)
+    );
     assert_eq!(totals["reused"], 34);
-    assert_eq!(outcome.row("identical turns"), "34 (70.8 %) took the answer of another");
+    assert_eq!(
+        outcome.row("identical turns"),
+        "34 (70.8 %) took the answer of another"
+    );
     let lines = lines(&home.path("once.jsonl"));
-    let ok = lines.chunks(4).flat_map(|turns| [&turns[0], &turns[2]]).collect::<Vec<_>>();
+    let ok = lines
+        .chunks(4)
+        .flat_map(|turns| [&turns[0], &turns[2]])
+        .collect::<Vec<_>>();
     for line in &ok {
         for key in ["hard_label", "soft_label", "rationale"] {
-            assert_eq!(line[key], ok[0][key], "identical turns have identical labels");
+            assert_eq!(
+                line[key], ok[0][key],
+                "identical turns have identical labels"
+            );
         }
     }
-    assert_eq!(totals["tokens"]["calls"], 28, "an answer is billed to one turn only");
+    assert_eq!(
+        totals["tokens"]["calls"], 28,
+        "an answer is billed to one turn only"
+    );
 
     let (service, outcome, totals) = run("each.jsonl", &["--no-dedupe"]);
-    assert_eq!((service.classifications().len(), service.rationales().len()), (48, 48));
+    assert_eq!(
+        (service.classifications().len(), service.rationales().len()),
+        (48, 48)
+    );
     assert_eq!(totals["reused"], 0);
-    assert_eq!(outcome.row("identical turns"), "0 (0.0 %) took the answer of another");
+    assert_eq!(
+        outcome.row("identical turns"),
+        "0 (0.0 %) took the answer of another"
+    );
 }
 
 #[test]
@@ -360,7 +512,9 @@ fn without_rationales_none_is_asked_for_and_none_is_written() {
     let home = Home::new();
     let out = home.path("out.jsonl");
     let input = home.messages(&["one", "two"]);
-    Softlabel::label(&service, &input, &out).env("SOFTLABEL_NO_RATIONALES", "true").ends(0);
+    Softlabel::label(&service, &input, &out)
+        .env("SOFTLABEL_NO_RATIONALES", "true")
+        .ends(0);
     assert_eq!(service.rationales().len(), 0);
     assert!(lines(&out).iter().all(|line| line.len() == 6));
     let metadata = json_file(&home.path("out.jsonl.softlabel/labeling_metadata.json"));

@@ -7,10 +7,13 @@
 #![expect(clippy::expect_used, reason = "a test may fail loudly")]
 #![expect(clippy::panic, reason = "a test may fail loudly")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![expect(clippy::string_slice, reason = "a test may fail loudly")]
 
 mod bad_input;
 mod cli;
+mod credentials;
 mod faults;
+mod gateway;
 mod harness;
 mod input;
 mod labels;

@@ -2,3 +2,7 @@
 
 pub mod azure_openai;
 pub mod dataset;
+mod epoch;
+pub mod key_vault;
+mod loopback;
+pub mod managed_identity;

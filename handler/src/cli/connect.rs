@@ -7,7 +7,7 @@ use crate::config::ServiceArgs;
 use crate::labeling::prompt;
 use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
-use crate::teacher::credential::Credential;
+use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
 use crate::teacher::probe::{self, Settled};
 use crate::teacher::profile::Profile;
@@ -36,11 +36,11 @@ pub(super) fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> 
     }
 }
 
-/// A line to the deployment. Nothing is sent yet.
+/// A line to the deployment, with a credential. Nothing is sent to the deployment yet.
 ///
 /// # Errors
-/// If endpoint or credential are missing or unusable.
-pub(super) fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
+/// If the endpoint is missing or unusable, or if there is no credential.
+pub(super) async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
     let endpoint = service
         .endpoint
         .as_deref()
@@ -56,7 +56,10 @@ pub(super) fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
         .filter(|version| !version.trim().is_empty());
     let endpoint = Endpoint::new(endpoint, service.deployment(), version)
         .map_err(|error| UsageError(error.to_string()))?;
-    let credential = Credential::from_key(service.api_key.as_ref())?;
+    let credential = service
+        .credential(Surroundings::of_process())
+        .obtain()
+        .await?;
     Transport::new(
         endpoint,
         credential,

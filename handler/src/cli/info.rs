@@ -2,9 +2,10 @@
 
 use super::table::Table;
 use super::{Exit, print};
-use crate::config::InfoArgs;
+use crate::config::{InfoArgs, ServiceArgs};
 use crate::labeling::label::Label;
 use crate::labeling::{call, prompt, strategy};
+use crate::teacher::credential::Surroundings;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::{TOKEN_0, TOKEN_1};
 use serde_json::{Value, json};
@@ -28,10 +29,6 @@ fn collect(args: &InfoArgs) -> Value {
         Some(text) if !text.trim().is_empty() => text.clone(),
         _ => "not set".into(),
     };
-    let key = match &service.api_key {
-        Some(key) if !key.is_empty() => "set (not shown)",
-        _ => "not set",
-    };
     let seconds = |time: std::time::Duration| json!(time.as_secs_f64());
     let strategies = strategy::strategies().iter().map(|strategy| {
         json!({
@@ -46,7 +43,6 @@ fn collect(args: &InfoArgs) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "service": {
             "endpoint": set(&service.endpoint),
-            "api_key": key,
             "url_form": match &service.api_version {
                 Some(version) if !version.trim().is_empty() => format!("dated, {version}"),
                 _ => "v1".into(),
@@ -57,6 +53,7 @@ fn collect(args: &InfoArgs) -> Value {
             "profile_before_the_probe": Profile::of_family(service.family()),
             "price_usd_per_million_tokens": service.price().map_or(json!("unknown"), |p| json!(p)),
         },
+        "credential": credential(service),
         "tokens": {
             "encoding": service.encoding().as_str(),
             "id_of_0": TOKEN_0,
@@ -92,6 +89,19 @@ fn collect(args: &InfoArgs) -> Value {
     })
 }
 
+/// Where a credential would come from, in the order in which it is tried.
+fn credential(service: &ServiceArgs) -> Value {
+    let settings = service.credential(Surroundings::of_process());
+    let auth = [("auth".to_owned(), json!(service.auth.as_str()))];
+    let outline = settings
+        .outline()
+        .into_iter()
+        .map(|(name, text)| (name, json!(text)));
+    let timeout = service.credential_timeout.as_secs_f64();
+    let timeout = [("credential_timeout_s".to_owned(), json!(timeout))];
+    Value::Object(auth.into_iter().chain(outline).chain(timeout).collect())
+}
+
 fn render(info: &Value) -> String {
     let mut text = String::new();
     for (section, content) in info.as_object().into_iter().flatten() {
@@ -99,7 +109,13 @@ fn render(info: &Value) -> String {
         match content {
             Value::Object(rows) => {
                 for (name, value) in rows {
-                    table.row(name.replace('_', " "), plain(value));
+                    let variable = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+                    let name = if variable {
+                        name.clone()
+                    } else {
+                        name.replace('_', " ")
+                    };
+                    table.row(name, plain(value));
                 }
             }
             Value::Array(items) => {

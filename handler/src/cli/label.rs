@@ -32,7 +32,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     // Before the files are read: what is wrong here is told at once.
     let transport = match args.dry_run {
         true => None,
-        false => Some(connect::transport(&args.service)?),
+        false => Some(connect::transport(&args.service).await?),
     };
     let progress = Arc::new(Progress::default());
     let settings = connect::label_settings(&args.labeling, &args.service);

@@ -14,6 +14,7 @@ mod table;
 mod test;
 
 use crate::config::{Cli, Subcommands, unknown_variables, without_empty_variables};
+use crate::store::remedy;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use std::collections::BTreeSet;
@@ -129,17 +130,13 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// The error with its causes, each said once: some errors quote theirs.
+/// The error with its causes, and what to do where only the operating system knows why.
 fn sentence(error: &anyhow::Error) -> String {
-    let mut sentence = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if sentence.is_empty() {
-            sentence = cause;
-        } else if !sentence.contains(&cause) {
-            sentence = format!("{sentence}: {cause}");
-        }
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref());
+    match refusal.and_then(remedy) {
+        Some(remedy) => format!("{error:#}; {remedy}"),
+        None => format!("{error:#}"),
     }
-    sentence
 }
 
 /// Writes a result to stdout. Whoever reads may have gone, which is no error.

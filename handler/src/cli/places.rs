@@ -4,7 +4,7 @@ use super::UsageError;
 use crate::config::LabelArgs;
 use crate::dataset::layout::{self, BucketName};
 use crate::run::single_process::Places;
-use crate::store::{OwnFolder, RawFile, RawFolder, StoreError, remedy};
+use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
 use anyhow::{Context, anyhow, bail};
 use std::fs;
 use std::io;
@@ -18,11 +18,11 @@ pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<Places> {
     let input = &args.input;
     let unreadable = |error: io::Error| {
         let remedy = match error.kind() {
-            io::ErrorKind::PermissionDenied => remedy(&error),
-            _ => "; check the path",
+            io::ErrorKind::PermissionDenied => "give this user the right to do that",
+            _ => "check the path",
         };
         anyhow!(
-            "--input {} cannot be read: {error}{remedy}",
+            "--input {} cannot be read: {error}; {remedy}",
             input.display()
         )
     };

@@ -80,10 +80,11 @@ impl Display {
         teacher: &Arc<Teacher>,
     ) -> Self {
         let (progress, teacher) = (Arc::clone(progress), Arc::clone(teacher));
-        let mut rates = Rates::default();
+        let mut rates = Rates::since(Instant::now(), &progress.read(), teacher.meter());
         Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
             let now = progress.read();
-            let text = rates.text(&now, &teacher);
+            let mut text = rates.text(Instant::now(), &now, teacher.meter());
+            text.push_str(&condition(&teacher));
             View {
                 position: now.turns_done,
                 length: now.turns_total,
@@ -153,17 +154,20 @@ struct View {
     text: String,
 }
 
-/// Rates over the last minute, from what was counted at its beginning.
-#[derive(Default)]
+/// Rates over the last minute, from what was counted at its beginning. Time is passed in.
 struct Rates {
     past: VecDeque<(Instant, u64, Reading)>,
 }
 
 impl Rates {
-    fn text(&mut self, now: &Snapshot, teacher: &Teacher) -> String {
-        let meter = teacher.meter();
-        let at = Instant::now();
-        self.past.push_back((at, now.turns_done, meter));
+    /// Rates from `at` on.
+    fn since(at: Instant, now: &Snapshot, meter: Reading) -> Self {
+        let past = [(at, done_here(now), meter)].into();
+        Self { past }
+    }
+
+    fn text(&mut self, at: Instant, now: &Snapshot, meter: Reading) -> String {
+        self.past.push_back((at, done_here(now), meter));
         while self.past.len() > 2
             && self
                 .past
@@ -183,7 +187,7 @@ impl Rates {
                 0.0
             }
         };
-        let turns = rate(now.turns_done, turns_then);
+        let turns = rate(done_here(now), turns_then);
         let tokens = |meter: Reading| meter.tokens.prompt + meter.tokens.completion;
         let errors = now.errors.values().sum::<u64>();
         let mut text = format!(
@@ -202,21 +206,96 @@ impl Rates {
         if meter.throttled > 0 {
             text.push_str(&format!(", {} × 429", number(meter.throttled)));
         }
-        if let Some(outage) = teacher.outage() {
-            text.push_str(&format!(
-                ", OUTAGE for {} ({}), probing",
-                time(outage.lasts.as_secs_f64()),
-                outage.why
-            ));
-        } else if let Some(paused) = teacher.paused_for() {
-            text.push_str(&format!(
-                ", the service asks to wait {}",
-                time(paused.as_secs_f64())
-            ));
-        }
-        if teacher.is_closed() {
-            text.push_str(", finishing what is in flight");
-        }
         text
+    }
+}
+
+/// Turns that this process has done. Those that it found done say nothing about its pace.
+fn done_here(now: &Snapshot) -> u64 {
+    now.turns_done.saturating_sub(now.turns_before)
+}
+
+/// What holds the run up, as the end of a line.
+fn condition(teacher: &Teacher) -> String {
+    let mut text = String::new();
+    if let Some(outage) = teacher.outage() {
+        text.push_str(&format!(
+            ", OUTAGE for {} ({}), probing",
+            time(outage.lasts.as_secs_f64()),
+            outage.why
+        ));
+    } else if let Some(paused) = teacher.paused_for() {
+        text.push_str(&format!(
+            ", the service asks to wait {}",
+            time(paused.as_secs_f64())
+        ));
+    }
+    if teacher.is_closed() {
+        text.push_str(", finishing what is in flight");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::figures::Tokens;
+
+    fn snapshot(turns_done: u64, turns_before: u64) -> Snapshot {
+        Snapshot {
+            turns_total: 1_000,
+            turns_done,
+            turns_before,
+            ..Snapshot::default()
+        }
+    }
+
+    fn meter(sent: u64) -> Reading {
+        let tokens = Tokens {
+            prompt: 500 * sent,
+            ..Tokens::default()
+        };
+        Reading {
+            sent,
+            tokens,
+            ..Reading::default()
+        }
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn the_first_line_has_rates_already() {
+        let start = Instant::now();
+        let mut rates = Rates::since(start, &snapshot(0, 0), meter(1));
+        assert_eq!(
+            rates.text(start + seconds(5), &snapshot(100, 0), meter(201)),
+            "100 of 1,000 turns, 1,200/min, 2,400 requests/min, 1,200,000 tokens/min, 0 errors, \
+             45 s left"
+        );
+    }
+
+    #[test]
+    fn what_was_found_done_is_no_pace() {
+        let start = Instant::now();
+        let mut rates = Rates::since(start, &snapshot(0, 0), meter(0));
+        assert_eq!(
+            rates.text(start + seconds(6), &snapshot(910, 900), meter(20)),
+            "910 of 1,000 turns, 100/min, 200 requests/min, 100,000 tokens/min, 0 errors, 54 s left"
+        );
+    }
+
+    #[test]
+    fn a_minute_ago_is_forgotten() {
+        let start = Instant::now();
+        let mut rates = Rates::since(start, &snapshot(0, 0), meter(0));
+        for (second, done) in [(30, 600), (59, 600), (91, 600)] {
+            let text = rates.text(start + seconds(second), &snapshot(done, 0), meter(0));
+            let standing = second > 90;
+            assert_eq!(text.contains(" 0/min"), standing, "{text}");
+            assert_eq!(text.contains("left"), !standing, "{text}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         return Err(UsageError("--message is empty; give a text to label".into()).into());
     }
     let (service, labeling) = (&args.service, &args.labeling);
-    let transport = connect::transport(service)?;
+    let transport = connect::transport(service).await?;
     let settled = connect::settle(&transport, labeling, service).await?;
     let input = connect::message_input(&args.message, labeling, service)
         .context("the strategy makes nothing of the message")?;

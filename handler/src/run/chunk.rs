@@ -18,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-/// A result waits no longer than this before it is appended.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// A result waits no longer than this before it is appended: a kill costs so much work.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
 /// More than this is not held back.
 const FLUSH_BYTES: usize = 64 << 10;

@@ -142,7 +142,7 @@ impl Run {
         options: Options,
         progress: Arc<Progress>,
     ) -> Result<Self, RunError> {
-        // A restart forgets nothing before the files are known to be good: see `claim`.
+        // A restart forgets nothing before it is known to begin: see `pin`.
         let pinned = match options.restart {
             true => None,
             false => read::<Pinned>(&places.work, paths::RUN).await?,
@@ -312,8 +312,7 @@ impl Run {
         &self.places
     }
 
-    /// Takes the run for this process, until what it gives is dropped. A restart forgets the earlier
-    /// run here.
+    /// Takes the run for this process, until what it gives is dropped.
     ///
     /// # Errors
     /// If another process has it, or had it since it was planned.
@@ -325,10 +324,7 @@ impl Run {
             self.options.clock.now()
         );
         let lock = work.lock(holder).await?;
-        if self.options.restart {
-            work.remove("buckets").await?;
-            work.remove_file(paths::RUN).await?;
-        } else if read::<Pinned>(work, paths::RUN).await? != self.pinned {
+        if !self.options.restart && read::<Pinned>(work, paths::RUN).await? != self.pinned {
             return Err(RunError::Overtaken {
                 work: work.locate("").display().to_string(),
             });
@@ -406,7 +402,14 @@ impl Run {
     }
 
     /// Writes down what the run is, before anything is paid for.
+    ///
+    /// A restart forgets the earlier run here and no sooner: by now the files are good and the
+    /// service has answered, so that nothing that was paid for is lost to a wrong key.
     async fn pin(&mut self, method: Method) -> Result<Pinned, RunError> {
+        if self.options.restart {
+            self.places.work.remove("buckets").await?;
+            self.places.work.remove_file(paths::RUN).await?;
+        }
         let files = self
             .places
             .files

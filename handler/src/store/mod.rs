@@ -55,8 +55,8 @@ pub enum StoreError {
         /// Who holds it, in words.
         holder: String,
     },
-    /// The operating system refused.
-    #[error("cannot {operation} {}: {source}{}", path.display(), remedy(source))]
+    /// The operating system refused. Why stands in the source, which whoever prints adds.
+    #[error("cannot {operation} {}", path.display())]
     Io {
         /// What was done.
         operation: &'static str,
@@ -67,21 +67,21 @@ pub enum StoreError {
     },
 }
 
-/// What a person can do about a refusal of the operating system, to follow its own words.
-pub fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; give this user the right to do that",
+/// What a person can do about a refusal of the operating system; `None` where the error's own words
+/// say it.
+pub fn remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match error.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to do that",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space, then the same command continues"
+            "free some space, then the same command continues"
         }
         io::ErrorKind::FileTooLarge => {
-            "; raise the limit on the size of files, then the same command continues"
+            "raise the limit on the size of files, then the same command continues"
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; choose another place",
-        // Our own words, which say what to do.
-        io::ErrorKind::Other => "",
-        _ => "; check the path and the disk",
-    }
+        io::ErrorKind::ReadOnlyFilesystem => "choose another place",
+        io::ErrorKind::Other => return None,
+        _ => "check the path and the disk",
+    })
 }
 
 impl StoreError {

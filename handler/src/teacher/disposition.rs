@@ -34,15 +34,13 @@ pub enum Disposition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// 401.
-    #[error(
-        "the service does not accept the credential (401: {0}); check that AZURE_OPENAI_API_KEY \
-         belongs to AZURE_OPENAI_ENDPOINT"
-    )]
+    #[error("the service does not accept the credential (401): {0}")]
     Unauthorized(String),
     /// 403.
     #[error(
         "the service refuses access (403: {0}); give the identity the role \"Cognitive Services \
-         OpenAI User\" on the account, and check the account's network rules"
+         OpenAI User\" on the account, check the account's network rules, and set --auth entra where \
+         keys are disabled"
     )]
     Forbidden(String),
     /// 404.
@@ -129,9 +127,8 @@ pub fn dispose(
             after: None,
         });
     }
-    let error = serde_json::from_slice::<ErrorBody>(body)
-        .unwrap_or_default()
-        .error;
+    let ErrorBody { mut error, message } = serde_json::from_slice(body).unwrap_or_default();
+    error.message = error.message.or(message);
     let after = retry_after(headers, now);
     Err(match status {
         300..=399 => Disposition::Stop(Stop::Redirected(status)),

@@ -1,7 +1,7 @@
 //! One request, one answer: the HTTP exchange itself.
 
-use super::credential::Credential;
-use super::disposition::{Disposition, dispose, filtered};
+use super::credential::{Credential, Header, RenewalError};
+use super::disposition::{Disposition, Stop, dispose, filtered};
 use super::endpoint::Endpoint;
 use super::meter::Meter;
 use super::wire::{Answer, Request};
@@ -69,6 +69,8 @@ impl Transport {
             .timeout(timeouts.call)
             .pool_max_idle_per_host(connections)
             .tcp_nodelay(true)
+            // One HTTP/2 connection would cap the calls in flight at the server's stream limit.
+            .http1_only()
             // A redirect would carry the key to another host.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
@@ -91,14 +93,47 @@ impl Transport {
         &self.meter
     }
 
-    /// Sends `request` once.
+    /// Sends `request`, and once more where the credential was refused but can be renewed.
     pub async fn send(&self, request: &Request<'_>) -> Exchange {
+        let header = self.credential.header().await;
+        let exchange = self.send_once(request, &header).await;
+        let Err(Disposition::Stop(Stop::Unauthorized(said))) = &exchange.result else {
+            return exchange;
+        };
+        let said = match self.credential.renew(&header).await {
+            Ok(header) => {
+                let again = self.send_once(request, &header).await;
+                match &again.result {
+                    Err(Disposition::Stop(Stop::Unauthorized(said))) => {
+                        let said = format!("{said}, also after it was renewed");
+                        return self.unauthorized(again, &said);
+                    }
+                    _ => return again,
+                }
+            }
+            Err(RenewalError::NotRenewable) => said.clone(),
+            Err(error @ RenewalError::Failed(_)) => format!("{said}, and {error}"),
+        };
+        self.unauthorized(exchange, &said)
+    }
+
+    /// `exchange` as a refusal for the reason `said`, with what to check about the credential.
+    fn unauthorized(&self, exchange: Exchange, said: &str) -> Exchange {
+        let text = format!("{said}; {}", self.credential.advice());
+        Exchange {
+            result: Err(Disposition::Stop(Stop::Unauthorized(text))),
+            ..exchange
+        }
+    }
+
+    /// Sends `request` once.
+    async fn send_once(&self, request: &Request<'_>, header: &Header) -> Exchange {
         let client_request_id = Uuid::new_v4();
         let started = Instant::now();
         self.meter.sent();
         let mut service_request_id = None;
         let mut tokens = Tokens::default();
-        let result = match self.exchange(request, client_request_id).await {
+        let result = match self.exchange(request, header, client_request_id).await {
             Err(disposition) => Err(disposition),
             Ok((status, headers, body)) => {
                 service_request_id = headers
@@ -136,6 +171,7 @@ impl Transport {
     async fn exchange(
         &self,
         request: &Request<'_>,
+        proof: &Header,
         id: Uuid,
     ) -> Result<(u16, HeaderMap, Vec<u8>), Disposition> {
         let fault = |reason: String| Disposition::Retry {
@@ -144,7 +180,6 @@ impl Transport {
         };
         let body = serde_json::to_vec(request)
             .map_err(|error| fault(format!("the request cannot be written: {error}")))?;
-        let (name, value) = self.credential.header();
         let mut response = self
             .http
             .post(self.endpoint.url().clone())
@@ -153,7 +188,7 @@ impl Transport {
                 HeaderName::from_static("x-ms-client-request-id"),
                 id.to_string(),
             )
-            .header(name, value)
+            .header(proof.name.clone(), proof.value.clone())
             .body(body)
             .send()
             .await
@@ -176,7 +211,7 @@ impl Transport {
 }
 
 /// A transport error in a few words: its kind and its innermost cause, without the URL.
-fn cause(error: &reqwest::Error) -> String {
+pub(super) fn cause(error: &reqwest::Error) -> String {
     let kind = if error.is_timeout() {
         "time-out"
     } else if error.is_connect() {

@@ -124,6 +124,8 @@ pub struct ErrorBody {
     /// The error; gateways answer without one.
     #[serde(default)]
     pub error: ServiceError,
+    /// What stands in its stead where a token is refused.
+    pub message: Option<String>,
 }
 
 /// The service's own description of an error.
@@ -273,7 +275,7 @@ mod tests {
                 "jailbreak": {"filtered": false, "detected": true},
             }}}});
             let error = serde_json::from_value::<ErrorBody>(body).unwrap().error;
-            assert_eq!(error.filtered_categories(), ["jailbreak", "violence"]);
+            assert_eq!(error.filtered_categories(), ["violence", "jailbreak"]);
         }
     }
 }

@@ -1,0 +1,43 @@
+//! Tokens of Entra for the model itself, instead of a key.
+
+use super::attempts::Failure;
+use super::identity::Identities;
+use super::proof::Proof;
+use super::renewal::Source;
+use super::secret::Secret;
+use crate::clock::Clock;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Obtains tokens for one scope.
+#[derive(Clone, Debug)]
+pub(super) struct Entra {
+    pub(super) scope: String,
+    pub(super) identities: Identities,
+    pub(super) clock: Clock,
+}
+
+impl Source for Entra {
+    fn obtain(&self) -> BoxFuture<'_, Result<Proof, Failure>> {
+        Box::pin(async {
+            let token = self.identities.token(&self.scope).await?;
+            let end = token.expires_on.unix_timestamp();
+            Proof::token(
+                &Secret::new(token.token.secret()),
+                until(end, self.clock.now()),
+            )
+        })
+    }
+
+    fn advice(&self) -> String {
+        "check that the identity has the role \"Cognitive Services OpenAI User\" on the account, and \
+         that --entra-scope fits the endpoint"
+            .into()
+    }
+}
+
+/// The time from `now` until the second `end` of the epoch.
+pub(super) fn until(end: i64, now: Timestamp) -> Duration {
+    Duration::from_secs(u64::try_from(end.saturating_sub(now.as_second())).unwrap_or(0))
+}

@@ -1,0 +1,29 @@
+//! The key of the environment. It cannot be renewed: a process keeps the environment it began with.
+
+use super::attempts::Failure;
+use super::proof::Proof;
+use super::secret::Secret;
+
+/// Makes a proof of the key, if it is set.
+pub(super) fn proof(key: Option<&Secret>) -> Result<Proof, Failure> {
+    let key = key
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| Failure::new("not set"))?;
+    Proof::key(key, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_said() {
+        assert_eq!(proof(None).unwrap_err(), Failure::new("not set"));
+        assert_eq!(
+            proof(Some(&Secret::new(" "))).unwrap_err(),
+            Failure::new("not set")
+        );
+        assert!(proof(Some(&Secret::new("a\u{7}b"))).is_err());
+        assert!(proof(Some(&Secret::new("k"))).is_ok());
+    }
+}

@@ -1,0 +1,232 @@
+//! Which sources are tried, and in what order.
+
+use super::attempts::{Attempt, Failure, NoCredential};
+use super::entra::Entra;
+use super::identity::{Identities, Way};
+use super::key;
+use super::renewal::{Credential, Source};
+use super::secret::Secret;
+use super::vault::{Vault, VaultSecret};
+use crate::clock::Clock;
+use clap::ValueEnum;
+
+const KEY_VARIABLE: &str = "AZURE_OPENAI_API_KEY";
+const ENTRA: &str = "Entra token for the model";
+
+/// What the service is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// A key: from Key Vault, else from AZURE_OPENAI_API_KEY.
+    Key,
+    /// Tokens of Entra for the model itself.
+    Entra,
+}
+
+impl Auth {
+    /// The name as a setting.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Entra => "entra",
+        }
+    }
+}
+
+/// Whether a vault is asked for the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VaultChoice {
+    /// For this secret.
+    Ask(VaultSecret),
+    /// No, for this reason.
+    NotTried(&'static str),
+}
+
+/// Where to look for a credential.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the service is to be shown.
+    pub auth: Auth,
+    /// The vault.
+    pub vault: VaultChoice,
+    /// The key of the environment.
+    pub key: Option<Secret>,
+    /// What tokens for the model are asked for.
+    pub entra_scope: String,
+    /// Who this process is.
+    pub identities: Identities,
+    /// For the end of what was obtained.
+    pub clock: Clock,
+}
+
+impl Settings {
+    /// Obtains a credential from the first source that gives one.
+    ///
+    /// # Errors
+    /// What was tried, and why each failed.
+    pub async fn obtain(&self) -> Result<Credential, NoCredential> {
+        match self.auth {
+            Auth::Key => self.obtain_key().await,
+            Auth::Entra => self.obtain_token().await,
+        }
+    }
+
+    async fn obtain_key(&self) -> Result<Credential, NoCredential> {
+        let (way, failure) = match &self.vault {
+            VaultChoice::NotTried(why) => ("Key Vault".to_owned(), Failure::new(*why)),
+            VaultChoice::Ask(secret) => {
+                let vault = Vault {
+                    secret: secret.clone(),
+                    identities: self.identities.clone(),
+                    clock: self.clock,
+                };
+                match vault.obtain().await {
+                    Ok(proof) => {
+                        tracing::info!(%secret, "the key was read from the vault");
+                        return Ok(Credential::renewable(proof, Box::new(vault)));
+                    }
+                    Err(failure) => (format!("Key Vault, {secret}"), failure),
+                }
+            }
+        };
+        let asked = matches!(self.vault, VaultChoice::Ask(_));
+        match key::proof(self.key.as_ref()) {
+            Ok(proof) => {
+                if asked {
+                    tracing::warn!(
+                        reason = %failure,
+                        "the vault gave no key, so {KEY_VARIABLE} is used ({way})"
+                    );
+                }
+                let advice = format!("check that {KEY_VARIABLE} belongs to AZURE_OPENAI_ENDPOINT");
+                Ok(Credential::fixed(proof, advice))
+            }
+            Err(no_key) => Err(NoCredential {
+                attempts: vec![
+                    Attempt { way, failure },
+                    Attempt {
+                        way: KEY_VARIABLE.into(),
+                        failure: no_key,
+                    },
+                    not_tried(ENTRA, "not tried, --auth is key"),
+                ],
+            }),
+        }
+    }
+
+    async fn obtain_token(&self) -> Result<Credential, NoCredential> {
+        let entra = Entra {
+            scope: self.entra_scope.clone(),
+            identities: self.identities.clone(),
+            clock: self.clock,
+        };
+        match entra.obtain().await {
+            Ok(proof) => Ok(Credential::renewable(proof, Box::new(entra))),
+            Err(failure) => Err(NoCredential {
+                attempts: vec![
+                    not_tried("Key Vault", "not tried, --auth is entra"),
+                    not_tried(KEY_VARIABLE, "not tried, --auth is entra"),
+                    Attempt {
+                        way: ENTRA.into(),
+                        failure,
+                    },
+                ],
+            }),
+        }
+    }
+
+    /// What would be tried, in this order, and what not and why. Shows no secret and asks nobody.
+    pub fn outline(&self) -> Vec<(String, String)> {
+        let key = self.auth == Auth::Key;
+        let vault = match &self.vault {
+            _ if !key => "not tried, --auth is entra".into(),
+            VaultChoice::NotTried(why) => (*why).to_owned(),
+            VaultChoice::Ask(secret) => secret.to_string(),
+        };
+        let variable = match &self.key {
+            _ if !key => "not tried, --auth is entra",
+            Some(key) if !key.is_empty() => "set (not shown)",
+            _ => "not set",
+        };
+        let entra = if key {
+            "not tried, --auth is key".into()
+        } else {
+            format!("scope {}", self.entra_scope)
+        };
+        let sources = [
+            ("Key Vault", vault),
+            (KEY_VARIABLE, variable.to_owned()),
+            (ENTRA, entra),
+        ];
+        let sources = sources.map(|(name, text)| (name.to_owned(), text));
+        let identities = Way::ALL.into_iter().map(|way| {
+            let text = match (
+                self.identities.not_tried(way),
+                way,
+                &self.identities.client_id,
+            ) {
+                (Some(why), ..) => why.to_owned(),
+                (None, Way::ManagedIdentity | Way::WorkloadIdentity, Some(id)) => {
+                    format!("for vault and Entra, client id {id}")
+                }
+                (None, ..) => "for vault and Entra".into(),
+            };
+            (way.to_string(), text)
+        });
+        sources.into_iter().chain(identities).collect()
+    }
+}
+
+fn not_tried(way: &str, why: &str) -> Attempt {
+    Attempt {
+        way: way.into(),
+        failure: Failure::new(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::identity::Surroundings;
+    use super::*;
+    use std::time::Duration;
+
+    fn settings(auth: Auth, key: Option<&str>) -> Settings {
+        Settings {
+            auth,
+            vault: VaultChoice::NotTried("not tried, --no-keyvault"),
+            key: key.map(Secret::new),
+            entra_scope: "https://cognitiveservices.azure.com/.default".into(),
+            identities: Identities {
+                client_id: None,
+                surroundings: Surroundings::default(),
+                connect_timeout: Duration::from_secs(1),
+                timeout: Duration::from_secs(1),
+            },
+            clock: Clock::system(),
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_vault_the_variable_is_used() {
+        let credential = settings(Auth::Key, Some("k")).obtain().await.unwrap();
+        assert_eq!(credential.header().await.value.to_str().unwrap(), "k");
+        assert!(credential.advice().contains("AZURE_OPENAI_API_KEY"));
+    }
+
+    #[tokio::test]
+    async fn without_anything_everything_is_listed() {
+        let error = settings(Auth::Key, None).obtain().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no credential for the service; in this order:\
+             \n  - Key Vault: not tried, --no-keyvault\
+             \n  - AZURE_OPENAI_API_KEY: not set\
+             \n  - Entra token for the model: not tried, --auth is key"
+        );
+    }
+
+    #[test]
+    fn the_outline_shows_no_secret() {
+        let settings = settings(Auth::Key, Some("hunter2"));
+        assert!(!format!("{:?}{settings:?}", settings.outline()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,124 @@
+//! The key as a secret of a Key Vault.
+
+use super::attempts::Failure;
+use super::entra::until;
+use super::identity::{Identities, client_options, explain};
+use super::proof::Proof;
+use super::renewal::Source;
+use super::secret::Secret;
+use crate::clock::Clock;
+use azure_core::error::Error;
+use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
+use futures::future::BoxFuture;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where the key lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultSecret {
+    /// `https://NAME.vault.azure.net`, without a slash at the end.
+    pub url: String,
+    /// The secret's name: letters, digits and dashes.
+    pub name: String,
+}
+
+impl fmt::Display for VaultSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "secret {} of {}", self.name, self.url)
+    }
+}
+
+/// Reads the key.
+#[derive(Clone, Debug)]
+pub(super) struct Vault {
+    pub(super) secret: VaultSecret,
+    pub(super) identities: Identities,
+    pub(super) clock: Clock,
+}
+
+impl Source for Vault {
+    fn obtain(&self) -> BoxFuture<'_, Result<Proof, Failure>> {
+        Box::pin(self.read())
+    }
+
+    fn advice(&self) -> String {
+        format!(
+            "check that the key in {} belongs to AZURE_OPENAI_ENDPOINT",
+            self.secret
+        )
+    }
+}
+
+impl Vault {
+    async fn read(&self) -> Result<Proof, Failure> {
+        let client = self.client().map_err(|error| explain(&error))?;
+        let answer = client.get_secret(&self.secret.name, None).await;
+        let secret = answer
+            .map_err(|error| refused(&error))?
+            .into_model()
+            .map_err(|error| explain(&error))?;
+        // A key that is past its date is read all the same: the service decides whether it is valid.
+        let end = secret.attributes.and_then(|attributes| attributes.expires);
+        let lifetime = end.map(|end| until(end.unix_timestamp(), self.clock.now()));
+        let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
+        Proof::key(&Secret::new(&secret.value.unwrap_or_default()), lifetime)
+    }
+
+    /// A new client each time: an old one would keep its token.
+    fn client(&self) -> Result<SecretClient, Error> {
+        let http = self.identities.http(|builder| builder)?;
+        #[cfg(debug_assertions)]
+        let http = super::loopback::rewrite(http);
+        let options = SecretClientOptions {
+            client_options: client_options(http),
+            ..Default::default()
+        };
+        SecretClient::new(
+            &self.secret.url,
+            Arc::new(self.identities.clone()),
+            Some(options),
+        )
+    }
+}
+
+/// What the vault's refusal means for whoever set it up.
+fn refused(error: &Error) -> Failure {
+    let Some(status) = error.http_status().map(u16::from) else {
+        return explain(error);
+    };
+    let said = explain(error);
+    let advice = match status {
+        401 => "the vault does not accept the identity's token; check its tenant",
+        403 => {
+            "give the identity the role \"Key Vault Secrets User\" on the vault, and check the \
+             vault's network rules"
+        }
+        404 => "check --keyvault-secret and --keyvault-url",
+        _ => return Failure::new(format!("HTTP {status}: {said}")),
+    };
+    Failure::new(format!("HTTP {status}: {said}; {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use azure_core::error::ErrorKind;
+    use azure_core::http::StatusCode;
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let refusal = |status: u16, message: &'static str| {
+            let kind = ErrorKind::HttpResponse {
+                status: StatusCode::from(status),
+                error_code: None,
+                raw_response: None,
+            };
+            refused(&Error::with_message(kind, message)).to_string()
+        };
+        assert!(refusal(403, "Caller is not authorized.").starts_with(
+            "HTTP 403: Caller is not authorized; give the identity the role \"Key Vault Secrets User\""
+        ));
+        assert!(refusal(404, "A secret was not found").ends_with("--keyvault-url"));
+        assert_eq!(refusal(503, "busy"), "HTTP 503: busy");
+    }
+}
