@@ -92,7 +92,10 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
     let mut processes = 0;
     loop {
         processes += 1;
-        ensure!(processes < MOST_PROCESSES, "the run does not come to its end");
+        ensure!(
+            processes < MOST_PROCESSES,
+            "the run does not come to its end"
+        );
         let mut child = label(&folder, &double).spawn()?;
         if killed.len() < kills {
             let wait = Duration::from_millis(rng.random_range(50..6000));
@@ -105,7 +108,9 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
             killed.push(started.elapsed());
         } else {
             let ended = wait_at_most(&mut child, Duration::from_secs(300)).await?;
-            let Some(ended) = ended else { bail!("softlabel hangs") };
+            let Some(ended) = ended else {
+                bail!("softlabel hangs")
+            };
             ensure!(ended.success(), "softlabel ended with {ended}");
             break;
         }
@@ -117,7 +122,11 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
     tally.runs += 1;
     tally.kills += killed.len();
     tally.turns += expected.values().map(Vec::len).sum::<usize>();
-    tally.calls += double.log().iter().filter(|record| answered(record)).count();
+    tally.calls += double
+        .log()
+        .iter()
+        .filter(|record| answered(record))
+        .count();
     tally.repeated += repeated;
     tally.most_repeated = tally.most_repeated.max(repeated);
     double.stop().await;
@@ -159,9 +168,15 @@ fn service(seed: u64) -> Result<Config> {
                     "half_body": 0.01}}"#;
     Ok(Config {
         seed,
-        latency: Latency::LogNormal { median_ms: 60.0, sigma: 0.5 },
+        latency: Latency::LogNormal {
+            median_ms: 60.0,
+            sigma: 0.5,
+        },
         faults: serde_json::from_str::<Faults>(rates)?,
-        limits: Limits { rpm: Some(7200), ..Limits::default() },
+        limits: Limits {
+            rpm: Some(7200),
+            ..Limits::default()
+        },
         ..Config::default()
     })
 }
@@ -170,8 +185,24 @@ fn label(folder: &Path, double: &Double) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_softlabel"));
     command
         .env_clear()
-        .args(["label", "--progress", "none", "--concurrency", "8", "--chunk-turns", "40"])
-        .args(["--first-backoff", "50ms", "--attempts", "8", "--log", "error", "--input"])
+        .args([
+            "label",
+            "--progress",
+            "none",
+            "--concurrency",
+            "8",
+            "--chunk-turns",
+            "40",
+        ])
+        .args([
+            "--first-backoff",
+            "50ms",
+            "--attempts",
+            "8",
+            "--log",
+            "error",
+            "--input",
+        ])
         .arg(folder.join("raw"))
         .arg("--output")
         .arg(folder.join("out"))
@@ -204,14 +235,27 @@ fn check_lines(path: &Path, expected: &[String]) -> Result<()> {
     let mut ids = Vec::new();
     for line in content.lines() {
         let line: serde_json::Value = serde_json::from_str(line)?;
-        let labeled = line.get("soft_label").is_some_and(serde_json::Value::is_f64);
-        let code = line.pointer("/labeling_error/code").and_then(serde_json::Value::as_str);
+        let labeled = line
+            .get("soft_label")
+            .is_some_and(serde_json::Value::is_f64);
+        let code = line
+            .pointer("/labeling_error/code")
+            .and_then(serde_json::Value::as_str);
         ensure!(labeled != code.is_some(), "a line has both or none: {line}");
-        ensure!(labeled || code == Some("empty_message"), "a turn failed: {line}");
+        ensure!(
+            labeled || code == Some("empty_message"),
+            "a turn failed: {line}"
+        );
         let id = line.get("messageId").and_then(serde_json::Value::as_str);
         ids.push(id.context("a line without messageId")?.to_owned());
     }
-    ensure!(ids == expected, "{}: {} lines are not the {} turns", path.display(), ids.len(), expected.len());
+    ensure!(
+        ids == expected,
+        "{}: {} lines are not the {} turns",
+        path.display(),
+        ids.len(),
+        expected.len()
+    );
     Ok(())
 }
 

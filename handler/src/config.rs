@@ -68,11 +68,11 @@ pub struct LabelArgs {
     /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
     pub input: PathBuf,
-    /// For a dataset the folder in which LABELED_<dataset>/ appears; for a file the file to write.
+    /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write.
     #[arg(short, long, env = "SOFTLABEL_OUTPUT", value_name = "PATH")]
     pub output: PathBuf,
     /// Where manifests and results are kept, to continue from. For a dataset by default
-    /// .softlabel/<dataset> in the output folder, for a file <output>.softlabel.
+    /// .softlabel/DATASET in the output folder, for a file OUTPUT.softlabel.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
     /// The split to write into the lines of a single file that lies in no dataset.
@@ -203,8 +203,12 @@ pub struct LabelingArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceArgs {
-    /// The Azure OpenAI endpoint, https://NAME.openai.azure.com.
-    #[arg(long, env = "AZURE_OPENAI_ENDPOINT", value_name = "URL")]
+    /// The endpoint of the Azure OpenAI account.
+    #[arg(
+        long,
+        env = "AZURE_OPENAI_ENDPOINT",
+        value_name = "https://NAME.openai.azure.com"
+    )]
     pub endpoint: Option<String>,
     /// The key. Set the variable: a flag is visible to every user of the machine.
     #[arg(
@@ -596,6 +600,67 @@ mod tests {
                 .is_some()
         };
         assert!(!sees("model") && sees("deployment"));
+    }
+
+    /// A row a setting of `softlabel label`: flag, variable, default, what it is for.
+    fn settings_table() -> Vec<String> {
+        let command = Cli::command();
+        let label = command.find_subcommand("label").unwrap();
+        let rows = label.get_arguments().filter_map(|arg| {
+            let flag = arg.get_long().filter(|flag| *flag != "help")?;
+            let short = arg
+                .get_short()
+                .map_or(String::new(), |short| format!(", `-{short}`"));
+            let defaults = arg
+                .get_default_values()
+                .iter()
+                .map(|value| value.to_str().unwrap());
+            let default = match arg.get_action() {
+                ArgAction::SetTrue => String::new(),
+                _ => defaults.map(|value| format!("`{value}`")).collect(),
+            };
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = help.replace('\n', " ").replace('|', "\\|");
+            let variable = arg.get_env().unwrap().to_str().unwrap();
+            Some(format!(
+                "| `--{flag}`{short} | `{variable}` | {default} | {help} |"
+            ))
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn the_readme_lists_every_setting() {
+        let readme = include_str!("../../README.md");
+        let table = settings_table();
+        assert!(
+            table.iter().all(|row| readme.contains(row.as_str())),
+            "the table of README's chapter Settings is to be\n| flag | variable | default | what it is for |\n|---|---|---|---|\n{}",
+            table.join("\n")
+        );
+    }
+
+    #[test]
+    fn the_readme_gives_a_reason_for_every_dependency() {
+        let readme = include_str!("../../README.md");
+        let manifests = [
+            include_str!("../Cargo.toml"),
+            include_str!("../../tests/Cargo.toml"),
+        ];
+        let mut listed = false;
+        for line in manifests.iter().flat_map(|manifest| manifest.lines()) {
+            if line.starts_with('[') {
+                listed = line.ends_with("dependencies]");
+                continue;
+            }
+            if let Some((name, _)) = line.split_once('=').filter(|_| listed) {
+                let name = name.trim();
+                assert!(
+                    readme.contains(&format!("| `{name}` |")),
+                    "{name} is not in README"
+                );
+            }
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Patience {
 
 impl Patience {
     /// The longest wait before attempt `retry + 2`, without jitter.
-    fn backoff(self, retry: u32) -> Duration {
+    pub(super) fn backoff(self, retry: u32) -> Duration {
         let doubled = self
             .first_backoff
             .saturating_mul(2_u32.saturating_pow(retry));

@@ -242,14 +242,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn in_an_outage_one_probe_goes_out_and_its_answer_frees_everybody() {
         let gate = Gate::new(10, ENDURANCE);
-        let begin = Instant::now();
-        for _ in 0..12 {
+        for _ in 0..10 {
             gate.enter().await.unwrap().failed("HTTP 503");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert_eq!(gate.outage().unwrap().why, "HTTP 503");
         let start = Instant::now();
-        assert!(start - begin < Duration::from_secs(30));
         let (probe, ()) = tokio::join!(gate.enter(), tokio::task::yield_now());
         let probe = probe.unwrap();
         assert!(start.elapsed() >= Duration::from_secs(5));

@@ -12,12 +12,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// After so many HTTP 500 in a row a shorter list of candidates is tried: some deployments answer
-/// 500 to `top_logprobs` above 1. Others were just out of order, so the longer list is tried again.
+/// 500 to `top_logprobs` above 1.
 const SERVER_ERRORS_BEFORE_ONE: u32 = 2;
-
-/// So many answers without log probabilities say that there are none: a single one may be a refusal
-/// or empty, as any answer may.
-const ANSWERS_WITHOUT: u32 = 2;
 
 /// A profile that the deployment has answered to.
 #[derive(Clone, Debug)]
@@ -40,50 +36,35 @@ pub async fn settle(
     user: &str,
     patience: Patience,
 ) -> Result<Settled, Stop> {
-    let started = Instant::now();
+    let mut probe = Probe {
+        transport,
+        system,
+        user,
+        patience,
+        started: Instant::now(),
+        faults: 0,
+    };
     let mut reasons = Vec::new();
     let mut tried = vec![profile.clone()];
-    let mut faults = 0;
-    let mut server_errors = 0;
-    let mut without = 0;
-    // What was asked for before it was shortened to 1, and whether 1 was answered.
-    let mut shortened = None;
-    let mut one_is_answered = false;
+    // A single answer without log probabilities may be a refusal or empty, as any answer may.
+    let mut asked_again = false;
     // What the service said against log probabilities, while it may be the effort's fault.
-    let mut refused = None;
+    let mut against = None;
     loop {
-        let request = profile.classification(transport.endpoint().model(), system, user);
-        let Exchange { result, .. } = transport.send(&request).await;
-        match result {
-            Ok(answer) => {
-                let mut choice = answer.into_choice();
-                match choice.take_first_token(profile.top_logprobs) {
-                    Some(first) if !first.top.is_empty() => {
-                        if let Some(longer) = shortened.filter(|_| !one_is_answered) {
-                            one_is_answered = true;
-                            server_errors = 0;
-                            profile.top_logprobs = longer;
-                            continue;
-                        }
-                        reasons.push(format!(
-                            "The deployment answered with {} candidates.",
-                            first.top.len()
-                        ));
-                        return Ok(Settled { profile, reasons });
-                    }
-                    _ => without += 1,
-                }
-                if without == ANSWERS_WITHOUT {
-                    return Err(no_logprobs(&choice));
-                }
+        match probe.see(&profile).await? {
+            Seen::Candidates(count) => {
+                reasons.push(format!("The deployment answered with {count} candidates."));
+                return Ok(Settled { profile, reasons });
             }
-            Err(Disposition::Stop(Stop::Parameters { param, message })) => {
+            Seen::Without(stop) if asked_again => return Err(stop),
+            Seen::Without(_) => asked_again = true,
+            Seen::Refused { param, message } => {
                 if param.as_deref() == Some("logprobs") {
-                    refused = Some(message.clone());
+                    against = Some(message.clone());
                 }
                 let adapted = adapt(&profile, param.as_deref(), &message);
                 let Some((next, reason)) = adapted.filter(|(next, _)| !tried.contains(next)) else {
-                    return Err(match refused {
+                    return Err(match against {
                         Some(message) => Stop::NoLogprobs(message),
                         None => Stop::Parameters { param, message },
                     });
@@ -92,56 +73,123 @@ pub async fn settle(
                 tried.push(next.clone());
                 profile = next;
             }
-            Err(Disposition::Stop(stop)) => return Err(stop),
-            Err(Disposition::Turn(error)) => {
-                return Err(Stop::Parameters {
-                    param: None,
-                    message: error.message,
-                });
-            }
-            Err(Disposition::Throttled { after }) => {
-                let wait = after.unwrap_or(patience.first_backoff);
-                if started.elapsed() + wait > patience.throttling {
-                    return Err(Stop::Busy(wait.as_secs()));
-                }
-                tracing::warn!(
-                    wait_s = wait.as_secs(),
-                    "the service is busy, the probe waits"
-                );
-                tokio::time::sleep(wait).await;
-            }
-            Err(Disposition::Retry { reason, after }) => {
-                faults += 1;
-                server_errors = if reason == "HTTP 500" {
-                    server_errors + 1
-                } else {
-                    0
+            Seen::ServerErrors => {
+                let one = Profile {
+                    top_logprobs: 1,
+                    ..profile.clone()
                 };
-                if server_errors == SERVER_ERRORS_BEFORE_ONE && profile.top_logprobs > 1 {
-                    let longer = std::mem::replace(&mut profile.top_logprobs, 1);
-                    if one_is_answered {
-                        reasons.push(format!(
-                            "top_logprobs is 1, as the deployment answers HTTP 500 to {longer}."
-                        ));
-                        return Ok(Settled { profile, reasons });
-                    }
-                    shortened = Some(longer);
-                    tried.push(profile.clone());
-                } else if faults >= patience.attempts + SERVER_ERRORS_BEFORE_ONE {
-                    return Err(if server_errors > SERVER_ERRORS_BEFORE_ONE {
-                        Stop::NoLogprobs(format!("{reason} to every request for them"))
-                    } else {
-                        Stop::Unreachable(reason)
+                // It may just have been out of order: the long list has a second chance.
+                if let Seen::Candidates(_) = probe.see(&one).await?
+                    && let Seen::ServerErrors = probe.see(&profile).await?
+                {
+                    reasons.push(format!(
+                        "top_logprobs is 1, as the deployment answers HTTP 500 to {}.",
+                        profile.top_logprobs
+                    ));
+                    return Ok(Settled {
+                        profile: one,
+                        reasons,
                     });
                 }
-                let wait = patience.first_backoff.saturating_mul(1 << faults.min(6)) / 2;
-                let wait = wait
-                    .min(patience.longest_backoff)
-                    .max(after.unwrap_or_default());
-                tracing::warn!(%reason, wait_ms = millis(wait), "the probe failed, trying again");
-                tokio::time::sleep(wait).await;
             }
         }
+    }
+}
+
+/// What a deployment says to a profile, once passing troubles are waited out.
+enum Seen {
+    /// It answered with so many candidates.
+    Candidates(usize),
+    /// It answered without any; why no run would be possible.
+    Without(Stop),
+    /// It takes no such parameter.
+    Refused {
+        param: Option<String>,
+        message: String,
+    },
+    /// HTTP 500 to more than one candidate, twice.
+    ServerErrors,
+}
+
+/// Sends the same question under one profile after the other.
+struct Probe<'a> {
+    transport: &'a Transport,
+    system: &'a str,
+    user: &'a str,
+    patience: Patience,
+    started: Instant,
+    /// Passing troubles so far, under all profiles.
+    faults: u32,
+}
+
+impl Probe<'_> {
+    async fn see(&mut self, profile: &Profile) -> Result<Seen, Stop> {
+        let model = self.transport.endpoint().model();
+        let request = profile.classification(model, self.system, self.user);
+        let mut server_errors = 0;
+        loop {
+            let Exchange { result, .. } = self.transport.send(&request).await;
+            match result {
+                Ok(answer) => {
+                    let mut choice = answer.into_choice();
+                    return Ok(match choice.take_first_token(profile.top_logprobs) {
+                        Some(first) if !first.top.is_empty() => Seen::Candidates(first.top.len()),
+                        _ => Seen::Without(no_logprobs(&choice)),
+                    });
+                }
+                Err(Disposition::Stop(Stop::Parameters { param, message })) => {
+                    return Ok(Seen::Refused { param, message });
+                }
+                Err(Disposition::Stop(stop)) => return Err(stop),
+                Err(Disposition::Turn(error)) => {
+                    return Err(Stop::Parameters {
+                        param: None,
+                        message: error.message,
+                    });
+                }
+                Err(Disposition::Throttled { after }) => self.wait_for_quota(after).await?,
+                Err(Disposition::Retry { reason, after }) => {
+                    let server_error = reason == "HTTP 500";
+                    server_errors = if server_error { server_errors + 1 } else { 0 };
+                    if server_errors == SERVER_ERRORS_BEFORE_ONE && profile.top_logprobs > 1 {
+                        return Ok(Seen::ServerErrors);
+                    }
+                    self.wait_after_fault(reason, after).await?;
+                }
+            }
+        }
+    }
+
+    async fn wait_for_quota(&self, after: Option<Duration>) -> Result<(), Stop> {
+        let wait = after.unwrap_or(self.patience.first_backoff);
+        if self.started.elapsed() + wait > self.patience.throttling {
+            return Err(Stop::Busy(wait.as_secs()));
+        }
+        tracing::warn!(
+            wait_s = wait.as_secs(),
+            "the service is busy, the probe waits"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    async fn wait_after_fault(
+        &mut self,
+        reason: String,
+        after: Option<Duration>,
+    ) -> Result<(), Stop> {
+        self.faults += 1;
+        if self.faults >= self.patience.attempts {
+            return Err(match reason.as_str() {
+                "HTTP 500" => Stop::NoLogprobs("HTTP 500 to every request for them".into()),
+                _ => Stop::Unreachable(reason),
+            });
+        }
+        let wait = self.patience.backoff(self.faults - 1);
+        let wait = wait.max(after.unwrap_or_default());
+        tracing::warn!(%reason, wait_ms = millis(wait), "the probe failed, trying again");
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 }
 

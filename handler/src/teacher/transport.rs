@@ -69,6 +69,8 @@ impl Transport {
             .timeout(timeouts.call)
             .pool_max_idle_per_host(connections)
             .tcp_nodelay(true)
+            // One HTTP/2 connection would cap the calls in flight at the server's stream limit.
+            .http1_only()
             // A redirect would carry the key to another host.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;

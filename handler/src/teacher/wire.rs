@@ -275,7 +275,7 @@ mod tests {
                 "jailbreak": {"filtered": false, "detected": true},
             }}}});
             let error = serde_json::from_value::<ErrorBody>(body).unwrap().error;
-            assert_eq!(error.filtered_categories(), ["jailbreak", "violence"]);
+            assert_eq!(error.filtered_categories(), ["violence", "jailbreak"]);
         }
     }
 }

@@ -20,7 +20,7 @@ struct Args {
     /// Do not ask for rationales.
     #[arg(long)]
     no_rationales: bool,
-    /// Where LABELED_<dataset> appears; by default target/demo.
+    /// Where the labelled dataset appears; by default target/demo.
     #[arg(long)]
     output: Option<PathBuf>,
 }
