@@ -45,7 +45,7 @@ pub enum Stop {
     Forbidden(String),
     /// 404.
     #[error(
-        "the service knows no such deployment or address (404: {0}); check \
+        "the service knows no such deployment or address ({0}); check \
          AZURE_OPENAI_DEPLOYMENT and AZURE_OPENAI_ENDPOINT"
     )]
     NotFound(String),
@@ -129,7 +129,10 @@ pub fn dispose(
             Disposition::Stop(Stop::NoLogprobs(sentence(&error, status)))
         }
         403 => Disposition::Stop(Stop::Forbidden(sentence(&error, status))),
-        404 => Disposition::Stop(Stop::NotFound(sentence(&error, status))),
+        404 => Disposition::Stop(Stop::NotFound(format!("404: {}", sentence(&error, status)))),
+        300..=399 => Disposition::Stop(Stop::NotFound(format!(
+            "HTTP {status}, which leads elsewhere"
+        ))),
         400 => bad_request(&error),
         413 => Disposition::Turn(LabelingError::new(
             ErrorCode::TooLong,
