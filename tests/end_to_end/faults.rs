@@ -437,6 +437,39 @@ fn logprobs_that_are_forbidden_stop_the_run() {
 }
 
 #[test]
+fn logprobs_that_are_left_out_from_some_call_on_stop_the_run() {
+    use softlabel_doubles::azure_openai::NoLogprobs;
+    let Long {
+        service,
+        home,
+        input,
+    } = &Long::new();
+    let out = home.path("out.jsonl");
+    let command =
+        || Softlabel::label(service, input, &out).args(["--concurrency", "4", "--no-rationales"]);
+    let running = command().start();
+    service.wait_until(|double| double.stats().requests > 8);
+    service
+        .update(|config| config.quirks.no_logprobs = Some(NoLogprobs::Omit))
+        .unwrap();
+    let before = service.log().len();
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome.error().contains("no log probabilities"),
+        "{outcome}"
+    );
+    assert!(service.log().len() - before <= 28, "it stops soon");
+
+    service
+        .update(|config| config.quirks.no_logprobs = None)
+        .unwrap();
+    // Second questions wait behind first ones, so no turn had used up both.
+    command().ends(0);
+    assert_eq!(lines(&out).len(), 40);
+}
+
+#[test]
 fn a_wait_beyond_all_patience_stops_the_run() {
     let service = Service::well();
     let home = Home::new();

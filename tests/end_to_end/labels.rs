@@ -410,7 +410,7 @@ fn an_empty_answer_is_asked_for_once_more_and_then_a_failed_turn() {
         empty_content: 0.6,
         ..Oddities::default()
     });
-    assert!(codes.iter().all(|code| code == "bad_answer"), "{codes:?}");
+    assert!(codes.iter().all(|code| code == "no_label"), "{codes:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::config::{InfoArgs, ServiceArgs};
 use crate::labeling::label::Label;
 use crate::labeling::{call, prompt, strategy};
 use crate::teacher::credential::Surroundings;
+use crate::teacher::endpoint::Endpoint;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::{TOKEN_0, TOKEN_1};
 use serde_json::{Value, json};
@@ -25,10 +26,6 @@ pub(super) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
 fn collect(args: &InfoArgs) -> Value {
     let (service, labeling) = (&args.service, &args.labeling);
     let patience = service.patience();
-    let set = |text: &Option<String>| match text {
-        Some(text) if !text.trim().is_empty() => text.clone(),
-        _ => "not set".into(),
-    };
     let seconds = |time: std::time::Duration| json!(time.as_secs_f64());
     let strategies = strategy::strategies().iter().map(|strategy| {
         json!({
@@ -42,7 +39,7 @@ fn collect(args: &InfoArgs) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "service": {
-            "endpoint": set(&service.endpoint),
+            "endpoint": endpoint(&service.endpoint),
             "url_form": match &service.api_version {
                 Some(version) if !version.trim().is_empty() => format!("dated, {version}"),
                 _ => "v1".into(),
@@ -137,6 +134,17 @@ fn render(info: &Value) -> String {
         text.push_str(&format!("{section}\n{}\n", table.render()));
     }
     text
+}
+
+/// The endpoint, if it is one that could be used: another one may carry a secret.
+fn endpoint(set: &Option<String>) -> String {
+    match set.as_deref().map(str::trim) {
+        None | Some("") => "not set".into(),
+        Some(text) => match Endpoint::new(text, "", None) {
+            Ok(_) => text.to_owned(),
+            Err(error) => format!("not usable: {error}"),
+        },
+    }
 }
 
 /// A JSON value as people write it.

@@ -2,8 +2,8 @@
 
 use super::progress::Display;
 use super::screen::Screen;
-use super::table::{Table, number, percent, time};
-use super::{Exit, connect, dry_run, places, print};
+use super::table::{Table, counted, number, percent, time};
+use super::{Exit, connect, dry_run, places, print, signals};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only};
 use crate::dataset::metadata::{Cost, Status};
@@ -12,10 +12,8 @@ use crate::run::progress::Progress;
 use crate::run::settings::Method;
 use crate::run::single_process::{Metadata, Options, Run};
 use crate::run::turn::Labeler;
-use crate::teacher::Teacher;
 use crate::teacher::meter::Reading;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Instant;
 
 /// Turns prepared beyond those in flight, so that a slow one holds up nobody.
@@ -71,7 +69,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         !args.labeling.no_dedupe,
         Arc::clone(&progress),
     ));
-    let signal = stop_on_signals(&screen, &teacher);
+    let stopped = signals::watch(&screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {
         let _display = Display::labeling(&screen, &progress, &teacher);
@@ -85,13 +83,11 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     if let Some(stop) = teacher.stopped() {
         return Err(anyhow::Error::new(stop.clone()).context("the run stopped early"));
     }
-    match signal.load(Relaxed) {
-        0 => Ok(exit(&metadata, &screen)),
-        number => {
-            screen.line("stopped; everything answered is kept, and the same command continues");
-            Ok(Exit::Signal(number))
-        }
+    if let Some(exit) = stopped.exit() {
+        screen.line("stopped; everything answered is kept, and the same command continues");
+        return Ok(exit);
     }
+    Ok(exit(&metadata, &screen))
 }
 
 /// The options that the arguments ask for.
@@ -111,40 +107,6 @@ fn options(args: &LabelArgs) -> Options {
     }
 }
 
-/// The first signal lets what is in flight finish, the second one ends the process at once. Gives
-/// the number of the signal that came, 0 for none.
-fn stop_on_signals(screen: &Screen, teacher: &Arc<Teacher>) -> Arc<AtomicU8> {
-    let number = Arc::new(AtomicU8::new(0));
-    let (came, screen, teacher) = (Arc::clone(&number), screen.clone(), Arc::clone(teacher));
-    tokio::spawn(async move {
-        loop {
-            let signal = next_signal().await;
-            if came.swap(signal, Relaxed) != 0 {
-                std::process::exit(i32::from(Exit::Signal(signal).code()));
-            }
-            teacher.close();
-            screen.line("stopping: what is in flight is finished first; once more stops at once");
-        }
-    });
-    number
-}
-
-/// Waits for SIGINT (2) or SIGTERM (15).
-async fn next_signal() -> u8 {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            return tokio::select! {
-                _ = tokio::signal::ctrl_c() => 2,
-                _ = terminate.recv() => 15,
-            };
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-    2
-}
-
 fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
     if metadata.status == Status::Complete {
         return Exit::Complete;
@@ -152,9 +114,9 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
     let totals = &metadata.totals;
     if totals.failed > 0 {
         screen.line(&format!(
-            "{} turns failed, as their lines say (labeling_error); the same command with --only failed \
-             asks for them again",
-            number(totals.failed)
+            "{} failed, as their lines say (labeling_error); the same command with --only failed \
+             asks again",
+            counted(totals.failed, "turn")
         ));
     }
     if totals.failed == 0 && metadata.completed.is_none() {
@@ -162,8 +124,8 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
     }
     if totals.broken_conversations > 0 {
         screen.line(&format!(
-            "{} conversations could not be read; the metadata says where",
-            number(totals.broken_conversations)
+            "{} could not be read; the metadata says where",
+            counted(totals.broken_conversations, "conversation")
         ));
     }
     Exit::Partial

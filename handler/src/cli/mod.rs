@@ -10,6 +10,7 @@ mod label;
 mod places;
 mod progress;
 mod screen;
+mod signals;
 mod table;
 mod test;
 

@@ -43,6 +43,12 @@ pub(super) fn number(n: u64) -> String {
     text
 }
 
+/// So many of something: `1 turn`, `12,345 turns`.
+pub(super) fn counted(n: u64, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", number(n))
+}
+
 /// A share as a percentage of `whole`, with one decimal.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {

@@ -410,6 +410,10 @@ impl Run {
             self.places.work.remove("buckets").await?;
             self.places.work.remove_file(paths::RUN).await?;
         }
+        for manifest in &self.manifests {
+            let path = self.places.labeled_path(&manifest.name());
+            self.places.output.try_out(&path).await?;
+        }
         let files = self
             .places
             .files

@@ -12,12 +12,17 @@ use crate::labeling::prompt::{self, Mark};
 use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Budget, Input, Strategy};
+use crate::teacher::disposition::Stop;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// How often an answer that names no label is asked for.
 const CLASSIFICATIONS: u32 = 2;
+
+/// So many answers in a row without token probabilities: the deployment gives none any more.
+const WITHOUT_LOGPROBS: u32 = 20;
 
 /// What all turns of a run share.
 pub struct Labeler {
@@ -37,6 +42,8 @@ pub struct Labeler {
     pub progress: Arc<Progress>,
     labels: Answers<LabelAnswer>,
     rationales: Answers<RationaleAnswer>,
+    /// Answers in a row that came without token probabilities.
+    without_logprobs: AtomicU32,
 }
 
 /// A label as it was answered.
@@ -97,6 +104,7 @@ impl Labeler {
             progress,
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
+            without_logprobs: AtomicU32::new(0),
         }
     }
 
@@ -274,6 +282,7 @@ impl Labeler {
                     tokens += reply.tokens;
                     match read_label(&mut reply, self.teacher.profile().top_logprobs) {
                         Ok(estimate) => {
+                            self.without_logprobs.store(0, Relaxed);
                             return Asked::Answer(Arc::new(LabelAnswer {
                                 estimate,
                                 tokens,
@@ -283,12 +292,27 @@ impl Labeler {
                                 service_request_id: reply.service_request_id,
                             }));
                         }
+                        Err(error) if self.is_one_too_many(&error) => return Asked::Stopped,
                         Err(error) => nothing = error,
                     }
                 }
             }
         }
         Asked::Failure(nothing, tokens)
+    }
+
+    /// Whether so many answers came without token probabilities that none will come any more; then
+    /// nothing is sent any more either.
+    fn is_one_too_many(&self, error: &LabelingError) -> bool {
+        if error.code != ErrorCode::BadAnswer {
+            return false;
+        }
+        let many = self.without_logprobs.fetch_add(1, Relaxed) + 1 >= WITHOUT_LOGPROBS;
+        if many {
+            let text = format!("the last {WITHOUT_LOGPROBS} answers came without them");
+            self.teacher.halt(Stop::NoLogprobs(text));
+        }
+        many
     }
 
     async fn ask_rationale(
@@ -324,12 +348,17 @@ fn rationale_key(input: &Input, label: Label) -> u128 {
 /// The label in an answer.
 fn read_label(reply: &mut Reply, requested: u8) -> Result<Estimate, LabelingError> {
     refusal(reply)?;
-    let first = reply.choice.take_first_token(requested).ok_or_else(|| {
-        LabelingError::new(
-            ErrorCode::BadAnswer,
-            "The answer has no token probabilities.",
-        )
-    })?;
+    let empty = text(reply).is_empty();
+    let first = reply
+        .choice
+        .take_first_token(requested)
+        .ok_or_else(|| match empty {
+            true => LabelingError::new(ErrorCode::NoLabel, "The answer is empty."),
+            false => LabelingError::new(
+                ErrorCode::BadAnswer,
+                "The answer has no token probabilities.",
+            ),
+        })?;
     estimate(&first)
         .map_err(|nothing| LabelingError::new(ErrorCode::NoLabel, format!("No label: {nothing}.")))
 }
@@ -337,18 +366,22 @@ fn read_label(reply: &mut Reply, requested: u8) -> Result<Estimate, LabelingErro
 /// The rationale in an answer.
 fn read_rationale(reply: &Reply) -> Result<String, LabelingError> {
     refusal(reply)?;
-    let message = reply.choice.message.as_ref();
-    let text = message
-        .and_then(|message| message.content.as_deref())
-        .unwrap_or_default();
     let finish = match reply.choice.finish_reason.as_deref() {
         Some("length") => Finish::Length,
         _ => Finish::Complete,
     };
-    rationale::tidy(text, finish).ok_or_else(|| {
+    rationale::tidy(text(reply), finish).ok_or_else(|| {
         let message = "The rationale is empty or has no full sentence.";
         LabelingError::new(ErrorCode::BadAnswer, message)
     })
+}
+
+/// What the model said; empty where it said nothing.
+fn text(reply: &Reply) -> &str {
+    let message = reply.choice.message.as_ref();
+    message
+        .and_then(|message| message.content.as_deref())
+        .unwrap_or_default()
 }
 
 fn refusal(reply: &Reply) -> Result<(), LabelingError> {

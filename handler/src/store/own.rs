@@ -116,6 +116,16 @@ impl OwnFolder {
         .await
     }
 
+    /// Finds out whether the file can be written, and leaves no trace.
+    ///
+    /// # Errors
+    /// If it cannot be begun.
+    pub async fn try_out(&self, path: &str) -> Result<(), StoreError> {
+        let Publication { draft, .. } = self.publish(path).await?;
+        blocking(move || fs::remove_file(&draft).map_err(|e| StoreError::io("remove", &draft, e)))
+            .await
+    }
+
     /// Opens a file of lines for appending and gives the whole lines that are there. A last line
     /// without its end, which a killed process left, is cut off.
     ///

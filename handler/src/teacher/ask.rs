@@ -145,6 +145,12 @@ impl Teacher {
         self.gate.is_closed()
     }
 
+    /// Stops sending for a reason that holds for every call; the first reason stays.
+    pub fn halt(&self, stop: Stop) {
+        let _ = self.stop.set(stop);
+        self.gate.close();
+    }
+
     /// Why the service made the run stop, if it did.
     pub fn stopped(&self) -> Option<&Stop> {
         self.stop.get()
@@ -251,9 +257,7 @@ struct Call<'a> {
 impl Call<'_> {
     /// Every other call would fail alike: nobody sends any more.
     fn stop(&self, stop: Stop) -> Failure {
-        // The first reason stays.
-        let _ = self.teacher.stop.set(stop);
-        self.teacher.gate.close();
+        self.teacher.halt(stop);
         Failure::Stopped
     }
 

@@ -45,7 +45,7 @@ pub enum Stop {
     Forbidden(String),
     /// 404.
     #[error(
-        "the service knows no such deployment or address (404: {0}); check \
+        "the service knows no such deployment or address ({0}); check \
          AZURE_OPENAI_DEPLOYMENT, AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_VERSION"
     )]
     NotFound(String),
@@ -90,12 +90,6 @@ pub enum Stop {
          AZURE_OPENAI_ENDPOINT and the network"
     )]
     Unreachable(String),
-    /// 3xx. It is not followed: the key would travel to another host.
-    #[error(
-        "the address redirects elsewhere (HTTP {0}), which is not followed; set \
-         AZURE_OPENAI_ENDPOINT to the service's own address"
-    )]
-    Redirected(u16),
     /// The first call was refused for no reason that is known.
     #[error(
         "the service refuses the first call ({0}); check AZURE_OPENAI_ENDPOINT, \
@@ -131,7 +125,6 @@ pub fn dispose(
     error.message = error.message.or(message);
     let after = retry_after(headers, now);
     Err(match status {
-        300..=399 => Disposition::Stop(Stop::Redirected(status)),
         408 | 409 | 500..=599 => Disposition::Retry {
             reason: format!("HTTP {status}"),
             after,
@@ -145,7 +138,10 @@ pub fn dispose(
             Disposition::Stop(Stop::NoLogprobs(sentence(&error, status)))
         }
         403 => Disposition::Stop(Stop::Forbidden(sentence(&error, status))),
-        404 => Disposition::Stop(Stop::NotFound(sentence(&error, status))),
+        404 => Disposition::Stop(Stop::NotFound(format!("404: {}", sentence(&error, status)))),
+        300..=399 => Disposition::Stop(Stop::NotFound(format!(
+            "HTTP {status}, which leads elsewhere"
+        ))),
         400 => bad_request(&error),
         413 => Disposition::Turn(LabelingError::new(
             ErrorCode::TooLong,

@@ -18,6 +18,12 @@ pub enum EndpointError {
         "AZURE_OPENAI_ENDPOINT is not a URL ({0}); it looks like https://NAME.openai.azure.com"
     )]
     NotAUrl(String),
+    /// A secret stands in the URL, where every log shows it.
+    #[error(
+        "AZURE_OPENAI_ENDPOINT carries a user name or a query; give the bare address and put the \
+         key into AZURE_OPENAI_API_KEY"
+    )]
+    NotBare,
     /// A key would travel in the clear.
     #[error(
         "AZURE_OPENAI_ENDPOINT must begin with https:// (http:// is taken for this machine only), \
@@ -47,7 +53,10 @@ impl Endpoint {
         if !(url.scheme() == "https" || (url.scheme() == "http" && local)) {
             return Err(EndpointError::NotSecure);
         }
-        url.set_query(None);
+        let bare = url.username().is_empty() && url.password().is_none();
+        if !bare || url.query().is_some() {
+            return Err(EndpointError::NotBare);
+        }
         {
             let not_a_base = || EndpointError::NotAUrl("it cannot carry a path".into());
             let mut path = url.path_segments_mut().map_err(|()| not_a_base())?;
@@ -118,6 +127,16 @@ mod tests {
         );
         assert_eq!(url("ftp://x", None), Err(EndpointError::NotSecure));
         assert!(url("http://127.0.0.1:8080", None).is_ok());
+    }
+
+    #[test]
+    fn a_secret_in_the_url_is_refused() {
+        for odd in [
+            "https://u:p@x.openai.azure.com",
+            "https://x.openai.azure.com/?api-key=k",
+        ] {
+            assert_eq!(url(odd, None), Err(EndpointError::NotBare), "{odd}");
+        }
     }
 
     #[test]

@@ -159,7 +159,7 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         asking(
             "a redirect",
-            &["302", "redirect"],
+            &["302", "leads elsewhere"],
             "AZURE_OPENAI_ENDPOINT",
             |w| against(w, REDIRECT, false),
         ),

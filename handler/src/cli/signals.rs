@@ -1,0 +1,86 @@
+//! Ctrl-C and its kin: the first signal lets what is in flight finish, the second one ends the
+//! process at once.
+
+use super::Exit;
+use super::screen::Screen;
+use crate::teacher::Teacher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// The number of the first signal, 0 while none came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stopped(Arc<AtomicU8>);
+
+impl Stopped {
+    /// How a run that was stopped ends, if one was.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        match self.0.load(Relaxed) {
+            0 => None,
+            number => Some(Exit::Signal(number)),
+        }
+    }
+}
+
+/// Watches for signals from now on; the first one closes `teacher`.
+pub(super) fn watch(screen: &Screen, teacher: &Arc<Teacher>) -> Stopped {
+    let stopped = Stopped::default();
+    let (first, screen, teacher) = (stopped.clone(), screen.clone(), Arc::clone(teacher));
+    let mut signals = Signals::listen();
+    tokio::spawn(async move {
+        while let Some(number) = signals.next().await {
+            if first.0.swap(number, Relaxed) != 0 {
+                std::process::exit(i32::from(Exit::Signal(number).code()));
+            }
+            teacher.close();
+            screen.line("stopping: what is in flight is finished first; once more stops at once");
+        }
+    });
+    stopped
+}
+
+/// Listens once, so that no signal between two of them is lost.
+#[cfg(unix)]
+struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = || {
+            Ok([
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            ])
+        };
+        Self(
+            listen()
+                .inspect_err(|error: &std::io::Error| {
+                    tracing::warn!(%error, "signals cannot be caught: they stop the run at once");
+                })
+                .ok(),
+        )
+    }
+
+    /// SIGINT (2) or SIGTERM (15).
+    async fn next(&mut self) -> Option<u8> {
+        let [interrupt, terminate] = self.0.as_mut()?;
+        tokio::select! {
+            _ = interrupt.recv() => Some(2),
+            _ = terminate.recv() => Some(15),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) -> Option<u8> {
+        tokio::signal::ctrl_c().await.ok().map(|()| 2)
+    }
+}
