@@ -157,6 +157,7 @@ pub(crate) fn message(record: &Record) -> String {
 pub(crate) struct Softlabel {
     args: Vec<OsString>,
     env: BTreeMap<String, OsString>,
+    through: Vec<OsString>,
 }
 
 /// How a run ended.
@@ -176,7 +177,11 @@ impl Softlabel {
         for name in ["PATH", "TMPDIR", "LLVM_PROFILE_FILE"] {
             env.extend(std::env::var_os(name).map(|value| (name.to_owned(), value)));
         }
-        Self { args, env }
+        Self {
+            args,
+            env,
+            through: Vec::new(),
+        }
     }
 
     /// `softlabel label` against `service`, with waits that suit a test.
@@ -215,10 +220,21 @@ impl Softlabel {
         self
     }
 
+    /// Runs it through another program, which gets the command as its last arguments.
+    pub(crate) fn through<A: Into<OsString>>(
+        mut self,
+        program: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.through = program.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The command, for those who start it in their own way.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_softlabel"));
-        command.args(&self.args).env_clear().envs(&self.env);
+        let softlabel = OsString::from(env!("CARGO_BIN_EXE_softlabel"));
+        let mut words = self.through.iter().chain([&softlabel]).chain(&self.args);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).env_clear().envs(&self.env);
         command
     }
 

@@ -9,6 +9,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![expect(clippy::string_slice, reason = "a test may fail loudly")]
 
+mod bad_input;
 mod cli;
 mod credentials;
 mod faults;

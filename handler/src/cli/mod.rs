@@ -15,7 +15,10 @@ mod table;
 mod test;
 
 use crate::config::{Cli, Subcommands, unknown_variables, without_empty_variables};
+use crate::store::remedy;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -59,6 +62,9 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // To stdout for --help, to stderr for mistakes; a closed pipe is nobody's mistake.
             let _ = error.print();
+            for name in blamed_variables(&error) {
+                let _ = writeln!(io::stderr(), "The value comes from the variable {name}.");
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -66,7 +72,7 @@ pub fn run() -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", sentence(&error));
             if error.is::<UsageError>() {
                 Exit::Usage
             } else {
@@ -80,6 +86,30 @@ pub fn run() -> ExitCode {
 fn parse() -> Result<Cli, clap::Error> {
     let command = without_empty_variables(Cli::command(), &|name| std::env::var_os(name));
     Cli::from_arg_matches(&command.try_get_matches_from(std::env::args_os())?)
+}
+
+/// The variables that `error` is about: it names flags alone, also where none was given.
+fn blamed_variables(error: &clap::Error) -> BTreeSet<String> {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    let flag = context(ContextKind::InvalidArg);
+    let value = context(ContextKind::InvalidValue);
+    let blamed = |arg: &clap::Arg| {
+        let set = std::env::var_os(arg.get_env()?)?;
+        let blamed = match set.to_str() {
+            Some(set) => flag == Some(arg.to_string()) && value.as_deref() == Some(set),
+            None => error.kind() == ErrorKind::InvalidUtf8,
+        };
+        blamed.then(|| {
+            arg.get_env()
+                .map(|name| name.to_string_lossy().into_owned())
+        })?
+    };
+    let mut command = Cli::command();
+    // Fills in how arguments are written.
+    command.build();
+    let commands = command.get_subcommands();
+    let arguments = commands.flat_map(clap::Command::get_arguments);
+    arguments.filter_map(blamed).collect()
 }
 
 fn execute(cli: Cli) -> anyhow::Result<Exit> {
@@ -99,6 +129,15 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
+}
+
+/// The error with its causes, and what to do where only the operating system knows why.
+fn sentence(error: &anyhow::Error) -> String {
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref());
+    match refusal.and_then(remedy) {
+        Some(remedy) => format!("{error:#}; {remedy}"),
+        None => format!("{error:#}"),
+    }
 }
 
 /// Writes a result to stdout. Whoever reads may have gone, which is no error.

@@ -5,8 +5,9 @@ use crate::config::LabelArgs;
 use crate::dataset::layout::{self, BucketName};
 use crate::run::single_process::Places;
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Resolves input and output, and refuses what would write into RAW.
@@ -15,14 +16,27 @@ use std::path::{Path, PathBuf};
 /// If the input is not there or holds nothing, or the output is refused.
 pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<Places> {
     let input = &args.input;
-    let kind = fs::metadata(input)
-        .with_context(|| format!("--input {} cannot be read", input.display()))?;
-    let input = fs::canonicalize(input)
-        .with_context(|| format!("--input {} cannot be read", input.display()))?;
+    let unreadable = |error: io::Error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => "give this user the right to do that",
+            _ => "check the path",
+        };
+        anyhow!(
+            "--input {} cannot be read: {error}; {remedy}",
+            input.display()
+        )
+    };
+    let kind = fs::metadata(input).map_err(unreadable)?;
+    let input = fs::canonicalize(input).map_err(unreadable)?;
     if kind.is_dir() {
         dataset(args, &input).await
-    } else {
+    } else if kind.is_file() {
         lone_file(args, &input)
+    } else {
+        Err(usage(format!(
+            "--input {} is not a regular file, and it is read twice; copy it to one",
+            input.display()
+        )))
     }
 }
 
@@ -48,7 +62,11 @@ async fn dataset(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
     let raw = RawFolder::new(input);
     let (files, ignored) = raw.buckets().await?;
     for (path, reason) in &ignored {
-        tracing::info!(path, reason, "passed over");
+        if matches!(layout::classify(path), layout::Entry::Bucket(_)) {
+            tracing::warn!(path, reason, "passed over, though it is named like data");
+        } else {
+            tracing::info!(path, reason, "passed over");
+        }
     }
     if files.is_empty() {
         bail!(
@@ -61,7 +79,8 @@ async fn dataset(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
             && a.name == b.name
         {
             bail!(
-                "{} and {} would become the same labelled file; remove one",
+                "--input {}: {} and {} would become the same labelled file; remove one",
+                input.display(),
                 a.path,
                 b.path
             );
@@ -92,6 +111,12 @@ fn lone_file(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
             output.display()
         )));
     }
+    if fs::metadata(&output).is_ok_and(|there| !there.is_file()) {
+        return Err(usage(format!(
+            "--output {} is not a regular file; give the file to write",
+            output.display()
+        )));
+    }
     let (Some(folder), Some(parent)) = (input.parent(), output.parent()) else {
         return Err(usage("--input and --output are files"));
     };
@@ -112,12 +137,18 @@ fn lone_file(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
                 .map(|bucket| bucket.to_string_lossy().into_owned())
         }),
     };
-    for (flag, name) in [("--split", &name.split), ("--bucket", &name.bucket)] {
+    let names = [
+        ("--split", &name.split, "train"),
+        ("--bucket", &name.bucket, "short_3_to_5_turns"),
+    ];
+    for (flag, name, example) in names {
         let odd = |name: &String| {
             name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') || name == "-"
         };
         if name.as_ref().is_some_and(odd) {
-            return Err(usage(format!("{flag} is one plain name, such as train")));
+            return Err(usage(format!(
+                "{flag} is one plain name, such as {example}"
+            )));
         }
     }
     let forbidden = dataset.unwrap_or(input);
@@ -158,17 +189,24 @@ fn own(path: PathBuf, raw: &Path, flag: &str) -> anyhow::Result<OwnFolder> {
             dataset.display()
         )));
     }
-    let there = path.ancestors().find(|folder| folder.exists());
-    if let Some(file) = there.filter(|there| !there.is_dir()) {
+    if let Some(occupied) = occupied(&path) {
         return Err(usage(format!(
-            "{flag} leads through {}, which is a file; give another place",
-            file.display()
+            "{flag} needs a folder at {}, but {} is a file; remove it, or choose another {flag}",
+            path.display(),
+            occupied.display()
         )));
     }
     OwnFolder::new(path, raw).map_err(|error| match error {
         StoreError::Forbidden { .. } => usage(format!("{flag}: {error}")),
         other => other.into(),
     })
+}
+
+/// What is in the way of a folder at `path`: the file that has its name or that of a folder above.
+fn occupied(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().find(|path| path.exists())?;
+    (!there.is_dir()).then(|| there.to_owned())
 }
 
 /// The RAW dataset that `path` would lie in, if any.

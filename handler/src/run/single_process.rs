@@ -239,12 +239,13 @@ impl Run {
                 error,
                 intact,
             }) => {
-                let mut problem = format!("{path}: {error}");
-                if intact.conversations > 0 {
-                    problem.push_str(&format!(
-                        "; --salvage would label the {} conversations that are intact",
-                        intact.conversations
-                    ));
+                let mut problem = format!("{path}: {error}; {}", error.remedy());
+                match intact.conversations {
+                    0 => {}
+                    1 => problem.push_str(", or label the one that is intact with --salvage"),
+                    n => problem.push_str(&format!(
+                        ", or label the {n} that are intact with --salvage"
+                    )),
                 }
                 return Err(PlanFailure::Problem(problem));
             }

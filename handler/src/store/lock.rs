@@ -10,11 +10,33 @@ use std::path::{Path, PathBuf};
 pub struct FolderLock {
     _file: File,
     path: PathBuf,
+    /// Folders that were made for it, the deepest first.
+    made: Vec<PathBuf>,
 }
 
 impl FolderLock {
-    /// Takes the lock file at `path`, whose folder exists, and writes `holder` into it for others.
+    /// Takes the lock file at `path` and writes `holder` into it for others. Its folder is made.
     pub(super) fn take(path: &Path, holder: &str) -> Result<Self, StoreError> {
+        let above = path.ancestors().skip(1);
+        let made = above
+            .take_while(|folder| !folder.exists())
+            .map(Path::to_owned);
+        let made = made.collect::<Vec<_>>();
+        let taken = Self::take_in(path, holder);
+        if taken.is_err() {
+            remove_empty(&made);
+        }
+        taken.map(|file| Self {
+            _file: file,
+            path: path.to_owned(),
+            made,
+        })
+    }
+
+    fn take_in(path: &Path, holder: &str) -> Result<File, StoreError> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
+        }
         let failed = |error| StoreError::io("lock", path, error);
         loop {
             let mut file = OpenOptions::new()
@@ -43,11 +65,11 @@ impl FolderLock {
             file.set_len(0)
                 .and_then(|()| file.rewind())
                 .map_err(failed)?;
-            file.write_all(holder.as_bytes()).map_err(failed)?;
-            return Ok(Self {
-                _file: file,
-                path: path.to_owned(),
-            });
+            if let Err(error) = file.write_all(holder.as_bytes()) {
+                let _ = fs::remove_file(path);
+                return Err(failed(error));
+            }
+            return Ok(file);
         }
     }
 }
@@ -56,17 +78,15 @@ impl Drop for FolderLock {
     fn drop(&mut self) {
         // While it is still locked.
         let _ = fs::remove_file(&self.path);
-        // A run that came to nothing leaves nothing: only empty folders are removed.
-        let Some(folder) = self.path.parent() else {
-            return;
-        };
+        remove_empty(&self.made);
+    }
+}
+
+/// A run that came to nothing leaves nothing: of the folders that were made for it, those that are
+/// empty are removed.
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
         let _ = fs::remove_dir(folder);
-        if let Some(above) = folder
-            .parent()
-            .filter(|above| above.ends_with(".softlabel"))
-        {
-            let _ = fs::remove_dir(above);
-        }
     }
 }
 

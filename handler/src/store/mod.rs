@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is nothing at that path.
-    #[error("{} does not exist", path.display())]
+    #[error("{} does not exist; check the path", path.display())]
     NotFound {
         /// The path.
         path: PathBuf,
@@ -65,6 +65,23 @@ pub enum StoreError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// What a person can do about a refusal of the operating system; `None` where the error's own words
+/// say it.
+pub fn remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match error.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to do that",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, then the same command continues"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files, then the same command continues"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "choose another place",
+        io::ErrorKind::Other => return None,
+        _ => "check the path and the disk",
+    })
 }
 
 impl StoreError {

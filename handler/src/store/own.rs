@@ -63,7 +63,7 @@ impl OwnFolder {
     /// [`StoreError::Held`] if another process has it.
     pub async fn lock(&self, holder: String) -> Result<FolderLock, StoreError> {
         let own = self.clone();
-        blocking(move || FolderLock::take(&own.prepare("lock")?, &holder)).await
+        blocking(move || FolderLock::take(&own.locate("lock"), &holder)).await
     }
 
     /// The content of a file, or `None` where there is none.

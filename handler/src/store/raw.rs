@@ -59,19 +59,22 @@ impl RawFolder {
         let root = self.root.clone();
         blocking(move || {
             let (mut files, mut ignored) = (Vec::new(), Vec::new());
-            for (name, is_folder) in list(&root)? {
-                if !is_folder {
+            for (name, kind) in list(&root)? {
+                if kind != Kind::Folder {
                     if name != layout::RAW_METADATA {
                         ignored.push((name, "not inside a split's folder"));
                     }
                     continue;
                 }
-                for (file, is_folder) in list(&root.join(&name))? {
+                for (file, kind) in list(&root.join(&name))? {
                     let path = format!("{name}/{file}");
-                    match layout::classify(&path) {
-                        Entry::Bucket(name) if !is_folder => files.push(RawFile { name, path }),
-                        Entry::Bucket(_) => ignored.push((path, "a folder")),
-                        Entry::Ignored(reason) => ignored.push((path, reason)),
+                    match (layout::classify(&path), kind) {
+                        (Entry::Bucket(name), Kind::File) => files.push(RawFile { name, path }),
+                        (Entry::Bucket(_), Kind::Folder) => ignored.push((path, "a folder")),
+                        (Entry::Bucket(_), Kind::Other) => {
+                            ignored.push((path, "not a regular file"));
+                        }
+                        (Entry::Ignored(reason), _) => ignored.push((path, reason)),
                     }
                 }
             }
@@ -169,25 +172,51 @@ impl RawFolder {
     }
 }
 
-/// Names and whether they are folders, in order of name.
-fn list(folder: &Path) -> Result<Vec<(String, bool)>, StoreError> {
+/// What a name stands for, links followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File,
+    /// A pipe or device: opening it may wait for ever, and it cannot be read twice.
+    Other,
+}
+
+/// Names and what they stand for, in order of name. Hidden ones are left out.
+fn list(folder: &Path) -> Result<Vec<(String, Kind)>, StoreError> {
     let failed = |error| StoreError::io("list", folder, error);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let name = entry
-            .file_name()
-            .into_string()
-            .map_err(|name| StoreError::Io {
-                operation: "take into a dataset",
-                path: folder.join(name),
-                source: std::io::Error::other("its name is not UTF-8"),
-            })?;
+        let path = entry.path();
+        let wrong = |operation, why: &str| StoreError::Io {
+            operation,
+            path: path.clone(),
+            source: std::io::Error::other(why),
+        };
+        let name = entry.file_name().into_string().map_err(|_| {
+            let why = "its name is not UTF-8; rename it";
+            wrong("take into a dataset", why)
+        })?;
+        if name.starts_with('.') {
+            continue;
+        }
         // `fs::metadata` follows links.
-        let is_folder = fs::metadata(entry.path()).map_err(failed)?.is_dir();
-        names.push((name, is_folder));
+        let metadata = fs::metadata(&path).map_err(|error| {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                let why = format!("{error}; remove the link, or bring back what it leads to");
+                wrong("follow the link", &why)
+            } else {
+                StoreError::io("read", &path, error)
+            }
+        })?;
+        let kind = match metadata {
+            metadata if metadata.is_dir() => Kind::Folder,
+            metadata if metadata.is_file() => Kind::File,
+            _ => Kind::Other,
+        };
+        names.push((name, kind));
     }
-    names.sort();
+    names.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(names)
 }
 
@@ -197,7 +226,7 @@ fn open(path: &Path) -> Result<(File, Version), StoreError> {
         .metadata()
         .map_err(|e| StoreError::io("read", path, e))?;
     if metadata.is_dir() {
-        let source = std::io::Error::other("it is a folder");
+        let source = std::io::Error::other("it is a folder; a file is needed");
         return Err(StoreError::io("read", path, source));
     }
     Ok((file, version_of(&metadata)))
@@ -290,6 +319,9 @@ mod tests {
         let raw = RawFolder::new("/nowhere");
         let error = raw.version("a").await.unwrap_err();
         assert!(error.is_not_found());
-        assert_eq!(error.to_string(), "/nowhere/a does not exist");
+        assert_eq!(
+            error.to_string(),
+            "/nowhere/a does not exist; check the path"
+        );
     }
 }

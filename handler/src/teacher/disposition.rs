@@ -46,7 +46,7 @@ pub enum Stop {
     /// 404.
     #[error(
         "the service knows no such deployment or address ({0}); check \
-         AZURE_OPENAI_DEPLOYMENT and AZURE_OPENAI_ENDPOINT"
+         AZURE_OPENAI_DEPLOYMENT, AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_VERSION"
     )]
     NotFound(String),
     /// 400 for a parameter that every request carries.
@@ -84,9 +84,24 @@ pub enum Stop {
          the same command again later, it continues"
     )]
     Outage(u64, String),
-    /// The first call found nobody, again and again.
-    #[error("the service cannot be reached ({0}); check AZURE_OPENAI_ENDPOINT and the network")]
+    /// The first call found nobody who answers it, again and again.
+    #[error(
+        "the service cannot be reached, or does not answer as it should ({0}); check \
+         AZURE_OPENAI_ENDPOINT and the network"
+    )]
     Unreachable(String),
+    /// 3xx. It is not followed: the key would travel to another host.
+    #[error(
+        "the address redirects elsewhere (HTTP {0}), which is not followed; set \
+         AZURE_OPENAI_ENDPOINT to the service's own address"
+    )]
+    Redirected(u16),
+    /// The first call was refused for no reason that is known.
+    #[error(
+        "the service refuses the first call ({0}); check AZURE_OPENAI_ENDPOINT, \
+         AZURE_OPENAI_DEPLOYMENT and --model"
+    )]
+    Refused(String),
 }
 
 /// Reads an answer: the useful ones as they are, all others as what to do.
@@ -116,6 +131,7 @@ pub fn dispose(
     error.message = error.message.or(message);
     let after = retry_after(headers, now);
     Err(match status {
+        300..=399 => Disposition::Stop(Stop::Redirected(status)),
         408 | 409 | 500..=599 => Disposition::Retry {
             reason: format!("HTTP {status}"),
             after,

@@ -130,6 +130,11 @@ impl Probe<'_> {
         loop {
             let Exchange { result, .. } = self.transport.send(&request).await;
             match result {
+                // Any JSON object reads as an answer, since every field may be missing.
+                Ok(answer) if answer.choices.is_empty() => {
+                    let reason = "the answer is no chat completion, it has no choices";
+                    self.wait_after_fault(reason.into(), None).await?;
+                }
                 Ok(answer) => {
                     let mut choice = answer.into_choice();
                     return Ok(match choice.take_first_token(profile.top_logprobs) {
@@ -142,10 +147,8 @@ impl Probe<'_> {
                 }
                 Err(Disposition::Stop(stop)) => return Err(stop),
                 Err(Disposition::Turn(error)) => {
-                    return Err(Stop::Parameters {
-                        param: None,
-                        message: error.message,
-                    });
+                    let message = error.message.trim_end_matches('.');
+                    return Err(Stop::Refused(message.to_owned()));
                 }
                 Err(Disposition::Throttled { after }) => self.wait_for_quota(after).await?,
                 Err(Disposition::Retry { reason, after }) => {

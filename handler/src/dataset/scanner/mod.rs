@@ -124,6 +124,24 @@ pub enum ScanError {
     },
 }
 
+impl ScanError {
+    /// What a person can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::CutOff { .. } | Self::TrailingData { .. } => "export it again",
+            Self::NotADataset { what, .. } if [GZIP, ZIP].contains(&what.as_str()) => "unpack it",
+            Self::NotADataset { what, .. } if what == UTF_16 => "convert it to UTF-8",
+            Self::NotADataset { .. } => {
+                "give a JSON array of conversations, or one conversation a line"
+            }
+        }
+    }
+}
+
+const GZIP: &str = "gzip-compressed data";
+const ZIP: &str = "a zip archive";
+const UTF_16: &str = "text in UTF-16";
+
 /// Finds conversations in blocks of a file.
 ///
 /// `accept` decides whether bytes are a conversation; [`super::conversation::count_turns`] is made
@@ -429,10 +447,10 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
 
 fn what_begins_with(content: &[u8]) -> String {
     match content {
-        [0x1f, 0x8b, ..] => "gzip-compressed data".to_owned(),
-        [b'P', b'K', 3, 4, ..] => "a zip archive".to_owned(),
+        [0x1f, 0x8b, ..] => GZIP.to_owned(),
+        [b'P', b'K', 3, 4, ..] => ZIP.to_owned(),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd-compressed data".to_owned(),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16; UTF-8 is needed".to_owned(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => UTF_16.to_owned(),
         [b'P', b'A', b'R', b'1', ..] => "a Parquet file".to_owned(),
         [byte @ b'!'..=b'~', ..] => format!("begins with '{}'", char::from(*byte)),
         [byte, ..] => format!("begins with the byte 0x{byte:02x}"),

@@ -157,7 +157,7 @@ fn says_what_else_a_file_is() {
     for (file, offset, what) in [
         (&b"<html>"[..], 0, "begins with '<'"),
         (b"  hello", 2, "begins with 'h'"),
-        (b"\xff\xfe[\0{\0", 0, "text in UTF-16; UTF-8 is needed"),
+        (b"\xff\xfe[\0{\0", 0, "text in UTF-16"),
         (b"\x1f\x8b\x08\0\0\0", 0, "gzip-compressed data"),
         (b"PK\x03\x04rest", 0, "a zip archive"),
         (b"P", 0, "begins with 'P'"),
