@@ -178,7 +178,7 @@ fn a_broken_conversation_among_good_ones_makes_the_bucket_partial() {
             "{name}: the next one is not swallowed"
         );
         assert!(
-            outcome.stderr.contains("1 conversations could not be read"),
+            outcome.stderr.contains("1 conversation could not be read"),
             "{outcome}"
         );
         // A reason is for people, and quotes nobody's message.
