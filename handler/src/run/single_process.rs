@@ -177,6 +177,11 @@ impl Run {
             progress,
         };
         run.plan_files().await?;
+        let published = |manifest: &Arc<Manifest>| run.reports.contains_key(&manifest.name());
+        if options.only_failed && !run.manifests.iter().all(published) {
+            let work = run.places.work.locate("").display().to_string();
+            return Err(RunError::NothingToRedo { work });
+        }
         run.compare_counts().await?;
         Ok(run)
     }
@@ -217,9 +222,7 @@ impl Run {
             && before.source.etag == version.etag
         {
             self.progress.scanned(version.length);
-            let published = read::<Published>(&self.places.work, &paths.report()).await?;
-            self.reports
-                .extend(published.map(|published| (file.name.clone(), published)));
+            self.read_report(&file.name).await?;
             return Ok(before.clone());
         }
         let planned = plan(raw, file, self.options.chunk, &self.progress).await;
@@ -263,8 +266,17 @@ impl Run {
                 source: manifest.source,
                 ..before
             };
+            self.read_report(&file.name).await?;
         }
         Ok(manifest)
+    }
+
+    async fn read_report(&mut self, name: &BucketName) -> Result<(), RunError> {
+        let path = BucketPaths::new(name).report();
+        let published = read::<Published>(&self.places.work, &path).await?;
+        self.reports
+            .extend(published.map(|published| (name.clone(), published)));
+        Ok(())
     }
 
     async fn compare_counts(&mut self) -> Result<(), RunError> {
