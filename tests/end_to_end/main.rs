@@ -21,4 +21,5 @@ mod output;
 mod profiles;
 mod prompts;
 mod raw;
+mod resume;
 mod service;
