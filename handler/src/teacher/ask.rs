@@ -3,7 +3,7 @@
 //! Faults and throttling are patient in different ways: a fault costs one of a few attempts, a 429
 //! costs time only, and pauses everybody.
 
-use super::breaker::{Endurance, Outage};
+use super::breaker::{Counted, Endurance, Outage};
 use super::disposition::{Disposition, Stop};
 use super::gate::Gate;
 use super::meter::Reading;
@@ -14,11 +14,10 @@ use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_retry::RetryIf;
-use tokio_retry::strategy::ExponentialBackoff;
 use uuid::Uuid;
 
 /// How long to go on when the service does not answer as it should.
@@ -47,12 +46,13 @@ impl Patience {
 
     /// The waits between the attempts, each drawn evenly from zero to its bound.
     fn backoffs(self, rng: &Mutex<StdRng>) -> impl Iterator<Item = Duration> {
-        let half = u64::try_from(self.first_backoff.as_millis() / 2).unwrap_or(u64::MAX);
-        ExponentialBackoff::from_millis(2)
-            .factor(half)
-            .max_delay(self.longest_backoff)
-            .map(|bound| bound.mul_f64(draw(rng)))
-            .take(self.attempts.saturating_sub(1) as usize)
+        (0..self.attempts.saturating_sub(1))
+            .map(move |retry| self.backoff(retry).mul_f64(draw(rng)))
+    }
+
+    /// What the service asks to wait after a fault, within the longest wait that is set.
+    pub(super) fn bounded(self, after: Option<Duration>) -> Duration {
+        after.unwrap_or_default().min(self.longest_backoff)
     }
 }
 
@@ -194,17 +194,11 @@ impl Teacher {
         let call = Call {
             teacher: self,
             request,
-            hint: Mutex::new(None),
+            met: Mutex::default(),
             sending: Default::default(),
         };
-        let waits = self.patience.backoffs(&self.rng).map(|wait| {
-            let hint = call
-                .hint
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            hint.map_or(wait, |hint| wait.max(hint))
-        });
+        let waits = self.patience.backoffs(&self.rng);
+        let waits = waits.map(|wait| wait.max(std::mem::take(&mut call.met().asked_to_wait)));
         let again =
             |failure: &Failure| matches!(failure, Failure::Fault(_)) && !self.gate.is_closed();
         let answered = RetryIf::start(waits, || call.attempt(), again);
@@ -248,32 +242,49 @@ enum Failure {
 struct Call<'a> {
     teacher: &'a Teacher,
     request: Request<'a>,
-    /// What the service asked to wait after the last fault.
-    hint: Mutex<Option<Duration>>,
+    met: Mutex<Met>,
     /// Held while a request is in flight.
     sending: tokio::sync::Mutex<()>,
 }
 
+/// What a call has met so far.
+#[derive(Debug, Default)]
+struct Met {
+    /// What the service asked to wait after the last fault.
+    asked_to_wait: Duration,
+    /// When it first met 429.
+    throttled: Option<Instant>,
+    /// How often it met 429.
+    throttlings: u32,
+    /// How often it failed through no fault of its own.
+    spared: u32,
+    /// For the breaker.
+    counted: Counted,
+}
+
 impl Call<'_> {
+    fn met(&self) -> MutexGuard<'_, Met> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Every other call would fail alike: nobody sends any more.
     fn stop(&self, stop: Stop) -> Failure {
         self.teacher.halt(stop);
         Failure::Stopped
     }
 
-    /// Sends until something else than 429 comes back.
+    /// Sends until something comes back that is neither 429 nor a fault that all calls share.
     async fn attempt(&self) -> Result<Reply, Failure> {
         let Teacher { gate, patience, .. } = self.teacher;
-        let mut throttled: Option<Instant> = None;
-        let mut throttlings = 0;
         loop {
             let exchange = {
                 let pass = gate.enter().await.map_err(|_| Failure::Stopped)?;
                 let _sending = self.sending.lock().await;
                 let exchange = self.teacher.transport.send(&self.request).await;
+                let counted = &mut self.met().counted;
                 match &exchange.result {
-                    Err(Disposition::Retry { reason, .. }) => pass.failed(reason),
-                    Err(Disposition::Throttled { .. }) => pass.failed("HTTP 429"),
+                    Err(Disposition::Retry { reason, .. }) => pass.failed(reason, counted),
+                    Err(Disposition::Throttled { .. }) => pass.failed("HTTP 429", counted),
                     _ => pass.answered(),
                 }
                 exchange
@@ -291,39 +302,57 @@ impl Call<'_> {
                         service_request_id: exchange.service_request_id,
                     });
                 }
-                // An outage is not this turn's fault, and costs it no attempt.
-                Err(Disposition::Retry { after, .. }) if gate.outage().is_some() => {
-                    gate.pause(after.unwrap_or_default());
+                // Where every call fails, it is not this turn's fault and costs it no attempt.
+                Err(Disposition::Retry { after, .. }) if gate.in_trouble() => {
+                    tokio::time::sleep(self.spared().max(patience.bounded(after))).await;
                 }
                 Err(Disposition::Retry { reason, after }) => {
-                    *self.hint.lock().unwrap_or_else(PoisonError::into_inner) = after;
+                    self.met().asked_to_wait = patience.bounded(after);
                     return Err(Failure::Fault(reason));
+                }
+                Err(Disposition::NoRoom { message }) => {
+                    let error = LabelingError::new(ErrorCode::Rejected, message);
+                    return Err(Failure::Turn(error, exchange.tokens));
                 }
                 Err(Disposition::Turn(error)) => return Err(Failure::Turn(error, exchange.tokens)),
                 Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
-                Err(Disposition::Throttled { after }) => {
-                    let since = *throttled.get_or_insert_with(Instant::now);
-                    let outage = gate.outage().is_some();
-                    if since.elapsed() >= patience.throttling && !outage {
-                        let message = format!(
-                            "The service answered 429 for {} seconds.",
-                            since.elapsed().as_secs()
-                        );
-                        let error = LabelingError::new(ErrorCode::Throttled, message);
-                        return Err(Failure::Turn(error, Tokens::default()));
-                    }
-                    let wait = after.unwrap_or_else(|| {
-                        patience
-                            .backoff(throttlings)
-                            .mul_f64(0.5 + 0.5 * draw(&self.teacher.rng))
-                    });
-                    throttlings += 1;
-                    if wait > patience.throttling {
-                        return Err(self.stop(Stop::Busy(wait.as_secs())));
-                    }
-                    gate.pause(wait);
-                }
+                Err(Disposition::Throttled { after }) => gate.pause(self.throttled(after)?),
             }
         }
+    }
+
+    /// How long to wait after a fault that all calls share.
+    fn spared(&self) -> Duration {
+        let retry = self.met().spared;
+        self.met().spared = retry.saturating_add(1);
+        let bound = self.teacher.patience.backoff(retry);
+        bound.mul_f64(draw(&self.teacher.rng))
+    }
+
+    /// How long everybody is to wait after a 429, or the end of the patience with it.
+    fn throttled(&self, after: Option<Duration>) -> Result<Duration, Failure> {
+        let Teacher { gate, patience, .. } = self.teacher;
+        let (since, throttlings) = {
+            let mut met = self.met();
+            let since = *met.throttled.get_or_insert_with(Instant::now);
+            met.throttlings = met.throttlings.saturating_add(1);
+            (since, met.throttlings)
+        };
+        // Time spent in an outage says nothing about this call.
+        let since = since.max(gate.reopened().unwrap_or(since));
+        if since.elapsed() >= patience.throttling && gate.outage().is_none() {
+            let seconds = since.elapsed().as_secs();
+            let message = format!("The service answered 429 for {seconds} seconds.");
+            let error = LabelingError::new(ErrorCode::Throttled, message);
+            return Err(Failure::Turn(error, Tokens::default()));
+        }
+        let wait = after.unwrap_or_else(|| {
+            let jitter = 0.5 + 0.5 * draw(&self.teacher.rng);
+            patience.backoff(throttlings - 1).mul_f64(jitter)
+        });
+        if wait > patience.throttling {
+            return Err(self.stop(Stop::Busy(wait.as_secs())));
+        }
+        Ok(wait)
     }
 }

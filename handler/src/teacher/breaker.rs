@@ -7,8 +7,9 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many failures in a row, at least, open the breaker: fewer are an accident.
-const FAILURES: u32 = 10;
+/// So many different calls, at least, must have failed since the last answer: fewer may be the calls'
+/// own fault.
+const FAILING_CALLS: u32 = 10;
 
 /// When sending stops and how it is taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Endurance {
 /// Why and since when nothing is sent but probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// Time since the last answer.
+    /// Time since the first failure that no answer followed.
     pub lasts: Duration,
     /// The latest failure, in a few words.
     pub why: String,
@@ -45,11 +46,18 @@ pub enum Leave {
 #[derive(Debug)]
 pub struct Breaker {
     endurance: Endurance,
-    failures: u32,
-    answered: Instant,
+    /// Answers so far: tells calls whether they failed already since the last one.
+    answers: u64,
+    failing_since: Option<Instant>,
+    failing_calls: u32,
     why: String,
     open: Option<Open>,
+    reopened: Option<Instant>,
 }
+
+/// Whether a call is counted among the failing ones; each call keeps its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted(Option<u64>);
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -59,13 +67,15 @@ struct Open {
 
 impl Breaker {
     /// A closed breaker: everybody may send.
-    pub fn new(endurance: Endurance, now: Instant) -> Self {
+    pub fn new(endurance: Endurance) -> Self {
         Self {
             endurance,
-            failures: 0,
-            answered: now,
+            answers: 0,
+            failing_since: None,
+            failing_calls: 0,
             why: String::new(),
             open: None,
+            reopened: None,
         }
     }
 
@@ -85,20 +95,25 @@ impl Breaker {
 
     /// The service answered, whatever the answer: it is there.
     pub fn answered(&mut self, now: Instant) {
-        self.failures = 0;
-        self.answered = now;
-        self.open = None;
+        self.answers = self.answers.wrapping_add(1);
+        self.failing_since = None;
+        self.failing_calls = 0;
+        if self.open.take().is_some() {
+            self.reopened = Some(now);
+        }
     }
 
     /// A call failed, or met 429. `probe` says whether it was the probe. Gives whether the breaker
     /// opened by it.
-    pub fn failed(&mut self, why: &str, probe: bool, now: Instant) -> bool {
-        if self.failures == 0 {
-            // Idle time before the first failure is no outage.
-            self.answered = now;
+    pub fn failed(&mut self, why: &str, probe: bool, counted: &mut Counted, now: Instant) -> bool {
+        let since = *self.failing_since.get_or_insert(now);
+        if counted.0 != Some(self.answers) {
+            counted.0 = Some(self.answers);
+            self.failing_calls = self.failing_calls.saturating_add(1);
         }
-        self.failures = self.failures.saturating_add(1);
         why.clone_into(&mut self.why);
+        let lasting = now.duration_since(since) >= self.endurance.open_after;
+        let opens = lasting && self.in_trouble();
         let next_probe = now + self.endurance.probe_every;
         match &mut self.open {
             Some(open) if probe => {
@@ -108,9 +123,7 @@ impl Breaker {
                 }
             }
             Some(_) => {}
-            None if self.failures >= FAILURES
-                && now.duration_since(self.answered) >= self.endurance.open_after =>
-            {
+            None if opens => {
                 self.open = Some(Open {
                     next_probe,
                     probing: false,
@@ -122,6 +135,16 @@ impl Breaker {
         false
     }
 
+    /// Whether so many calls fail, and none is answered, that it is not the calls' fault.
+    pub fn in_trouble(&self) -> bool {
+        self.failing_calls >= FAILING_CALLS
+    }
+
+    /// When the last outage ended.
+    pub fn reopened(&self) -> Option<Instant> {
+        self.reopened
+    }
+
     /// The probe was given up before it was answered.
     pub fn abandoned(&mut self) {
         if let Some(open) = &mut self.open {
@@ -131,8 +154,9 @@ impl Breaker {
 
     /// The outage, while the breaker is open.
     pub fn outage(&self, now: Instant) -> Option<Outage> {
-        self.open.map(|_| Outage {
-            lasts: now.duration_since(self.answered),
+        let since = self.failing_since.filter(|_| self.open.is_some())?;
+        Some(Outage {
+            lasts: now.duration_since(since),
             why: self.why.clone(),
         })
     }
@@ -158,12 +182,16 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    /// One failure of each of `calls` calls that failed never before.
+    fn fail(breaker: &mut Breaker, calls: u32, at: Instant) -> bool {
+        let mut failed = |_| breaker.failed("HTTP 503", false, &mut Counted::default(), at);
+        (0..calls).map(&mut failed).any(|opened| opened)
+    }
+
     fn open_at(start: Instant) -> Breaker {
-        let mut breaker = Breaker::new(ENDURANCE, start);
-        for _ in 0..20 {
-            assert!(!breaker.failed("HTTP 500", false, start));
-        }
-        assert!(breaker.failed("HTTP 503", false, start + seconds(5)));
+        let mut breaker = Breaker::new(ENDURANCE);
+        assert!(!fail(&mut breaker, 20, start));
+        assert!(fail(&mut breaker, 1, start + seconds(5)));
         breaker
     }
 
@@ -184,10 +212,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_answer_among_failures_keeps_it_closed() {
         let start = Instant::now();
-        let mut breaker = Breaker::new(ENDURANCE, start);
+        let mut breaker = Breaker::new(ENDURANCE);
         for second in 0..100 {
-            breaker.failed("HTTP 500", false, start + seconds(second));
-            if second % 4 == 0 {
+            fail(&mut breaker, 3, start + seconds(second));
+            if second % 4 == 3 {
                 breaker.answered(start + seconds(second));
             }
             assert_eq!(breaker.outage(start + seconds(second)), None);
@@ -195,11 +223,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_few_calls_that_fail_for_ever_are_no_outage() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(ENDURANCE);
+        let mut calls = [Counted::default(); 9];
+        for second in 0..100 {
+            for counted in &mut calls {
+                assert!(!breaker.failed("HTTP 500", false, counted, start + seconds(second)));
+            }
+        }
+        assert!(!breaker.in_trouble());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_idle_hour_before_the_first_failure_is_no_outage() {
         let start = Instant::now();
-        let mut breaker = Breaker::new(ENDURANCE, start);
-        let late = start + seconds(3600);
-        assert!((0..50).all(|_| !breaker.failed("reset", false, late)));
+        let mut breaker = Breaker::new(ENDURANCE);
+        breaker.answered(start);
+        assert!(!fail(&mut breaker, 50, start + seconds(3600)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,7 +256,12 @@ mod tests {
             breaker.leave(start + seconds(15)),
             Leave::NotBefore(_)
         ));
-        breaker.failed("HTTP 500", true, start + seconds(16));
+        breaker.failed(
+            "HTTP 500",
+            true,
+            &mut Counted::default(),
+            start + seconds(16),
+        );
         assert!(matches!(
             breaker.leave(start + seconds(20)),
             Leave::NotBefore(_)

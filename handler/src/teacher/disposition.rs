@@ -24,6 +24,12 @@ pub enum Disposition {
         /// What the service asks for.
         after: Option<Duration>,
     },
+    /// The answer did not fit into the length that was allowed for it: before a run a matter of the
+    /// parameters, in a run this turn's error.
+    NoRoom {
+        /// The service's sentence.
+        message: String,
+    },
     /// This turn's error; the run goes on.
     Turn(LabelingError),
     /// Every call would fail alike.
@@ -139,9 +145,10 @@ pub fn dispose(
         }
         403 => Disposition::Stop(Stop::Forbidden(sentence(&error, status))),
         404 => Disposition::Stop(Stop::NotFound(format!("404: {}", sentence(&error, status)))),
-        300..=399 => Disposition::Stop(Stop::NotFound(format!(
-            "HTTP {status}, which leads elsewhere"
-        ))),
+        405 | 410 | 415 => {
+            let said = format!("HTTP {status}: {}", sentence(&error, status));
+            Disposition::Stop(Stop::NotFound(said))
+        }
         400 => bad_request(&error),
         413 => Disposition::Turn(LabelingError::new(
             ErrorCode::TooLong,
@@ -173,6 +180,11 @@ fn bad_request(error: &ServiceError) -> Disposition {
         let text = "The message does not fit into the model's context.";
         return Disposition::Turn(LabelingError::new(ErrorCode::TooLong, text));
     }
+    if says("could not finish the message because max_tokens") {
+        return Disposition::NoRoom {
+            message: sentence(error, 400),
+        };
+    }
     let about_a_parameter = matches!(
         code.as_str(),
         "unsupported_parameter" | "unsupported_value" | "unknown_parameter" | "invalid_value"
@@ -180,16 +192,13 @@ fn bad_request(error: &ServiceError) -> Disposition {
         || says("unsupported value")
         || says("unrecognized request argument")
         || says("unknown parameter")
-        || says("invalid value for '")
-        || says("could not finish the message because max_tokens");
+        || says("invalid value for '");
     // A parameter inside `messages` belongs to this request alone.
-    let about_messages = error
-        .param
-        .as_deref()
-        .is_some_and(|p| p.starts_with("messages"));
+    let param = error.param.clone().or_else(|| named(message));
+    let about_messages = param.as_deref().is_some_and(|p| p.starts_with("messages"));
     if about_a_parameter && !about_messages {
         return Disposition::Stop(Stop::Parameters {
-            param: error.param.clone().or_else(|| named(message)),
+            param,
             message: sentence(error, 400),
         });
     }
@@ -362,7 +371,7 @@ mod tests {
                     "Could not finish the message because max_tokens or model output limit was \
                  reached. Please try again with higher max_tokens.",
                 ),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::Parameters { .. }))),
+                Box::new(|d| matches!(d, Disposition::NoRoom { .. })),
             ),
             (
                 400,
@@ -374,6 +383,15 @@ mod tests {
                 Box::new(turn(ErrorCode::Rejected)),
             ),
             (400, json!({}), Box::new(turn(ErrorCode::Rejected))),
+            (
+                400,
+                error(
+                    null.clone(),
+                    null.clone(),
+                    "Invalid value for 'messages[1].content': no.",
+                ),
+                Box::new(turn(ErrorCode::Rejected)),
+            ),
             (422, json!({}), Box::new(turn(ErrorCode::Rejected))),
             (413, json!({}), Box::new(turn(ErrorCode::TooLong))),
             (

@@ -1,7 +1,7 @@
 //! Leave to send: at most so many calls at once, a pause that holds for everybody, and nobody but a
 //! probe while the service is down.
 
-use super::breaker::{Breaker, Endurance, Leave, Outage};
+use super::breaker::{Breaker, Counted, Endurance, Leave, Outage};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -44,7 +44,7 @@ impl Gate {
             permits: Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             state: Mutex::new(State {
                 paused_until: None,
-                breaker: Breaker::new(endurance, Instant::now()),
+                breaker: Breaker::new(endurance),
             }),
             changed: Notify::new(),
             closed: CancellationToken::new(),
@@ -124,6 +124,16 @@ impl Gate {
         self.state().breaker.outage(Instant::now())
     }
 
+    /// Whether so many calls fail, and none is answered, that it is not the calls' fault.
+    pub fn in_trouble(&self) -> bool {
+        self.state().breaker.in_trouble()
+    }
+
+    /// When the last outage ended.
+    pub fn reopened(&self) -> Option<Instant> {
+        self.state().breaker.reopened()
+    }
+
     /// The outage, once it has lasted for too long.
     pub fn exhausted(&self) -> Option<Outage> {
         self.state().breaker.exhausted(Instant::now())
@@ -165,14 +175,14 @@ impl Pass<'_> {
         }
     }
 
-    /// The call failed or met 429.
-    pub fn failed(mut self, why: &str) {
+    /// The call failed or met 429; `counted` is the call's own.
+    pub fn failed(mut self, why: &str, counted: &mut Counted) {
         self.told = true;
         let opened = self
             .gate
             .state()
             .breaker
-            .failed(why, self.probe, Instant::now());
+            .failed(why, self.probe, counted, Instant::now());
         if opened {
             tracing::warn!(
                 why,
@@ -243,7 +253,10 @@ mod tests {
     async fn in_an_outage_one_probe_goes_out_and_its_answer_frees_everybody() {
         let gate = Gate::new(10, ENDURANCE);
         for _ in 0..10 {
-            gate.enter().await.unwrap().failed("HTTP 503");
+            gate.enter()
+                .await
+                .unwrap()
+                .failed("HTTP 503", &mut Counted::default());
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert_eq!(gate.outage().unwrap().why, "HTTP 503");

@@ -145,6 +145,12 @@ impl Probe<'_> {
                 Err(Disposition::Stop(Stop::Parameters { param, message })) => {
                     return Ok(Seen::Refused { param, message });
                 }
+                Err(Disposition::NoRoom { message }) => {
+                    return Ok(Seen::Refused {
+                        param: None,
+                        message,
+                    });
+                }
                 Err(Disposition::Stop(stop)) => return Err(stop),
                 Err(Disposition::Turn(error)) => {
                     let message = error.message.trim_end_matches('.');
@@ -165,8 +171,9 @@ impl Probe<'_> {
 
     async fn wait_for_quota(&self, after: Option<Duration>) -> Result<(), Stop> {
         let wait = after.unwrap_or(self.patience.first_backoff);
-        if self.started.elapsed() + wait > self.patience.throttling {
-            return Err(Stop::Busy(wait.as_secs()));
+        let total = self.started.elapsed() + wait;
+        if total > self.patience.throttling {
+            return Err(Stop::Busy(total.as_secs()));
         }
         tracing::warn!(
             wait_s = wait.as_secs(),
@@ -189,7 +196,7 @@ impl Probe<'_> {
             });
         }
         let wait = self.patience.backoff(self.faults - 1);
-        let wait = wait.max(after.unwrap_or_default());
+        let wait = wait.max(self.patience.bounded(after));
         tracing::warn!(%reason, wait_ms = millis(wait), "the probe failed, trying again");
         tokio::time::sleep(wait).await;
         Ok(())

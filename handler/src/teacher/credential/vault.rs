@@ -52,8 +52,17 @@ impl Source for Vault {
 impl Vault {
     async fn read(&self) -> Result<Proof, Failure> {
         let client = self.client().map_err(|error| explain(&error))?;
-        let answer = client.get_secret(&self.secret.name, None).await;
+        // The SDK waits as long as the vault asks.
+        let patience = self.identities.timeout;
+        let answer = tokio::time::timeout(patience, client.get_secret(&self.secret.name, None));
         let secret = answer
+            .await
+            .map_err(|_| {
+                let seconds = patience.as_secs_f64();
+                Failure::new(format!(
+                    "no answer within {seconds} s (--credential-timeout)"
+                ))
+            })?
             .map_err(|error| refused(&error))?
             .into_model()
             .map_err(|error| explain(&error))?;
