@@ -17,6 +17,7 @@ mod gateway;
 mod harness;
 mod input;
 mod labels;
+mod outage;
 mod output;
 mod profiles;
 mod prompts;
