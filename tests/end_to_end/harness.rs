@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use softlabel_doubles::azure_openai::{Config, Double, Kind, Record};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -337,6 +337,77 @@ impl Running {
             stderr,
         }
     }
+}
+
+/// What a process says to stderr while it goes on, through a file.
+pub(crate) struct Heard {
+    pub(crate) child: Child,
+    path: PathBuf,
+}
+
+impl Heard {
+    pub(crate) fn start(label: &Softlabel, path: PathBuf) -> Self {
+        let mut command = label.command();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&path).unwrap());
+        Self {
+            child: command.spawn().unwrap(),
+            path,
+        }
+    }
+
+    pub(crate) fn wait_for(&self, text: &str) {
+        let start = Instant::now();
+        while !self.so_far().contains(text) {
+            assert!(
+                start.elapsed() < HANG,
+                "{text:?} is never said: {}",
+                self.so_far()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub(crate) fn so_far(&self) -> String {
+        fs::read_to_string(&self.path).unwrap()
+    }
+
+    /// Waits for its end, but not for ever.
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            if start.elapsed() > HANG {
+                self.child.kill().unwrap();
+                panic!("the program hangs: {}", self.so_far());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        // Where a test fails, its program is not left behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal, such as `-INT`.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    assert!(
+        Command::new("kill")
+            .args([name, &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// A temporary folder.

@@ -18,6 +18,7 @@ mod gateway;
 mod harness;
 mod input;
 mod labels;
+mod outage;
 mod output;
 mod profiles;
 mod prompts;

@@ -7,9 +7,8 @@ use softlabel_doubles::azure_openai::{
     AlwaysFail, Config, Fault, Faults, Kind, Latency, Limits, Record,
 };
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A result waits no longer than this for the disk, and as long again on a busy machine.
@@ -106,48 +105,6 @@ fn heal(service: &Service) {
         .unwrap();
 }
 
-fn signal(pid: u32, name: &str) {
-    let pid = pid.to_string();
-    assert!(
-        Command::new("kill")
-            .args([name, &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-}
-
-/// What a process says to stderr while it goes on, through a file.
-struct Heard {
-    child: Child,
-    path: PathBuf,
-}
-
-impl Heard {
-    fn start(label: &Softlabel, path: PathBuf) -> Self {
-        let mut command = label.command();
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&path).unwrap());
-        Self {
-            child: command.spawn().unwrap(),
-            path,
-        }
-    }
-
-    fn wait_for(&self, text: &str) {
-        let start = Instant::now();
-        while !fs::read_to_string(&self.path).unwrap().contains(text) {
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "{text:?} is never said"
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
 #[test]
 fn a_kill_costs_what_was_in_flight_or_not_flushed_and_nothing_else() {
     let lone = Lone::of(60, 10.0);
@@ -237,18 +194,7 @@ fn the_first_signal_waits_for_what_is_in_flight_and_the_second_for_nothing() {
             "it waits for what is in flight"
         );
         signal(heard.child.id(), name);
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = heard.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(30),
-                "it goes on waiting"
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        assert_eq!(status.code(), Some(code));
+        assert_eq!(heard.code(), Some(code));
         lone.service
             .update(|config| config.text_latency = None)
             .unwrap();

@@ -4,7 +4,7 @@ use super::UsageError;
 use crate::clock::Clock;
 use crate::config::LabelingArgs;
 use crate::config::ServiceArgs;
-use crate::labeling::prompt;
+use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
 use crate::teacher::credential::Surroundings;
@@ -85,15 +85,18 @@ pub(super) async fn settle(
     labeling: &LabelingArgs,
     service: &ServiceArgs,
 ) -> Result<Settled, Stop> {
-    let Some(input) = message_input(PROBE_MESSAGE, labeling, service) else {
-        return Err(Stop::Unreachable("there is nothing to ask".into()));
-    };
-    let input = &input;
-    let mark = prompt::Mark::fresh(&mut rng(), input);
-    let prompt = prompt::classification(input, &mark);
+    let prompt = harmless(labeling, service)?;
     let profile = Profile::of_family(service.family());
     let patience = service.patience();
     probe::settle(transport, profile, prompt.system, &prompt.user, patience).await
+}
+
+/// The harmless classification that finds out how the service is.
+fn harmless(labeling: &LabelingArgs, service: &ServiceArgs) -> Result<Prompt, Stop> {
+    let input = message_input(PROBE_MESSAGE, labeling, service)
+        .ok_or_else(|| Stop::Unreachable("there is nothing to ask".into()))?;
+    let mark = prompt::Mark::fresh(&mut rng(), &input);
+    Ok(prompt::classification(&input, &mark))
 }
 
 /// A lone message as the strategy shows it.
@@ -120,12 +123,21 @@ pub(super) fn message_input(
 }
 
 /// A teacher under a settled profile.
-pub(super) fn teacher(transport: Transport, profile: Profile, service: &ServiceArgs) -> Teacher {
-    Teacher::new(
+///
+/// # Errors
+/// If there is nothing to probe with.
+pub(super) fn teacher(
+    transport: Transport,
+    profile: Profile,
+    labeling: &LabelingArgs,
+    service: &ServiceArgs,
+) -> Result<Teacher, Stop> {
+    Ok(Teacher::new(
         transport,
         profile,
+        harmless(labeling, service)?,
         service.patience(),
         service.concurrency as usize,
         rng(),
-    )
+    ))
 }

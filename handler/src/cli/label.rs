@@ -68,7 +68,12 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         }
     };
     let profile = method.api_profile.clone();
-    let teacher = Arc::new(connect::teacher(transport, profile, &args.service));
+    let teacher = Arc::new(connect::teacher(
+        transport,
+        profile,
+        &args.labeling,
+        &args.service,
+    )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
         planned.settings(),

@@ -28,8 +28,9 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
     let teacher = Arc::new(connect::teacher(
         transport,
         settled.profile.clone(),
+        labeling,
         service,
-    ));
+    )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
         &connect::label_settings(labeling, service),

@@ -5,13 +5,14 @@
 
 use super::breaker::{Counted, Endurance, Outage};
 use super::disposition::{Disposition, Stop};
-use super::gate::Gate;
+use super::gate::{Gate, Pass};
 use super::meter::Reading;
 use super::profile::Profile;
 use super::transport::Transport;
 use super::wire::{Choice, Request};
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
+use crate::labeling::prompt::Prompt;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -110,6 +111,8 @@ pub enum AskError {
 pub struct Teacher {
     transport: Transport,
     profile: Profile,
+    /// Asks nothing that anybody's data could spoil.
+    probe: Prompt,
     patience: Patience,
     gate: Gate,
     rng: Mutex<StdRng>,
@@ -117,10 +120,12 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// A teacher that asks through `transport`, at most `concurrency` questions at a time.
+    /// A teacher that asks through `transport`, at most `concurrency` questions at a time, and finds
+    /// out with `probe` whether an outage is over.
     pub fn new(
         transport: Transport,
         profile: Profile,
+        probe: Prompt,
         patience: Patience,
         concurrency: usize,
         rng: StdRng,
@@ -128,6 +133,7 @@ impl Teacher {
         Self {
             transport,
             profile,
+            probe,
             patience,
             gate: Gate::new(concurrency, patience.outage),
             rng: Mutex::new(rng),
@@ -279,6 +285,10 @@ impl Call<'_> {
         loop {
             let exchange = {
                 let pass = gate.enter().await.map_err(|_| Failure::Stopped)?;
+                if pass.is_probe() {
+                    self.probe(pass).await?;
+                    continue;
+                }
                 let _sending = self.sending.lock().await;
                 let exchange = self.teacher.transport.send(&self.request).await;
                 let counted = &mut self.met().counted;
@@ -289,9 +299,7 @@ impl Call<'_> {
                 }
                 exchange
             };
-            if let Some(outage) = gate.exhausted() {
-                return Err(self.stop(Stop::Outage(outage.lasts.as_secs(), outage.why)));
-            }
+            self.give_up_if_exhausted()?;
             match exchange.result {
                 Ok(answer) => {
                     return Ok(Reply {
@@ -318,6 +326,34 @@ impl Call<'_> {
                 Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
                 Err(Disposition::Throttled { after }) => gate.pause(self.throttled(after)?),
             }
+        }
+    }
+
+    /// Finds out whether the service is back. Not with the call itself: one that fails for what is
+    /// in it would look like an outage without an end.
+    async fn probe(&self, pass: Pass<'_>) -> Result<(), Failure> {
+        let Teacher { gate, probe, .. } = self.teacher;
+        let model = self.teacher.transport.endpoint().model();
+        let profile = &self.teacher.profile;
+        let request = profile.classification(model, probe.system, &probe.user);
+        let mut counted = Counted::default();
+        match self.teacher.transport.send(&request).await.result {
+            Err(Disposition::Retry { reason, .. }) => pass.failed(&reason, &mut counted),
+            Err(Disposition::Throttled { after }) => {
+                pass.failed("HTTP 429", &mut counted);
+                gate.pause(self.throttled(after)?);
+            }
+            Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
+            _ => pass.answered(),
+        }
+        self.give_up_if_exhausted()
+    }
+
+    /// The end of the patience with an outage.
+    fn give_up_if_exhausted(&self) -> Result<(), Failure> {
+        match self.teacher.gate.exhausted() {
+            Some(Outage { lasts, why }) => Err(self.stop(Stop::Outage(lasts.as_secs(), why))),
+            None => Ok(()),
         }
     }
 

@@ -156,6 +156,11 @@ impl Gate {
 }
 
 impl Pass<'_> {
+    /// Whether it is for finding out if the service is back, and for nothing else.
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The service answered, whatever the answer.
     pub fn answered(mut self) {
         self.told = true;
