@@ -39,9 +39,9 @@ struct Args {
     /// How many kills.
     #[arg(long, default_value_t = 20)]
     kills: usize,
-    /// Where the instants, the data and the faults come from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Where the instants, the data and the faults come from; drawn and printed if not given.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -60,8 +60,9 @@ struct Tally {
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    println!("seed {}, {} kills", args.seed, args.kills);
-    let mut rng = StdRng::seed_from_u64(args.seed);
+    let seed = args.seed.unwrap_or_else(|| rand::rng().random());
+    println!("seed {seed}, {} kills", args.kills);
+    let mut rng = StdRng::seed_from_u64(seed);
     let runtime = tokio::runtime::Runtime::new()?;
     let mut tally = Tally::default();
     while tally.kills < args.kills {

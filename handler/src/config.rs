@@ -88,7 +88,7 @@ pub struct LabelArgs {
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
     /// Ask again for the turns that failed, and for nothing else.
-    #[arg(long, env = "SOFTLABEL_ONLY", value_enum, conflicts_with = "restart")]
+    #[arg(long, env = "SOFTLABEL_ONLY", value_enum)]
     pub only: Option<Only>,
     /// Say what a run will take, with one prompt of each kind, and send nothing.
     #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
@@ -111,7 +111,7 @@ pub struct LabelArgs {
     pub rationale_latency: Duration,
     /// Turns a chunk of work; a chunk holds whole conversations.
     #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub chunk_turns: u32,
     /// How progress is shown.
     #[arg(long, env = "SOFTLABEL_PROGRESS", value_enum, default_value_t = ProgressStyle::Auto)]

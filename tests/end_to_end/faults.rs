@@ -83,7 +83,7 @@ fn every_passing_fault_is_recovered_from() {
     assert!(
         outcome
             .row("this process")
-            .contains(&format!("{faults} retried")),
+            .contains(&format!("{faults} failed and tried again")),
         "{outcome}"
     );
     assert_eq!(metadata(&home)["api_profile"]["top_logprobs"], 5);
@@ -522,14 +522,7 @@ fn an_outage_that_ends_costs_no_turn() {
     let long = Long::new();
     let running = long
         .command()
-        .args([
-            "--attempts",
-            "20",
-            "--first-backoff",
-            "20ms",
-            "--longest-backoff",
-            "50ms",
-        ])
+        .args(["--first-backoff", "20ms", "--longest-backoff", "50ms"])
         .args(["--outage-after", "100ms", "--outage-probe", "10ms"])
         .start();
     long.service

@@ -248,7 +248,7 @@ fn a_lost_output_is_written_again_without_a_call() {
 fn a_damaged_record_costs_its_turn_and_no_other() {
     let slow = Slow::new();
     slow.command().ends(0);
-    let part = |path: &&PathBuf| path.to_string_lossy().contains("first/parts/000000");
+    let part = |path: &&PathBuf| path.to_string_lossy().contains("first.json/parts/000000");
     let parts = files(&slow.home.path("out/.softlabel"));
     let part = parts.iter().find(part).unwrap();
     let content = fs::read_to_string(part).unwrap();

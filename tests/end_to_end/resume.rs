@@ -536,11 +536,12 @@ fn the_second_of_two_processes_is_told_the_first_ones_number() {
         lone.label(),
         lone.label().arg("--restart"),
         lone.label().args(["--only", "failed"]),
+        lone.label().arg("--work").arg(lone.home.path("another")),
     ] {
         let outcome = again.run();
         assert_eq!(outcome.code, Some(1), "{outcome}");
         let told = format!("process {} since", first.pid());
-        let no_run = "there is none";
+        let no_run = "is not labelled yet";
         assert!(
             outcome.error().contains(&told) || outcome.error().contains(no_run),
             "{outcome}"

@@ -25,6 +25,7 @@ pub(super) fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> 
     let strategy = labeling.strategy.0;
     LabelSettings {
         model: service.model.clone(),
+        model_family: service.family(),
         deployment: service.deployment().to_owned(),
         encoding: service.encoding(),
         strategy: strategy.name().to_owned(),

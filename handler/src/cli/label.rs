@@ -3,16 +3,19 @@
 use super::progress::Display;
 use super::screen::Screen;
 use super::table::{Table, counted, number, percent, time};
-use super::{Exit, connect, dry_run, places, print, signals};
+use super::{Exit, UsageError, connect, dry_run, places, print, signals};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only};
 use crate::dataset::metadata::{Cost, Status};
 use crate::run::manifest::ChunkLimits;
 use crate::run::progress::Progress;
+use crate::run::report::Metadata;
 use crate::run::settings::Method;
-use crate::run::single_process::{Metadata, Options, Run};
+use crate::run::single_process::{Options, Run};
 use crate::run::turn::Labeler;
 use crate::teacher::meter::Reading;
+use crate::teacher::model::Price;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +29,9 @@ const WINDOW_PER_CALL: usize = 2;
 pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let screen = Screen::new(&args.log, args.progress)?;
     let started = Instant::now();
+    if args.restart && args.only.is_some() {
+        return Err(UsageError("--only and --restart exclude each other; give one".into()).into());
+    }
     let places = places::resolve(&args).await?;
     // Before the files are read: what is wrong here is told at once.
     let transport = match args.dry_run {
@@ -50,8 +56,9 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         Some(pinned) => pinned.method.clone(),
         None => {
             let settled = connect::settle(&transport, &args.labeling, &args.service).await?;
-            for reason in &settled.reasons {
-                tracing::info!(reason, "the request profile is settled");
+            // The last one only says that it was answered.
+            for reason in settled.reasons.iter().rev().skip(1).rev() {
+                screen.line(&format!("the deployment wants other parameters: {reason}"));
             }
             Method {
                 settings: planned.settings().clone(),
@@ -80,16 +87,29 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         let _display = Display::labeling(&screen, &progress, &teacher);
         planned.label(method, labeler).await?
     };
-    let summary = summary(&metadata, teacher.meter(), started.elapsed().as_secs_f64());
+    let seconds = started.elapsed().as_secs_f64();
+    let summary = summary(&metadata, teacher.meter(), seconds, args.service.price());
     print(&format!(
         "{summary}\nmetadata: {}\n",
         metadata_path.display()
     ))?;
+    // With --restart the same command would forget what it is to continue.
+    let again = match args.restart {
+        true => "the same command without --restart",
+        false => "the same command",
+    };
     if let Some(stop) = teacher.stopped() {
-        return Err(anyhow::Error::new(stop.clone()).context("the run stopped early"));
+        let text =
+            format!("the run stopped early, what was answered is kept, and {again} continues");
+        return Err(anyhow::Error::new(stop.clone()).context(text));
     }
-    if let Some(exit) = stopped.exit() {
-        screen.line("stopped; everything answered is kept, and the same command continues");
+    if let Some(exit) = stopped
+        .exit()
+        .filter(|_| metadata.status != Status::Complete)
+    {
+        screen.line(&format!(
+            "stopped; everything answered is kept, and {again} continues"
+        ));
         return Ok(exit);
     }
     Ok(exit(&metadata, &screen))
@@ -104,6 +124,7 @@ fn options(args: &LabelArgs) -> Options {
         },
         salvage: args.salvage,
         restart: args.restart,
+        dry_run: args.dry_run,
         only_failed: args.only == Some(Only::Failed),
         window: (args.service.concurrency as usize * WINDOW_PER_CALL)
             .max(2 * args.chunk_turns as usize),
@@ -127,6 +148,15 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
     if totals.failed == 0 && metadata.completed.is_none() {
         screen.line("some turns were not finished; the same command asks for them");
     }
+    let reports = metadata.splits.values().flat_map(BTreeMap::values);
+    for report in reports {
+        if let Some(reason) = &report.salvaged {
+            screen.line(&format!(
+                "{} was labelled in part: {reason}",
+                report.source.path
+            ));
+        }
+    }
     if totals.broken_conversations > 0 {
         screen.line(&format!(
             "{} could not be read; the metadata says where",
@@ -137,7 +167,7 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
 }
 
 /// What a person wants to know at the end.
-fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
+fn summary(metadata: &Metadata, meter: Reading, seconds: f64, price: Option<Price>) -> String {
     let totals = &metadata.totals;
     let tokens = totals.tokens;
     let mut table = Table::default();
@@ -202,6 +232,13 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
             percent(totals.reused, totals.turns)
         ),
     );
+    let buckets = || metadata.splits.values().flat_map(BTreeMap::values);
+    let pending = buckets().filter(|bucket| bucket.published.is_none());
+    let pending = pending.count() as u64;
+    if pending > 0 {
+        let text = format!("{}, not counted above or below", counted(pending, "bucket"));
+        table.row("not published yet", text);
+    }
     table.row("duplicate keys", number(totals.duplicate_keys));
     table.row(
         "tokens billed",
@@ -223,9 +260,13 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     table.row(
         "this process",
         format!(
-            "{} requests in {}, {} retried, {} answered 429",
+            "{} requests in {}, {} billed, {} failed and tried again, {} answered 429",
             number(meter.sent),
             time(seconds),
+            match price {
+                Some(price) => format!("{:.4} USD", price.of(meter.tokens)),
+                None => "an unknown sum".into(),
+            },
             number(meter.retried),
             number(meter.throttled)
         ),

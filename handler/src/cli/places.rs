@@ -3,7 +3,7 @@
 use super::UsageError;
 use crate::config::LabelArgs;
 use crate::dataset::layout::{self, BucketName};
-use crate::run::single_process::Places;
+use crate::run::places::Places;
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
 use anyhow::{Context, anyhow, bail};
 use std::fs;

@@ -72,9 +72,13 @@ impl<T: Send + Sync + 'static> Answers<T> {
                 }
             }
         };
-        let asked = pending.await;
+        let asked = pending.clone().await;
         if !reused && !matches!(asked, Asked::Answer(_)) {
-            lock().pop(&key);
+            // By now another one may be asked under the same key.
+            let mut known = lock();
+            if known.peek(&key).is_some_and(|there| there.ptr_eq(&pending)) {
+                known.pop(&key);
+            }
         }
         (asked, reused)
     }

@@ -59,7 +59,7 @@ impl ChunkJob {
         let Some(chunk) = self.manifest.chunks.get(self.number) else {
             return Ok(ChunkEnd::Finished);
         };
-        let part = BucketPaths::new(&self.manifest.name()).part(self.number);
+        let part = BucketPaths::new(&self.manifest.source.path).part(self.number);
         let (appender, lines) = work.append(&part).await?;
         let (records, unreadable) = fold(&lines, chunk.turns);
         drop(lines);

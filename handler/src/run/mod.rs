@@ -13,12 +13,15 @@ pub mod entry;
 pub mod estimate;
 pub mod manifest;
 pub mod paths;
+pub mod places;
 pub mod plan;
 pub mod progress;
 pub mod publish;
+pub mod report;
 pub mod settings;
 pub mod single_process;
 pub mod turn;
+pub mod work;
 
 use crate::store::StoreError;
 
@@ -60,11 +63,24 @@ pub enum RunError {
     },
     /// There is no run whose failed turns could be taken up again.
     #[error(
-        "--only failed needs a run that came to its end, and there is none in {work}; run without it"
+        "--only failed needs a run that came to its end, and in {work} {missing} is not labelled \
+         yet; run without it"
     )]
     NothingToRedo {
         /// The work folder.
         work: String,
+        /// What is not labelled.
+        missing: String,
+    },
+    /// Something is missing in a part that was there before.
+    #[error(
+        "{path} holds nothing of turn {turn} any more; give the command again, it is asked again"
+    )]
+    Incomplete {
+        /// The part.
+        path: String,
+        /// The turn's number in its chunk.
+        turn: usize,
     },
     /// Files that cannot be labelled as they are.
     #[error("{}", problems.join("\n"))]

@@ -1,7 +1,5 @@
 //! Where the files of a run lie in its work area.
 
-use crate::dataset::layout::BucketName;
-
 /// What is pinned for the whole run.
 pub const RUN: &str = "run.json";
 
@@ -10,24 +8,14 @@ pub const RUN: &str = "run.json";
 pub struct BucketPaths(String);
 
 impl BucketPaths {
-    /// The paths of `name`. A missing name is `-`, which no folder of RAW is called.
-    pub fn new(name: &BucketName) -> Self {
-        let part = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".into());
-        Self(format!(
-            "buckets/{}/{}",
-            part(&name.split),
-            part(&name.bucket)
-        ))
+    /// The paths for the bucket file `source`, as RAW calls it.
+    pub fn new(source: &str) -> Self {
+        Self(format!("buckets/{source}"))
     }
 
     /// The chunks.
     pub fn manifest(&self) -> String {
         format!("{}/manifest.json", self.0)
-    }
-
-    /// The chunks that are finished.
-    pub fn ledger(&self) -> String {
-        format!("{}/ledger.jsonl", self.0)
     }
 
     /// What was published.

@@ -30,7 +30,7 @@ pub async fn publish(
     path: &str,
     clock: Clock,
 ) -> Result<BucketReport, RunError> {
-    let paths = BucketPaths::new(&manifest.name());
+    let paths = BucketPaths::new(&manifest.source.path);
     let mut lines = Lines {
         publication: output.publish(path).await?,
         split: manifest.split.clone(),
@@ -55,8 +55,8 @@ pub async fn publish(
             Ok(Ok(lines)) => lines,
             Ok(Err(AddError::Store(error))) => return Err(error.into()),
             Ok(Err(AddError::Missing(turn))) => {
-                let reason = format!("turn {turn} is missing");
-                return Err(RunError::Damaged { path: part, reason });
+                let path = work.locate(&part).display().to_string();
+                return Err(RunError::Incomplete { path, turn });
             }
             Err(error) => {
                 let source = io::Error::other(error);

@@ -2,6 +2,7 @@
 
 use crate::labeling::label::HardLabel;
 use crate::labeling::strategy::Budget;
+use crate::teacher::model::Family;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::Encoding;
 use jiff::Timestamp;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct LabelSettings {
     /// The model.
     pub model: String,
+    /// Which parameters it takes.
+    pub model_family: Family,
     /// The deployment of it.
     pub deployment: String,
     /// The encoding of its tokens.
@@ -52,6 +55,9 @@ pub struct Pinned {
     pub started: Timestamp,
     /// How often failed turns were taken up again.
     pub round: u32,
+    /// It took the place of an earlier run.
+    #[serde(default)]
+    pub restarted: bool,
     /// The bucket files that belong to it.
     pub files: Vec<String>,
 }

@@ -5,77 +5,23 @@ use super::RunError;
 use super::chunk::{ChunkEnd, ChunkJob};
 use super::manifest::{ChunkLimits, Manifest};
 use super::paths::{self, BucketPaths};
+use super::places::Places;
 use super::plan::{PlanError, plan};
 use super::progress::Progress;
 use super::publish;
+use super::report::{self, Metadata, Published};
 use super::settings::{LabelSettings, Method, Pinned};
 use super::turn::Labeler;
+use super::work;
 use crate::clock::Clock;
-use crate::dataset::figures::Figures;
 use crate::dataset::layout::{self, BucketName};
-use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Status, compare_counts};
-use crate::store::{FolderLock, OwnFolder, RawFile, RawFolder};
+use crate::dataset::metadata::{BucketReport, compare_counts};
+use crate::store::{FolderLock, RawFile};
 use crate::teacher::model::Price;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-
-/// The metadata of a labelled dataset as this program writes it.
-pub type Metadata = LabelingMetadata<Method>;
-
-/// What is read, and where the results go.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// RAW.
-    pub raw: RawFolder,
-    /// Its bucket files.
-    pub files: Vec<RawFile>,
-    /// Name of the RAW dataset, or path of the lone file.
-    pub source: String,
-    /// Name of the labelled dataset, or path of the lone file's output.
-    pub labeled: String,
-    /// Where labelled files appear.
-    pub output: OwnFolder,
-    /// The name of a lone file's output in `output`; `None` for a dataset, which mirrors RAW.
-    pub lone_output: Option<String>,
-    /// Manifests and parts.
-    pub work: OwnFolder,
-    /// The metadata's place: in `output` for a dataset, in `work` for a lone file.
-    pub metadata: String,
-}
-
-impl Places {
-    fn labeled_path(&self, name: &BucketName) -> String {
-        self.lone_output
-            .clone()
-            .unwrap_or_else(|| layout::labeled_path(name))
-    }
-
-    async fn write_metadata(&self, metadata: &Metadata) -> Result<(), RunError> {
-        let folder = if self.lone_output.is_some() {
-            &self.work
-        } else {
-            &self.output
-        };
-        let mut content = serde_json::to_vec_pretty(metadata).unwrap_or_default();
-        content.push(b'\n');
-        Ok(folder.replace(&self.metadata, content).await?)
-    }
-
-    /// Where the metadata lies.
-    pub fn metadata_path(&self) -> PathBuf {
-        let folder = if self.lone_output.is_some() {
-            &self.work
-        } else {
-            &self.output
-        };
-        folder.locate(&self.metadata)
-    }
-}
+use tokio::task::{JoinError, JoinSet};
 
 /// How a run is to be done, beside what its labels are.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +32,8 @@ pub struct Options {
     pub salvage: bool,
     /// Forget what an earlier run left.
     pub restart: bool,
+    /// Nothing will be labelled: other settings than those of a run that is there do no harm.
+    pub dry_run: bool,
     /// Take up again the turns that failed, and nothing else.
     pub only_failed: bool,
     /// Turns under way at a time.
@@ -94,6 +42,14 @@ pub struct Options {
     pub price: Option<Price>,
     /// For the dates in files.
     pub clock: Clock,
+}
+
+/// A run belongs to the process that holds this.
+#[derive(Debug)]
+pub struct Claim {
+    // Given back in this order, the reverse of taking them, which leaves no empty folder.
+    _output: FolderLock,
+    _work: FolderLock,
 }
 
 /// A planned run.
@@ -108,19 +64,13 @@ pub struct Run {
     progress: Arc<Progress>,
 }
 
-/// A bucket that was published, and in which round.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Published {
-    round: u32,
-    #[serde(flatten)]
-    report: BucketReport,
-}
-
-impl Published {
-    /// Whether nothing of the bucket is left to be done in `round`.
-    fn is_settled(&self, round: u32) -> bool {
-        self.round == round || self.report.figures.failed == 0
-    }
+/// The steps of a run that are on their way.
+struct Underway {
+    steps: JoinSet<Result<Step, RunError>>,
+    /// Per bucket the chunks that are not finished.
+    left: Vec<usize>,
+    /// Why the run cannot go on.
+    failure: Option<RunError>,
 }
 
 /// What a step of a run gave.
@@ -145,15 +95,11 @@ impl Run {
         // A restart forgets nothing before it is known to begin: see `pin`.
         let pinned = match options.restart {
             true => None,
-            false => read::<Pinned>(&places.work, paths::RUN).await?,
+            false => work::read::<Pinned>(&places.work, paths::RUN).await?,
         };
-        if options.only_failed && pinned.is_none() {
-            let work = places.work.locate("").display().to_string();
-            return Err(RunError::NothingToRedo { work });
-        }
         if let Some(pinned) = &pinned {
             let differences = settings.differences(&pinned.method.settings);
-            if !differences.is_empty() {
+            if !differences.is_empty() && !options.dry_run {
                 let work = places.work.locate("").display().to_string();
                 return Err(RunError::OtherSettings { work, differences });
             }
@@ -177,11 +123,7 @@ impl Run {
             progress,
         };
         run.plan_files().await?;
-        let published = |manifest: &Arc<Manifest>| run.reports.contains_key(&manifest.name());
-        if options.only_failed && !run.manifests.iter().all(published) {
-            let work = run.places.work.locate("").display().to_string();
-            return Err(RunError::NothingToRedo { work });
-        }
+        run.check_redo()?;
         run.compare_counts().await?;
         Ok(run)
     }
@@ -212,17 +154,30 @@ impl Run {
 
     async fn plan_file(&mut self, file: &RawFile) -> Result<Manifest, PlanFailure> {
         let raw = &self.places.raw;
-        let paths = BucketPaths::new(&file.name);
+        let paths = BucketPaths::new(&file.path);
         let before = match self.options.restart {
             true => None,
-            false => read::<Manifest>(&self.places.work, &paths.manifest()).await?,
+            false => work::read::<Manifest>(&self.places.work, &paths.manifest()).await?,
         };
+        // Other names for a lone file change its lines, but no label: it is published again.
+        if before
+            .as_ref()
+            .is_some_and(|before| before.name() == file.name)
+        {
+            let published = work::read::<Published>(&self.places.work, &paths.report()).await?;
+            self.reports
+                .extend(published.map(|published| (file.name.clone(), published)));
+        }
+        let before = before.map(|before| Manifest {
+            split: file.name.split.clone(),
+            bucket: file.name.bucket.clone(),
+            ..before
+        });
         let version = raw.version(&file.path).await.map_err(RunError::from)?;
         if let Some(before) = &before
             && before.source.etag == version.etag
         {
             self.progress.scanned(version.length);
-            self.read_report(&file.name).await?;
             return Ok(before.clone());
         }
         let planned = plan(raw, file, self.options.chunk, &self.progress).await;
@@ -266,17 +221,20 @@ impl Run {
                 source: manifest.source,
                 ..before
             };
-            self.read_report(&file.name).await?;
         }
         Ok(manifest)
     }
 
-    async fn read_report(&mut self, name: &BucketName) -> Result<(), RunError> {
-        let path = BucketPaths::new(name).report();
-        let published = read::<Published>(&self.places.work, &path).await?;
-        self.reports
-            .extend(published.map(|published| (name.clone(), published)));
-        Ok(())
+    /// Failed turns are taken up again only where everything was labelled before.
+    fn check_redo(&self) -> Result<(), RunError> {
+        let unlabeled = |manifest: &&Arc<Manifest>| !self.reports.contains_key(&manifest.name());
+        match self.manifests.iter().find(unlabeled) {
+            Some(manifest) if self.options.only_failed => Err(RunError::NothingToRedo {
+                work: self.places.work.locate("").display().to_string(),
+                missing: manifest.source.path.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     async fn compare_counts(&mut self) -> Result<(), RunError> {
@@ -328,20 +286,25 @@ impl Run {
     ///
     /// # Errors
     /// If another process has it, or had it since it was planned.
-    pub async fn claim(&self) -> Result<FolderLock, RunError> {
-        let work = &self.places.work;
+    pub async fn claim(&self) -> Result<Claim, RunError> {
+        let Places { work, output, .. } = &self.places;
         let holder = format!(
             "process {} since {}",
             std::process::id(),
             self.options.clock.now()
         );
-        let lock = work.lock(holder).await?;
-        if !self.options.restart && read::<Pinned>(work, paths::RUN).await? != self.pinned {
+        let in_work = work.lock("lock", &holder).await?;
+        // One output may be reached from two work folders.
+        let in_output = output.lock(&self.places.output_lock(), &holder).await?;
+        if !self.options.restart && work::read::<Pinned>(work, paths::RUN).await? != self.pinned {
             return Err(RunError::Overtaken {
                 work: work.locate("").display().to_string(),
             });
         }
-        Ok(lock)
+        Ok(Claim {
+            _output: in_output,
+            _work: in_work,
+        })
     }
 
     /// Labels and publishes what is left, under `method` and through `labeler`. The run must be
@@ -356,30 +319,36 @@ impl Run {
     ) -> Result<Metadata, RunError> {
         let pinned = self.pin(method).await?;
         let round = pinned.round;
+        self.report(&pinned).await?;
         let window = Arc::new(Semaphore::new(self.options.window));
-        let mut steps = JoinSet::new();
-        let mut left = self
-            .manifests
-            .iter()
-            .map(|m| m.chunks.len())
-            .collect::<Vec<_>>();
-        let mut failure = None;
-        for (bucket, manifest) in self.manifests.clone().into_iter().enumerate() {
+        let mut underway = Underway {
+            steps: JoinSet::new(),
+            left: self.manifests.iter().map(|m| m.chunks.len()).collect(),
+            failure: None,
+        };
+        'buckets: for (bucket, manifest) in self.manifests.clone().into_iter().enumerate() {
             if self.is_published(&manifest, round).await? {
                 self.progress.found_done(manifest.turns);
                 continue;
             }
             if manifest.chunks.is_empty() {
-                steps.spawn(self.publish_step(bucket));
+                underway.steps.spawn(self.publish_step(bucket));
             }
             for (number, chunk) in manifest.chunks.iter().enumerate() {
                 let turns = (chunk.turns as usize).clamp(1, self.options.window) as u32;
-                // The semaphore is never closed.
-                let Ok(permit) = Arc::clone(&window).acquire_many_owned(turns).await else {
-                    break;
+                let permit = loop {
+                    tokio::select! {
+                        biased;
+                        Some(step) = underway.steps.join_next() => {
+                            self.settle(step, &mut underway, &pinned, &labeler).await;
+                        }
+                        permit = Arc::clone(&window).acquire_many_owned(turns) => break permit,
+                    }
                 };
+                // The semaphore is never closed.
+                let Ok(permit) = permit else { break };
                 if labeler.teacher.is_closed() {
-                    break;
+                    break 'buckets;
                 }
                 let job = ChunkJob {
                     manifest: Arc::clone(&manifest),
@@ -391,23 +360,16 @@ impl Run {
                     self.places.raw.clone(),
                     self.places.work.clone(),
                 );
-                steps.spawn(async move {
-                    Ok(Step::Chunk(
-                        bucket,
-                        job.run(&asking, &raw, &work, permit).await?,
-                    ))
+                underway.steps.spawn(async move {
+                    let end = job.run(&asking, &raw, &work, permit).await?;
+                    Ok(Step::Chunk(bucket, end))
                 });
-                while let Some(step) = steps.try_join_next() {
-                    self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler)
-                        .await;
-                }
             }
         }
-        while let Some(step) = steps.join_next().await {
-            self.settle(step, &mut left, &mut steps, &mut failure, &pinned, &labeler)
-                .await;
+        while let Some(step) = underway.steps.join_next().await {
+            self.settle(step, &mut underway, &pinned, &labeler).await;
         }
-        match failure {
+        match underway.failure {
             Some(failure) => Err(failure),
             None => self.report(&pinned).await,
         }
@@ -418,7 +380,10 @@ impl Run {
     /// A restart forgets the earlier run here and no sooner: by now the files are good and the
     /// service has answered, so that nothing that was paid for is lost to a wrong key.
     async fn pin(&mut self, method: Method) -> Result<Pinned, RunError> {
-        if self.options.restart {
+        // What is no run of ours is not touched. `run.json` goes last, so that a kill in between
+        // leaves the rest to the next restart.
+        let restarted = self.options.restart && self.places.work.exists(paths::RUN).await?;
+        if restarted {
             self.places.work.remove("buckets").await?;
             self.places.work.remove_file(paths::RUN).await?;
         }
@@ -449,13 +414,14 @@ impl Run {
                 method,
                 started: self.options.clock.now(),
                 round: 0,
+                restarted,
                 files,
             },
         };
-        write(&self.places.work, paths::RUN, &pinned).await?;
+        work::write(&self.places.work, paths::RUN, &pinned).await?;
         for manifest in &self.manifests {
-            let path = BucketPaths::new(&manifest.name()).manifest();
-            write(&self.places.work, &path, manifest.as_ref()).await?;
+            let path = BucketPaths::new(&manifest.source.path).manifest();
+            work::write(&self.places.work, &path, manifest.as_ref()).await?;
         }
         Ok(pinned)
     }
@@ -485,19 +451,17 @@ impl Run {
     /// Takes in what a step gave; the last chunk of a bucket publishes it.
     async fn settle(
         &mut self,
-        step: Result<Result<Step, RunError>, tokio::task::JoinError>,
-        left: &mut [usize],
-        steps: &mut JoinSet<Result<Step, RunError>>,
-        failure: &mut Option<RunError>,
+        step: Result<Result<Step, RunError>, JoinError>,
+        underway: &mut Underway,
         pinned: &Pinned,
         labeler: &Labeler,
     ) {
         let result = match step {
             Ok(Ok(Step::Chunk(bucket, ChunkEnd::Finished))) => {
-                if let Some(left) = left.get_mut(bucket) {
+                if let Some(left) = underway.left.get_mut(bucket) {
                     *left -= 1;
                     if *left == 0 {
-                        steps.spawn(self.publish_step(bucket));
+                        underway.steps.spawn(self.publish_step(bucket));
                     }
                 }
                 Ok(())
@@ -515,7 +479,7 @@ impl Run {
         };
         if let Err(error) = result {
             labeler.teacher.close();
-            failure.get_or_insert(error);
+            underway.failure.get_or_insert(error);
         }
     }
 
@@ -550,59 +514,31 @@ impl Run {
             round: pinned.round,
             report,
         };
-        let path = BucketPaths::new(&manifest.name()).report();
-        write(&self.places.work, &path, &published).await?;
+        let path = BucketPaths::new(&manifest.source.path).report();
+        work::write(&self.places.work, &path, &published).await?;
         self.reports.insert(manifest.name(), published);
         self.report(pinned).await.map(drop)
     }
 
     /// Brings the metadata up to date.
     async fn report(&self, pinned: &Pinned) -> Result<Metadata, RunError> {
-        let mut totals = Figures::default();
-        let mut splits = BTreeMap::<String, BTreeMap<String, BucketReport>>::new();
-        let mut statuses = Vec::new();
-        let mut completed = None;
-        for manifest in &self.manifests {
-            let name = manifest.name();
-            // Until its failed turns are done, a bucket is what it was.
-            let report = self.reports.get(&name).map_or_else(
-                || publish::pending(manifest),
-                |published| published.report.clone(),
-            );
-            totals += &report.figures;
-            statuses.push(report.status);
-            completed = completed.max(report.published);
-            let key = |name: Option<String>| name.unwrap_or_else(|| "-".into());
-            splits
-                .entry(key(name.split))
-                .or_default()
-                .insert(key(name.bucket), report);
-        }
-        let all_there = splits
-            .values()
-            .flat_map(BTreeMap::values)
-            .all(|r| r.published.is_some());
-        let status = if statuses.iter().all(|&status| status == Status::Complete) {
-            Status::Complete
-        } else if statuses.iter().all(|&status| status == Status::Failed) {
-            Status::Failed
-        } else {
-            Status::Partial
-        };
-        let metadata = LabelingMetadata {
-            status,
-            source_dataset: self.places.source.clone(),
-            labeled_dataset: self.places.labeled.clone(),
-            started: pinned.started,
-            completed: completed.filter(|_| all_there),
-            tool: concat!("softlabel ", env!("CARGO_PKG_VERSION")).into(),
-            settings: pinned.method.clone(),
-            cost_usd: Cost::from(self.options.price.map(|price| price.of(totals.tokens))),
-            totals,
-            splits,
-            warnings: self.warnings.clone(),
-        };
-        self.places.write_metadata(&metadata).await?;
+        let buckets = self
+            .manifests
+            .iter()
+            .map(|manifest| (manifest.as_ref(), self.reports.get(&manifest.name())));
+        let metadata = report::metadata(
+            &self.places,
+            pinned,
+            buckets,
+            &self.warnings,
+            self.options.price,
+        );
+        work::write(
+            self.places.metadata_folder(),
+            &self.places.metadata,
+            &metadata,
+        )
+        .await?;
         Ok(metadata)
     }
 }
@@ -617,26 +553,4 @@ impl From<RunError> for PlanFailure {
     fn from(error: RunError) -> Self {
         Self::Run(error)
     }
-}
-
-/// A JSON file of ours, if it is there.
-async fn read<T: DeserializeOwned>(work: &OwnFolder, path: &str) -> Result<Option<T>, RunError> {
-    let Some(content) = work.read(path).await? else {
-        return Ok(None);
-    };
-    serde_json::from_slice(&content)
-        .map(Some)
-        .map_err(|error| RunError::Damaged {
-            path: work.locate(path).display().to_string(),
-            reason: error.to_string(),
-        })
-}
-
-async fn write<T: Serialize>(work: &OwnFolder, path: &str, value: &T) -> Result<(), RunError> {
-    let mut content = serde_json::to_vec_pretty(value).map_err(|error| RunError::Damaged {
-        path: work.locate(path).display().to_string(),
-        reason: error.to_string(),
-    })?;
-    content.push(b'\n');
-    Ok(work.replace(path, content).await?)
 }

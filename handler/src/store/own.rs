@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct OwnFolder {
     root: PathBuf,
+    raw: PathBuf,
 }
 
 impl OwnFolder {
@@ -31,7 +32,7 @@ impl OwnFolder {
                 raw.display()
             )));
         }
-        Ok(Self { root: real })
+        Ok(Self { root: real, raw })
     }
 
     /// Where a file of the folder lies.
@@ -50,20 +51,31 @@ impl OwnFolder {
                 reason: "the path would leave its folder".into(),
             });
         }
-        let path = self.locate(path);
+        let path = self.outside_raw(self.locate(path))?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
         }
         Ok(path)
     }
 
-    /// Locks the folder for this process, described by `holder` for others.
+    /// Refuses a path that is RAW, lies in it or holds it, links resolved: a folder of ours may hold
+    /// links, and may lie above RAW.
+    fn outside_raw(&self, path: PathBuf) -> Result<PathBuf, StoreError> {
+        let real = resolve(&path).map_err(|e| StoreError::io("resolve", &path, e))?;
+        if real.starts_with(&self.raw) || self.raw.starts_with(&real) {
+            let reason = format!("it leads to the RAW data at {}", self.raw.display());
+            return Err(StoreError::Forbidden { path, reason });
+        }
+        Ok(path)
+    }
+
+    /// Locks the folder for this process, by a file `name` in which `holder` stands for others.
     ///
     /// # Errors
     /// [`StoreError::Held`] if another process has it.
-    pub async fn lock(&self, holder: String) -> Result<FolderLock, StoreError> {
-        let own = self.clone();
-        blocking(move || FolderLock::take(&own.locate("lock"), &holder)).await
+    pub async fn lock(&self, name: &str, holder: &str) -> Result<FolderLock, StoreError> {
+        let (own, name, holder) = (self.clone(), name.to_owned(), holder.to_owned());
+        blocking(move || FolderLock::take(&own.outside_raw(own.locate(&name))?, &holder)).await
     }
 
     /// The content of a file, or `None` where there is none.
@@ -105,10 +117,10 @@ impl OwnFolder {
             name.push(target.file_name().unwrap_or_default());
             // One name: what a killed process left is written over.
             name.push(".unfinished");
-            let draft = target.with_file_name(name);
+            let draft = own.outside_raw(target.with_file_name(name))?;
             let file = File::create(&draft).map_err(|e| StoreError::io("write", &draft, e))?;
             Ok(Publication {
-                file: BufWriter::with_capacity(1 << 16, file),
+                file: Some(BufWriter::with_capacity(1 << 16, file)),
                 draft,
                 target,
             })
@@ -121,9 +133,7 @@ impl OwnFolder {
     /// # Errors
     /// If it cannot be begun.
     pub async fn try_out(&self, path: &str) -> Result<(), StoreError> {
-        let Publication { draft, .. } = self.publish(path).await?;
-        blocking(move || fs::remove_file(&draft).map_err(|e| StoreError::io("remove", &draft, e)))
-            .await
+        self.publish(path).await.map(drop)
     }
 
     /// Opens a file of lines for appending and gives the whole lines that are there. A last line
@@ -188,7 +198,7 @@ impl OwnFolder {
     /// # Errors
     /// If something cannot be removed.
     pub async fn remove(&self, path: &str) -> Result<(), StoreError> {
-        let path = self.locate(path);
+        let path = self.outside_raw(self.locate(path))?;
         blocking(move || match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StoreError::io("remove", path, error))
@@ -219,10 +229,10 @@ impl Appender {
     }
 }
 
-/// A file on its way to appear.
+/// A file on its way to appear. One that is dropped before it appeared leaves nothing.
 #[derive(Debug)]
 pub struct Publication {
-    file: BufWriter<File>,
+    file: Option<BufWriter<File>>,
     draft: PathBuf,
     target: PathBuf,
 }
@@ -233,8 +243,10 @@ impl Publication {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
-        self.file
-            .write_all(content)
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        file.write_all(content)
             .map_err(|e| StoreError::io("write", &self.draft, e))
     }
 
@@ -242,18 +254,28 @@ impl Publication {
     ///
     /// # Errors
     /// If it cannot be completed; then the older one is still there.
-    pub fn commit(self) -> Result<(), StoreError> {
-        let Self {
-            file,
-            draft,
-            target,
-        } = self;
-        file.into_inner()
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        let Some(file) = self.file.take() else {
+            return Ok(());
+        };
+        let appeared = file
+            .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&draft, &target))
-            .and_then(|()| sync_folder(&target))
-            .map_err(|e| StoreError::io("write", &target, e))
+            .and_then(|()| fs::rename(&self.draft, &self.target))
+            .and_then(|()| sync_folder(&self.target));
+        if appeared.is_err() {
+            let _ = fs::remove_file(&self.draft);
+        }
+        appeared.map_err(|e| StoreError::io("write", &self.target, e))
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.draft);
+        }
     }
 }
 
@@ -318,6 +340,29 @@ mod tests {
             let refused = OwnFolder::new(home.path().join("link/out"), &raw).unwrap_err();
             assert!(matches!(refused, StoreError::Forbidden { .. }), "{refused}");
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn no_link_in_a_folder_above_raw_leads_into_it() {
+        let home = tempfile::tempdir().unwrap();
+        let raw = home.path().join("buckets");
+        fs::create_dir_all(raw.join("train")).unwrap();
+        fs::write(raw.join("train/.a.unfinished"), "RAW").unwrap();
+        std::os::unix::fs::symlink(&raw, home.path().join("link")).unwrap();
+        let own = OwnFolder::new(home.path(), &raw).unwrap();
+        for path in ["buckets/train/a", "link/train/a", "buckets"] {
+            let error = own.publish(path).await.unwrap_err();
+            assert!(
+                matches!(error, StoreError::Forbidden { .. }),
+                "{path}: {error}"
+            );
+        }
+        assert!(own.remove("buckets").await.is_err());
+        assert!(own.remove("link").await.is_err());
+        let lone = OwnFolder::new(home.path(), &raw.join("train/.a.unfinished"));
+        assert!(lone.unwrap().publish("buckets/train/a").await.is_err());
+        assert_eq!(fs::read(raw.join("train/.a.unfinished")).unwrap(), b"RAW");
     }
 
     #[tokio::test]

@@ -185,7 +185,7 @@ mod tests {
     /// One failure of each of `calls` calls that failed never before.
     fn fail(breaker: &mut Breaker, calls: u32, at: Instant) -> bool {
         let mut failed = |_| breaker.failed("HTTP 503", false, &mut Counted::default(), at);
-        (0..calls).map(&mut failed).any(|opened| opened)
+        (0..calls).any(&mut failed)
     }
 
     fn open_at(start: Instant) -> Breaker {

@@ -86,8 +86,8 @@ pub enum Stop {
     Busy(u64),
     /// Nothing but failures, for too long.
     #[error(
-        "the service has given no answer for {0} seconds ({1}), longer than --outage-patience; run \
-         the same command again later, it continues"
+        "the service has given no answer for {0} seconds ({1}), longer than --outage-patience; try \
+         again later"
     )]
     Outage(u64, String),
     /// The first call found nobody who answers it, again and again.
@@ -145,10 +145,10 @@ pub fn dispose(
         }
         403 => Disposition::Stop(Stop::Forbidden(sentence(&error, status))),
         404 => Disposition::Stop(Stop::NotFound(format!("404: {}", sentence(&error, status)))),
-        405 | 410 | 415 => {
-            let said = format!("HTTP {status}: {}", sentence(&error, status));
-            Disposition::Stop(Stop::NotFound(said))
-        }
+        405 | 410 | 415 => Disposition::Stop(Stop::NotFound(sentence(&error, status))),
+        300..=399 => Disposition::Stop(Stop::NotFound(format!(
+            "HTTP {status}, which leads elsewhere"
+        ))),
         400 => bad_request(&error),
         413 => Disposition::Turn(LabelingError::new(
             ErrorCode::TooLong,

@@ -76,7 +76,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a chunk of nothing",
             2,
             &["--chunk-turns", "0"],
-            "1..=10000",
+            "1..=4096",
             |w| w.good().args(["--chunk-turns", "0"]),
         ),
         row("no attempt", 2, &["--attempts", "0"], "1..=20", |w| {
@@ -147,7 +147,7 @@ pub(super) fn rows() -> Vec<Row> {
             "failed turns and a restart",
             2,
             &["--only", "--restart"],
-            "--help",
+            "give one",
             |w| w.done().args(["--only", "failed", "--restart"]),
         ),
         row(

@@ -75,7 +75,7 @@ pub(super) fn disk_rows() -> Vec<Row> {
 }
 
 fn forbid(path: &Path) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
 }
 
 /// Runs `label` as somebody whom permissions bind: root too, without its leave to pass over them.

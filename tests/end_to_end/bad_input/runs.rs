@@ -41,12 +41,12 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "a damaged manifest",
             1,
-            &["buckets/-/-/manifest.json"],
+            &["buckets/in.json/manifest.json"],
             "--restart",
             |w| {
                 let label = w.done();
                 w.home.write(
-                    "out.jsonl.softlabel/buckets/-/-/manifest.json",
+                    "out.jsonl.softlabel/buckets/in.json/manifest.json",
                     "{\"split\":",
                 );
                 label
@@ -55,12 +55,12 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "a damaged report",
             1,
-            &["buckets/train/short/report.json"],
+            &["buckets/train/short.json/report.json"],
             "--restart",
             |w| {
                 let label = w.dataset_done();
                 w.home.write(
-                    "labeled/.softlabel/raw/buckets/train/short/report.json",
+                    "labeled/.softlabel/raw/buckets/train/short.json/report.json",
                     "[]",
                 );
                 label

@@ -163,12 +163,9 @@ pub(super) fn rows() -> Vec<Row> {
             "AZURE_OPENAI_ENDPOINT",
             |w| against(w, REDIRECT, false),
         ),
-        asking(
-            "a wrong method",
-            &["405"],
-            "check AZURE_OPENAI_ENDPOINT",
-            |w| against(w, WRONG_METHOD, false),
-        ),
+        asking("a wrong method", &["405"], "AZURE_OPENAI_ENDPOINT", |w| {
+            against(w, WRONG_METHOD, false)
+        }),
         asking(
             "other JSON",
             &["no chat completion", "no choices"],

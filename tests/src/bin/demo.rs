@@ -77,11 +77,13 @@ async fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the product as a user would.
+/// Builds the product, under the profile of this program.
 fn build(repository: &Path) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let profile = (!cfg!(debug_assertions)).then_some("--release");
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", "softlabel"])
+        .args(["build", "--quiet", "--package", "softlabel"])
+        .args(profile)
         .current_dir(repository)
         .status()
         .context("cannot run cargo")?;
