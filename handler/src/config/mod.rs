@@ -1,0 +1,192 @@
+//! Every setting, once: its flag, its variable, its default and what it is for.
+//!
+//! Flags win over variables. A variable that is set to nothing counts as not set, and a `SOFTLABEL_`
+//! variable that no setting has stops the start, since it is a spelling mistake.
+
+mod labeling;
+mod service;
+#[cfg(test)]
+mod tests;
+mod values;
+mod variables;
+
+pub use labeling::{LabelingArgs, StrategyName};
+pub use service::ServiceArgs;
+pub use variables::{unknown_variables, without_empty_variables};
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+use values::parse_time;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 complete, 1 could not run, 2 wrong usage, 3 ran to the end with failed turns or \
+conversations, 130 or 143 stopped by a signal (the same command continues).
+
+Example:
+  export AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com AZURE_OPENAI_API_KEY=…
+  softlabel test --message \"why does my build fail?\"
+  softlabel label --input data/v4 --output labeled/";
+
+/// Labels chat datasets: per user turn a hard label, a soft label and a rationale.
+///
+/// The label says whether answering the user's message requires reasoning (0) or not (1). The soft
+/// label is P(1), taken from the token probabilities of an Azure OpenAI deployment.
+#[derive(Debug, Parser)]
+#[command(name = "softlabel", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Subcommands,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Subcommands {
+    /// Label a dataset folder or a single file.
+    #[command(after_help = AFTER_HELP)]
+    Label(Box<LabelArgs>),
+    /// Show the effective settings, limits, strategies and what the labels mean.
+    Info(Box<InfoArgs>),
+    /// Label one message and show everything the answer says.
+    Test(Box<TestArgs>),
+}
+
+/// Settings of `softlabel label`.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content.
+    #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
+    pub input: PathBuf,
+    /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write.
+    #[arg(short, long, env = "SOFTLABEL_OUTPUT", value_name = "PATH")]
+    pub output: PathBuf,
+    /// Where manifests and results are kept, to continue from. For a dataset by default
+    /// .softlabel/DATASET in the output folder, for a file OUTPUT.softlabel.
+    #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
+    pub work: Option<PathBuf>,
+    /// The split to write into the lines of a single file that lies in no dataset.
+    #[arg(long, env = "SOFTLABEL_SPLIT", value_name = "NAME")]
+    pub split: Option<String>,
+    /// The bucket to write into the lines of a single file that lies in no dataset.
+    #[arg(long, env = "SOFTLABEL_BUCKET", value_name = "NAME")]
+    pub bucket: Option<String>,
+    /// Label what is intact of a file that is cut off, and mark the result partial.
+    #[arg(long, env = "SOFTLABEL_SALVAGE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub salvage: bool,
+    /// Forget what an earlier run left in the work folder, and start over.
+    #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub restart: bool,
+    /// Ask again for the turns that failed, and for nothing else.
+    #[arg(long, env = "SOFTLABEL_ONLY", value_enum)]
+    pub only: Option<Only>,
+    /// Say what a run will take, with one prompt of each kind, and send nothing.
+    #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
+    /// The deployment's quota in tokens a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_TPM", default_value_t = 1_000_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub tpm: u32,
+    /// The deployment's quota in requests a minute, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RPM", default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub rpm: u32,
+    /// How long a label takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
+          value_parser = parse_time)]
+    pub label_latency: Duration,
+    /// How long a rationale takes, for --dry-run.
+    #[arg(long, env = "SOFTLABEL_RATIONALE_LATENCY", default_value = "2s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub rationale_latency: Duration,
+    /// Turns a chunk of work; a chunk holds whole conversations.
+    #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub chunk_turns: u32,
+    /// How progress is shown.
+    #[arg(long, env = "SOFTLABEL_PROGRESS", value_enum, default_value_t = ProgressStyle::Auto)]
+    pub progress: ProgressStyle,
+    /// What a label is.
+    #[command(flatten)]
+    pub labeling: LabelingArgs,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Settings of `softlabel info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Print JSON.
+    #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub json: bool,
+    /// What a label is.
+    #[command(flatten)]
+    pub labeling: LabelingArgs,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+}
+
+/// Settings of `softlabel test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// The message to label.
+    #[arg(
+        long,
+        env = "SOFTLABEL_MESSAGE",
+        value_name = "TEXT",
+        default_value = "Why does my Rust build fail with E0502, and how should I restructure it?"
+    )]
+    pub message: String,
+    /// Print JSON.
+    #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub json: bool,
+    /// What a label is.
+    #[command(flatten)]
+    pub labeling: LabelingArgs,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LogArgs {
+    /// What is logged to stderr: error, warn, info, debug, or a filter such as softlabel=debug.
+    #[arg(
+        long,
+        env = "SOFTLABEL_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
+    pub log: String,
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// The turns that failed.
+    Failed,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    /// A bar on a terminal, lines elsewhere.
+    Auto,
+    /// A bar.
+    Bar,
+    /// A line every few seconds.
+    Lines,
+    /// Nothing.
+    None,
+}

@@ -1,0 +1,263 @@
+//! Settings of whom to ask, with what credential, and how patiently.
+
+use super::values::{parse_price, parse_scope, parse_secret_name, parse_time, parse_vault_url};
+use crate::clock::Clock;
+use crate::teacher::Patience;
+use crate::teacher::breaker::Endurance;
+use crate::teacher::credential::{
+    self, Auth, Identities, Secret, Surroundings, VaultChoice, VaultSecret,
+};
+use crate::teacher::model::{Family, Price};
+use crate::teacher::tokens::Encoding;
+use crate::teacher::transport::Timeouts;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
+use std::time::Duration;
+
+/// Heads the settings of the credential in the help.
+const CREDENTIAL: &str = "Credential";
+
+/// The secret that is asked for where no other is named.
+pub(super) const KEYVAULT_SECRET: &str = "azure-openai-api-key";
+
+/// The scope of Azure OpenAI.
+pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+
+/// Whom to ask, and how patiently.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Service")]
+pub struct ServiceArgs {
+    /// The endpoint of the Azure OpenAI account.
+    #[arg(
+        long,
+        env = "AZURE_OPENAI_ENDPOINT",
+        value_name = "https://NAME.openai.azure.com"
+    )]
+    pub endpoint: Option<String>,
+    /// The key. Set the variable: a flag is visible to every user of the machine.
+    #[arg(
+        long, help_heading = CREDENTIAL,
+        env = "AZURE_OPENAI_API_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    pub api_key: Option<Secret>,
+    /// What the service is shown: a key, from the Key Vault or else AZURE_OPENAI_API_KEY, or tokens of
+    /// Entra for the model itself. Keys of a vault and tokens are renewed during a run.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_AUTH", value_enum, default_value_t = Auth::Key)]
+    pub auth: Auth,
+    /// The Key Vault that holds the key. It is read as the managed identity, the workload identity, or
+    /// the user of az login or azd login.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_URL", value_name = "https://NAME.vault.azure.net", value_parser = parse_vault_url)]
+    pub keyvault_url: Option<String>,
+    /// The name of the secret that is the key.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_SECRET", value_name = "NAME",
+          default_value = KEYVAULT_SECRET, value_parser = parse_secret_name)]
+    pub keyvault_secret: String,
+    /// Do not look for the key in a Key Vault.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub no_keyvault: bool,
+    /// What Entra tokens for the model are asked for; some endpoints want that of ai.azure.com.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_ENTRA_SCOPE", value_name = "SCOPE",
+          default_value = ENTRA_SCOPE, value_parser = parse_scope)]
+    pub entra_scope: String,
+    /// The client id of a user-assigned managed identity or a workload identity; without one the
+    /// system-assigned identity is meant.
+    #[arg(long, help_heading = CREDENTIAL, env = "AZURE_CLIENT_ID", value_name = "ID")]
+    pub identity_client_id: Option<String>,
+    /// Time for each step towards a credential: a token from one identity, an answer of the vault.
+    #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_CREDENTIAL_TIMEOUT", default_value = "30s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub credential_timeout: Duration,
+    /// A dated API version, such as 2024-10-21. Without one the v1 form of the URL is used, which
+    /// gpt-5.1 and later need.
+    #[arg(long, env = "AZURE_OPENAI_API_VERSION", value_name = "DATE")]
+    pub api_version: Option<String>,
+    /// The deployment's name; by default the model's.
+    #[arg(long, env = "AZURE_OPENAI_DEPLOYMENT", value_name = "NAME")]
+    pub deployment: Option<String>,
+    /// The model that is deployed.
+    #[arg(
+        short,
+        long,
+        env = "SOFTLABEL_MODEL",
+        default_value = "gpt-5.2",
+        value_name = "NAME"
+    )]
+    pub model: String,
+    /// Which parameters the model takes; by default known from its name.
+    #[arg(long, env = "SOFTLABEL_MODEL_FAMILY", value_enum)]
+    pub model_family: Option<Family>,
+    /// How the model counts tokens; by default known from its name.
+    #[arg(
+        long,
+        env = "SOFTLABEL_ENCODING",
+        value_name = "o200k_base|cl100k_base"
+    )]
+    pub encoding: Option<Encoding>,
+    /// Calls in flight at most.
+    #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value_t = 50, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub concurrency: u32,
+    /// Time until a connection must stand.
+    #[arg(long, env = "SOFTLABEL_CONNECT_TIMEOUT", default_value = "10s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub connect_timeout: Duration,
+    /// Time for a call, from sending to the last byte of the answer.
+    #[arg(long, env = "SOFTLABEL_CALL_TIMEOUT", default_value = "60s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub call_timeout: Duration,
+    /// Attempts a call for faults (408, 409, 5xx, broken connections), the first one counted.
+    #[arg(long, env = "SOFTLABEL_ATTEMPTS", default_value_t = 5, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub attempts: u32,
+    /// Longest wait before the second attempt; it doubles from one to the next, with full jitter.
+    #[arg(long, env = "SOFTLABEL_FIRST_BACKOFF", default_value = "1s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub first_backoff: Duration,
+    /// Longest wait between two attempts.
+    #[arg(long, env = "SOFTLABEL_LONGEST_BACKOFF", default_value = "60s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub longest_backoff: Duration,
+    /// How long a call may go on meeting 429 before it counts as failed.
+    #[arg(long, env = "SOFTLABEL_THROTTLE_PATIENCE", default_value = "15m", value_name = "TIME",
+          value_parser = parse_time)]
+    pub throttle_patience: Duration,
+    /// Without any answer for so long, and only failures, sending stops but for a probe.
+    #[arg(long, env = "SOFTLABEL_OUTAGE_AFTER", default_value = "5s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub outage_after: Duration,
+    /// Time between two probes in an outage.
+    #[arg(long, env = "SOFTLABEL_OUTAGE_PROBE", default_value = "10s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub outage_probe: Duration,
+    /// How long an outage may last before the run stops; the same command continues it.
+    #[arg(long, env = "SOFTLABEL_OUTAGE_PATIENCE", default_value = "30m", value_name = "TIME",
+          value_parser = parse_time)]
+    pub outage_patience: Duration,
+    /// US dollars per million prompt tokens; known for gpt-5.2.
+    #[arg(long, env = "SOFTLABEL_PRICE_INPUT", value_name = "USD", value_parser = parse_price,
+          requires = "price_output")]
+    pub price_input: Option<f64>,
+    /// US dollars per million cached prompt tokens; by default as others.
+    #[arg(long, env = "SOFTLABEL_PRICE_CACHED", value_name = "USD", value_parser = parse_price,
+          requires = "price_input")]
+    pub price_cached: Option<f64>,
+    /// US dollars per million generated tokens.
+    #[arg(long, env = "SOFTLABEL_PRICE_OUTPUT", value_name = "USD", value_parser = parse_price,
+          requires = "price_input")]
+    pub price_output: Option<f64>,
+}
+
+impl ServiceArgs {
+    /// The deployment's name.
+    pub fn deployment(&self) -> &str {
+        self.deployment.as_deref().unwrap_or(&self.model)
+    }
+
+    /// The model's family, set or by its name.
+    pub fn family(&self) -> Family {
+        self.model_family
+            .unwrap_or_else(|| Family::of_model(&self.model))
+    }
+
+    /// The model's encoding, set or by its name; what is new counts as o200k_base.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+            .or_else(|| Encoding::for_model(&self.model))
+            .unwrap_or(Encoding::O200kBase)
+    }
+
+    /// The price of tokens, set or by the model's name; `None` where it is not known.
+    pub fn price(&self) -> Option<Price> {
+        match (self.price_input, self.price_output) {
+            (Some(input), Some(output)) => Some(Price {
+                input,
+                cached: self.price_cached.unwrap_or(input),
+                output,
+            }),
+            _ => Price::of_model(&self.model),
+        }
+    }
+
+    /// The time-outs of a call.
+    pub fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            connect: self.connect_timeout,
+            call: self.call_timeout,
+        }
+    }
+
+    /// Where to look for a credential, given what the platform has put into the environment.
+    pub fn credential(&self, surroundings: Surroundings) -> credential::Settings {
+        let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        let vault = match set(&self.keyvault_url) {
+            _ if self.no_keyvault => VaultChoice::NotTried("not tried, --no-keyvault is set"),
+            None => VaultChoice::NotTried("not tried, no --keyvault-url is set"),
+            Some(url) => VaultChoice::Ask(VaultSecret {
+                url,
+                name: self.keyvault_secret.clone(),
+            }),
+        };
+        credential::Settings {
+            auth: self.auth,
+            vault,
+            key: self.api_key.clone(),
+            entra_scope: self.entra_scope.clone(),
+            identities: Identities {
+                client_id: set(&self.identity_client_id),
+                surroundings,
+                connect_timeout: self.connect_timeout,
+                timeout: self.credential_timeout,
+            },
+            clock: Clock::system(),
+        }
+    }
+
+    /// The patience with faults and throttling.
+    pub fn patience(&self) -> Patience {
+        Patience {
+            attempts: self.attempts,
+            first_backoff: self.first_backoff,
+            longest_backoff: self.longest_backoff,
+            throttling: self.throttle_patience,
+            outage: Endurance {
+                open_after: self.outage_after,
+                probe_every: self.outage_probe,
+                give_up_after: self.outage_patience,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Cli, Subcommands};
+    use clap::Parser;
+
+    #[test]
+    fn a_price_is_all_or_nothing() {
+        let parse = |args: &[&str]| {
+            let args = ["softlabel", "info"].iter().chain(args);
+            match Cli::try_parse_from(args)?.command {
+                Subcommands::Info(info) => Ok(info.service.price()),
+                _ => Ok(None),
+            }
+        };
+        let known = parse(&[]).unwrap();
+        assert_eq!(known.unwrap().input, 1.75);
+        assert_eq!(parse(&["-m", "x"]).unwrap(), None);
+        let set = parse(&["-m", "x", "--price-input", "2", "--price-output", "8"]).unwrap();
+        assert_eq!(
+            set,
+            Some(Price {
+                input: 2.0,
+                cached: 2.0,
+                output: 8.0
+            })
+        );
+        let error: clap::Error = parse(&["--price-input", "2"]).unwrap_err();
+        assert!(error.to_string().contains("--price-output"));
+    }
+}
