@@ -205,6 +205,19 @@ fn the_first_signal_waits_for_what_is_in_flight_and_the_second_for_nothing() {
 }
 
 #[test]
+fn a_signal_before_anything_is_labelled_leaves_nothing() {
+    let lone = Lone::of(4, 600_000.0);
+    let running = lone.label().start();
+    lone.service
+        .wait_until(|double| double.stats().requests > 0);
+    signal(running.pid(), "-INT");
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    assert_eq!(files(&lone.home.path(".")), [lone.home.path("./in.json")]);
+    assert!(!lone.work().exists());
+}
+
+#[test]
 fn a_signal_keeps_what_was_in_flight_and_says_how_to_go_on() {
     let lone = Lone::of(40, 30.0);
     let running = lone.label().start();

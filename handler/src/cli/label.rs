@@ -2,8 +2,9 @@
 
 use super::progress::Display;
 use super::screen::Screen;
+use super::signals::Signals;
 use super::table::{Table, counted, number, percent, time};
-use super::{Exit, UsageError, connect, dry_run, places, print, signals};
+use super::{Exit, UsageError, connect, dry_run, places, print};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only};
 use crate::dataset::metadata::{Cost, Status};
@@ -51,11 +52,18 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let Some(transport) = transport else {
         return dry_run::run(&args, &planned, &screen, &progress).await;
     };
+    let mut signals = Signals::listen();
     let _claim = planned.claim().await?;
     let method = match planned.pinned() {
         Some(pinned) => pinned.method.clone(),
         None => {
-            let settled = connect::settle(&transport, &args.labeling, &args.service).await?;
+            let settled = tokio::select! {
+                settled = connect::settle(&transport, &args.labeling, &args.service) => settled?,
+                exit = signals.first() => {
+                    screen.line("stopped before anything was labelled");
+                    return Ok(exit);
+                }
+            };
             // The last one only says that it was answered.
             for reason in settled.reasons.iter().rev().skip(1).rev() {
                 screen.line(&format!("the deployment wants other parameters: {reason}"));
@@ -81,7 +89,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         !args.labeling.no_dedupe,
         Arc::clone(&progress),
     ));
-    let stopped = signals::watch(&screen, &teacher);
+    let stopped = signals.watch(&screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {
         let _display = Display::labeling(&screen, &progress, &teacher);

@@ -21,30 +21,42 @@ impl Stopped {
     }
 }
 
-/// Watches for signals from now on; the first one closes `teacher`.
-pub(super) fn watch(screen: &Screen, teacher: &Arc<Teacher>) -> Stopped {
-    let stopped = Stopped::default();
-    let (first, screen, teacher) = (stopped.clone(), screen.clone(), Arc::clone(teacher));
-    let mut signals = Signals::listen();
-    tokio::spawn(async move {
-        while let Some(number) = signals.next().await {
-            if first.0.swap(number, Relaxed) != 0 {
-                std::process::exit(i32::from(Exit::Signal(number).code()));
-            }
-            teacher.close();
-            screen.line("stopping: what is in flight is finished first; once more stops at once");
+impl Signals {
+    /// How a process ends that has nothing to finish, when a signal comes.
+    pub(super) async fn first(&mut self) -> Exit {
+        match self.next().await {
+            Some(number) => Exit::Signal(number),
+            // It cannot be told.
+            None => std::future::pending().await,
         }
-    });
-    stopped
+    }
+
+    /// Watches on; the first signal from now closes `teacher`.
+    pub(super) fn watch(mut self, screen: &Screen, teacher: &Arc<Teacher>) -> Stopped {
+        let stopped = Stopped::default();
+        let (first, screen, teacher) = (stopped.clone(), screen.clone(), Arc::clone(teacher));
+        tokio::spawn(async move {
+            while let Some(number) = self.next().await {
+                if first.0.swap(number, Relaxed) != 0 {
+                    std::process::exit(i32::from(Exit::Signal(number).code()));
+                }
+                teacher.close();
+                screen
+                    .line("stopping: what is in flight is finished first; once more stops at once");
+            }
+        });
+        stopped
+    }
 }
 
 /// Listens once, so that no signal between two of them is lost.
 #[cfg(unix)]
-struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
+pub(super) struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
 
 #[cfg(unix)]
 impl Signals {
-    fn listen() -> Self {
+    /// Catches signals from now on.
+    pub(super) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = || {
             Ok([
@@ -71,12 +83,14 @@ impl Signals {
     }
 }
 
+/// Listens once.
 #[cfg(not(unix))]
-struct Signals;
+pub(super) struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn listen() -> Self {
+    /// Catches signals from now on.
+    pub(super) fn listen() -> Self {
         Self
     }
 
