@@ -3,6 +3,7 @@
 use super::UsageError;
 use crate::config::LabelArgs;
 use crate::dataset::layout::{self, BucketName};
+use crate::run::paths;
 use crate::run::places::Places;
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
 use anyhow::{Context, anyhow, bail};
@@ -158,6 +159,14 @@ fn lone_file(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
         work.push(".softlabel");
         PathBuf::from(work)
     });
+    if output.exists() && !work.join(paths::RUN).exists() {
+        return Err(usage(format!(
+            "--output {} is there already and comes from no run in {}; remove it, or give another \
+             name",
+            output.display(),
+            work.display()
+        )));
+    }
     if let Some(dataset) = raw_dataset_around(parent) {
         return Err(usage(format!(
             "--output {} lies inside the RAW dataset {}; RAW is never written",

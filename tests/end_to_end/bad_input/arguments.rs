@@ -144,6 +144,16 @@ pub(super) fn rows() -> Vec<Row> {
             w.good().args(["--only", "good"])
         }),
         row(
+            "an output that is somebody's file",
+            2,
+            &["out.jsonl", "is there already"],
+            "another name",
+            |w| {
+                w.home.write("out.jsonl", "precious");
+                w.good()
+            },
+        ),
+        row(
             "failed turns and a restart",
             2,
             &["--only", "--restart"],
