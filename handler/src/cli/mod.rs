@@ -127,6 +127,8 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
+        // File work is short; each thread would keep memory of its own.
+        .max_blocking_threads(8)
         .enable_all()
         .build()
 }

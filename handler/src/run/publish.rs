@@ -12,7 +12,6 @@ use crate::dataset::line::{Line, Verdict};
 use crate::dataset::metadata::{BucketReport, Status};
 use crate::labeling::label::{Label, contradicts};
 use crate::store::{OwnFolder, Publication, StoreError};
-use std::collections::HashSet;
 use std::io;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -41,7 +40,8 @@ pub async fn publish(
             ..Figures::default()
         },
         soft_labels: 0.0,
-        keys: HashSet::new(),
+        // All of it at once: growing would take twice as much for a moment.
+        keys: Vec::with_capacity(usize::try_from(manifest.turns).unwrap_or_default()),
     };
     for (number, chunk) in manifest.chunks.iter().enumerate() {
         let part = paths.part(number);
@@ -74,8 +74,14 @@ pub async fn publish(
         publication,
         mut figures,
         soft_labels,
+        mut keys,
         ..
     } = lines;
+    keys.sort_unstable();
+    figures.duplicate_keys = keys
+        .windows(2)
+        .filter(|pair| pair.first() == pair.last())
+        .count() as u64;
     figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
     tokio::task::spawn_blocking(move || publication.commit())
         .await
@@ -139,8 +145,9 @@ struct Lines {
     bucket: Option<String>,
     figures: Figures,
     soft_labels: f64,
-    /// Hashes of conversation and message ids: eight bytes a turn.
-    keys: HashSet<u64>,
+    /// 48 bits of the hash of conversation and message id: the only thing here that grows with the
+    /// file. Among 320,000 turns a pair that only seems equal is one in 5,000 runs.
+    keys: Vec<[u8; 6]>,
 }
 
 impl Lines {
@@ -195,8 +202,9 @@ impl Lines {
         figures.tokens += record.tokens;
         figures.missing_ids += u64::from(id_missing);
         // Without ids there is no key that could be there twice.
-        if !id_missing && !self.keys.insert(key) {
-            figures.duplicate_keys += 1;
+        if !id_missing {
+            let [a, b, c, d, e, f, ..] = key.to_le_bytes();
+            self.keys.push([a, b, c, d, e, f]);
         }
         match &record.label {
             Some(Ok(label)) => {

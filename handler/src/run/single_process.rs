@@ -533,7 +533,7 @@ impl Run {
             &self.warnings,
             self.options.price,
         );
-        work::write(
+        work::write_readable(
             self.places.metadata_folder(),
             &self.places.metadata,
             &metadata,

@@ -29,10 +29,30 @@ pub async fn read<T: DeserializeOwned>(
 /// # Errors
 /// If it cannot be written.
 pub async fn write<T: Serialize>(work: &OwnFolder, path: &str, value: &T) -> Result<(), RunError> {
-    let mut content = serde_json::to_vec_pretty(value).map_err(|error| RunError::Damaged {
-        path: work.locate(path).display().to_string(),
+    put(work, path, serde_json::to_vec(value)).await
+}
+
+/// The same, laid out for people.
+///
+/// # Errors
+/// If it cannot be written.
+pub async fn write_readable<T: Serialize>(
+    folder: &OwnFolder,
+    path: &str,
+    value: &T,
+) -> Result<(), RunError> {
+    put(folder, path, serde_json::to_vec_pretty(value)).await
+}
+
+async fn put(
+    folder: &OwnFolder,
+    path: &str,
+    content: serde_json::Result<Vec<u8>>,
+) -> Result<(), RunError> {
+    let mut content = content.map_err(|error| RunError::Damaged {
+        path: folder.locate(path).display().to_string(),
         reason: error.to_string(),
     })?;
     content.push(b'\n');
-    Ok(work.replace(path, content).await?)
+    Ok(folder.replace(path, content).await?)
 }
