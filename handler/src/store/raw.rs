@@ -11,10 +11,10 @@ use std::time::UNIX_EPOCH;
 use tokio::sync::mpsc;
 
 /// Bytes read at a time when a file is streamed.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 18;
 
 /// Blocks read ahead.
-const BLOCKS_AHEAD: usize = 4;
+const BLOCKS_AHEAD: usize = 2;
 
 /// Which version of a blob it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
