@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod gate;
 pub mod meter;
 pub mod model;
+pub mod pacing;
 pub mod probe;
 pub mod profile;
 pub mod tokens;
