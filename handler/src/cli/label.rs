@@ -82,6 +82,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         &args.labeling,
         &args.service,
         connect::slots(&args.service),
+        connect::turnstile(&args.service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
@@ -135,7 +136,7 @@ fn options(args: &LabelArgs) -> Options {
         restart: args.restart,
         dry_run: args.dry_run,
         only_failed: args.only == Some(Only::Failed),
-        window: (args.service.concurrency as usize * WINDOW_PER_CALL)
+        window: (args.service.concurrency.most() as usize * WINDOW_PER_CALL)
             .max(2 * args.chunk_turns as usize),
         price: args.service.price(),
         clock: Clock::system(),

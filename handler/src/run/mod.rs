@@ -10,7 +10,7 @@
 pub mod answers;
 pub mod chunk;
 pub mod entry;
-pub mod estimate;
+pub mod forecast;
 pub mod manifest;
 pub mod paths;
 pub mod places;

@@ -8,15 +8,16 @@ use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::{HardLabel, Label};
-use crate::labeling::prompt::{self, Mark};
+use crate::labeling::prompt::{self, Mark, Sizes};
 use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Budget, Input, Strategy};
 use crate::teacher::disposition::Stop;
+use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
@@ -41,6 +42,8 @@ pub struct Labeler {
     pub with_rationales: bool,
     /// How far the run is.
     pub progress: Arc<Progress>,
+    /// Known when the first question is asked, as the tokens of what is constant take a while.
+    sizes: OnceLock<Sizes>,
     labels: Answers<LabelAnswer>,
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
@@ -103,6 +106,7 @@ impl Labeler {
             hard_label: settings.hard_label,
             with_rationales: settings.with_rationales,
             progress,
+            sizes: OnceLock::new(),
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
@@ -264,6 +268,11 @@ impl Labeler {
         }
     }
 
+    fn sizes(&self) -> &Sizes {
+        self.sizes
+            .get_or_init(|| Sizes::new(Arc::clone(&self.tokens)))
+    }
+
     async fn ask_label(
         self: Arc<Self>,
         input: Arc<Input>,
@@ -277,6 +286,7 @@ impl Labeler {
             let question = Question::Label {
                 system: prompt.system,
                 user: &prompt.user,
+                tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
             match self.teacher.ask(question, &stop).await {
                 Err(AskError::Stopped) => return Asked::Stopped,
@@ -332,6 +342,7 @@ impl Labeler {
         let question = Question::Rationale {
             system: prompt.system,
             user: &prompt.user,
+            tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
         match self.teacher.ask(question, &stop).await {
             Err(AskError::Stopped) => Asked::Stopped,
@@ -345,6 +356,13 @@ impl Labeler {
             },
         }
     }
+}
+
+/// The tokens of a request whose texts have so many.
+fn with_envelope(texts: usize) -> u32 {
+    u32::try_from(texts)
+        .unwrap_or(u32::MAX)
+        .saturating_add(ENVELOPE)
 }
 
 /// A rationale depends on the label it explains.

@@ -3,8 +3,21 @@
 
 use std::time::Duration;
 
-/// What is left after trouble.
-const LEFT: f64 = 0.75;
+/// What is left after trouble: a quarter less, or a little where it was over at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Lasting,
+    Passing,
+}
+
+impl Trouble {
+    fn left(self) -> f64 {
+        match self {
+            Self::Lasting => 0.75,
+            Self::Passing => 0.97,
+        }
+    }
+}
 
 /// Below this share of the remembered ceiling it grows at full speed, beyond it carefully.
 const NEAR: f64 = 0.95;
@@ -41,11 +54,11 @@ impl Adaptive {
         self.value
     }
 
-    /// Trouble came at `level`: a quarter less from now on.
-    pub(super) fn fall(&mut self, level: f64, now: Duration) {
+    /// Trouble came at `level`: less from now on.
+    pub(super) fn fall(&mut self, level: f64, trouble: Trouble, now: Duration) {
         let level = level.min(self.value);
         self.ceiling = Some((level, now));
-        self.value = (level * LEFT).max(self.least);
+        self.value = (level * trouble.left()).max(self.least);
     }
 
     /// Where the last trouble came is no guide any more.
@@ -76,10 +89,10 @@ mod tests {
     #[test]
     fn it_falls_by_a_quarter_and_never_below_the_least() {
         let mut level = Adaptive::new(100.0, 10.0);
-        level.fall(80.0, seconds(1));
+        level.fall(80.0, Trouble::Lasting, seconds(1));
         assert_eq!(level.value(), 60.0);
         for second in 2..50 {
-            level.fall(level.value(), seconds(second));
+            level.fall(level.value(), Trouble::Lasting, seconds(second));
         }
         assert_eq!(level.value(), 10.0);
     }
@@ -87,14 +100,14 @@ mod tests {
     #[test]
     fn it_grows_carefully_from_where_the_last_trouble_came() {
         let mut level = Adaptive::new(200.0, 1.0);
-        level.fall(100.0, seconds(1));
+        level.fall(100.0, Trouble::Lasting, seconds(1));
         level.grow(20.0, seconds(2));
         assert_eq!(level.value(), 95.0);
         level.grow(20.0, seconds(3));
         assert_eq!(level.value(), 97.0);
         // The step that reaches the ceiling is fast up to there and careful beyond.
         let mut level = Adaptive::new(200.0, 1.0);
-        level.fall(100.0, seconds(1));
+        level.fall(100.0, Trouble::Lasting, seconds(1));
         level.grow(40.0, seconds(2));
         assert_eq!(level.value(), 97.0);
     }
@@ -102,7 +115,7 @@ mod tests {
     #[test]
     fn it_forgets_the_ceiling_after_a_while_and_stays_within_the_most() {
         let mut level = Adaptive::new(200.0, 1.0);
-        level.fall(100.0, seconds(1));
+        level.fall(100.0, Trouble::Lasting, seconds(1));
         level.grow(20.0, seconds(301));
         level.grow(20.0, seconds(302));
         assert_eq!(level.value(), 115.0);

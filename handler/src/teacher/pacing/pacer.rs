@@ -1,15 +1,18 @@
 //! When the next call may go, for one process and one deployment. Time is passed in, as what has
 //! passed since any fixed moment.
 
-use super::adaptive::Adaptive;
+use super::adaptive::{Adaptive, Trouble};
 use super::lane::{LATENESS, Lane};
 use super::minute::Minute;
 use super::quota::{Budget, Quota, Told};
 use std::time::Duration;
 
-/// How much of a quota is used: what is left keeps a stream even where the network is not, and pays
-/// for late timers.
-const USED: f64 = 0.984;
+/// How much of the requests is used. What is left keeps windows of a second from being overrun where
+/// timers are late and the network is not even.
+const REQUESTS_USED: f64 = 0.984;
+
+/// How much of the tokens is used, which are counted over a minute.
+const TOKENS_USED: f64 = 0.99;
 
 /// Of what the service says remains in its minute, so much of the minute is left alone.
 const LEFT_ALONE: f64 = 0.005;
@@ -26,6 +29,12 @@ const AT_FIRST: f64 = 50.0;
 /// Weight of one call in the means of sizes and latencies.
 const WEIGHT: f64 = 1.0 / 64.0;
 
+/// What the most calls in flight of late lose with each call.
+const FADING: f64 = 1.0 / 512.0;
+
+/// A 429 that asks for less was one call too many in a short window, and no want of quota.
+const PASSING: Duration = Duration::from_secs(1);
+
 /// A process that its lanes held up for this part of the time could use more.
 const HUNGRY: f64 = 0.5;
 
@@ -39,6 +48,9 @@ pub enum Concurrency {
 }
 
 impl Concurrency {
+    /// `auto`: enough for ten times the first tier's quota, and a bound on memory and connections.
+    pub const AUTO: Self = Self::Auto(1000);
+
     /// The hard cap.
     pub fn most(self) -> u32 {
         match self {
@@ -77,6 +89,8 @@ pub struct Pacer {
     /// Calls in flight that the service bears.
     bearable: Adaptive,
     in_flight: u32,
+    /// The most of late.
+    most_in_flight: f64,
     /// The share of the budget that is this process's, and until when.
     share: f64,
     share_until: Option<Duration>,
@@ -92,8 +106,8 @@ pub struct Pacer {
     /// Mean of the tokens of a call, and of its seconds to an answer.
     mean_tokens: Option<f64>,
     mean_latency: Option<f64>,
-    /// The next call waits for its minute.
-    saving: bool,
+    /// Tokens of the next call, while it waits for its minute and pays in advance.
+    saving: f64,
     demand: Demand,
 }
 
@@ -127,18 +141,19 @@ impl Pacer {
             concurrency,
             bearable: Adaptive::new(f64::from(concurrency.most()), 1.0),
             in_flight: 0,
+            most_in_flight: 0.0,
             share: 1.0,
             share_until: None,
             tokens: Lane::new(now),
             requests: Lane::new(now),
-            minute: Minute::default(),
+            minute: Minute::full(now, quota.tpm / 60.0),
             account: None,
             charged: 0,
             paused_until: Duration::ZERO,
             trouble: None,
             mean_tokens: None,
             mean_latency: None,
-            saving: false,
+            saving: 0.0,
             demand: Demand::since(now, 0.0),
         }
     }
@@ -146,7 +161,7 @@ impl Pacer {
     /// Whether the next call, which takes `tokens` of the quota, may go. Calls are to ask one after
     /// the other, in the order in which they came: then a large one waits for its turn and no longer.
     pub fn ready(&mut self, now: Duration, tokens: u64) -> Ready {
-        self.pass(now, tokens as f64);
+        self.pass(now);
         if now < self.paused_until {
             self.demand.flows(now);
             return Ready::Paused(self.paused_until);
@@ -165,11 +180,15 @@ impl Pacer {
         let wait = self
             .tokens
             .wait(rate)
-            .max(self.requests.wait(share * USED * quota.rpm / 60.0));
-        let room = self
-            .minute
-            .room_at(now, tokens as f64 / (share * quota.tpm));
-        self.saving = room > now;
+            .max(self.requests.wait(share * REQUESTS_USED * quota.rpm / 60.0));
+        // A call does not come in parts: where a share is a few calls a minute, one more or less is
+        // evened out by the other shares.
+        let uneven = (1.0 - share) * self.mean_tokens.unwrap_or_default();
+        let (room, saving) = match self.minute.has_room(tokens as f64 - uneven) {
+            true => (now, 0.0),
+            false => (self.minute.look_again(now), tokens as f64),
+        };
+        self.saving = saving;
         if wait < ROUNDING && room <= now {
             return Ready::Now;
         }
@@ -181,27 +200,25 @@ impl Pacer {
         Ready::At(at.max(room).min(sooner.unwrap_or(Duration::MAX)))
     }
 
-    /// Time passes, with a call of `tokens` next.
-    fn pass(&mut self, now: Duration, tokens: f64) {
+    /// Time passes.
+    fn pass(&mut self, now: Duration) {
         self.budget.pass(now);
-        self.minute.pass(now);
         if self.account.is_some_and(|account| account.until <= now) {
             self.account = None;
         }
         let share = self.share(now);
         let quota = self.budget.quota();
         let rate = self.token_rate(now);
-        // A large call that waits for its minute pays meanwhile.
-        let saved = if self.saving { tokens } else { 0.0 };
-        self.tokens.pass(now, rate, saved);
+        self.tokens.pass(now, rate, self.saving);
+        self.minute.pass(now, share * quota.tpm / 60.0);
         self.requests
-            .pass(now, share * USED * quota.rpm / 60.0, 0.0);
+            .pass(now, share * REQUESTS_USED * quota.rpm / 60.0, 0.0);
     }
 
     /// Tokens a second.
     fn token_rate(&self, now: Duration) -> f64 {
         let (share, tpm) = (self.share(now), self.budget.quota().tpm);
-        let even = share * USED * tpm / 60.0;
+        let even = share * TOKENS_USED * tpm / 60.0;
         let left = self.account.and_then(|account| {
             let since = (self.charged - account.sent.charged) as f64;
             let seconds = account.until.checked_sub(now)?.as_secs_f64();
@@ -256,16 +273,15 @@ impl Pacer {
     /// A call goes; [`ready`](Self::ready) has just said that it may.
     pub fn send(&mut self, now: Duration, tokens: u64) -> Sent {
         self.demand.flows(now);
-        self.saving = false;
+        self.saving = 0.0;
         let quota = self.budget.quota();
         self.demand.used += quota.seconds(tokens as f64, 1.0);
-        let share = self.share(now);
-        if share > 0.0 {
-            self.minute.charge(now, tokens as f64 / (share * quota.tpm));
-        }
+        self.minute.charge(now, tokens as f64);
         self.tokens.charge(tokens as f64);
         self.requests.charge(1.0);
         self.in_flight += 1;
+        let fading = self.most_in_flight * (1.0 - FADING);
+        self.most_in_flight = fading.max(f64::from(self.in_flight));
         self.charged += tokens;
         self.mean_tokens = Some(mean(self.mean_tokens, tokens as f64));
         Sent {
@@ -275,6 +291,12 @@ impl Pacer {
         }
     }
 
+    /// The next call went, or is given up.
+    pub fn nobody_waits(&mut self, now: Duration) {
+        self.demand.flows(now);
+        self.saving = 0.0;
+    }
+
     /// The service answered; its headers say what `told` holds.
     pub fn answered(&mut self, now: Duration, sent: Sent, told: &Told) {
         self.budget.pass(now);
@@ -282,20 +304,26 @@ impl Pacer {
         let latency = now.saturating_sub(sent.at).as_secs_f64();
         self.mean_latency = Some(mean(self.mean_latency, latency));
         // Where fewer are in flight than may be, nothing is found out about how many may be.
-        if 1.25 * f64::from(self.in_flight) >= self.bearable.value() {
+        if f64::from(self.in_flight) >= 0.8 * self.bearable.value().floor() {
             self.bearable.grow(1.0 / self.bearable.value(), now);
         }
         self.ended();
     }
 
-    /// The service answered 429.
-    pub fn throttled(&mut self, now: Duration, sent: Sent, told: &Told) {
+    /// The service answered 429, and asks to wait for `after`.
+    pub fn throttled(&mut self, now: Duration, sent: Sent, told: &Told, after: Option<Duration>) {
         self.told(sent, told);
         // Calls that went before the trouble was known say nothing new.
         if self.trouble.is_none_or(|trouble| sent.at > trouble) {
             self.trouble = Some(now);
-            self.bearable.fall(f64::from(self.in_flight), now);
-            self.budget.trouble(now);
+            let trouble = match after {
+                Some(after) if after < PASSING => Trouble::Passing,
+                _ => Trouble::Lasting,
+            };
+            self.budget.trouble(trouble, now);
+            if trouble == Trouble::Lasting {
+                self.bearable.fall(self.most_in_flight, trouble, now);
+            }
         }
         self.ended();
     }
@@ -333,12 +361,30 @@ impl Pacer {
         (self.paused_until > now).then_some(self.paused_until)
     }
 
+    /// Begins as one of several processes: nothing of the quota is this one's until it gets a share.
+    pub fn shared(mut self, now: Duration) -> Self {
+        (self.share, self.share_until) = (0.0, Some(now));
+        self.minute = Minute::new(now);
+        self
+    }
+
     /// From now on `share` of the quota is this process's, until `until`.
     pub fn set_share(&mut self, now: Duration, share: f64, until: Duration) {
         // What has passed until now, has passed at the old share.
-        self.pass(now, 0.0);
+        self.pass(now);
         self.share = share;
         self.share_until = Some(until);
+    }
+
+    /// From now on no more than `share` of the quota is this process's.
+    pub fn lower_share(&mut self, now: Duration, share: f64) {
+        self.pass(now);
+        self.share = self.share.min(share);
+    }
+
+    /// The quota that holds now, for all processes together.
+    pub fn quota(&self) -> Quota {
+        self.budget.quota()
     }
 
     /// The share of the quota that this process could use, going by what it did since it was last

@@ -1,6 +1,6 @@
 //! How much a deployment takes a minute: what was configured, less what the service says and shows.
 
-use super::adaptive::Adaptive;
+use super::adaptive::{Adaptive, Trouble};
 use reqwest::header::HeaderMap;
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ impl Budget {
     }
 
     /// A burst of 429 came at what holds now.
-    pub(super) fn trouble(&mut self, now: Duration) {
+    pub(super) fn trouble(&mut self, trouble: Trouble, now: Duration) {
         self.pass(now);
         // Where the service said less than the share allows, it is that limit that was met.
         let quota = self.quota();
@@ -127,7 +127,7 @@ impl Budget {
             quota.tpm / self.configured.tpm,
             quota.rpm / self.configured.rpm,
         );
-        self.share.fall(tokens.min(requests), now);
+        self.share.fall(tokens.min(requests), trouble, now);
     }
 
     /// Time passes.
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_429_without_a_word_lowers_it_and_time_brings_it_back() {
         let mut budget = Budget::new(QUOTA, Duration::ZERO);
-        budget.trouble(seconds(10));
+        budget.trouble(Trouble::Lasting, seconds(10));
         let after = budget.quota();
         assert!((after.tpm - 750_000.0).abs() < 1.0 && (after.rpm - 7_500.0).abs() < 1.0);
         budget.pass(seconds(20));
@@ -234,7 +234,7 @@ mod tests {
     fn a_429_that_a_changed_limit_explains_costs_nothing_once_it_is_known() {
         let mut budget = Budget::new(QUOTA, Duration::ZERO);
         budget.told(&tokens(1_000_000));
-        budget.trouble(seconds(10));
+        budget.trouble(Trouble::Lasting, seconds(10));
         assert!(!budget.told(&tokens(1_000_000)));
         assert_eq!(budget.quota().tpm, 750_000.0);
         assert!(budget.told(&tokens(900_000)));
