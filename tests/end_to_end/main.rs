@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod cli;
+mod cost;
 mod credentials;
 mod dry_run;
 mod faults;

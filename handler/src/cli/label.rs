@@ -1,21 +1,23 @@
 //! `softlabel label`.
 
-use super::progress::Display;
+use super::progress::{Bill, Display};
 use super::screen::Screen;
 use super::signals::Signals;
 use super::table::{Table, counted, number, percent, time};
 use super::{Exit, UsageError, connect, dry_run, places, print};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only};
-use crate::dataset::metadata::{Cost, Status};
+use crate::dataset::metadata::{Cost, Spending, Status};
 use crate::run::manifest::ChunkLimits;
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::settings::Method;
 use crate::run::single_process::{Options, Run};
 use crate::run::turn::Labeler;
+use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
 use crate::teacher::model::Price;
+use crate::teacher::purse::Purse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +35,15 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     if args.restart && args.only.is_some() {
         return Err(UsageError("--only and --restart exclude each other; give one".into()).into());
     }
+    let price = args.service.price();
+    if args.max_cost.is_some() && price.is_none() {
+        return Err(UsageError(format!(
+            "--max-cost needs a price, and none is known for the model {}; set --price-input and \
+             --price-output",
+            args.service.model
+        ))
+        .into());
+    }
     let places = places::resolve(&args).await?;
     // Before the files are read: what is wrong here is told at once.
     let transport = match args.dry_run {
@@ -42,7 +53,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let progress = Arc::new(Progress::default());
     let settings = connect::label_settings(&args.labeling, &args.service);
     let options = options(&args);
-    let planned = {
+    let mut planned = {
         let _display = Display::scanning(&screen, &progress);
         Run::plan(places, settings, options, Arc::clone(&progress)).await?
     };
@@ -76,6 +87,13 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         }
     };
     let profile = method.api_profile.clone();
+    let before = planned.find_bills().await?;
+    let spent = |price: Price| {
+        // The call that settled the profile is this run's too.
+        price.of(before.tokens) + price.of(transport.meter().read().tokens)
+    };
+    let purse = args.max_cost.zip(price);
+    let purse = purse.map(|(cap, price)| Arc::new(Purse::new(price, cap, spent(price))));
     let teacher = Arc::new(connect::teacher(
         transport,
         profile,
@@ -83,6 +101,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         &args.service,
         connect::slots(&args.service),
         connect::turnstile(&args.service),
+        purse,
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
@@ -94,11 +113,11 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let stopped = signals.watch(&screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {
-        let _display = Display::labeling(&screen, &progress, &teacher);
+        let _display = Display::labeling(&screen, &progress, &teacher, Bill { price, before });
         planned.label(method, labeler).await?
     };
     let seconds = started.elapsed().as_secs_f64();
-    let summary = summary(&metadata, teacher.meter(), seconds, args.service.price());
+    let summary = summary(&metadata, teacher.meter(), seconds, price);
     print(&format!(
         "{summary}\nmetadata: {}\n",
         metadata_path.display()
@@ -108,6 +127,13 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         true => "the same command without --restart",
         false => "the same command",
     };
+    if let Some(stop @ Stop::Cost(_)) = teacher.stopped() {
+        screen.line(&format!("the run stopped early: {stop}"));
+        return Ok(match metadata.status {
+            Status::Complete => Exit::Complete,
+            _ => Exit::Partial,
+        });
+    }
     if let Some(stop) = teacher.stopped() {
         let text =
             format!("the run stopped early, what was answered is kept, and {again} continues");
@@ -174,6 +200,13 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
         ));
     }
     Exit::Partial
+}
+
+fn usd(cost: Cost) -> String {
+    match cost {
+        Cost::Usd(usd) => format!("{usd:.4} USD"),
+        Cost::Unknown(_) => "unknown; set --price-input and --price-output".into(),
+    }
 }
 
 /// What a person wants to know at the end.
@@ -261,12 +294,22 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64, price: Option<Pric
         ),
     );
     table.row(
-        "cost",
-        match metadata.cost_usd {
-            Cost::Usd(usd) => format!("{usd:.4} USD"),
-            Cost::Unknown(_) => "unknown; set --price-input and --price-output".into(),
-        },
+        "tokens charged to the quota",
+        format!("{} (prompts and longest answers)", number(tokens.reserved)),
     );
+    table.row("cost", usd(metadata.cost_usd));
+    let Spending {
+        cost_usd,
+        projected_cost_usd,
+        ..
+    } = metadata.spending;
+    if pending > 0 {
+        let projected = match projected_cost_usd {
+            Cost::Usd(usd) => format!(", about {usd:.4} USD at the end"),
+            Cost::Unknown(_) => String::new(),
+        };
+        table.row("spent so far", format!("{}{projected}", usd(cost_usd)));
+    }
     table.row(
         "this process",
         format!(

@@ -5,7 +5,7 @@ use super::places::Places;
 use super::publish;
 use super::settings::{Method, Pinned};
 use crate::dataset::figures::Figures;
-use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Status};
+use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Spending, Status};
 use crate::teacher::model::Price;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ pub fn metadata<'a>(
     buckets: impl Iterator<Item = (&'a Manifest, Option<&'a Published>)>,
     warnings: &[String],
     price: Option<Price>,
+    spending: Spending,
 ) -> Metadata {
     let mut totals = Figures::default();
     let mut splits = BTreeMap::<String, BTreeMap<String, BucketReport>>::new();
@@ -79,6 +80,7 @@ pub fn metadata<'a>(
         tool: concat!("softlabel ", env!("CARGO_PKG_VERSION")).into(),
         settings: pinned.method.clone(),
         cost_usd: Cost::from(price.map(|price| price.of(totals.tokens))),
+        spending,
         totals,
         splits,
         warnings,
