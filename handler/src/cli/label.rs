@@ -97,10 +97,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     };
     let seconds = started.elapsed().as_secs_f64();
     let summary = summary(&metadata, teacher.meter(), seconds, args.service.price());
-    print(&format!(
-        "{summary}\nmetadata: {}\n",
-        metadata_path.display()
-    ))?;
+    print(&format!("{summary}\nmetadata: {metadata_path}\n"))?;
     // With --restart the same command would forget what it is to continue.
     let again = match args.restart {
         true => "the same command without --restart",

@@ -114,7 +114,7 @@ impl ChunkJob {
             .ok()
             .flatten()
             .ok_or_else(|| RunError::RawChanged {
-                path: raw.locate(&source.path).display().to_string(),
+                path: raw.locate(&source.path),
                 planned: source.fingerprint.clone(),
                 found: format!("something else at bytes {:?}", chunk.bytes),
             })
@@ -163,11 +163,11 @@ impl ChunkJob {
                 _ = tick.tick() => true,
             };
             if flush && !pending.is_empty() {
-                appender.append(&pending)?;
+                appender.append(&pending).await?;
                 pending.clear();
             }
         }
-        appender.append(&pending)?;
+        appender.append(&pending).await?;
         let mut end = ChunkEnd::Finished;
         while let Some(finished) = turns.join_next().await {
             // A turn that panicked left no entry: it is asked again by whoever continues.

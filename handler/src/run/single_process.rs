@@ -16,7 +16,7 @@ use super::work;
 use crate::clock::Clock;
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, compare_counts};
-use crate::store::{FolderLock, RawFile};
+use crate::store::{Lock, RawFile};
 use crate::teacher::model::Price;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,8 +48,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Claim {
     // Given back in this order, the reverse of taking them, which leaves no empty folder.
-    _output: FolderLock,
-    _work: FolderLock,
+    _output: Lock,
+    _work: Lock,
 }
 
 /// A planned run.
@@ -100,13 +100,13 @@ impl Run {
         if let Some(pinned) = &pinned {
             let differences = settings.differences(&pinned.method.settings);
             if !differences.is_empty() && !options.dry_run {
-                let work = places.work.locate("").display().to_string();
+                let work = places.work.locate("");
                 return Err(RunError::OtherSettings { work, differences });
             }
             let gone = |path: &&String| !places.files.iter().any(|file| file.path == **path);
             if let Some(path) = pinned.files.iter().find(gone) {
                 return Err(RunError::RawChanged {
-                    path: places.raw.locate(path).display().to_string(),
+                    path: places.raw.locate(path),
                     planned: "there".into(),
                     found: "gone".into(),
                 });
@@ -212,7 +212,7 @@ impl Run {
         if let Some(before) = before {
             if before.source.fingerprint != manifest.source.fingerprint {
                 return Err(PlanFailure::Run(RunError::RawChanged {
-                    path: raw.locate(&file.path).display().to_string(),
+                    path: raw.locate(&file.path),
                     planned: before.source.fingerprint,
                     found: manifest.source.fingerprint,
                 }));
@@ -230,7 +230,7 @@ impl Run {
         let unlabeled = |manifest: &&Arc<Manifest>| !self.reports.contains_key(&manifest.name());
         match self.manifests.iter().find(unlabeled) {
             Some(manifest) if self.options.only_failed => Err(RunError::NothingToRedo {
-                work: self.places.work.locate("").display().to_string(),
+                work: self.places.work.locate(""),
                 missing: manifest.source.path.clone(),
             }),
             _ => Ok(()),
@@ -298,7 +298,7 @@ impl Run {
         let in_output = output.lock(&self.places.output_lock(), &holder).await?;
         if !self.options.restart && work::read::<Pinned>(work, paths::RUN).await? != self.pinned {
             return Err(RunError::Overtaken {
-                work: work.locate("").display().to_string(),
+                work: work.locate(""),
             });
         }
         Ok(Claim {

@@ -19,7 +19,7 @@ pub async fn read<T: DeserializeOwned>(
     serde_json::from_slice(&content)
         .map(Some)
         .map_err(|error| RunError::Damaged {
-            path: work.locate(path).display().to_string(),
+            path: work.locate(path),
             reason: error.to_string(),
         })
 }
@@ -50,7 +50,7 @@ async fn put(
     content: serde_json::Result<Vec<u8>>,
 ) -> Result<(), RunError> {
     let mut content = content.map_err(|error| RunError::Damaged {
-        path: folder.locate(path).display().to_string(),
+        path: folder.locate(path),
         reason: error.to_string(),
     })?;
     content.push(b'\n');
