@@ -16,6 +16,8 @@ use crate::teacher::{Teacher, disposition::Stop};
 use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What the probe asks about: harmless, and the same for everybody.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
@@ -122,7 +124,12 @@ pub(super) fn message_input(
         .input(&conversation, 0, &labeling.budget(), &service.encoding())
 }
 
-/// A teacher under a settled profile.
+/// One slot for each call that may be in flight.
+pub(super) fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(service.concurrency as usize))
+}
+
+/// A teacher under a settled profile, which takes a slot for each call.
 ///
 /// # Errors
 /// If there is nothing to probe with.
@@ -131,13 +138,14 @@ pub(super) fn teacher(
     profile: Profile,
     labeling: &LabelingArgs,
     service: &ServiceArgs,
+    slots: Arc<Semaphore>,
 ) -> Result<Teacher, Stop> {
     Ok(Teacher::new(
         transport,
         profile,
         harmless(labeling, service)?,
         service.patience(),
-        service.concurrency as usize,
+        slots,
         rng(),
     ))
 }

@@ -81,6 +81,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         profile,
         &args.labeling,
         &args.service,
+        connect::slots(&args.service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

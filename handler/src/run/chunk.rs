@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 /// A result waits no longer than this before it is appended: a kill costs so much work.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
@@ -32,6 +33,8 @@ pub struct ChunkJob {
     pub number: usize,
     /// The round that the run is in.
     pub round: u32,
+    /// Ends it early: nothing more is sent, what is in flight is answered and recorded.
+    pub stop: CancellationToken,
 }
 
 /// How a chunk ended.
@@ -132,10 +135,11 @@ impl ChunkJob {
         let mut turns = JoinSet::new();
         for (turn, job) in jobs {
             let (labeler, events, round) = (Arc::clone(labeler), events.clone(), self.round);
+            let stop = self.stop.clone();
             let permit = window.split(1);
             turns.spawn(async move {
                 let finished = labeler
-                    .label(&job, |event| {
+                    .label(&job, &stop, |event| {
                         let mut line =
                             serde_json::to_vec(&Entry { turn, round, event }).unwrap_or_default();
                         line.push(b'\n');

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 /// How a run is to be done, beside what its labels are.
 #[derive(Clone, Copy, Debug)]
@@ -354,6 +355,7 @@ impl Run {
                     manifest: Arc::clone(&manifest),
                     number,
                     round,
+                    stop: CancellationToken::new(),
                 };
                 let (asking, raw, work) = (
                     Arc::clone(&labeler),
