@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dataset;
+pub mod functions;
 pub mod host;
 pub mod labeling;
 pub mod run;

@@ -134,7 +134,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 /// The error with its causes, and what to do where only the operating system knows why.
-fn sentence(error: &anyhow::Error) -> String {
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let refusal = error.chain().find_map(|cause| cause.downcast_ref());
     match refusal.and_then(remedy) {
         Some(remedy) => format!("{error:#}; {remedy}"),

@@ -35,17 +35,18 @@ pub enum PlanError {
     },
 }
 
-/// Plans the bucket file `file`.
+/// Plans the bucket file `file`, in that `version` where one is given.
 ///
 /// # Errors
 /// If the file cannot be read, is no dataset, or is cut off.
 pub async fn plan(
     raw: &RawFolder,
     file: &RawFile,
+    version: Option<&Version>,
     limits: ChunkLimits,
     progress: &Arc<Progress>,
 ) -> Result<Manifest, PlanError> {
-    let (version, blocks) = raw.blocks(&file.path, None).await?;
+    let (version, blocks) = raw.blocks(&file.path, version).await?;
     let (file, progress) = (file.clone(), Arc::clone(progress));
     let shown = raw.locate(&file.path);
     let scanned = tokio::task::spawn_blocking(move || {

@@ -17,18 +17,18 @@ use xxhash_rust::xxh3::xxh3_64;
 /// "0" and "1" together below this: the model wanted to say something else.
 const LOW_MASS: f64 = 0.5;
 
-/// Publishes the bucket of `manifest` as `path` of `output`.
+/// Publishes the bucket of `manifest`, whose parts are at `paths` of `work`, as `path` of `output`.
+/// Gives `None`, and leaves what is there, where that is something else than `over`.
 ///
 /// # Errors
 /// If a part or the file cannot be read or written, or a turn has no entry; then nothing appears.
 pub async fn publish(
     manifest: &Manifest,
-    work: &OwnFolder,
-    output: &OwnFolder,
-    path: &str,
+    (work, paths): (&OwnFolder, &BucketPaths),
+    (output, path): (&OwnFolder, &str),
+    over: Over,
     clock: Clock,
-) -> Result<BucketReport, RunError> {
-    let paths = BucketPaths::new(&manifest.source.path);
+) -> Result<Option<BucketReport>, RunError> {
     let mut publication = output.publish(path).await?;
     let mut lines = Lines {
         split: manifest.split.clone(),
@@ -75,8 +75,8 @@ pub async fn publish(
         .filter(|pair| pair.first() == pair.last())
         .count() as u64;
     figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
-    publication.commit(Over::Anything).await?;
-    Ok(report(manifest, figures, clock))
+    let committed = publication.commit(over).await?;
+    Ok(committed.then(|| report(manifest, figures, clock)))
 }
 
 fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {
@@ -95,6 +95,7 @@ fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {
         salvaged: manifest.salvaged.clone(),
         broken: manifest.broken.clone(),
         figures,
+        ..BucketReport::default()
     }
 }
 
@@ -112,6 +113,7 @@ pub fn pending(manifest: &Manifest) -> BucketReport {
             turns: manifest.turns,
             ..Figures::default()
         },
+        ..BucketReport::default()
     }
 }
 

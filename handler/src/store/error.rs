@@ -79,6 +79,19 @@ impl StoreError {
         }
     }
 
+    /// A place that must not be written, and why.
+    pub fn forbidden(place: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::Forbidden {
+            place: place.to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Whether the blob is not the version that was asked for.
+    pub fn is_changed(&self) -> bool {
+        matches!(self, Self::Changed { .. })
+    }
+
     /// Whether there is nothing at the place.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })

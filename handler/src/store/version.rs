@@ -1,9 +1,10 @@
 //! Which version of a blob it is, and what is known of it without reading it.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Which version of a blob it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// The store's mark, without quotes. For a local file: its length and time of change.
     pub etag: String,

@@ -1,0 +1,66 @@
+//! Where the datasets of the app lie: RAW to be read, LABELED_ to be written.
+
+use crate::dataset::layout;
+use crate::store::{OwnFolder, RawFolder, StoreError};
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+/// A container of the data account and the path in it below which the datasets lie.
+#[derive(Clone, Debug)]
+pub struct Data {
+    container: String,
+    base: String,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Local(PathBuf),
+}
+
+impl Data {
+    /// The datasets in a local folder, which counts as the container `data`.
+    pub fn local(root: impl Into<PathBuf>) -> Self {
+        Self {
+            container: "data".into(),
+            base: String::new(),
+            place: Place::Local(root.into()),
+        }
+    }
+
+    /// What a path in a container is below the base path; `None` where it is not below it.
+    pub(super) fn below_base<'a>(&self, container: &str, path: &'a str) -> Option<&'a str> {
+        if container != self.container {
+            return None;
+        }
+        match self.base.as_str() {
+            "" => Some(path),
+            base => path.strip_prefix(base)?.strip_prefix('/'),
+        }
+    }
+
+    /// Where the data lies, as part of what makes a run the one it is.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.container, self.base)
+    }
+
+    /// A RAW dataset.
+    pub(super) fn raw(&self, dataset: &str) -> RawFolder {
+        match &self.place {
+            Place::Local(root) => RawFolder::local(root.join(dataset)),
+        }
+    }
+
+    /// The labelled dataset that mirrors a RAW dataset.
+    ///
+    /// # Errors
+    /// If it may not be written.
+    pub(super) fn labeled(&self, dataset: &str) -> Result<OwnFolder, StoreError> {
+        match &self.place {
+            Place::Local(root) => OwnFolder::local(
+                root.join(format!("{}{dataset}", layout::LABELED_PREFIX)),
+                &root.join(dataset),
+            ),
+        }
+    }
+}
