@@ -298,6 +298,7 @@ mod tests {
     #[test]
     fn a_run_is_not_given_up_while_others_move() {
         let mut run = planned("r", 100);
+        run.watch.finished = 5;
         for hour in 1..50 {
             let action = decide(&mut run, 5, true, &PATIENCE, at(hour * 3600));
             assert_eq!(action, Action::SendAgain);
