@@ -31,6 +31,8 @@ mod retention;
 mod runs;
 mod status;
 mod take_up;
+#[cfg(test)]
+mod tests;
 
 pub use app::{App, Settings};
 pub use data::Data;
