@@ -64,7 +64,13 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     }
     appender.append(&given_up).await?;
     appender.release().await;
-    tracing::error!(event = "chunk_abandoned", run, chunk, turns = count);
+    tracing::error!(
+        event = "chunk_abandoned",
+        run,
+        chunk,
+        turns = count,
+        "the chunk is given up"
+    );
     let chunks = record.chunks.unwrap_or_default();
     app.enter_finished(&record, &job, chunk).await?;
     let complete = app.ledger(&record).await?.count() >= chunks;

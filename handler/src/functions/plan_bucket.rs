@@ -63,10 +63,13 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     tracing::info!(
         event = "run_planned",
         run,
+        dataset = record.dataset,
+        file = record.file,
         conversations = manifest.conversations,
         turns = manifest.turns,
         chunks,
-        sent = messages.len()
+        sent = messages.len(),
+        "the file is cut into chunks"
     );
     let publishes = messages.is_empty().then(|| RunMessage::new(&run));
     Ok(Answer::done()
@@ -127,7 +130,16 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
                     record.end(State::Failed, Some(reason.clone()), app.runs.clock().now())
                 });
                 failure.await?;
-                tracing::error!(event = "run_ended", run, state = "failed", reason);
+                let (dataset, file, state) = (&record.dataset, &record.file, "failed");
+                tracing::error!(
+                    event = "run_ended",
+                    run,
+                    dataset,
+                    file,
+                    state,
+                    reason,
+                    "the run ended"
+                );
                 return Ok(None);
             }
         },
@@ -215,7 +227,8 @@ impl App {
         let wait = wait.min(self.settings.longest_wait());
         let until = now.saturating_add(wait).unwrap_or(now);
         let run = &record.run;
-        tracing::warn!(event = "run_waits", run, reason, seconds = wait.as_secs());
+        let seconds = wait.as_secs();
+        tracing::warn!(event = "run_waiting", run, reason, seconds, "the run waits");
         let waits = |record: &mut Record| record.wait(reason.clone(), until, now);
         self.runs.update(run, waits).await.map(drop)
     }

@@ -137,6 +137,7 @@ pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
     let moving = moving
         .map(|record| record.run.clone())
         .collect::<BTreeSet<_>>();
+    log(&records, stalled, now);
     for record in records {
         let run = record.run.clone();
         let others_move = moving.iter().any(|other| *other != run);
@@ -151,6 +152,25 @@ pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
     }
     super::retention::remove_old(app).await?;
     Ok(answer)
+}
+
+/// Says how everything stands, for alerts.
+fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
+    let open = records.iter().filter(|record| !record.state.is_over());
+    let open = open.collect::<Vec<_>>();
+    let stands = |record: &&&Record| now.duration_since(record.watch.moved) > stalled;
+    let stalled_runs = open.iter().filter(stands).count();
+    let waiting_chunks = open.iter().map(|record| {
+        let chunks = record.chunks.unwrap_or_default();
+        chunks.saturating_sub(record.watch.finished)
+    });
+    tracing::info!(
+        event = "reconciled",
+        runs = open.len(),
+        stalled_runs,
+        waiting_chunks = waiting_chunks.sum::<u64>(),
+        "the runs were looked at"
+    );
 }
 
 /// Looks at one run, and adds to `answer` what is to be sent.
@@ -218,7 +238,14 @@ async fn look(
     };
     if action != Action::Leave {
         let tries = record.watch.tries;
-        tracing::warn!(event = "run_reconciled", run, ?action, tries, finished);
+        tracing::warn!(
+            event = "run_stalled",
+            run,
+            ?action,
+            tries,
+            finished,
+            "the run stood still"
+        );
     }
     match action {
         Action::Leave => Ok(answer),

@@ -128,7 +128,19 @@ impl Runs {
         });
         let record = end.await?;
         if ended {
-            tracing::info!(event = "run_ended", run, state = state.as_str(), reason);
+            let (dataset, file) = record.as_ref().map_or(("", ""), |record| {
+                (record.dataset.as_str(), record.file.as_str())
+            });
+            let state = state.as_str();
+            tracing::info!(
+                event = "run_ended",
+                run,
+                dataset,
+                file,
+                state,
+                reason,
+                "the run ended"
+            );
         }
         Ok(record)
     }
@@ -159,7 +171,7 @@ impl Runs {
         let created = self.create(&record_path(&run), &record).await?;
         if created {
             let Record { dataset, file, .. } = &record;
-            tracing::info!(event = "run_began", run, dataset, file);
+            tracing::info!(event = "run_began", run, dataset, file, "a run begins");
         }
         let path = current_path(&record.dataset, &record.file);
         for _ in 0..SWAPS {
