@@ -53,6 +53,7 @@ fn make(args: &Args) -> Result<()> {
         Some(target) => PathBuf::from(target),
         None => repository.join("target"),
     };
+    let target = std::path::absolute(target).context("cannot find the target folder")?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None => target.join("package"),
