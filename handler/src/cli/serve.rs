@@ -82,6 +82,7 @@ pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: Cancellati
         retention_days: args.retention_days,
         window: connect::window(&args.cut, &args.service),
         price: args.service.price(),
+        max_cost: args.max_cost,
     };
     let connect = Arc::new(Deployments {
         slots: connect::slots(&args.service),

@@ -79,7 +79,7 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         started: started.unwrap_or_else(|| app.runs.clock().now()),
         method,
     };
-    let price = app.settings.price;
+    let price = app.settings.price_of(&heading.method.settings);
     Ok(Some(report::metadata(heading, buckets, warnings, price)))
 }
 

@@ -17,6 +17,7 @@
 mod abandon_chunk;
 mod app;
 mod bucket_uploaded;
+mod budget;
 mod data;
 mod dataset_uploaded;
 mod label_chunk;

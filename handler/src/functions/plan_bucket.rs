@@ -47,6 +47,14 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             return Ok(Answer::done());
         }
     };
+    let usd = match record.estimated_usd {
+        Some(usd) => Some(usd),
+        None => estimated(app, &record, &manifest, &profile).await?,
+    };
+    if let Err(reason) = app.afford(&record, usd).await? {
+        app.await_approval(&record, reason).await?;
+        return Ok(Answer::done());
+    }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
     let planned = app.runs.update(&run, |record| {
@@ -75,6 +83,23 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     Ok(Answer::done()
         .send("chunks", messages)
         .send("publishes", publishes))
+}
+
+/// Estimates what a run costs, and writes that into its record.
+async fn estimated(
+    app: &App,
+    record: &Record,
+    manifest: &Arc<Manifest>,
+    profile: &ApiProfile,
+) -> Result<Option<f64>, RunError> {
+    let usd = app.estimated_usd(record, manifest, profile).await?;
+    let update = app.runs.update(&record.run, |record| {
+        let changed = record.estimated_usd != usd;
+        record.estimated_usd = usd;
+        changed
+    });
+    update.await?;
+    Ok(usd)
 }
 
 /// Why this version of the program cannot label as a run was begun, if so.

@@ -90,6 +90,7 @@ fn decide(
     }
     let complete = record.chunks.is_some_and(|chunks| finished >= chunks);
     let due = match record.state {
+        State::AwaitingApproval => false,
         State::Waiting => record.not_before.is_none_or(|until| until <= now),
         _ => {
             let doubled = patience.stall_after * 2_u32.saturating_pow(watch.tries);
@@ -159,6 +160,9 @@ fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
     let open = records.iter().filter(|record| !record.state.is_over());
     let open = open.collect::<Vec<_>>();
     let stands = |record: &&&Record| now.duration_since(record.watch.moved) > stalled;
+    let awaiting = |record: &&&Record| record.state == State::AwaitingApproval;
+    let runs_awaiting_approval = open.iter().filter(awaiting).count();
+    let stands = |record: &&&Record| !awaiting(record) && stands(record);
     let stalled_runs = open.iter().filter(stands).count();
     let waiting_chunks = open.iter().map(|record| {
         let chunks = record.chunks.unwrap_or_default();
@@ -168,6 +172,7 @@ fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
         event = "reconciled",
         runs = open.len(),
         stalled_runs,
+        runs_awaiting_approval,
         waiting_chunks = waiting_chunks.sum::<u64>(),
         "the runs were looked at"
     );
@@ -220,11 +225,14 @@ async fn look(
             .await?
             .is_some_and(|record| record.state.is_over())
         {
+            app.settle_budget(&record).await?;
             app.runs.settled(run).await?;
         }
         return Ok(answer.send("plans", message));
     }
-    let finished = app.ledger(&record).await?.count();
+    let ledger = app.ledger(&record).await?;
+    app.keep_to_budget(&record, &ledger).await?;
+    let finished = ledger.count();
     let patience = app.settings.patience();
     let now = app.runs.clock().now();
     let mut action = Action::Leave;

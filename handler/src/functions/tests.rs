@@ -453,3 +453,95 @@ async fn a_run_can_be_cancelled_and_then_stays_as_it_is() {
         .await;
     assert_eq!(status, 404);
 }
+
+#[tokio::test]
+async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
+    let mut world = World::new(&["--max-cost=0.01"]).await;
+    let turns = world.put(FILE, 1, 12);
+    let others = world.put("v4/test/long.json", 2, 12);
+    world.event(FILE).await;
+    world.event("v4/test/long.json").await;
+    world.until_quiet().await;
+    for run in world.runs().await {
+        assert_eq!(run.state, State::AwaitingApproval);
+        assert!(run.reason.unwrap().contains("estimated to cost 0.0"));
+    }
+    assert_eq!(world.asked(), 0);
+    // However long it takes.
+    world.reconcile_later(100_000).await;
+    world.until_quiet().await;
+    assert_eq!(world.asked(), 0);
+    let run = world.runs().await[0].run.clone();
+    let approve = format!("runs/{run}/approve");
+    let wrong = json!({"max_cost": 1});
+    assert_eq!(world.http("runs", "POST", &approve, &wrong).await.0, 400);
+    // Enough for one of the two.
+    let estimate = world.runs().await[0].estimated_usd.unwrap();
+    let some = json!({"max_cost_usd": estimate * 1.2});
+    let (status, shown) = world.http("runs", "POST", &approve, &some).await;
+    assert_eq!(
+        (status, shown["estimated_usd"].as_f64()),
+        (202, Some(estimate))
+    );
+    world.until_quiet().await;
+    let states = world
+        .runs()
+        .await
+        .iter()
+        .map(|run| run.state)
+        .collect::<Vec<_>>();
+    assert!(states.contains(&State::Complete) && states.contains(&State::AwaitingApproval));
+    let left = world
+        .runs()
+        .await
+        .iter()
+        .find(|run| !run.state.is_over())
+        .unwrap()
+        .run
+        .clone();
+    let approve = format!("runs/{left}/approve");
+    assert_eq!(
+        world.http("runs", "POST", &approve, &json!({})).await.0,
+        202
+    );
+    world.until_quiet().await;
+    assert_eq!(world.asked(), turns + others);
+    assert_eq!(world.metadata()["status"], "complete");
+    assert_eq!(
+        world.http("runs", "POST", &approve, &json!({})).await.0,
+        409
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_ended_has_taken_what_it_cost_and_no_more() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    world.reconcile_later(60).await;
+    let budget = world.home.path().join("work/datasets/v4/budget.json");
+    let budget: Value = serde_json::from_slice(&fs::read(budget).unwrap()).unwrap();
+    let (_, shown) = world
+        .http("runs", "GET", &format!("runs/{}", run.run), &json!(""))
+        .await;
+    assert_eq!(budget["runs"][&run.run], shown["cost_usd"]);
+    assert_ne!(shown["cost_usd"], shown["estimated_usd"]);
+}
+
+#[tokio::test]
+async fn an_unknown_price_is_not_taken_for_nothing() {
+    let mut world = World::new(&["--model=gpt-4.1"]).await;
+    let turns = world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    assert!(run.reason.unwrap().contains("no price is known"));
+    let approve = format!("runs/{}/approve", run.run);
+    let (_, shown) = world.http("runs", "POST", &approve, &json!({})).await;
+    assert_eq!(shown["estimated_usd"], "unknown");
+    world.until_quiet().await;
+    assert_eq!(world.asked(), turns);
+}

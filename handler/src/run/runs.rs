@@ -374,6 +374,37 @@ impl Runs {
         .await
     }
 
+    /// Changes what is pinned for a dataset under `name`, or a default where nothing is, by `change`,
+    /// which says whether it did; it may be asked again, about something newer. Gives what is pinned
+    /// then.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn repin_by<T: Serialize + DeserializeOwned + Default + Send>(
+        &self,
+        dataset: &str,
+        name: &str,
+        mut change: impl FnMut(&mut T) -> bool + Send,
+    ) -> Result<T, RunError> {
+        let path = format!("datasets/{dataset}/{name}.json");
+        for _ in 0..SWAPS {
+            let there = self.read_versioned::<T>(&path).await?;
+            let (mut value, version) = there.map_or_else(
+                || (T::default(), None),
+                |(value, version)| (value, Some(version)),
+            );
+            let written = match (change(&mut value), version) {
+                (false, _) => true,
+                (true, Some(version)) => self.swap(&path, &value, &version).await?,
+                (true, None) => self.create(&path, &value).await?,
+            };
+            if written {
+                return Ok(value);
+            }
+        }
+        Err(self.crowded(&path))
+    }
+
     async fn read_versioned<T: DeserializeOwned>(
         &self,
         path: &str,
