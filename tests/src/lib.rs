@@ -5,6 +5,7 @@ pub mod azurite;
 pub mod dataset;
 mod dice;
 mod epoch;
+pub mod event_grid;
 pub mod functions_host;
 pub mod key_vault;
 mod loopback;
