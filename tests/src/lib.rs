@@ -3,8 +3,14 @@
 pub mod azure_openai;
 pub mod azurite;
 pub mod dataset;
+mod dice;
 mod epoch;
+pub mod event_grid;
+pub mod functions_host;
 pub mod key_vault;
 mod loopback;
 pub mod managed_identity;
 pub mod storage;
+mod wait;
+
+pub use wait::until;
