@@ -8,6 +8,7 @@ mod epoch;
 pub mod event_grid;
 pub mod functions_host;
 pub mod key_vault;
+pub mod local_cloud;
 mod loopback;
 pub mod managed_identity;
 pub mod storage;
