@@ -173,6 +173,16 @@ impl LocalCloud {
         Ok(host)
     }
 
+    /// Starts an instance in the place of the first one, which has crashed.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn replace_first_instance(&mut self) -> Result<()> {
+        self.start_instance().await?;
+        self.hosts.swap_remove(0);
+        Ok(())
+    }
+
     /// The settings of the app, as the portal would show them.
     fn settings(&self) -> BTreeMap<String, String> {
         let options = &self.options;

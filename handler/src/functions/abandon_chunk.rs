@@ -87,10 +87,11 @@ async fn ids(app: &App, record: &Record, job: &ChunkJob) -> Vec<(String, String)
         etag: job.manifest.source.etag.clone(),
         length: job.manifest.source.length,
     };
-    let raw = app.data.raw(&record.dataset);
-    let read = raw
-        .read_range(&record.file, chunk.bytes.clone(), &source)
-        .await;
+    let Ok(raw) = app.data.raw(&record.dataset) else {
+        return Vec::new();
+    };
+    let bytes = chunk.bytes.clone();
+    let read = raw.read_range(&record.file, bytes, &source).await;
     let Ok(bytes) = read else {
         return Vec::new();
     };

@@ -30,7 +30,7 @@ impl App {
         let Ok(strategy) = strategy::by_name(&settings.strategy) else {
             return Ok(None);
         };
-        let raw = self.data.raw(&record.dataset);
+        let raw = self.data.raw(&record.dataset)?;
         let manifests = [Arc::clone(manifest)];
         let profile = &profile.api_profile;
         let estimated = estimate(&raw, &manifests, settings, strategy, profile, true, |_| {});

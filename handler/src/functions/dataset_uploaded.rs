@@ -21,7 +21,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         );
         return Ok(Answer::done());
     }
-    let raw = app.data.raw(&dataset);
+    let raw = app.data.raw(&dataset)?;
     let (files, _) = raw.buckets().await?;
     let mut messages = Vec::new();
     for file in files {

@@ -72,7 +72,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         let Some(part) = take_part(app, &job, &stop).await? else {
             return Ok(None);
         };
-        let raw = app.data.raw(&record.dataset);
+        let raw = app.data.raw(&record.dataset)?;
         let work = app.runs.work();
         let end = job.run(&labeler, &raw, work, part, window).await?;
         Ok::<_, RunError>(Some(end))

@@ -140,7 +140,7 @@ async fn count_warnings(
     if runs.iter().any(unplanned) {
         return Ok(Vec::new());
     }
-    let metadata = match app.data.raw(dataset).read(layout::RAW_METADATA).await {
+    let metadata = match app.data.raw(dataset)?.read(layout::RAW_METADATA).await {
         Ok(metadata) => metadata,
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),

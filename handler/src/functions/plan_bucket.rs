@@ -178,7 +178,7 @@ async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
     let name = match layout::classify(&record.file) {
         Entry::Bucket(name) => name,
         Entry::Ignored(reason) => {
-            let place = app.data.raw(&record.dataset).locate(&record.file);
+            let place = app.data.raw(&record.dataset)?.locate(&record.file);
             return Err(StoreError::forbidden(place, reason).into());
         }
     };
@@ -186,7 +186,7 @@ async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
         name,
         path: record.file.clone(),
     };
-    let raw = app.data.raw(&record.dataset);
+    let raw = app.data.raw(&record.dataset)?;
     let limits = app.settings.chunk;
     plan(&raw, &file, Some(&record.source), limits, &Arc::default()).await
 }

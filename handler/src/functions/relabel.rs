@@ -192,7 +192,7 @@ async fn files(
     body: &Body,
 ) -> Result<Result<Vec<(String, Version)>, ApiError>, RunError> {
     let dataset = &body.dataset;
-    let listed = match app.data.raw(dataset).buckets().await {
+    let listed = match app.data.raw(dataset)?.buckets().await {
         Ok((files, _)) => files,
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
