@@ -11,6 +11,7 @@ pub mod config;
 pub mod dataset;
 pub mod functions;
 pub mod host;
+pub mod identity;
 pub mod labeling;
 pub mod run;
 pub mod store;
