@@ -3,10 +3,17 @@
 pub mod azure_openai;
 pub mod azurite;
 pub mod dataset;
+mod dice;
 mod epoch;
+pub mod event_grid;
 pub mod faulty_line;
+pub mod functions_host;
 pub mod key_vault;
 mod line;
+pub mod local_cloud;
 mod loopback;
 pub mod managed_identity;
 pub mod storage;
+mod wait;
+
+pub use wait::until;

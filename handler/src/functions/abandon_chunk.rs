@@ -64,7 +64,13 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     }
     appender.append(&given_up).await?;
     appender.release().await;
-    tracing::error!(event = "chunk_abandoned", run, chunk, turns = count);
+    tracing::error!(
+        event = "chunk_abandoned",
+        run,
+        chunk,
+        turns = count,
+        "the chunk is given up"
+    );
     let chunks = record.chunks.unwrap_or_default();
     app.enter_finished(&record, &job, chunk).await?;
     let complete = app.ledger(&record).await?.count() >= chunks;
@@ -81,10 +87,11 @@ async fn ids(app: &App, record: &Record, job: &ChunkJob) -> Vec<(String, String)
         etag: job.manifest.source.etag.clone(),
         length: job.manifest.source.length,
     };
-    let raw = app.data.raw(&record.dataset);
-    let read = raw
-        .read_range(&record.file, chunk.bytes.clone(), &source)
-        .await;
+    let Ok(raw) = app.data.raw(&record.dataset) else {
+        return Vec::new();
+    };
+    let bytes = chunk.bytes.clone();
+    let read = raw.read_range(&record.file, bytes, &source).await;
     let Ok(bytes) = read else {
         return Vec::new();
     };

@@ -39,8 +39,19 @@ pub struct Settings {
     pub retention_days: u32,
     /// Turns under way at a time in this process.
     pub window: usize,
-    /// The price of the model's tokens, if known.
+    /// The price of tokens that is set, if one is.
     pub price: Option<Price>,
+    /// What a dataset may cost without an approval, in US dollars.
+    pub max_cost: f64,
+}
+
+impl Settings {
+    /// The price of a model's tokens: what is set counts for the model that is set, others have their
+    /// list price, if it is known.
+    pub(super) fn price_of(&self, settings: &LabelSettings) -> Option<Price> {
+        let own = self.price.filter(|_| settings.model == self.labels.model);
+        own.or_else(|| Price::of_model(&settings.model))
+    }
 }
 
 /// The function app, one a process.

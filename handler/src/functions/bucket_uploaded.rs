@@ -79,8 +79,13 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
 const EMPTY: &str = "the blob is empty";
 
 fn ignored(event: &Event, reason: &str) {
-    let Event { subject, .. } = event;
-    tracing::info!(event = "upload_ignored", subject, reason);
+    let blob = &event.subject;
+    tracing::info!(
+        event = "event_ignored",
+        blob,
+        reason,
+        "the event begins nothing"
+    );
 }
 
 /// Which bucket file an event is about, or why it is about none.

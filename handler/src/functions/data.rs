@@ -45,9 +45,12 @@ impl Data {
     }
 
     /// A RAW dataset.
-    pub(super) fn raw(&self, dataset: &str) -> RawFolder {
+    ///
+    /// # Errors
+    /// If that can be no name of one.
+    pub(super) fn raw(&self, dataset: &str) -> Result<RawFolder, StoreError> {
         match &self.place {
-            Place::Local(root) => RawFolder::local(root.join(dataset)),
+            Place::Local(root) => Ok(RawFolder::local(root.join(dataset))),
         }
     }
 

@@ -13,10 +13,15 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let dataset = invocation.metadata("dataset").unwrap_or_default();
     // The trigger's pattern may match more than one expects.
     if let Err(reason) = layout::raw_dataset(&dataset) {
-        tracing::info!(event = "upload_ignored", dataset, reason);
+        tracing::info!(
+            event = "event_ignored",
+            dataset,
+            reason,
+            "the upload begins nothing"
+        );
         return Ok(Answer::done());
     }
-    let raw = app.data.raw(&dataset);
+    let raw = app.data.raw(&dataset)?;
     let (files, _) = raw.buckets().await?;
     let mut messages = Vec::new();
     for file in files {
@@ -31,10 +36,12 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             _ => {}
         }
     }
+    let planned = messages.len();
     tracing::info!(
         event = "dataset_uploaded",
         dataset,
-        planned = messages.len()
+        planned,
+        "the dataset is there, its bucket files are planned"
     );
     metadata::refresh(app, &dataset).await?;
     Ok(Answer::done().send("plans", messages))

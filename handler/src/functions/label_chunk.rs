@@ -31,7 +31,7 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(20);
 const LEASE_LOOK: Duration = Duration::from_millis(500);
 
 /// Time between two looks at whether the run still is to be worked on.
-const RUN_LOOK: Duration = Duration::from_secs(5);
+const RUN_LOOK: Duration = Duration::from_secs(15);
 
 /// Results wait no longer than this before they are appended: a kill costs so much work, and an
 /// append costs money.
@@ -72,7 +72,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         let Some(part) = take_part(app, &job, &stop).await? else {
             return Ok(None);
         };
-        let raw = app.data.raw(&record.dataset);
+        let raw = app.data.raw(&record.dataset)?;
         let work = app.runs.work();
         let end = job.run(&labeler, &raw, work, part, window).await?;
         Ok::<_, RunError>(Some(end))
@@ -85,7 +85,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     match end {
         // Somebody else labels it.
         Ok(None) => Ok(Answer::done()),
-        Ok(Some(ChunkEnd::Finished)) => finished(app, &record, &job, *chunk).await,
+        Ok(Some(ChunkEnd::Finished)) => finished(app, &record, &job, &labeler, *chunk).await,
         Ok(Some(ChunkEnd::Interrupted)) => interrupted(app, &record, &labeler, message).await,
         Err(error) => superseded(app, &record, error).await,
     }
@@ -140,11 +140,27 @@ async fn finished(
     app: &App,
     record: &Record,
     job: &ChunkJob,
+    labeler: &Labeler,
     chunk: u64,
 ) -> Result<Answer, FunctionError> {
     let chunks = record.chunks.unwrap_or_default();
-    let complete = app.enter_finished(record, job, chunk).await? >= chunks
-        && app.ledger(record).await?.count() >= chunks;
+    let (finished, lines) = app.enter_finished(record, job, chunk).await?;
+    let run = &record.run;
+    // Of the whole process, as calls of one chunk cannot be told from those of another.
+    let spent = labeler.spent_since();
+    tracing::info!(
+        event = "chunk_ended",
+        run,
+        chunk,
+        turns = finished.turns,
+        labeled = finished.labeled,
+        calls = spent.sent,
+        throttled = spent.throttled,
+        prompt_tokens = spent.tokens.prompt,
+        completion_tokens = spent.tokens.completion,
+        "the chunk is labelled"
+    );
+    let complete = lines >= chunks && app.ledger(record).await?.count() >= chunks;
     let publish = complete.then(|| RunMessage::new(&record.run));
     Ok(Answer::done().send("publishes", publish))
 }
@@ -161,7 +177,12 @@ async fn interrupted(
         return Ok(Answer::done());
     }
     let ChunkMessage { run, chunk } = &message;
-    tracing::info!(event = "chunk_handed_on", run, chunk);
+    tracing::info!(
+        event = "chunk_handed_on",
+        run,
+        chunk,
+        "what is left of the chunk is handed on"
+    );
     Ok(Answer::done().send("chunks", [message]))
 }
 
@@ -206,22 +227,22 @@ impl App {
         }
     }
 
-    /// Writes a finished chunk into the run's ledger, and gives how many lines it has then, at least.
+    /// Writes a finished chunk into the run's ledger; gives what is written, and how many lines the
+    /// ledger has then, at least.
     pub(super) async fn enter_finished(
         &self,
         record: &Record,
         job: &ChunkJob,
         chunk: u64,
-    ) -> Result<u64, RunError> {
+    ) -> Result<(FinishedChunk, u64), RunError> {
         let work = self.runs.work();
         let lines = work.read(&job.part()).await?.unwrap_or_default();
         let (records, _) = fold(&lines, job.turns());
         let now = self.runs.clock().now();
         let finished = FinishedChunk::of(chunk, &records, now);
-        let FinishedChunk { turns, labeled, .. } = &finished;
         let run = &record.run;
-        tracing::info!(event = "chunk_finished", run, chunk, turns, labeled);
         let ledger = BucketPaths::of_run(run).ledger();
-        Ok(work.add_line(&ledger, &finished.line()).await?)
+        let lines = work.add_line(&ledger, &finished.line()).await?;
+        Ok((finished, lines))
     }
 }

@@ -79,7 +79,7 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         started: started.unwrap_or_else(|| app.runs.clock().now()),
         method,
     };
-    let price = app.settings.price;
+    let price = app.settings.price_of(&heading.method.settings);
     Ok(Some(report::metadata(heading, buckets, warnings, price)))
 }
 
@@ -140,7 +140,7 @@ async fn count_warnings(
     if runs.iter().any(unplanned) {
         return Ok(Vec::new());
     }
-    let metadata = match app.data.raw(dataset).read(layout::RAW_METADATA).await {
+    let metadata = match app.data.raw(dataset)?.read(layout::RAW_METADATA).await {
         Ok(metadata) => metadata,
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),

@@ -17,6 +17,7 @@
 mod abandon_chunk;
 mod app;
 mod bucket_uploaded;
+mod budget;
 mod data;
 mod dataset_uploaded;
 mod label_chunk;
@@ -31,6 +32,8 @@ mod retention;
 mod runs;
 mod status;
 mod take_up;
+#[cfg(test)]
+mod tests;
 
 pub use app::{App, Settings};
 pub use data::Data;

@@ -47,6 +47,14 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             return Ok(Answer::done());
         }
     };
+    let usd = match record.estimated_usd {
+        Some(usd) => Some(usd),
+        None => estimated(app, &record, &manifest, &profile).await?,
+    };
+    if let Err(reason) = app.afford(&record, usd).await? {
+        app.await_approval(&record, reason).await?;
+        return Ok(Answer::done());
+    }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
     let planned = app.runs.update(&run, |record| {
@@ -63,15 +71,35 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     tracing::info!(
         event = "run_planned",
         run,
+        dataset = record.dataset,
+        file = record.file,
         conversations = manifest.conversations,
         turns = manifest.turns,
         chunks,
-        sent = messages.len()
+        sent = messages.len(),
+        "the file is cut into chunks"
     );
     let publishes = messages.is_empty().then(|| RunMessage::new(&run));
     Ok(Answer::done()
         .send("chunks", messages)
         .send("publishes", publishes))
+}
+
+/// Estimates what a run costs, and writes that into its record.
+async fn estimated(
+    app: &App,
+    record: &Record,
+    manifest: &Arc<Manifest>,
+    profile: &ApiProfile,
+) -> Result<Option<f64>, RunError> {
+    let usd = app.estimated_usd(record, manifest, profile).await?;
+    let update = app.runs.update(&record.run, |record| {
+        let changed = record.estimated_usd != usd;
+        record.estimated_usd = usd;
+        changed
+    });
+    update.await?;
+    Ok(usd)
 }
 
 /// Why this version of the program cannot label as a run was begun, if so.
@@ -127,7 +155,16 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
                     record.end(State::Failed, Some(reason.clone()), app.runs.clock().now())
                 });
                 failure.await?;
-                tracing::error!(event = "run_ended", run, state = "failed", reason);
+                let (dataset, file, state) = (&record.dataset, &record.file, "failed");
+                tracing::error!(
+                    event = "run_ended",
+                    run,
+                    dataset,
+                    file,
+                    state,
+                    reason,
+                    "the run ended"
+                );
                 return Ok(None);
             }
         },
@@ -141,7 +178,7 @@ async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
     let name = match layout::classify(&record.file) {
         Entry::Bucket(name) => name,
         Entry::Ignored(reason) => {
-            let place = app.data.raw(&record.dataset).locate(&record.file);
+            let place = app.data.raw(&record.dataset)?.locate(&record.file);
             return Err(StoreError::forbidden(place, reason).into());
         }
     };
@@ -149,7 +186,7 @@ async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
         name,
         path: record.file.clone(),
     };
-    let raw = app.data.raw(&record.dataset);
+    let raw = app.data.raw(&record.dataset)?;
     let limits = app.settings.chunk;
     plan(&raw, &file, Some(&record.source), limits, &Arc::default()).await
 }
@@ -215,7 +252,8 @@ impl App {
         let wait = wait.min(self.settings.longest_wait());
         let until = now.saturating_add(wait).unwrap_or(now);
         let run = &record.run;
-        tracing::warn!(event = "run_waits", run, reason, seconds = wait.as_secs());
+        let seconds = wait.as_secs();
+        tracing::warn!(event = "run_waiting", run, reason, seconds, "the run waits");
         let waits = |record: &mut Record| record.wait(reason.clone(), until, now);
         self.runs.update(run, waits).await.map(drop)
     }

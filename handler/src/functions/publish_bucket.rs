@@ -85,11 +85,14 @@ async fn end(
     tracing::info!(
         event = "run_ended",
         run,
+        dataset = record.dataset,
+        file = record.file,
         state = state.as_str(),
         place,
         turns = report.figures.turns,
         labeled = report.figures.labeled,
-        failed = report.figures.failed
+        failed = report.figures.failed,
+        "the run is published"
     );
     Ok(())
 }

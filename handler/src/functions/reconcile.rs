@@ -90,6 +90,7 @@ fn decide(
     }
     let complete = record.chunks.is_some_and(|chunks| finished >= chunks);
     let due = match record.state {
+        State::AwaitingApproval => false,
         State::Waiting => record.not_before.is_none_or(|until| until <= now),
         _ => {
             let doubled = patience.stall_after * 2_u32.saturating_pow(watch.tries);
@@ -137,6 +138,7 @@ pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
     let moving = moving
         .map(|record| record.run.clone())
         .collect::<BTreeSet<_>>();
+    log(&records, stalled, now);
     for record in records {
         let run = record.run.clone();
         let others_move = moving.iter().any(|other| *other != run);
@@ -151,6 +153,29 @@ pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
     }
     super::retention::remove_old(app).await?;
     Ok(answer)
+}
+
+/// Says how everything stands, for alerts.
+fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
+    let open = records.iter().filter(|record| !record.state.is_over());
+    let open = open.collect::<Vec<_>>();
+    let stands = |record: &&&Record| now.duration_since(record.watch.moved) > stalled;
+    let awaiting = |record: &&&Record| record.state == State::AwaitingApproval;
+    let runs_awaiting_approval = open.iter().filter(awaiting).count();
+    let stands = |record: &&&Record| !awaiting(record) && stands(record);
+    let stalled_runs = open.iter().filter(stands).count();
+    let waiting_chunks = open.iter().map(|record| {
+        let chunks = record.chunks.unwrap_or_default();
+        chunks.saturating_sub(record.watch.finished)
+    });
+    tracing::info!(
+        event = "reconciled",
+        runs = open.len(),
+        stalled_runs,
+        runs_awaiting_approval,
+        waiting_chunks = waiting_chunks.sum::<u64>(),
+        "the runs were looked at"
+    );
 }
 
 /// Looks at one run, and adds to `answer` what is to be sent.
@@ -200,11 +225,14 @@ async fn look(
             .await?
             .is_some_and(|record| record.state.is_over())
         {
+            app.settle_budget(&record).await?;
             app.runs.settled(run).await?;
         }
         return Ok(answer.send("plans", message));
     }
-    let finished = app.ledger(&record).await?.count();
+    let ledger = app.ledger(&record).await?;
+    app.keep_to_budget(&record, &ledger).await?;
+    let finished = ledger.count();
     let patience = app.settings.patience();
     let now = app.runs.clock().now();
     let mut action = Action::Leave;
@@ -218,7 +246,14 @@ async fn look(
     };
     if action != Action::Leave {
         let tries = record.watch.tries;
-        tracing::warn!(event = "run_reconciled", run, ?action, tries, finished);
+        tracing::warn!(
+            event = "run_stalled",
+            run,
+            ?action,
+            tries,
+            finished,
+            "the run stood still"
+        );
     }
     match action {
         Action::Leave => Ok(answer),
@@ -298,6 +333,7 @@ mod tests {
     #[test]
     fn a_run_is_not_given_up_while_others_move() {
         let mut run = planned("r", 100);
+        run.watch.finished = 5;
         for hour in 1..50 {
             let action = decide(&mut run, 5, true, &PATIENCE, at(hour * 3600));
             assert_eq!(action, Action::SendAgain);

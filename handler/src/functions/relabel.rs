@@ -192,7 +192,7 @@ async fn files(
     body: &Body,
 ) -> Result<Result<Vec<(String, Version)>, ApiError>, RunError> {
     let dataset = &body.dataset;
-    let listed = match app.data.raw(dataset).buckets().await {
+    let listed = match app.data.raw(dataset)?.buckets().await {
         Ok((files, _)) => files,
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
@@ -296,7 +296,13 @@ async fn record(
         settings,
         base,
     };
-    Ok(Ok(Record::new(run, beginning, app.runs.clock().now())))
+    let mut record = Record::new(run, beginning, app.runs.clock().now());
+    if let Some(former) = former.filter(|_| record.base.is_some()) {
+        let ledger = app.ledger(&former).await?;
+        let before = former.base_usd.unwrap_or_default();
+        record.base_usd = Some(before + app.spent_usd(&former, &ledger));
+    }
+    Ok(Ok(record))
 }
 
 /// What of a request makes its runs the ones they are. `force` makes them like no other.

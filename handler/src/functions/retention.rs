@@ -31,7 +31,11 @@ pub(super) async fn remove_old(app: &App) -> Result<(), RunError> {
         let current = app.runs.current(&record.dataset, &record.file).await?;
         if current.is_none_or(|current| current.run != run) {
             app.runs.forget(&run).await?;
-            tracing::info!(event = "run_forgotten", run);
+            tracing::info!(
+                event = "run_forgotten",
+                run,
+                "the run is past its retention"
+            );
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
-//! `runs`: where everything stands, over HTTP as JSON, and cancelling.
+//! `runs`: where everything stands, over HTTP as JSON; cancelling, and approving what it costs.
 //!
-//! `GET runs` (with `?dataset=` and `?state=`), `GET runs/<run>`, `POST runs/<run>/cancel`.
+//! `GET runs` (with `?dataset=` and `?state=`), `GET runs/<run>`, `POST runs/<run>/cancel`,
+//! `POST runs/<run>/approve`.
 
 use super::FunctionError;
 use super::app::App;
@@ -11,6 +12,7 @@ use crate::run::RunError;
 use crate::run::record::{Record, State};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Url;
+use serde::Deserialize;
 use serde_json::json;
 
 /// Ledgers read at a time.
@@ -71,12 +73,13 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         ("GET", None, None) => all(app, &request).await?,
         ("GET", Some(run), None) => one(app, &request, run).await?,
         ("POST", Some(run), Some("cancel")) => cancel(app, &request, run).await?,
+        ("POST", Some(run), Some("approve")) => approve(app, &request, run).await?,
         (_, Some(_), Some(action)) => Err(ApiError::not_found(format!(
-            "a run knows no {action:?}; known is POST …/cancel"
+            "a run knows no {action:?}; known are POST …/cancel and …/approve"
         ))),
         _ => Err(ApiError::new(
             405,
-            "known are GET runs, GET runs/<run> and POST runs/<run>/cancel",
+            "known are GET runs, GET runs/<run>, POST runs/<run>/cancel and …/approve",
         )),
     };
     Ok(answered.unwrap_or_else(|error| error.respond()))
@@ -131,10 +134,56 @@ async fn cancel(app: &App, request: &HttpRequest, run: &str) -> Answered {
     Ok(Ok(Answer::done().respond("res", 200, &status)))
 }
 
+/// What an approval says; nothing approves what the dataset's runs are estimated to cost.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approval {
+    /// What the dataset may cost in all.
+    max_cost_usd: Option<f64>,
+}
+
+async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
+    let approval = match request.body.trim() {
+        "" => Ok(Approval::default()),
+        body => serde_json::from_str::<Approval>(body),
+    };
+    let usd = match approval {
+        Ok(approval) => approval.max_cost_usd,
+        Err(error) => {
+            let text = format!(
+                "the body is empty or {{\"max_cost_usd\": 250}}, what the dataset may cost in all: \
+                 {error}"
+            );
+            return Ok(Err(ApiError::wrong(text)));
+        }
+    };
+    if usd.is_some_and(|usd| !(0.0..=1e9).contains(&usd)) {
+        return Ok(Err(ApiError::wrong("\"max_cost_usd\" is no sum of money")));
+    }
+    let Some(before) = app.runs.read(run).await? else {
+        return Ok(Err(no_run(run)));
+    };
+    if before.state != State::AwaitingApproval {
+        let state = before.state.as_str();
+        let text = format!("run {run} is {state}: it waits for no approval");
+        return Ok(Err(ApiError::conflict(text)));
+    }
+    let messages = app.approve(&before.dataset, usd).await?;
+    tracing::info!(
+        event = "run_approved",
+        run,
+        usd,
+        "the cost of the dataset is approved"
+    );
+    let status = status(app, request, before).await?;
+    let answer = Answer::done().send("plans", messages);
+    Ok(Ok(answer.respond("res", 202, &status)))
+}
+
 async fn status(app: &App, request: &HttpRequest, record: Record) -> Result<RunStatus, RunError> {
     let ledger = app.ledger(&record).await?;
     let labeled = app.data.labeled(&record.dataset)?;
-    let price = app.settings.price;
+    let price = app.settings.price_of(&record.settings);
     let now = app.runs.clock().now();
     let status = RunStatus::new(record, &ledger, price, now);
     Ok(status.with_links(&labeled, |path| address(request, path)))

@@ -47,6 +47,8 @@ pub(super) struct RunStatus {
     /// What was billed, as far as chunks are finished.
     tokens: Tokens,
     cost_usd: Cost,
+    /// What it will cost at most; `unknown` until it is planned, or where no price is known.
+    estimated_usd: Cost,
     settings: LabelSettings,
     links: Links,
 }
@@ -57,6 +59,8 @@ struct Links {
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approve: Option<String>,
     /// The labelled file, which appears at the end.
     labeled: String,
     /// The labelled dataset's metadata.
@@ -113,6 +117,7 @@ impl RunStatus {
             seconds_left: rate.map(|rate| (left as f64 / rate).ceil() as u64),
             tokens,
             cost_usd: Cost::from(price.map(|price| price.of(tokens))),
+            estimated_usd: Cost::from(record.estimated_usd),
             run: record.run,
             dataset: record.dataset,
             file: record.file,
@@ -140,6 +145,8 @@ impl RunStatus {
         };
         self.links = Links {
             cancel: (!self.state.is_over()).then(|| address(&format!("{status}/cancel"))),
+            approve: (self.state == State::AwaitingApproval)
+                .then(|| address(&format!("{status}/approve"))),
             status: address(&status),
             labeled: labeled.locate(&file),
             metadata: labeled.locate(layout::LABELED_METADATA),

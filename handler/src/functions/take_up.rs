@@ -24,7 +24,7 @@ impl App {
         dataset: &str,
         file: &str,
     ) -> Result<Option<Version>, StoreError> {
-        match self.data.raw(dataset).version(file).await {
+        match self.data.raw(dataset)?.version(file).await {
             Ok(version) => Ok(Some(version)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),

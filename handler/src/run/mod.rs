@@ -8,6 +8,7 @@
 //! part two seconds later at most.
 
 pub mod answers;
+pub mod budget;
 pub mod chunk;
 pub mod entry;
 pub mod estimate;

@@ -23,6 +23,8 @@ pub enum State {
     Labeling,
     /// Nothing can be done before some time, such as in an outage of the service.
     Waiting,
+    /// It would cost more than its dataset may, until somebody approves that.
+    AwaitingApproval,
     /// Every turn that can be labelled has its label.
     Complete,
     /// It is published, but turns failed or conversations could not be read.
@@ -38,7 +40,13 @@ pub enum State {
 impl State {
     /// Whether the run is at its end.
     pub fn is_over(self) -> bool {
-        !matches!(self, Self::Planning | Self::Labeling | Self::Waiting)
+        let open = [
+            Self::Planning,
+            Self::Labeling,
+            Self::Waiting,
+            Self::AwaitingApproval,
+        ];
+        !open.contains(&self)
     }
 
     /// The state as it is written.
@@ -47,6 +55,7 @@ impl State {
             Self::Planning => "planning",
             Self::Labeling => "labeling",
             Self::Waiting => "waiting",
+            Self::AwaitingApproval => "awaiting_approval",
             Self::Complete => "complete",
             Self::Partial => "partial",
             Self::Failed => "failed",
@@ -122,6 +131,12 @@ pub struct Record {
     pub not_before: Option<Timestamp>,
     /// How many chunks there are, once it is planned.
     pub chunks: Option<u64>,
+    /// What it will cost at most, in US dollars, once that is estimated.
+    #[serde(default)]
+    pub estimated_usd: Option<f64>,
+    /// What the results had cost that it begins with.
+    #[serde(default)]
+    pub base_usd: Option<f64>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
     /// For the reconciler.
@@ -199,6 +214,8 @@ impl Record {
             reason: None,
             not_before: None,
             chunks: None,
+            estimated_usd: None,
+            base_usd: None,
             report: None,
             watch: Watch {
                 finished: 0,
@@ -258,6 +275,12 @@ impl Record {
         }
         self.not_before = Some(until);
         true
+    }
+
+    /// It would cost more than it may.
+    pub fn await_approval(&mut self, reason: String, now: Timestamp) -> bool {
+        self.state != State::AwaitingApproval
+            && self.enter(State::AwaitingApproval, Some(reason), now)
     }
 
     /// It may go on where it was.

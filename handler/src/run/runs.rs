@@ -128,7 +128,19 @@ impl Runs {
         });
         let record = end.await?;
         if ended {
-            tracing::info!(event = "run_ended", run, state = state.as_str(), reason);
+            let (dataset, file) = record.as_ref().map_or(("", ""), |record| {
+                (record.dataset.as_str(), record.file.as_str())
+            });
+            let state = state.as_str();
+            tracing::info!(
+                event = "run_ended",
+                run,
+                dataset,
+                file,
+                state,
+                reason,
+                "the run ended"
+            );
         }
         Ok(record)
     }
@@ -159,7 +171,7 @@ impl Runs {
         let created = self.create(&record_path(&run), &record).await?;
         if created {
             let Record { dataset, file, .. } = &record;
-            tracing::info!(event = "run_began", run, dataset, file);
+            tracing::info!(event = "run_began", run, dataset, file, "a run begins");
         }
         let path = current_path(&record.dataset, &record.file);
         for _ in 0..SWAPS {
@@ -360,6 +372,37 @@ impl Runs {
             value,
         )
         .await
+    }
+
+    /// Changes what is pinned for a dataset under `name`, or a default where nothing is, by `change`,
+    /// which says whether it did; it may be asked again, about something newer. Gives what is pinned
+    /// then.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn repin_by<T: Serialize + DeserializeOwned + Default + Send>(
+        &self,
+        dataset: &str,
+        name: &str,
+        mut change: impl FnMut(&mut T) -> bool + Send,
+    ) -> Result<T, RunError> {
+        let path = format!("datasets/{dataset}/{name}.json");
+        for _ in 0..SWAPS {
+            let there = self.read_versioned::<T>(&path).await?;
+            let (mut value, version) = there.map_or_else(
+                || (T::default(), None),
+                |(value, version)| (value, Some(version)),
+            );
+            let written = match (change(&mut value), version) {
+                (false, _) => true,
+                (true, Some(version)) => self.swap(&path, &value, &version).await?,
+                (true, None) => self.create(&path, &value).await?,
+            };
+            if written {
+                return Ok(value);
+            }
+        }
+        Err(self.crowded(&path))
     }
 
     async fn read_versioned<T: DeserializeOwned>(

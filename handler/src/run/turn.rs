@@ -13,10 +13,11 @@ use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Budget, Input, Strategy};
 use crate::teacher::disposition::Stop;
+use crate::teacher::meter::Reading;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
@@ -45,6 +46,8 @@ pub struct Labeler {
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
     without_logprobs: AtomicU32,
+    /// What was last told of the meter.
+    told: Mutex<Reading>,
 }
 
 /// A label as it was answered.
@@ -106,7 +109,17 @@ impl Labeler {
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
+            told: Mutex::default(),
         }
+    }
+
+    /// What went over the line since this was last asked, by all who share this labeler.
+    pub fn spent_since(&self) -> Reading {
+        let reading = self.teacher.meter();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = reading.since(&told);
+        *told = reading;
+        since
     }
 
     /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is

@@ -43,6 +43,17 @@ pub(super) async fn held(request: RequestBuilder) -> Result<Option<Response>> {
     }
 }
 
+/// Sends a request with a condition. Where it does not hold, that gives `None`; any other answer outside
+/// 2xx is an error.
+pub(super) async fn unless_changed(request: RequestBuilder) -> Result<Option<Response>> {
+    let response = any(request).await?;
+    match response.status() {
+        status if status.is_success() => Ok(Some(response)),
+        StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED => Ok(None),
+        _ => refused(response).await,
+    }
+}
+
 /// Sends a request. An answer with that status gives `false`, 2xx `true`, any other is an error.
 pub(super) async fn unless(request: RequestBuilder, status: StatusCode) -> Result<bool> {
     let response = any(request).await?;

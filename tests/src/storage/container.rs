@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, RANGE};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, RANGE,
+};
 use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
@@ -129,6 +131,25 @@ impl Container {
     pub async fn put_new(&self, path: &str, content: impl Into<Body>) -> Result<bool> {
         let request = self.put_request(path, content)?;
         answer::unless(request.header(IF_NONE_MATCH, "*"), StatusCode::CONFLICT).await
+    }
+
+    /// Writes a block blob over the one with that ETag. Returns the new ETag, or `None` where the blob has
+    /// another one by now, or is gone.
+    ///
+    /// # Errors
+    /// When the service does not answer, or refuses for another reason.
+    pub async fn put_over(
+        &self,
+        path: &str,
+        content: impl Into<Body>,
+        etag: &str,
+    ) -> Result<Option<String>> {
+        let request = self.put_request(path, content)?;
+        let request = request.header(IF_MATCH, format!("\"{etag}\""));
+        let response = answer::unless_changed(request).await?;
+        response
+            .map(|response| self::etag(response.headers()))
+            .transpose()
     }
 
     /// Writes a block blob out of blocks, each in a request of its own and all seen at once with the last

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use reqwest::header::CONTENT_LENGTH;
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use super::{Storage, answer};
@@ -109,12 +109,32 @@ impl Queue {
     /// # Errors
     /// When there is no queue, or the service does not answer, or refuses.
     pub async fn put_later(&self, text: &str, delay: Duration) -> Result<()> {
+        answer::good(self.put_request(text, delay)?).await?;
+        Ok(())
+    }
+
+    /// Sends a message that is invisible for a time, in whole seconds, and makes the queue first where there
+    /// is none.
+    ///
+    /// # Errors
+    /// When the service does not answer, or refuses.
+    pub async fn put_or_create(&self, text: &str, delay: Duration) -> Result<()> {
+        if answer::found(self.put_request(text, delay)?)
+            .await?
+            .is_none()
+        {
+            self.create().await?;
+            answer::good(self.put_request(text, delay)?).await?;
+        }
+        Ok(())
+    }
+
+    fn put_request(&self, text: &str, delay: Duration) -> Result<RequestBuilder> {
         let delay = delay.as_secs().to_string();
         let url = self.url(&["messages"], &[("visibilitytimeout", &delay)])?;
         let text = quick_xml::escape::escape(text);
         let body = format!("<QueueMessage><MessageText>{text}</MessageText></QueueMessage>");
-        answer::good(self.storage.request(Method::POST, url).body(body)).await?;
-        Ok(())
+        Ok(self.storage.request(Method::POST, url).body(body))
     }
 
     /// Receives up to 32 messages, which are invisible to others for a time, in whole seconds of at
