@@ -44,6 +44,28 @@ pub enum StoreError {
         /// Who holds it, in words.
         holder: String,
     },
+    /// The service is not there, too busy, or took too long, also after several tries.
+    #[error("cannot {operation} {place}: {reason}; try again later")]
+    Unavailable {
+        /// What was done.
+        operation: &'static str,
+        /// The place.
+        place: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The service refused, and will again.
+    #[error("cannot {operation} {place}: {reason}; {remedy}")]
+    Refused {
+        /// What was done.
+        operation: &'static str,
+        /// The place.
+        place: String,
+        /// Why it failed.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The operating system refused. Why stands in the source, which whoever prints adds.
     #[error("cannot {operation} {place}")]
     Io {
@@ -99,7 +121,7 @@ impl StoreError {
 
     /// Whether the same may work later without anybody doing anything.
     pub fn is_passing(&self) -> bool {
-        false
+        matches!(self, Self::Unavailable { .. })
     }
 }
 

@@ -5,6 +5,7 @@
 //! one of two backends, `local` for folders on this machine and `azure` for containers; what the two
 //! promise is the same, and one conformance suite runs over both.
 
+pub mod azure;
 mod error;
 mod local;
 mod own;

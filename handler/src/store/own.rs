@@ -1,5 +1,6 @@
 //! What is ours: written as a whole, by appending, or where it is still the version that was read.
 
+use super::azure::{Account, Area, AzureOwn, Guard};
 use super::local::LocalOwn;
 use super::{BlobStatus, Listed, StoreError, Version};
 use async_trait::async_trait;
@@ -66,6 +67,20 @@ impl OwnFolder {
     /// [`StoreError::Forbidden`] if it lies inside `raw`, links resolved.
     pub fn local(root: impl Into<PathBuf>, raw: &Path) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(LocalOwn::new(root.into(), raw)?)))
+    }
+
+    /// The folder `prefix` of `container`, empty for the whole of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] if `guard` does not allow everything below to be written.
+    pub fn azure(
+        account: &Account,
+        container: &str,
+        prefix: &str,
+        guard: &Guard,
+    ) -> Result<Self, StoreError> {
+        let area = Area::new(container, prefix)?;
+        Ok(Self(Arc::new(AzureOwn::new(account, area, guard)?)))
     }
 
     /// Where a file of the folder lies, as a person would write it.

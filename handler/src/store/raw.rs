@@ -1,5 +1,6 @@
 //! RAW: what is read and never written, whatever it lies in.
 
+use super::azure::{Account, Area, AzureRaw};
 use super::local::LocalRaw;
 use super::{StoreError, Version};
 use crate::dataset::layout::{self, BucketName, Entry};
@@ -67,6 +68,15 @@ impl RawFolder {
     /// The folder at `root` on this machine, which must exist when it is read.
     pub fn local(root: impl Into<PathBuf>) -> Self {
         Self(Arc::new(LocalRaw::new(root.into())))
+    }
+
+    /// The folder `path` of `container`, empty for the whole of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] if container or path are no such names.
+    pub fn azure(account: &Account, container: &str, path: &str) -> Result<Self, StoreError> {
+        let area = Area::new(container, path)?;
+        Ok(Self(Arc::new(AzureRaw::new(account, area))))
     }
 
     /// Where a file of the folder lies, as a person would write it.

@@ -221,7 +221,12 @@ fn present<T>(
 /// Adds the files below `folder`, whose path is `prefix`. Links to folders are not followed.
 fn list(folder: &Path, prefix: &str, listed: &mut Vec<Listed>) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("list", folder, error);
-    let Some(entries) = present(fs::read_dir(folder), "list", folder)? else {
+    let entries = match fs::read_dir(folder) {
+        // Nothing lies below a file.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+        entries => entries,
+    };
+    let Some(entries) = present(entries, "list", folder)? else {
         return Ok(());
     };
     for entry in entries {

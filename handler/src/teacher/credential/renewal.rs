@@ -257,8 +257,8 @@ impl Credential {
 
 #[cfg(test)]
 mod tests {
-    use crate::identity::Secret;
     use super::*;
+    use crate::identity::Secret;
     use std::sync::atomic::AtomicU32;
 
     const HOUR: Duration = Duration::from_secs(3600);
