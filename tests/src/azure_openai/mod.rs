@@ -62,7 +62,6 @@ mod headers;
 mod judgement;
 mod latency;
 mod limits;
-mod line;
 mod log;
 mod logprobs;
 mod meaning;

@@ -275,6 +275,22 @@ impl Container {
         Ok(list.committed.map_or(0, |list| list.blocks.len()))
     }
 
+    /// Ends whatever lease a blob has, at once.
+    ///
+    /// # Errors
+    /// When there is no lease, or the service does not answer, or refuses.
+    pub async fn break_lease(&self, path: &str) -> Result<()> {
+        let url = self.blob_url(path, &[("comp", "lease")])?;
+        let request = self
+            .storage
+            .request(Method::PUT, url)
+            .header(CONTENT_LENGTH, 0)
+            .header("x-ms-lease-action", "break")
+            .header("x-ms-lease-break-period", "0");
+        answer::good(request).await?;
+        Ok(())
+    }
+
     /// Removes a blob. Returns whether it was there.
     ///
     /// # Errors
