@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -90,6 +90,7 @@ pub struct LocalCloud {
     events: EventGrid,
     hosts: Vec<Arc<Host>>,
     root: TempDir,
+    started: Instant,
 }
 
 /// The container with the datasets.
@@ -119,6 +120,7 @@ impl LocalCloud {
         }
         let uploads = storage.queue("bucket-uploaded");
         uploads.create().await?;
+        let started = Instant::now();
         let service = Double::start(options.service.clone()).await?;
         let filter = serde_json::from_value::<Filter>(filter(&options.base))?;
         let events = EventGrid::start(event_grid::Options {
@@ -133,6 +135,7 @@ impl LocalCloud {
             service: Some(service),
             hosts: Vec::new(),
             root,
+            started,
             options,
         };
         let script_root = ScriptRoot::read(&cloud.options.repository, Hosting::Local)?;
@@ -178,8 +181,16 @@ impl LocalCloud {
     /// # Errors
     /// When it does not start.
     pub async fn replace_first_instance(&mut self) -> Result<()> {
+        self.replace_instance(0).await
+    }
+
+    /// Starts an instance in the place of another, which has crashed.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn replace_instance(&mut self, place: usize) -> Result<()> {
         self.start_instance().await?;
-        self.hosts.swap_remove(0);
+        self.hosts.swap_remove(place);
         Ok(())
     }
 
@@ -233,6 +244,11 @@ impl LocalCloud {
             reason = "it is taken when the cloud is dropped, not before"
         )]
         self.service.as_ref().expect("the service runs")
+    }
+
+    /// When the service was started, from which it counts its times.
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// The instances of the app, the newest last.

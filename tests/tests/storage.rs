@@ -1,9 +1,14 @@
 //! Azurite as it is started here, and the client for it.
 
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use softlabel_doubles::azurite::{Azurite, Persistence};
 use softlabel_doubles::storage::{BlobType, Storage};
+use softlabel_doubles::until;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::Command;
 
 async fn storage() -> Storage {
     let azurite = Azurite::shared().await.unwrap();
@@ -137,6 +142,35 @@ async fn accounts_do_not_see_each_other() {
     assert_eq!(same.containers().await.unwrap(), ["raw"]);
 }
 
+/// Waits until an endpoint is closed.
+async fn nobody_listens(endpoint: &str) {
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let address = address.split('/').next().unwrap();
+    let closed = async || Ok(TcpStream::connect(address).await.is_err());
+    until(A_MINUTE, "nobody listens any more", closed)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn azurite_does_not_outlive_who_started_it_however_that_ends() {
+    let mut starter = Command::new(env!("CARGO_BIN_EXE_azurite"));
+    let mut starter = starter
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(starter.stdout.take().unwrap()).lines();
+    let connection = said.next_line().await.unwrap().unwrap();
+    let storage = Storage::from_connection_string(&connection).unwrap();
+    assert_eq!(storage.containers().await.unwrap(), [""; 0]);
+    starter.kill().await.unwrap();
+    let mut parts = connection
+        .split(';')
+        .filter_map(|part| part.strip_prefix("BlobEndpoint="));
+    nobody_listens(parts.next().unwrap()).await;
+}
+
 #[tokio::test]
 async fn what_a_folder_keeps_is_there_after_a_restart_and_no_azurite_stays() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,17 +179,9 @@ async fn what_a_folder_keeps_is_there_after_a_restart_and_no_azurite_stays() {
     let raw = azurite.well_known_account().storage().container("raw");
     raw.create().await.unwrap();
     raw.put("a", "1").await.unwrap();
-    let port = azurite
-        .blob_endpoint()
-        .rsplit_once(':')
-        .unwrap()
-        .1
-        .to_owned();
+    let endpoint = azurite.blob_endpoint().to_owned();
     azurite.stop().await.unwrap();
-    let gone = Instant::now();
-    while std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok() {
-        assert!(gone.elapsed() < A_MINUTE, "it still listens");
-    }
+    nobody_listens(&endpoint).await;
     let azurite = Azurite::start(persistence).await.unwrap();
     let raw = azurite.well_known_account().storage().container("raw");
     assert_eq!(raw.get("a").await.unwrap().unwrap().content, b"1");

@@ -3,21 +3,30 @@
 use super::signals::Signals;
 use super::{Exit, UsageError, connect};
 use crate::clock::Clock;
-use crate::config::{LabelingArgs, LogArgs, ServeArgs, ServiceArgs};
+use crate::config::{DataPath, LabelingArgs, LogArgs, ServeArgs, ServiceArgs};
 use crate::functions::{App, Connect, Data, Settings};
 use crate::host;
+use crate::identity::{Secret, Surroundings};
 use crate::labeling::strategy;
 use crate::run::record::ApiProfile;
 use crate::run::runs::Runs;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
-use crate::store::OwnFolder;
+use crate::store::azure::{Account, Area, Connection, Guard, Tuning};
+use crate::store::{OwnFolder, StoreError};
 use anyhow::Context;
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// How long a part belongs to a process that died.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// A message that a killed process had comes back at once; its lease is waited for.
+const LEASE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Serves the host until a signal comes.
 ///
@@ -92,8 +101,53 @@ pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: Cancellati
     App::new(data, runs, connect, settings, stop)
 }
 
-fn storage(_args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder)> {
-    anyhow::bail!("STORAGE")
+/// Where the data lies, and where the app keeps its runs.
+fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder)> {
+    let identities = args.service.identities(Surroundings::of_process());
+    let account = |name: &'static str, parts: [Option<&str>; 4]| {
+        let setting = |setting: &str| {
+            let names = ["", "__blobServiceUri", "__credential", "__clientId"];
+            let part = setting.strip_prefix(name)?;
+            let (_, value) = names.iter().zip(parts).find(|(name, _)| **name == part)?;
+            value.map(str::to_owned)
+        };
+        let connection = Connection::from_settings(name, setting)?;
+        let patience = Tuning {
+            lease: LEASE,
+            lease_patience: LEASE_PATIENCE,
+            ..Tuning::default()
+        };
+        Account::new(&connection, identities.clone(), patience)
+    };
+    let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
+    let data = [
+        args.data_connection.as_ref().map(Secret::expose),
+        args.data_blobs.as_deref(),
+        args.data_credential.as_deref(),
+        args.data_client_id.as_deref(),
+    ];
+    let work = [
+        args.work_connection.as_ref().map(Secret::expose),
+        args.work_blobs.as_deref(),
+        args.work_credential.as_deref(),
+        args.work_client_id.as_deref(),
+    ];
+    let data = account("SoftlabelData", data).map_err(|error| usage(&error))?;
+    let work = account("AzureWebJobsStorage", work).map_err(|error| usage(&error))?;
+    let DataPath { container, base } = &args.data;
+    let data = Data::azure(data, container, base).map_err(|error| usage(&error))?;
+    let work = work_area(&work, args).map_err(|error| usage(&error))?;
+    Ok((data, work))
+}
+
+/// The work container. Where the data has the same name, even in another account, it is refused.
+fn work_area(account: &Account, args: &ServeArgs) -> Result<OwnFolder, StoreError> {
+    let DataPath { container, base } = &args.data;
+    let work = Area::new(&args.work_container, "")?;
+    let guard = Guard::default()
+        .work_in(work)
+        .never(Area::new(container, base)?);
+    OwnFolder::azure(account, &args.work_container, "", &guard)
 }
 
 /// The deployments of the account that the settings name.

@@ -1,6 +1,10 @@
 //! `abandon-chunk`: gives up a chunk that failed too often. What it could not label gets its
 //! `labeling_error`, so that the bucket ends `partial` instead of never.
 //!
+//! The host counts an instance that died as a failure of whatever it was doing. So a chunk gets further
+//! tries as long as they bring something: it is given up when it has failed too often for the second
+//! time without a turn more than the first time.
+//!
 //! Safe to run twice: a turn that is settled stays as it is.
 
 use super::FunctionError;
@@ -10,10 +14,12 @@ use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::host::{Answer, Invocation};
 use crate::run::chunk::{ChunkJob, conversations};
-use crate::run::entry::{Entry, Event, FailureRecord, Todo, fold};
+use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord, fold};
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
+use crate::run::{RunError, work};
 use crate::store::{StoreError, Version};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +45,16 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     };
     let lines = job.seed(app.runs.work(), &mut appender, lines).await?;
     let (records, _) = fold(&lines, job.turns());
+    if !record.given_up && moved(app, &record, &job, &records, chunk).await? {
+        appender.release().await;
+        tracing::warn!(
+            event = "chunk_poisoned",
+            run,
+            chunk,
+            "the chunk is tried again"
+        );
+        return Ok(Answer::done().send("chunks", [ChunkMessage::new(&run, chunk)]));
+    }
     let ids = ids(app, &record, &job).await;
     let mut given_up = Vec::new();
     let mut count = 0_u64;
@@ -76,6 +92,28 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let complete = app.ledger(&record).await?.count() >= chunks;
     let publish = complete.then(|| RunMessage::new(&run));
     Ok(Answer::done().send("publishes", publish))
+}
+
+/// Whether more turns of a chunk are settled than when it last failed too often, or it never did.
+async fn moved(
+    app: &App,
+    record: &Record,
+    job: &ChunkJob,
+    records: &[TurnRecord],
+    chunk: u64,
+) -> Result<bool, RunError> {
+    #[derive(Serialize, Deserialize)]
+    struct Note {
+        settled: usize,
+    }
+    let rationales = record.settings.with_rationales;
+    let todo = |turn: &&TurnRecord| turn.todo(job.round, rationales) == Todo::Nothing;
+    let settled = records.iter().filter(todo).count();
+    let path = job.paths.poisoned(chunk);
+    let work = app.runs.work();
+    let before = work::read::<Note>(work, &path).await?;
+    work::write(work, &path, &Note { settled }).await?;
+    Ok(before.is_none_or(|before| before.settled < settled))
 }
 
 /// The ids of the chunk's turns; none where it cannot be read, which may be why it failed.

@@ -1,6 +1,7 @@
 //! Where the datasets of the app lie: RAW to be read, LABELED_ to be written.
 
 use crate::dataset::layout;
+use crate::store::azure::{Account, Area, Guard};
 use crate::store::{OwnFolder, RawFolder, StoreError};
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub struct Data {
 #[derive(Clone, Debug)]
 enum Place {
     Local(PathBuf),
+    Azure { account: Account, guard: Guard },
 }
 
 impl Data {
@@ -25,6 +27,27 @@ impl Data {
             container: "data".into(),
             base: String::new(),
             place: Place::Local(root.into()),
+        }
+    }
+
+    /// The datasets below the path `base` of a `container`.
+    ///
+    /// # Errors
+    /// If those are no names that a container can have.
+    pub fn azure(account: Account, container: &str, base: &str) -> Result<Self, StoreError> {
+        let guard = Guard::default().labeled_in(Area::new(container, base)?);
+        Ok(Self {
+            container: container.to_owned(),
+            base: base.to_owned(),
+            place: Place::Azure { account, guard },
+        })
+    }
+
+    /// Where something below the base path lies in the container.
+    fn in_container(&self, path: &str) -> String {
+        match self.base.as_str() {
+            "" => path.to_owned(),
+            base => format!("{base}/{path}"),
         }
     }
 
@@ -51,6 +74,9 @@ impl Data {
     pub(super) fn raw(&self, dataset: &str) -> Result<RawFolder, StoreError> {
         match &self.place {
             Place::Local(root) => Ok(RawFolder::local(root.join(dataset))),
+            Place::Azure { account, .. } => {
+                RawFolder::azure(account, &self.container, &self.in_container(dataset))
+            }
         }
     }
 
@@ -59,11 +85,13 @@ impl Data {
     /// # Errors
     /// If it may not be written.
     pub(super) fn labeled(&self, dataset: &str) -> Result<OwnFolder, StoreError> {
+        let labeled = format!("{}{dataset}", layout::LABELED_PREFIX);
         match &self.place {
-            Place::Local(root) => OwnFolder::local(
-                root.join(format!("{}{dataset}", layout::LABELED_PREFIX)),
-                &root.join(dataset),
-            ),
+            Place::Local(root) => OwnFolder::local(root.join(labeled), &root.join(dataset)),
+            Place::Azure { account, guard } => {
+                let prefix = self.in_container(&labeled);
+                OwnFolder::azure(account, &self.container, &prefix, guard)
+            }
         }
     }
 }

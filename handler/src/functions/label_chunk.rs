@@ -23,13 +23,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// A lease that a killed execution left runs out within so long; who still meets one then meets a
-/// living execution.
-const LEASE_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Time between two looks at a lease that somebody holds.
-const LEASE_LOOK: Duration = Duration::from_millis(500);
-
 /// Time between two looks at whether the run still is to be worked on.
 const RUN_LOOK: Duration = Duration::from_secs(15);
 
@@ -69,7 +62,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         let Some(window) = app.open(job.turns(), &stop).await else {
             return Ok(Some(ChunkEnd::Interrupted));
         };
-        let Some(part) = take_part(app, &job, &stop).await? else {
+        let Some(part) = take_part(app, &job).await? else {
             return Ok(None);
         };
         let raw = app.data.raw(&record.dataset)?;
@@ -111,27 +104,16 @@ async fn watch(app: &App, run: &str, deadline: Instant, stop: &CancellationToken
 }
 
 /// The part, leased, and what it holds; `None` where another execution has it.
-async fn take_part(
-    app: &App,
-    job: &ChunkJob,
-    stop: &CancellationToken,
-) -> Result<Option<(Appender, Vec<u8>)>, RunError> {
+async fn take_part(app: &App, job: &ChunkJob) -> Result<Option<(Appender, Vec<u8>)>, RunError> {
     let part = job.part();
-    let since = Instant::now();
-    loop {
-        match app.runs.work().append(&part).await {
-            Ok(taken) => return Ok(Some(taken)),
-            Err(StoreError::Held { .. })
-                if since.elapsed() < LEASE_PATIENCE && !stop.is_cancelled() =>
-            {
-                sleep(LEASE_LOOK).await;
-            }
-            Err(StoreError::Held { holder, .. }) => {
-                tracing::info!(part, holder, "another execution labels this chunk");
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
+    match app.runs.work().append(&part).await {
+        Ok(taken) => Ok(Some(taken)),
+        // The store waits for a lease that a killed execution left: this one is alive.
+        Err(StoreError::Held { holder, .. }) => {
+            tracing::info!(part, holder, "another execution labels this chunk");
+            Ok(None)
         }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -280,9 +280,8 @@ async fn give_up(app: &App, record: &Record, answer: Answer) -> Result<Answer, R
     }
     app.runs
         .update(run, |record| {
-            let changed = record.reason.as_ref() != Some(&reason);
             record.reason = Some(reason.clone());
-            changed
+            !std::mem::replace(&mut record.given_up, true)
         })
         .await?;
     let left = (0..chunks).filter(|chunk| !ledger.has(*chunk));

@@ -38,6 +38,11 @@ impl BucketPaths {
         format!("{}/report.json", self.0)
     }
 
+    /// What was noted of a chunk that failed too often.
+    pub fn poisoned(&self, chunk: u64) -> String {
+        format!("{}/poisoned/{chunk:06}.json", self.0)
+    }
+
     /// The results of a chunk.
     pub fn part(&self, chunk: usize) -> String {
         format!("{}/parts/{chunk:06}.jsonl", self.0)

@@ -127,6 +127,9 @@ pub struct Record {
     pub since: Timestamp,
     /// Why it waits, or why it ended as it did.
     pub reason: Option<String>,
+    /// It does not move whatever is tried: what is not labelled yet gets no further try.
+    #[serde(default)]
+    pub given_up: bool,
     /// Before that nothing is tried, while it waits.
     pub not_before: Option<Timestamp>,
     /// How many chunks there are, once it is planned.
@@ -212,6 +215,7 @@ impl Record {
             state: State::Planning,
             since: now,
             reason: None,
+            given_up: false,
             not_before: None,
             chunks: None,
             estimated_usd: None,

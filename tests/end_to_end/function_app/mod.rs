@@ -37,7 +37,8 @@ fn slow(milliseconds: f64) -> Config {
     }
 }
 
-async fn cloud(options: Options) -> LocalCloud {
+async fn cloud(mut options: Options) -> LocalCloud {
+    options.service.keep_bodies = true;
     let account = Azurite::shared().await.unwrap().account().unwrap();
     LocalCloud::start(account, options).await.unwrap()
 }

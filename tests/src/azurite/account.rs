@@ -1,5 +1,6 @@
 //! Storage accounts of an Azurite.
 
+use super::process::Endpoints;
 use crate::storage::Storage;
 
 /// The account that storage emulators have by default.
@@ -15,13 +16,15 @@ pub struct Account {
     name: String,
     blob_endpoint: String,
     queue_endpoint: String,
+    table_endpoint: String,
 }
 
 impl Account {
-    pub(super) fn new(name: String, blob_service: &str, queue_service: &str) -> Self {
+    pub(super) fn new(name: String, endpoints: &Endpoints) -> Self {
         Self {
-            blob_endpoint: format!("{blob_service}/{name}"),
-            queue_endpoint: format!("{queue_service}/{name}"),
+            blob_endpoint: format!("{}/{name}", endpoints.blob),
+            queue_endpoint: format!("{}/{name}", endpoints.queue),
+            table_endpoint: format!("{}/{name}", endpoints.table),
             name,
         }
     }
@@ -52,10 +55,12 @@ impl Account {
             name,
             blob_endpoint,
             queue_endpoint,
+            table_endpoint,
         } = self;
         format!(
             "DefaultEndpointsProtocol=http;AccountName={name};AccountKey={KEY};\
-             BlobEndpoint={blob_endpoint};QueueEndpoint={queue_endpoint};"
+             BlobEndpoint={blob_endpoint};QueueEndpoint={queue_endpoint};\
+             TableEndpoint={table_endpoint};"
         )
     }
 

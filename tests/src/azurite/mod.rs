@@ -111,25 +111,20 @@ impl Azurite {
     /// The account that everybody knows, `devstoreaccount1`. It is never handed out by
     /// [`Azurite::account`].
     pub fn well_known_account(&self) -> Account {
-        Account::new(
-            account::WELL_KNOWN.to_owned(),
-            self.process.blob(),
-            self.process.queue(),
-        )
+        Account::new(account::WELL_KNOWN.to_owned(), self.process.endpoints())
     }
 
     fn account_at(&self, index: usize) -> Account {
-        let name = account::name(index);
-        Account::new(name, self.process.blob(), self.process.queue())
+        Account::new(account::name(index), self.process.endpoints())
     }
 
     /// Where blobs are served, as `http://127.0.0.1:PORT`; an account's are below `/ACCOUNT`.
     pub fn blob_endpoint(&self) -> &str {
-        self.process.blob()
+        &self.process.endpoints().blob
     }
 
     /// Where queues are served, as `http://127.0.0.1:PORT`; an account's are below `/ACCOUNT`.
     pub fn queue_endpoint(&self) -> &str {
-        self.process.queue()
+        &self.process.endpoints().queue
     }
 }

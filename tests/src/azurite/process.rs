@@ -17,8 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Process {
     // Its stdin stays open in here; see `leash.cjs`.
     child: Child,
-    blob: String,
-    queue: String,
+    endpoints: Endpoints,
+}
+
+/// Where an Azurite listens, as `http://127.0.0.1:PORT`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Endpoints {
+    pub(super) blob: String,
+    pub(super) queue: String,
+    pub(super) table: String,
 }
 
 impl Process {
@@ -51,19 +58,14 @@ impl Process {
         // From here on a failure drops, and so kills, the child.
         let mut process = Self {
             child,
-            blob: String::new(),
-            queue: String::new(),
+            endpoints: Endpoints::default(),
         };
         process.listen(stdout, stderr)?;
         Ok(process)
     }
 
-    pub(super) fn blob(&self) -> &str {
-        &self.blob
-    }
-
-    pub(super) fn queue(&self) -> &str {
-        &self.queue
+    pub(super) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     /// Ends it by its leash and waits for that. It has written what it keeps then.
@@ -81,10 +83,10 @@ impl Process {
         std::thread::spawn(move || forward(stderr, &also));
         let deadline = Instant::now() + PATIENCE;
         let mut words = String::new();
-        while self.blob.is_empty() || self.queue.is_empty() {
+        while !self.endpoints.are_known() {
             match said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    self.note(&line);
+                    self.endpoints.note(&line);
                     words.push('\n');
                     words.push_str(&line);
                 }
@@ -99,17 +101,26 @@ impl Process {
         }
         Ok(())
     }
+}
 
+impl Endpoints {
+    fn are_known(&self) -> bool {
+        ![&self.blob, &self.queue, &self.table]
+            .iter()
+            .any(|endpoint| endpoint.is_empty())
+    }
+
+    /// Takes an endpoint from a line that Azurite says.
     fn note(&mut self, line: &str) {
-        let address = |service: &str| {
+        for (service, endpoint) in [
+            ("Blob", &mut self.blob),
+            ("Queue", &mut self.queue),
+            ("Table", &mut self.table),
+        ] {
             let said = format!("Azurite {service} service is successfully listening at ");
-            Some(line.strip_prefix(&said)?.trim().to_owned())
-        };
-        if let Some(address) = address("Blob") {
-            self.blob = address;
-        }
-        if let Some(address) = address("Queue") {
-            self.queue = address;
+            if let Some(address) = line.strip_prefix(&said) {
+                *endpoint = address.trim().to_owned();
+            }
         }
     }
 }

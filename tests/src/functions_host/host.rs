@@ -138,7 +138,7 @@ impl Host {
         self.instance.worker.peak_memory()
     }
 
-    /// Why the host has stopped by itself, if it has.
+    /// Why there will be no worker any more: the host was stopped, or has stopped by itself.
     pub fn stopped(&self) -> Option<String> {
         self.instance.worker.reason_of_stop()
     }
@@ -149,7 +149,7 @@ impl Host {
     }
 
     /// Asks the worker to end (SIGTERM) and waits until it is gone. The host starts another one, unless it
-    /// ended with code 0, which leaves the host without one, and this waiting for ever.
+    /// ended with code 0, which leaves the host without one.
     pub async fn terminate_worker(&self) {
         self.instance.worker.terminate().await;
     }

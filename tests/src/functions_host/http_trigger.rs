@@ -28,6 +28,9 @@ pub(super) fn router(instance: Arc<Instance>) -> Router {
         .with_state(instance)
 }
 
+/// Values of the names in a route.
+type Parameters = Vec<(String, String)>;
+
 /// A request from outside.
 struct Request {
     method: Method,
@@ -92,7 +95,7 @@ async fn answer(
 }
 
 /// The function that a request is for, with the values in its path.
-fn find(instance: &Instance, request: &Request) -> Option<(Arc<Function>, Vec<(String, String)>)> {
+fn find(instance: &Instance, request: &Request) -> Option<(Arc<Function>, Parameters)> {
     let segments = request
         .uri
         .path()

@@ -75,6 +75,7 @@ mod function;
 mod host;
 mod http_trigger;
 mod instance;
+mod launch;
 mod lines;
 mod log;
 mod options;

@@ -1,7 +1,6 @@
 //! The worker: the app's executable as a process, watched and started again.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +10,9 @@ use reqwest::Client;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use uuid::Uuid;
 
 use super::app::App;
+use super::launch::{Launch, free_port};
 use super::lines::Lines;
 use super::options::Options;
 use super::settings::Settings;
@@ -27,14 +26,13 @@ const MOST_EXITS: u32 = 3;
 /// The code with which a worker asks to be started again.
 const RESTART: i32 = 200;
 
-/// What of this process's environment a worker needs to run at all, and what coverage writes with.
-const INHERITED: [&str; 3] = ["PATH", "TMPDIR", "LLVM_PROFILE_FILE"];
-
 /// The worker of one host.
 #[derive(Debug)]
 pub(super) struct Worker {
     state: watch::Receiver<State>,
-    commands: mpsc::UnboundedSender<Command_>,
+    /// The generation of the process that ended last.
+    ended: watch::Receiver<u64>,
+    orders: mpsc::UnboundedSender<Order>,
     peak: Arc<AtomicU64>,
     supervisor: AbortHandle,
 }
@@ -60,9 +58,11 @@ enum State {
 }
 
 #[derive(Debug)]
-enum Command_ {
-    Kill,
-    Terminate,
+enum Order {
+    /// Kills the worker of that generation.
+    Kill(u64),
+    /// Asks the worker of that generation to end.
+    Terminate(u64),
     /// Replaces the worker of that generation.
     Restart(u64),
     /// Ends it for good, and says when that is done.
@@ -86,21 +86,24 @@ impl Worker {
         lines: Arc<Lines>,
     ) -> Self {
         let (state, states) = watch::channel(State::Starting { generation: 1 });
-        let (commands, received) = mpsc::unbounded_channel();
+        let (ended, last_ended) = watch::channel(0);
+        let (orders, received) = mpsc::unbounded_channel();
         let peak = Arc::new(AtomicU64::new(0));
         let supervisor = Supervisor {
             launch: Launch::new(app, settings),
             patience: options.initialization_timeout,
             exit_window: options.exit_window,
             state,
-            commands: received,
+            ended,
+            orders: received,
             lines,
             peak: Arc::clone(&peak),
             http: Client::builder().no_proxy().build().unwrap_or_default(),
         };
         Self {
             state: states,
-            commands,
+            ended: last_ended,
+            orders,
             peak,
             supervisor: tokio::spawn(supervisor.run()).abort_handle(),
         }
@@ -152,36 +155,32 @@ impl Worker {
 
     /// Kills it, and waits until it is gone.
     pub(super) async fn kill(&self) {
-        self.end_by(Command_::Kill).await;
+        self.end_by(Order::Kill).await;
     }
 
     /// Asks it to end, and waits until it is gone.
     pub(super) async fn terminate(&self) {
-        self.end_by(Command_::Terminate).await;
+        self.end_by(Order::Terminate).await;
     }
 
-    async fn end_by(&self, command: Command_) {
-        let generation = self.generation();
-        let _ = self.commands.send(command);
-        let mut states = self.state.clone();
-        let _ = states
-            .wait_for(|state| generation_of(state) != generation)
-            .await;
-    }
-
-    fn generation(&self) -> Option<u64> {
-        generation_of(&self.state.borrow())
+    async fn end_by(&self, order: fn(u64) -> Order) {
+        let Some(generation) = generation_of(&self.state.borrow()) else {
+            return;
+        };
+        let _ = self.orders.send(order(generation));
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|ended| *ended >= generation).await;
     }
 
     /// Replaces the worker of that generation, if it still is the current one.
     pub(super) fn restart(&self, generation: u64) {
-        let _ = self.commands.send(Command_::Restart(generation));
+        let _ = self.orders.send(Order::Restart(generation));
     }
 
     /// Kills it for good.
     pub(super) async fn stop(&self) {
         let (done, ended) = oneshot::channel();
-        if self.commands.send(Command_::Stop(done)).is_ok() {
+        if self.orders.send(Order::Stop(done)).is_ok() {
             let _ = ended.await;
         }
     }
@@ -203,61 +202,13 @@ fn generation_of(state: &State) -> Option<u64> {
     }
 }
 
-/// How the process is started.
-struct Launch {
-    app: std::path::PathBuf,
-    root: std::path::PathBuf,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-}
-
-impl Launch {
-    fn new(app: &App, settings: &Settings) -> Self {
-        let inherited = INHERITED.iter().filter_map(|name| {
-            let value = std::env::var(name).ok()?;
-            Some(((*name).to_owned(), value))
-        });
-        let settings = settings
-            .all()
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()));
-        Self {
-            app: app.executable.clone(),
-            root: app.root.clone(),
-            arguments: app.arguments.clone(),
-            environment: inherited.chain(settings).collect(),
-        }
-    }
-
-    fn spawn(&self, port: u16) -> Result<Child> {
-        let (port, id) = (port.to_string(), Uuid::new_v4().to_string());
-        let mut command = Command::new(&self.app);
-        command
-            .args(&self.arguments)
-            .current_dir(&self.root)
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env("FUNCTIONS_CUSTOMHANDLER_PORT", &port)
-            .env("FUNCTIONS_HTTPWORKER_PORT", &port)
-            .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", &id)
-            .env("FUNCTIONS_HTTPWORKER_ID", &id)
-            .env("FUNCTIONS_APP_ROOT_PATH", &self.root)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.app.display()))
-    }
-}
-
 struct Supervisor {
     launch: Launch,
     patience: Duration,
     exit_window: Duration,
     state: watch::Sender<State>,
-    commands: mpsc::UnboundedReceiver<Command_>,
+    ended: watch::Sender<u64>,
+    orders: mpsc::UnboundedReceiver<Order>,
     lines: Arc<Lines>,
     peak: Arc<AtomicU64>,
     http: Client,
@@ -320,6 +271,7 @@ impl Supervisor {
             .await;
         note_peak(&self.peak, pid);
         let _ = child.kill().await;
+        self.ended.send_replace(generation);
         Ok(end)
     }
 
@@ -352,7 +304,10 @@ impl Supervisor {
                 status = child.wait(), if !gone => match status {
                     // The host takes this for a normal end and does nothing: whatever is sent to the
                     // worker from now on fails.
-                    Ok(status) if status.success() => gone = true,
+                    Ok(status) if status.success() => {
+                        gone = true;
+                        self.ended.send_replace(generation);
+                    }
                     Ok(status) => return End::Exited(status),
                     Err(_) => return End::Restart,
                 },
@@ -362,18 +317,19 @@ impl Supervisor {
                     self.state.send_replace(State::Ready(Ready { port, pid, generation, after }));
                 }
                 () = &mut deadline, if !ready => return End::NeverReady,
-                command = self.commands.recv() => match command {
-                    Some(Command_::Kill) => {
+                order = self.orders.recv() => match order {
+                    Some(Order::Kill(asked)) if asked == generation => {
                         note_peak(&self.peak, pid);
                         let _ = child.start_kill();
                     }
-                    Some(Command_::Terminate) => {
+                    Some(Order::Terminate(asked)) if asked == generation => {
                         note_peak(&self.peak, pid);
                         terminate(pid).await;
                     }
-                    Some(Command_::Restart(asked)) if asked == generation => return End::Restart,
-                    Some(Command_::Restart(_)) => {}
-                    Some(Command_::Stop(done)) => return End::Stopped(Some(done)),
+                    Some(Order::Restart(asked)) if asked == generation => return End::Restart,
+                    // It was meant for one that is gone.
+                    Some(Order::Kill(_) | Order::Terminate(_) | Order::Restart(_)) => {}
+                    Some(Order::Stop(done)) => return End::Stopped(Some(done)),
                     None => return End::Stopped(None),
                 },
             }
@@ -387,14 +343,6 @@ async fn answers(http: Client, port: u16) {
     while http.get(&url).send().await.is_err() {
         tokio::time::sleep(PING).await;
     }
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
-    Ok(listener
-        .local_addr()
-        .context("the port has no address")?
-        .port())
 }
 
 async fn terminate(pid: u32) {
