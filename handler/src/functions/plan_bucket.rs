@@ -220,7 +220,15 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, String
     if let Some(pinned) = app.runs.pinned(&record.dataset, &name).await? {
         return Ok(Ok(pinned));
     }
-    match app.labelers.settle(settings).await {
+    let settled = tokio::select! {
+        settled = app.labelers.settle(settings) => settled,
+        () = tokio::time::sleep(app.settings.deadline) => {
+            let seconds = app.settings.deadline.as_secs();
+            Err(format!("the service did not settle the request parameters in {seconds} seconds"))
+        }
+        () = app.stop.cancelled() => Err("this instance of the app ended".to_owned()),
+    };
+    match settled {
         Ok(settled) => Ok(Ok(app.runs.pin(&record.dataset, &name, settled).await?)),
         Err(reason) => Ok(Err(reason)),
     }
