@@ -48,6 +48,7 @@ TYPES = [
     "Microsoft.Web/serverfarms",
     "Microsoft.Web/sites",
     "Microsoft.Web/sites/basicPublishingCredentialsPolicies",
+    "Microsoft.Web/sites/config",
 ]
 
 # Resource type -> (version of azure-mgmt-monitor, module, class, API version, scopes).
