@@ -114,12 +114,10 @@ var deadLetterContainerName = 'dead-letters'
 
 // Queues are called like the functions that they wake: function.json has the names.
 var eventQueueName = loadJsonContent('../functions/bucket-uploaded/function.json').bindings[0].queueName
-var queueNames = [
-  eventQueueName
-  loadJsonContent('../functions/plan-bucket/function.json').bindings[0].queueName
-  loadJsonContent('../functions/label-chunk/function.json').bindings[0].queueName
-  loadJsonContent('../functions/publish-bucket/function.json').bindings[0].queueName
-]
+var planQueueName = loadJsonContent('../functions/plan-bucket/function.json').bindings[0].queueName
+var chunkQueueName = loadJsonContent('../functions/label-chunk/function.json').bindings[0].queueName
+var publishQueueName = loadJsonContent('../functions/publish-bucket/function.json').bindings[0].queueName
+var queueNames = [eventQueueName, planQueueName, chunkQueueName, publishQueueName]
 
 var groupName = empty(resourceGroupName)
   ? '${abbreviations.resourcesResourceGroups}${environmentName}'

@@ -1,0 +1,1 @@
+//! Draws a deployment as a Mermaid diagram.
