@@ -18,11 +18,19 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// `/subscriptions/…/providers/Microsoft.Storage/storageAccounts/ACCOUNT/queueServices/default`.
     pub(crate) fn id(&self) -> String {
         let group = self.group.as_ref();
         let group = group.map_or(String::new(), |group| format!("/resourceGroups/{group}"));
-        let Self { kind, name, .. } = self;
-        format!("/subscriptions/SUBSCRIPTION{group}/providers/{kind}/{name}")
+        let mut kinds = self.kind.split('/');
+        let mut id = format!("/subscriptions/SUBSCRIPTION{group}/providers");
+        id.extend(kinds.next().map(|provider| format!("/{provider}")));
+        id.extend(
+            kinds
+                .zip(self.name.split('/'))
+                .map(|(kind, name)| format!("/{kind}/{name}")),
+        );
+        id
     }
 }
 

@@ -17,6 +17,7 @@
 
 pub mod ast;
 mod builtin;
+pub mod consistency;
 pub mod deployment;
 mod evaluate;
 mod identity;

@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
 use serde_json::{Map, Value, json};
-use softlabel_infra::deployment::{Deployed, Deployment, Sources, deploy};
+use softlabel_infra::consistency::{Function, read_functions};
+use softlabel_infra::deployment::{Deployment, Sources, deploy};
 use softlabel_infra::repository::{self, MAIN};
 
 /// A set of parameters, and what it stands for.
@@ -17,6 +18,11 @@ pub fn sources() -> Sources {
     let (sources, problems) = repository::read().unwrap();
     assert_eq!(problems, []);
     sources
+}
+
+/// The repository's functions.
+pub fn functions(sources: &Sources) -> Vec<Function> {
+    read_functions(&sources.texts).unwrap()
 }
 
 /// Everything new, keyless: what `azd up` does.
@@ -50,7 +56,7 @@ pub fn with_a_vault() -> Scenario {
         name: "with a vault",
         parameters: json!({
             "useKeyVault": true,
-            "openAiKey": "SECRET",
+            "openAiKey": "THE-KEY",
             "alertEmail": "operators@example.com",
             "uploaderPrincipalId": "UPLOADER",
             "modelDeploymentName": "labels",
@@ -101,20 +107,4 @@ impl Scenario {
         let deployed = deploy(sources, MAIN, parameters);
         deployed.unwrap_or_else(|problem| panic!("{}: {problem}", self.name))
     }
-}
-
-/// The resources of a type.
-pub fn of_kind<'a>(deployment: &'a Deployment, kind: &str) -> Vec<&'a Deployed> {
-    let resources = deployment.resources.iter();
-    resources.filter(|resource| resource.kind == kind).collect()
-}
-
-/// The settings of the function app.
-pub fn settings(deployment: &Deployment) -> Map<String, Value> {
-    let configs = of_kind(deployment, "Microsoft.Web/sites/config");
-    let settings = configs.iter().find(|it| it.name.ends_with("/appsettings"));
-    settings.unwrap().body["properties"]
-        .as_object()
-        .unwrap()
-        .clone()
 }

@@ -1,0 +1,114 @@
+//! The settings of the function app, against those that the program reads.
+
+mod scenarios;
+
+use clap::{Command, CommandFactory};
+use scenarios::{all, everything_new, functions, sources};
+use serde_json::{Map, Value, json};
+use softlabel_infra::consistency::{app_settings, settings};
+use std::collections::BTreeSet;
+
+const NONE: [String; 0] = [];
+
+/// What `softlabel serve` reads, and without which of it it does not start.
+fn serve() -> (BTreeSet<String>, BTreeSet<String>) {
+    let cli = softlabel::config::Cli::command();
+    let serve = cli.find_subcommand("serve");
+    variables(serve.expect("softlabel has the command serve"))
+}
+
+fn variables(command: &Command) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut known, mut required) = (BTreeSet::new(), BTreeSet::new());
+    for argument in command.get_arguments() {
+        let Some(name) = argument.get_env().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        known.insert(name.to_owned());
+        if argument.is_required_set() {
+            required.insert(name.to_owned());
+        }
+    }
+    (known, required)
+}
+
+#[test]
+fn the_app_is_given_what_the_program_and_the_host_read_and_nothing_else() {
+    let sources = sources();
+    let (known, required) = serve();
+    for scenario in all() {
+        let given = app_settings(&scenario.deploy(&sources));
+        let found = settings(&functions(&sources), &given, &known, &required);
+        assert_eq!(found, NONE, "{}", scenario.name);
+    }
+}
+
+/// What is found when the program knows just what it is given, and then `change` happens.
+fn broken(change: impl Fn(&mut Map<String, Value>)) -> Vec<String> {
+    let sources = sources();
+    let mut given = app_settings(&everything_new().deploy(&sources));
+    let program = |name: &&String| name.starts_with("SOFTLABEL_") || name.starts_with("AZURE_");
+    let known = given.keys().filter(program).cloned().collect();
+    let required = BTreeSet::from(["AZURE_OPENAI_ENDPOINT".to_owned()]);
+    change(&mut given);
+    settings(&functions(&sources), &given, &known, &required)
+}
+
+#[test]
+fn settings_that_fit_pass() {
+    assert_eq!(broken(|_| ()), NONE);
+}
+
+#[test]
+fn a_setting_that_nothing_reads_is_found() {
+    let with = |name: &str, value: &str| {
+        broken(|given| {
+            given.insert(name.to_owned(), json!(value));
+        })
+    };
+    assert_eq!(with("SOFTLABEL_TMP", "1"), ["nothing reads SOFTLABEL_TMP"]);
+    assert_eq!(with("SoftlabelDat__clientId", "x").len(), 1);
+    assert_eq!(
+        with("FUNCTIONS_WORKER_RUNTIME", "custom"),
+        ["FUNCTIONS_WORKER_RUNTIME must not be set on Flex Consumption"]
+    );
+    let key = with("SOFTLABEL_LOG", "AccountKey=abc");
+    assert_eq!(key, ["SOFTLABEL_LOG holds a key"]);
+    assert_eq!(
+        with("SOFTLABEL_LOG", ""),
+        ["SOFTLABEL_LOG is set to nothing"]
+    );
+}
+
+#[test]
+fn a_setting_that_is_missing_is_found() {
+    let cases = [
+        (
+            "AZURE_OPENAI_ENDPOINT",
+            "without which the program does not serve",
+        ),
+        ("SOFTLABEL_DATA", "which a function's path needs"),
+        ("SoftlabelData__queueServiceUri", "which a connection needs"),
+        (
+            "AzureWebJobsStorage__tableServiceUri",
+            "which a connection needs",
+        ),
+        ("AzureWebJobsStorage__clientId", "which a connection needs"),
+    ];
+    for (name, expected) in cases {
+        let found = broken(|given| {
+            given.remove(name);
+        });
+        assert_eq!(found, [format!("{name} is not set, {expected}")]);
+    }
+}
+
+#[test]
+fn variables_are_read_from_a_command_as_they_are_declared() {
+    let command = Command::new("serve")
+        .arg(clap::Arg::new("a").long("a").required(true))
+        .arg(clap::Arg::new("b").long("b"));
+    assert_eq!(variables(&command), (BTreeSet::new(), BTreeSet::new()));
+    let label = softlabel::config::Cli::command();
+    let (known, _) = variables(label.find_subcommand("label").unwrap());
+    assert!(known.contains("SOFTLABEL_TPM"), "{known:?}");
+}
