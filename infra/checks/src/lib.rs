@@ -19,6 +19,7 @@ pub mod ast;
 mod builtin;
 pub mod consistency;
 pub mod deployment;
+pub mod documents;
 mod evaluate;
 mod identity;
 mod lower;

@@ -44,7 +44,7 @@ pub fn app_settings(deployment: &Deployment) -> Map<String, Value> {
 }
 
 /// The resource that a value will come from, as `TYPE NAME`: of `⟨TYPE NAME.properties.x⟩`.
-pub(crate) fn origin(value: &str) -> Option<&str> {
+pub fn origin(value: &str) -> Option<&str> {
     let (_, inside) = value.split_once('⟨')?;
     let (kind, rest) = inside.split_once(' ')?;
     let name = rest.split(['.', '⟩']).next()?;
@@ -57,7 +57,7 @@ pub(crate) fn last(name: &str) -> &str {
 }
 
 /// The value at a path such as `properties.filter.subjectEndsWith`.
-pub(crate) fn at<'a>(body: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+pub fn at<'a>(body: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     let mut names = path.split('.');
     let first = body.get(names.next()?)?;
     names.try_fold(first, |value, name| value.get(name))
