@@ -51,12 +51,12 @@ resource appAccountRoles 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
 
 // Event Grid: one queue to send to, one container for what could not be sent.
 
-resource appQueues 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' existing = {
+resource appQueues 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' existing = if (appAccountName != 'none') {
   parent: appAccount
   name: 'default'
 }
 
-resource eventQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' existing = {
+resource eventQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' existing = if (eventQueueName != 'none') {
   parent: appQueues
   name: eventQueueName
 }
@@ -74,12 +74,12 @@ resource topicSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (t
   }
 }
 
-resource appBlobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = {
+resource appBlobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = if (appAccountName != 'none') {
   parent: appAccount
   name: 'default'
 }
 
-resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
+resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = if (deadLetterContainerName != 'none') {
   parent: appBlobs
   name: deadLetterContainerName
 }
@@ -122,7 +122,7 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' existing = if (vaultName !
   name: vaultName
 }
 
-resource secret 'Microsoft.KeyVault/vaults/secrets@2024-11-01' existing = {
+resource secret 'Microsoft.KeyVault/vaults/secrets@2024-11-01' existing = if (vaultName != 'none') {
   parent: vault
   name: secretName
 }
@@ -150,12 +150,12 @@ resource dataAccount 'Microsoft.Storage/storageAccounts@2025-01-01' existing = i
   name: dataAccountName
 }
 
-resource dataBlobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = {
+resource dataBlobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = if (dataAccountName != 'none') {
   parent: dataAccount
   name: 'default'
 }
 
-resource dataContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
+resource dataContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = if (dataContainerName != 'none') {
   parent: dataBlobs
   name: dataContainerName
 }
@@ -189,12 +189,12 @@ resource uploads 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (uplo
 
 // The host parks blob events there that failed five times.
 
-resource dataQueues 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' existing = {
+resource dataQueues 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' existing = if (dataAccountName != 'none') {
   parent: dataAccount
   name: 'default'
 }
 
-resource blobPoisonQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' existing = {
+resource blobPoisonQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' existing = if (blobPoisonQueueName != 'none') {
   parent: dataQueues
   name: blobPoisonQueueName
 }

@@ -47,7 +47,7 @@ resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-0
 
 // The host would make the poison queues when it needs them; here they can be looked into at once.
 resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [
-  for queue in concat(queueNames, map(queueNames, queue => '${queue}-poison')): {
+  for queue in concat(queueNames, map(queueNames, name => '${name}-poison')): {
     parent: queueService
     name: queue
   }
