@@ -6,6 +6,16 @@ use crate::ast::{Body, Expr, File, Node};
 use crate::builtin::objection;
 use std::collections::{BTreeMap, BTreeSet};
 
+const DECORATORS: &[&str] = &[
+    "allowed",
+    "description",
+    "maxLength",
+    "maxValue",
+    "minLength",
+    "minValue",
+    "secure",
+];
+
 /// Looks at the names of a file.
 pub fn check(file: &File) -> Vec<Problem> {
     let mut names = Names {
@@ -19,6 +29,8 @@ pub fn check(file: &File) -> Vec<Problem> {
     names.report_unused();
     names.problems
 }
+
+const TYPES: &[&str] = &["array", "bool", "int", "object", "string", "string[]"];
 
 struct Names<'a> {
     file: &'a File,
@@ -49,11 +61,25 @@ impl<'a> Names<'a> {
     fn look_at_all(&mut self) {
         let file = self.file;
         for param in &file.params {
+            let names = param.decorators.iter().map(|it| it.name.as_str());
+            for name in names.filter(|name| !DECORATORS.contains(name)) {
+                self.report(
+                    param.line,
+                    format!("these checks do not know the decorator {name}"),
+                );
+            }
             let defaults = param.default.iter();
             let arguments = param.decorators.iter().flat_map(|it| &it.arguments);
             defaults
                 .chain(arguments)
                 .for_each(|expr| self.look_at(expr, &[]));
+        }
+        let params = file.params.iter().map(|it| (&it.kind, it.line));
+        let outputs = file.outputs.iter().map(|it| (&it.kind, it.line));
+        for (kind, line) in params.chain(outputs) {
+            if !TYPES.contains(&kind.as_str()) {
+                self.report(line, format!("these checks do not know the type {kind}"));
+            }
         }
         for var in &file.vars {
             self.look_at(&var.value, &[]);
@@ -172,6 +198,25 @@ mod tests {
     fn a_name_that_is_declared_twice_is_found() {
         let text = "param a string\nvar a = 'x'\noutput o string = a\n";
         assert_eq!(problems(text), ["f.bicep:2: a is declared twice"]);
+    }
+
+    #[test]
+    fn a_decorator_that_does_not_exist_is_found() {
+        let text = "@scure()\nparam a string\noutput o string = a\n";
+        let expected = "f.bicep:2: these checks do not know the decorator scure";
+        assert_eq!(problems(text), [expected]);
+    }
+
+    #[test]
+    fn a_type_that_does_not_exist_is_found() {
+        let text = "param a strin\noutput o string[ ] = a\n";
+        assert_eq!(
+            problems(text),
+            [
+                "f.bicep:1: these checks do not know the type strin",
+                "f.bicep:2: these checks do not know the type string[ ]",
+            ]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod scenarios;
 use scenarios::{all, everything_existing, everything_new, functions, sources, with_a_vault};
 use serde_json::{Value, json};
 use softlabel_infra::consistency::{
-    Event, Function, ROLES, accepts, app_settings, containers, of_kind, queues, rights,
+    Event, Function, accepts, app_settings, containers, of_kind, queues,
 };
 use softlabel_infra::deployment::Deployment;
 use std::collections::BTreeMap;
@@ -105,109 +105,6 @@ fn a_container_that_is_not_deployed_is_found() {
         assert!(!found.is_empty(), "{name}");
         assert!(found.iter().all(|it| it.contains(name)), "{found:?}");
     }
-}
-
-#[test]
-fn role_ids_are_those_of_their_names() {
-    let text = &sources().texts["infra/roles.json"];
-    let used: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
-    let known: BTreeMap<_, _> = ROLES.iter().map(|role| (role.name, role.id)).collect();
-    for (name, id) in &used {
-        assert_eq!(known.get(name.as_str()), Some(&id.as_str()), "{name}");
-    }
-}
-
-#[test]
-fn everything_that_is_touched_is_granted_and_nothing_else() {
-    let sources = sources();
-    for scenario in all() {
-        let base = match scenario.name {
-            "everything existing" => "experiments/test/v4/",
-            _ => "",
-        };
-        let found = rights(&functions(&sources), &scenario.deploy(&sources), base);
-        assert_eq!(found, NONE, "{}", scenario.name);
-    }
-}
-
-/// What is found when the role assignments are changed.
-fn broken_rights(change: impl Fn(&mut Deployment)) -> Vec<String> {
-    let (functions, mut deployment) = world();
-    change(&mut deployment);
-    rights(&functions, &deployment, "")
-}
-
-#[test]
-fn a_right_that_is_missing_is_found() {
-    let symbols = [
-        ("topicSends", "may not send messages"),
-        ("topicDeadLetters", "may not write blobs"),
-        ("appPublishesTelemetry", "may not send telemetry"),
-        ("appLabels", "may not read blobs"),
-        ("appParksBlobEvents", "may not send messages"),
-        ("appAsksModel", "may not call the model"),
-        ("appAccountRoles", "may not make containers"),
-    ];
-    for (symbol, expected) in symbols {
-        let found = broken_rights(|it| it.resources.retain(|it| it.symbol != symbol));
-        assert!(found[0].contains(expected), "{symbol}: {found:?}");
-    }
-}
-
-#[test]
-fn rights_that_are_too_wide_are_found() {
-    let change = |symbol: &'static str, change: fn(&mut softlabel_infra::deployment::Deployed)| {
-        broken_rights(|it| {
-            let resources = it.resources.iter_mut();
-            resources.filter(|it| it.symbol == symbol).for_each(change);
-        })
-    };
-    let found = change("topicSends", |it| it.scope = None);
-    assert!(
-        found[0].contains("topicSends: it is not about one resource"),
-        "{found:?}"
-    );
-
-    let found = change("appLabels", |it| {
-        it.body["properties"]["condition"] = json!("");
-    });
-    assert!(found[0].ends_with("may write RAW"), "{found:?}");
-
-    let found = change("appLabels", |it| {
-        let properties = &mut it.body["properties"];
-        let condition = properties["condition"].as_str().unwrap();
-        properties["condition"] = json!(condition.replace("'LABELED_", "'*LABELED_"));
-    });
-    assert!(
-        found[0].contains("write d/LABELED_x/short.json"),
-        "{found:?}"
-    );
-
-    let found = change("appLabels", |it| {
-        let properties = &mut it.body["properties"];
-        let condition = properties["condition"].as_str().unwrap();
-        properties["condition"] = json!(condition.replace("blobs/delete", "blobs/read"));
-    });
-    assert!(
-        found[0].contains("blobs/delete d/train/short.json"),
-        "{found:?}"
-    );
-
-    let found = change("appAsksModel", |it| {
-        let properties = &mut it.body["properties"];
-        properties["roleDefinitionId"] = json!("/x/4633458b-17de-408a-b874-0445c86b69e6");
-    });
-    let wide = "does not need Key Vault Secrets User";
-    assert!(found.iter().any(|it| it.contains(wide)), "{found:?}");
-
-    let found = change("appAsksModel", |it| {
-        let properties = &mut it.body["properties"];
-        properties["roleDefinitionId"] = json!("/x/5e0bd9bd-0000-4f28-af87-19fc36ad61bd");
-    });
-    assert!(
-        found[0].contains("no role is known by the id 5e0bd9bd-0000"),
-        "{found:?}"
-    );
 }
 
 /// Whether the subscription delivers a complete blob at `path`.
@@ -344,6 +241,9 @@ fn what_is_not_safe_is_off() {
         for way in properties("Microsoft.Web/sites/basicPublishingCredentialsPolicies") {
             assert_eq!(way["allow"], false);
         }
+        for topic in properties("Microsoft.EventGrid/systemTopics") {
+            assert_eq!(topic["topicType"], "Microsoft.Storage.StorageAccounts");
+        }
         let keys = scenario.name == "with a vault";
         for account in properties("Microsoft.CognitiveServices/accounts") {
             assert_eq!(account["disableLocalAuth"], !keys);
@@ -354,6 +254,46 @@ fn what_is_not_safe_is_off() {
             if keys { "key" } else { "entra" }
         );
         assert!(!Value::Object(settings).to_string().contains("THE-KEY"));
+    }
+}
+
+#[test]
+fn the_key_is_a_secret_from_the_parameter_on() {
+    let sources = sources();
+    for (path, name) in [
+        ("infra/main.bicep", "openAiKey"),
+        ("infra/app/vault.bicep", "secretValue"),
+    ] {
+        let params = &sources.files[path].params;
+        let param = params.iter().find(|param| param.name == name).unwrap();
+        assert!(
+            param.decorators.iter().any(|it| it.name == "secure"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_a_type_leaves_open_is_set() {
+    let deployment = with_a_vault().deploy(&sources());
+    let one = |kind| &of_kind(&deployment, kind)[0].body["properties"];
+    assert_eq!(one("Microsoft.KeyVault/vaults/secrets")["value"], "THE-KEY");
+    // Linux.
+    assert_eq!(one("Microsoft.Web/serverfarms")["reserved"], true);
+    let model = one("Microsoft.CognitiveServices/accounts/deployments");
+    assert_eq!(model["versionUpgradeOption"], "NoAutoUpgrade");
+    let account = one("Microsoft.CognitiveServices/accounts");
+    assert!(account["customSubDomainName"].is_string(), "Entra needs it");
+    let rules = &one("Microsoft.Storage/storageAccounts/managementPolicies")["policy"]["rules"];
+    for (rule, name, days) in [
+        (&rules[0], "softlabel-work/", 14 + 90),
+        (&rules[1], "dead-letters/", 90),
+    ] {
+        assert_eq!(rule["enabled"], true);
+        let definition = &rule["definition"];
+        assert_eq!(definition["filters"]["prefixMatch"], json!([name]));
+        let delete = &definition["actions"]["baseBlob"]["delete"];
+        assert_eq!(delete["daysAfterModificationGreaterThan"], days);
     }
 }
 

@@ -8,6 +8,8 @@ use crate::deployment::{Deployed, Deployment};
 use serde_json::Value;
 
 const ASSIGNMENT: &str = "Microsoft.Authorization/roleAssignments";
+const DEFINITIONS: &str =
+    "/subscriptions/SUBSCRIPTION/providers/Microsoft.Authorization/roleDefinitions/";
 const BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs";
 
 /// Somebody, named by the resource that is its identity, must be able to do something.
@@ -82,10 +84,8 @@ fn grant(assignment: &Deployed) -> Result<Option<Grant<'_>>, String> {
     let (_, scope) = scope
         .split_once("/providers/")
         .ok_or("it is about a whole group")?;
-    let id = text("properties.roleDefinitionId")
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
+    let definition = text("properties.roleDefinitionId");
+    let id = definition.strip_prefix(DEFINITIONS).unwrap_or(definition);
     let role = ROLES.iter().find(|role| role.id == id);
     let role = role.ok_or_else(|| format!("no role is known by the id {id}"))?;
     let condition = Some(text("properties.condition")).filter(|it| !it.is_empty());
