@@ -282,7 +282,9 @@ fn what_a_type_leaves_open_is_set() {
     assert_eq!(one("Microsoft.Web/serverfarms")["reserved"], true);
     let model = one("Microsoft.CognitiveServices/accounts/deployments");
     assert_eq!(model["versionUpgradeOption"], "NoAutoUpgrade");
-    let account = one("Microsoft.CognitiveServices/accounts");
+    let account = of_kind(&deployment, "Microsoft.CognitiveServices/accounts")[0];
+    assert_eq!(account.body["kind"], "OpenAI");
+    let account = &account.body["properties"];
     assert!(account["customSubDomainName"].is_string(), "Entra needs it");
     let rules = &one("Microsoft.Storage/storageAccounts/managementPolicies")["policy"]["rules"];
     for (rule, name, days) in [
@@ -294,6 +296,42 @@ fn what_a_type_leaves_open_is_set() {
         assert_eq!(definition["filters"]["prefixMatch"], json!([name]));
         let delete = &definition["actions"]["baseBlob"]["delete"];
         assert_eq!(delete["daysAfterModificationGreaterThan"], days);
+    }
+}
+
+#[test]
+fn diagnostic_settings_ask_for_categories_that_there_are() {
+    // By what they are about, as Azure's documentation of each service lists them. The types leave
+    // categories open.
+    let known = [
+        (
+            "queueServices/default",
+            vec!["StorageDelete", "StorageWrite"],
+        ),
+        ("systemTopics/", vec!["AllMetrics", "DeliveryFailures"]),
+        (
+            "Microsoft.CognitiveServices/accounts/",
+            vec!["AllMetrics", "Audit"],
+        ),
+        ("Microsoft.KeyVault/vaults/", vec!["AuditEvent"]),
+    ];
+    let deployment = with_a_vault().deploy(&sources());
+    let settings = of_kind(&deployment, "Microsoft.Insights/diagnosticSettings");
+    assert_eq!(settings.len(), 5);
+    for setting in settings {
+        let scope = setting.scope.as_deref().unwrap();
+        let (_, expected) = known.iter().find(|(part, _)| scope.contains(part)).unwrap();
+        let lists = ["logs", "metrics"].map(|name| &setting.body["properties"][name]);
+        let entries = lists
+            .into_iter()
+            .flat_map(|list| list.as_array().into_iter().flatten());
+        let mut categories = Vec::new();
+        for entry in entries {
+            assert_eq!(entry["enabled"], true, "{scope}");
+            categories.push(entry["category"].as_str().unwrap());
+        }
+        categories.sort_unstable();
+        assert_eq!(categories, *expected, "{scope}");
     }
 }
 
