@@ -15,6 +15,7 @@ mod cli;
 mod credentials;
 mod dry_run;
 mod faults;
+mod function_app;
 mod gateway;
 mod harness;
 mod input;

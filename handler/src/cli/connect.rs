@@ -2,8 +2,7 @@
 
 use super::UsageError;
 use crate::clock::Clock;
-use crate::config::LabelingArgs;
-use crate::config::ServiceArgs;
+use crate::config::{CutArgs, LabelingArgs, ServiceArgs};
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
@@ -16,6 +15,11 @@ use crate::teacher::{Teacher, disposition::Stop};
 use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Turns prepared beyond those in flight, so that a slow one holds up nobody.
+const WINDOW_PER_CALL: usize = 2;
 
 /// What the probe asks about: harmless, and the same for everybody.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
@@ -122,7 +126,17 @@ pub(super) fn message_input(
         .input(&conversation, 0, &labeling.budget(), &service.encoding())
 }
 
-/// A teacher under a settled profile.
+/// Turns under way at a time: enough for every slot, whatever the chunks' size.
+pub(super) fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
+    (service.concurrency as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
+}
+
+/// One slot for each call that may be in flight.
+pub(super) fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(service.concurrency as usize))
+}
+
+/// A teacher under a settled profile, which takes a slot for each call.
 ///
 /// # Errors
 /// If there is nothing to probe with.
@@ -131,13 +145,14 @@ pub(super) fn teacher(
     profile: Profile,
     labeling: &LabelingArgs,
     service: &ServiceArgs,
+    slots: Arc<Semaphore>,
 ) -> Result<Teacher, Stop> {
     Ok(Teacher::new(
         transport,
         profile,
         harmless(labeling, service)?,
         service.patience(),
-        service.concurrency as usize,
+        slots,
         rng(),
     ))
 }

@@ -8,7 +8,6 @@ use super::{Exit, UsageError, connect, dry_run, places, print};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only};
 use crate::dataset::metadata::{Cost, Status};
-use crate::run::manifest::ChunkLimits;
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::settings::Method;
@@ -19,9 +18,6 @@ use crate::teacher::model::Price;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Turns prepared beyond those in flight, so that a slow one holds up nobody.
-const WINDOW_PER_CALL: usize = 2;
 
 /// Labels what the arguments name.
 ///
@@ -81,6 +77,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         profile,
         &args.labeling,
         &args.service,
+        connect::slots(&args.service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
@@ -97,10 +94,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     };
     let seconds = started.elapsed().as_secs_f64();
     let summary = summary(&metadata, teacher.meter(), seconds, args.service.price());
-    print(&format!(
-        "{summary}\nmetadata: {}\n",
-        metadata_path.display()
-    ))?;
+    print(&format!("{summary}\nmetadata: {metadata_path}\n"))?;
     // With --restart the same command would forget what it is to continue.
     let again = match args.restart {
         true => "the same command without --restart",
@@ -126,16 +120,12 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
 /// The options that the arguments ask for.
 fn options(args: &LabelArgs) -> Options {
     Options {
-        chunk: ChunkLimits {
-            turns: args.chunk_turns,
-            ..ChunkLimits::default()
-        },
-        salvage: args.salvage,
+        chunk: args.cut.limits(),
+        salvage: args.cut.salvage,
         restart: args.restart,
         dry_run: args.dry_run,
         only_failed: args.only == Some(Only::Failed),
-        window: (args.service.concurrency as usize * WINDOW_PER_CALL)
-            .max(2 * args.chunk_turns as usize),
+        window: connect::window(&args.cut, &args.service),
         price: args.service.price(),
         clock: Clock::system(),
     }

@@ -60,7 +60,7 @@ async fn dataset(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
             args.output.display()
         )));
     }
-    let raw = RawFolder::new(input);
+    let raw = RawFolder::local(input);
     let (files, ignored) = raw.buckets().await?;
     for (path, reason) in &ignored {
         if matches!(layout::classify(path), layout::Entry::Bucket(_)) {
@@ -175,7 +175,7 @@ fn lone_file(args: &LabelArgs, input: &Path) -> anyhow::Result<Places> {
         )));
     }
     Ok(Places {
-        raw: RawFolder::new(folder),
+        raw: RawFolder::local(folder),
         files: vec![RawFile {
             name,
             path: file_name(input)?,
@@ -205,7 +205,7 @@ fn own(path: PathBuf, raw: &Path, flag: &str) -> anyhow::Result<OwnFolder> {
             occupied.display()
         )));
     }
-    OwnFolder::new(path, raw).map_err(|error| match error {
+    OwnFolder::local(path, raw).map_err(|error| match error {
         StoreError::Forbidden { .. } => usage(format!("{flag}: {error}")),
         other => other.into(),
     })

@@ -30,6 +30,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         settled.profile.clone(),
         labeling,
         service,
+        connect::slots(service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

@@ -17,9 +17,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-
-/// A result waits no longer than this before it is appended: a kill costs so much work.
-const FLUSH_EVERY: Duration = Duration::from_millis(200);
+use tokio_util::sync::CancellationToken;
 
 /// More than this is not held back.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -30,8 +28,16 @@ pub struct ChunkJob {
     pub manifest: Arc<Manifest>,
     /// Which of its chunks.
     pub number: usize,
+    /// Where the run keeps its parts.
+    pub paths: BucketPaths,
+    /// Where the run keeps its parts that this one begins with, if there is one.
+    pub base: Option<BucketPaths>,
     /// The round that the run is in.
     pub round: u32,
+    /// A result waits no longer than this before it is appended: a kill costs so much work.
+    pub flush_every: Duration,
+    /// Ends it early: nothing more is sent, what is in flight is answered and recorded.
+    pub stop: CancellationToken,
 }
 
 /// How a chunk ended.
@@ -44,8 +50,45 @@ pub enum ChunkEnd {
 }
 
 impl ChunkJob {
-    /// Labels what is left of the chunk. `window` holds a permit a turn, given back turn by turn,
-    /// so that whoever opens chunks knows how much is under way.
+    /// How many turns it has.
+    pub fn turns(&self) -> u32 {
+        let chunk = self.manifest.chunks.get(self.number);
+        chunk.map_or(0, |chunk| chunk.turns)
+    }
+
+    /// Where its results are.
+    pub fn part(&self) -> String {
+        self.paths.part(self.number)
+    }
+
+    /// Lets the part begin with that of the base, and gives what it holds then. `lines` is what it
+    /// holds now: as they come first, what a killed execution left of them is a beginning of them.
+    ///
+    /// # Errors
+    /// If the base cannot be read or the part cannot be written.
+    pub async fn seed(
+        &self,
+        work: &OwnFolder,
+        appender: &mut Appender,
+        mut lines: Vec<u8>,
+    ) -> Result<Vec<u8>, RunError> {
+        let Some(base) = &self.base else {
+            return Ok(lines);
+        };
+        let taken = work.read(&base.part(self.number)).await?;
+        let taken = taken.unwrap_or_default();
+        // Whole lines only: a torn one is nobody's.
+        let whole = memchr::memrchr(b'\n', &taken).map_or(0, |end| end + 1);
+        if let Some(missing) = taken.get(lines.len()..whole) {
+            appender.append(missing).await?;
+            lines.extend_from_slice(missing);
+        }
+        Ok(lines)
+    }
+
+    /// Labels what is left of the chunk. `appender` is at the end of its part, which holds `lines`.
+    /// `window` holds a permit a turn, given back turn by turn, so that whoever opens chunks knows how
+    /// much is under way.
     ///
     /// # Errors
     /// If RAW cannot be read or is another version, or the part cannot be written.
@@ -54,18 +97,18 @@ impl ChunkJob {
         labeler: &Arc<Labeler>,
         raw: &RawFolder,
         work: &OwnFolder,
+        (mut appender, lines): (Appender, Vec<u8>),
         mut window: OwnedSemaphorePermit,
     ) -> Result<ChunkEnd, RunError> {
         let Some(chunk) = self.manifest.chunks.get(self.number) else {
             return Ok(ChunkEnd::Finished);
         };
-        let part = BucketPaths::new(&self.manifest.source.path).part(self.number);
-        let (appender, lines) = work.append(&part).await?;
+        let lines = self.seed(work, &mut appender, lines).await?;
         let (records, unreadable) = fold(&lines, chunk.turns);
         drop(lines);
         if unreadable > 0 {
             tracing::warn!(
-                part,
+                part = self.part(),
                 unreadable,
                 "lines of a part cannot be read and are asked again"
             );
@@ -76,12 +119,15 @@ impl ChunkJob {
             .filter(|record| todo(record) == Todo::Nothing)
             .count();
         labeler.progress.found_done(done as u64);
-        if done == records.len() {
-            return Ok(ChunkEnd::Finished);
+        if done < records.len() {
+            drop(window.split(done));
+            let jobs = self.jobs(chunk, raw, labeler, records).await?;
+            let end = self.label(jobs, labeler, &mut appender, window).await?;
+            appender.release().await;
+            return Ok(end);
         }
-        drop(window.split(done));
-        let jobs = self.jobs(chunk, raw, labeler, records).await?;
-        self.label(jobs, labeler, appender, window).await
+        appender.release().await;
+        Ok(ChunkEnd::Finished)
     }
 
     /// The turns that are left, with what the model is to be shown.
@@ -114,7 +160,7 @@ impl ChunkJob {
             .ok()
             .flatten()
             .ok_or_else(|| RunError::RawChanged {
-                path: raw.locate(&source.path).display().to_string(),
+                path: raw.locate(&source.path),
                 planned: source.fingerprint.clone(),
                 found: format!("something else at bytes {:?}", chunk.bytes),
             })
@@ -125,17 +171,19 @@ impl ChunkJob {
         &self,
         jobs: Vec<(u32, TurnJob)>,
         labeler: &Arc<Labeler>,
-        mut appender: Appender,
+        appender: &mut Appender,
         mut window: OwnedSemaphorePermit,
     ) -> Result<ChunkEnd, RunError> {
         let (events, mut received) = mpsc::unbounded_channel::<Vec<u8>>();
         let mut turns = JoinSet::new();
         for (turn, job) in jobs {
             let (labeler, events, round) = (Arc::clone(labeler), events.clone(), self.round);
+            let stop = self.stop.clone();
+            // A chunk of more turns than the window has permits has none for the last of them.
             let permit = window.split(1);
             turns.spawn(async move {
                 let finished = labeler
-                    .label(&job, |event| {
+                    .label(&job, &stop, |event| {
                         let mut line =
                             serde_json::to_vec(&Entry { turn, round, event }).unwrap_or_default();
                         line.push(b'\n');
@@ -149,7 +197,7 @@ impl ChunkJob {
         }
         drop(events);
         let mut pending = Vec::new();
-        let mut tick = tokio::time::interval(FLUSH_EVERY);
+        let mut tick = tokio::time::interval(self.flush_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let flush = tokio::select! {
@@ -163,11 +211,11 @@ impl ChunkJob {
                 _ = tick.tick() => true,
             };
             if flush && !pending.is_empty() {
-                appender.append(&pending)?;
+                appender.append(&pending).await?;
                 pending.clear();
             }
         }
-        appender.append(&pending)?;
+        appender.append(&pending).await?;
         let mut end = ChunkEnd::Finished;
         while let Some(finished) = turns.join_next().await {
             // A turn that panicked left no entry: it is asked again by whoever continues.
@@ -180,7 +228,7 @@ impl ChunkJob {
 }
 
 /// The conversations in the bytes of a chunk, which holds whole ones only.
-pub(super) fn conversations(bytes: &Bytes) -> Vec<Conversation> {
+pub(crate) fn conversations(bytes: &Bytes) -> Vec<Conversation> {
     let mut scanner = Scanner::new(Conversation::parse);
     let mut conversations = Vec::new();
     // Brackets make an array of any slice of an array, and of lines too.

@@ -155,9 +155,10 @@ pub async fn estimate(
             .iter()
             .map(move |chunk| (Arc::clone(manifest), chunk.clone()))
     });
+    let chunks = chunks.collect::<Vec<_>>();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut sizes = futures::stream::iter(chunks)
-        .map(|(manifest, chunk)| sizes(raw, manifest, chunk, settings.clone(), strategy))
+        .map(|(manifest, chunk)| sizes(raw.clone(), manifest, chunk, settings.clone(), strategy))
         .buffered(workers + 1);
     let mut all = HashSet::new();
     let mut known = LruCache::new(answers::KEPT);
@@ -192,7 +193,7 @@ struct Sized {
 }
 
 async fn sizes(
-    raw: &RawFolder,
+    raw: RawFolder,
     manifest: Arc<Manifest>,
     chunk: Chunk,
     settings: LabelSettings,

@@ -8,16 +8,20 @@
 //! part two seconds later at most.
 
 pub mod answers;
+pub mod budget;
 pub mod chunk;
 pub mod entry;
 pub mod estimate;
+pub mod ledger;
 pub mod manifest;
 pub mod paths;
 pub mod places;
 pub mod plan;
 pub mod progress;
 pub mod publish;
+pub mod record;
 pub mod report;
+pub mod runs;
 pub mod settings;
 pub mod single_process;
 pub mod turn;
@@ -88,6 +92,12 @@ pub enum RunError {
         /// One sentence a file.
         problems: Vec<String>,
     },
+    /// A compare-and-swap never succeeds.
+    #[error("{path} is changed by others all the time; try again later")]
+    Crowded {
+        /// The file.
+        path: String,
+    },
     /// Something of ours in the work folder cannot be read.
     #[error("{path} in the work folder cannot be read ({reason}); start over with --restart")]
     Damaged {
@@ -96,4 +106,15 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+}
+
+impl RunError {
+    /// Whether RAW is not there any more as the run was planned for.
+    pub fn is_raw_changed(&self) -> bool {
+        match self {
+            Self::RawChanged { .. } => true,
+            Self::Store(error) => error.is_changed() || error.is_not_found(),
+            _ => false,
+        }
+    }
 }

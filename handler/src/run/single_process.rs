@@ -9,19 +9,21 @@ use super::places::Places;
 use super::plan::{PlanError, plan};
 use super::progress::Progress;
 use super::publish;
-use super::report::{self, Metadata, Published};
+use super::report::{self, Heading, Metadata, Published};
 use super::settings::{LabelSettings, Method, Pinned};
 use super::turn::Labeler;
 use super::work;
 use crate::clock::Clock;
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, compare_counts};
-use crate::store::{FolderLock, RawFile};
+use crate::store::{Lock, Over, RawFile};
 use crate::teacher::model::Price;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 /// How a run is to be done, beside what its labels are.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +46,15 @@ pub struct Options {
     pub clock: Clock,
 }
 
+/// A result waits no longer than this before it is appended: a kill costs so much work.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
 /// A run belongs to the process that holds this.
 #[derive(Debug)]
 pub struct Claim {
     // Given back in this order, the reverse of taking them, which leaves no empty folder.
-    _output: FolderLock,
-    _work: FolderLock,
+    _output: Lock,
+    _work: Lock,
 }
 
 /// A planned run.
@@ -100,13 +105,13 @@ impl Run {
         if let Some(pinned) = &pinned {
             let differences = settings.differences(&pinned.method.settings);
             if !differences.is_empty() && !options.dry_run {
-                let work = places.work.locate("").display().to_string();
+                let work = places.work.locate("");
                 return Err(RunError::OtherSettings { work, differences });
             }
             let gone = |path: &&String| !places.files.iter().any(|file| file.path == **path);
             if let Some(path) = pinned.files.iter().find(gone) {
                 return Err(RunError::RawChanged {
-                    path: places.raw.locate(path).display().to_string(),
+                    path: places.raw.locate(path),
                     planned: "there".into(),
                     found: "gone".into(),
                 });
@@ -180,7 +185,7 @@ impl Run {
             self.progress.scanned(version.length);
             return Ok(before.clone());
         }
-        let planned = plan(raw, file, self.options.chunk, &self.progress).await;
+        let planned = plan(raw, file, None, self.options.chunk, &self.progress).await;
         let mut manifest = match planned {
             Ok(manifest) => manifest,
             Err(PlanError::Store(error)) => return Err(RunError::from(error).into()),
@@ -212,7 +217,7 @@ impl Run {
         if let Some(before) = before {
             if before.source.fingerprint != manifest.source.fingerprint {
                 return Err(PlanFailure::Run(RunError::RawChanged {
-                    path: raw.locate(&file.path).display().to_string(),
+                    path: raw.locate(&file.path),
                     planned: before.source.fingerprint,
                     found: manifest.source.fingerprint,
                 }));
@@ -230,7 +235,7 @@ impl Run {
         let unlabeled = |manifest: &&Arc<Manifest>| !self.reports.contains_key(&manifest.name());
         match self.manifests.iter().find(unlabeled) {
             Some(manifest) if self.options.only_failed => Err(RunError::NothingToRedo {
-                work: self.places.work.locate("").display().to_string(),
+                work: self.places.work.locate(""),
                 missing: manifest.source.path.clone(),
             }),
             _ => Ok(()),
@@ -298,7 +303,7 @@ impl Run {
         let in_output = output.lock(&self.places.output_lock(), &holder).await?;
         if !self.options.restart && work::read::<Pinned>(work, paths::RUN).await? != self.pinned {
             return Err(RunError::Overtaken {
-                work: work.locate("").display().to_string(),
+                work: work.locate(""),
             });
         }
         Ok(Claim {
@@ -351,9 +356,13 @@ impl Run {
                     break 'buckets;
                 }
                 let job = ChunkJob {
+                    paths: BucketPaths::new(&manifest.source.path),
+                    base: None,
+                    flush_every: FLUSH_EVERY,
                     manifest: Arc::clone(&manifest),
                     number,
                     round,
+                    stop: CancellationToken::new(),
                 };
                 let (asking, raw, work) = (
                     Arc::clone(&labeler),
@@ -361,7 +370,8 @@ impl Run {
                     self.places.work.clone(),
                 );
                 underway.steps.spawn(async move {
-                    let end = job.run(&asking, &raw, &work, permit).await?;
+                    let part = work.append(&job.part()).await?;
+                    let end = job.run(&asking, &raw, &work, part, permit).await?;
                     Ok(Step::Chunk(bucket, end))
                 });
             }
@@ -495,9 +505,14 @@ impl Run {
                 return Ok(Step::Chunk(bucket, ChunkEnd::Interrupted));
             };
             let path = places.labeled_path(&manifest.name());
-            let report =
-                publish::publish(&manifest, &places.work, &places.output, &path, clock).await?;
-            Ok(Step::Published(bucket, Box::new(report)))
+            let paths = BucketPaths::new(&manifest.source.path);
+            let (from, to) = ((&places.work, &paths), (&places.output, path.as_str()));
+            let published = publish::publish(&manifest, from, to, Over::Anything, clock).await?;
+            Ok(match published {
+                Some(report) => Step::Published(bucket, Box::new(report)),
+                // Over anything there is always leave.
+                None => Step::Chunk(bucket, ChunkEnd::Interrupted),
+            })
         }
     }
 
@@ -522,17 +537,32 @@ impl Run {
 
     /// Brings the metadata up to date.
     async fn report(&self, pinned: &Pinned) -> Result<Metadata, RunError> {
-        let buckets = self
-            .manifests
-            .iter()
-            .map(|manifest| (manifest.as_ref(), self.reports.get(&manifest.name())));
-        let metadata = report::metadata(
-            &self.places,
-            pinned,
-            buckets,
-            &self.warnings,
-            self.options.price,
-        );
+        let buckets = self.manifests.iter().map(|manifest| {
+            let published = self.reports.get(&manifest.name());
+            // Until its failed turns are done, a bucket is what it was.
+            let report = published.map_or_else(
+                || publish::pending(manifest),
+                |published| published.report.clone(),
+            );
+            (manifest.name(), report)
+        });
+        let buckets = buckets.collect::<Vec<_>>();
+        let pending = buckets.iter().any(|(_, report)| report.published.is_none());
+        let mut warnings = self.warnings.clone();
+        if pinned.restarted && pending {
+            warnings.push(
+                "The run was started over: a labelled file of a bucket that is not published yet \
+                 is that of an earlier run."
+                    .into(),
+            );
+        }
+        let heading = Heading {
+            source: self.places.source.clone(),
+            labeled: self.places.labeled.clone(),
+            started: pinned.started,
+            method: pinned.method.clone(),
+        };
+        let metadata = report::metadata(heading, buckets, warnings, self.options.price);
         work::write_readable(
             self.places.metadata_folder(),
             &self.places.metadata,

@@ -13,10 +13,12 @@ use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Budget, Input, Strategy};
 use crate::teacher::disposition::Stop;
+use crate::teacher::meter::Reading;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
 const CLASSIFICATIONS: u32 = 2;
@@ -44,6 +46,8 @@ pub struct Labeler {
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
     without_logprobs: AtomicU32,
+    /// What was last told of the meter.
+    told: Mutex<Reading>,
 }
 
 /// A label as it was answered.
@@ -105,15 +109,26 @@ impl Labeler {
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
+            told: Mutex::default(),
         }
     }
 
+    /// What went over the line since this was last asked, by all who share this labeler.
+    pub fn spent_since(&self) -> Reading {
+        let reading = self.teacher.meter();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = reading.since(&told);
+        *told = reading;
+        since
+    }
+
     /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
-    /// sent any more it returns early, and what is missing stays to be done. Returns whether the
-    /// turn is finished.
+    /// sent any more, or once `stop` is cancelled, it returns early, and what is missing stays to be
+    /// done. Returns whether the turn is finished.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
+        stop: &CancellationToken,
         mut record: impl FnMut(Event<'static>),
     ) -> bool {
         let failure = |error: LabelingError, tokens| FailureRecord {
@@ -131,9 +146,8 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let asked = self
-                    .labels
-                    .get(input.key(), Arc::clone(self).ask_label(input.clone()));
+                let ask = Arc::clone(self).ask_label(input.clone(), stop.clone());
+                let asked = self.labels.get(input.key(), ask);
                 match asked.await {
                     (Asked::Stopped, _) => return false,
                     (Asked::Failure(error, tokens), reused) => {
@@ -153,9 +167,8 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let asked = self
-                .rationales
-                .get(key, Arc::clone(self).ask_rationale(input.clone(), label));
+            let ask = Arc::clone(self).ask_rationale(input.clone(), label, stop.clone());
+            let asked = self.rationales.get(key, ask);
             match asked.await {
                 (Asked::Stopped, _) => return false,
                 (Asked::Failure(error, tokens), reused) => {
@@ -193,7 +206,9 @@ impl Labeler {
         LabelingError,
     > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
-        let label = match Arc::clone(self).ask_label(Arc::clone(&input)).await {
+        let on = CancellationToken::new();
+        let ask = Arc::clone(self).ask_label(Arc::clone(&input), on.clone());
+        let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
             Asked::Stopped => return Err(stopped()),
@@ -202,7 +217,7 @@ impl Labeler {
             return Ok((label, None));
         }
         let hard = self.hard_label.choose(&label.estimate);
-        let rationale = match Arc::clone(self).ask_rationale(input, hard).await {
+        let rationale = match Arc::clone(self).ask_rationale(input, hard, on).await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
             Asked::Stopped => Err(stopped()),
@@ -262,7 +277,11 @@ impl Labeler {
         }
     }
 
-    async fn ask_label(self: Arc<Self>, input: Arc<Input>) -> Asked<LabelAnswer> {
+    async fn ask_label(
+        self: Arc<Self>,
+        input: Arc<Input>,
+        stop: CancellationToken,
+    ) -> Asked<LabelAnswer> {
         let mut tokens = Tokens::default();
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
@@ -272,7 +291,7 @@ impl Labeler {
                 system: prompt.system,
                 user: &prompt.user,
             };
-            match self.teacher.ask(question).await {
+            match self.teacher.ask(question, &stop).await {
                 Err(AskError::Stopped) => return Asked::Stopped,
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
@@ -319,6 +338,7 @@ impl Labeler {
         self: Arc<Self>,
         input: Arc<Input>,
         label: Label,
+        stop: CancellationToken,
     ) -> Asked<RationaleAnswer> {
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
@@ -326,7 +346,7 @@ impl Labeler {
             system: prompt.system,
             user: &prompt.user,
         };
-        match self.teacher.ask(question).await {
+        match self.teacher.ask(question, &stop).await {
             Err(AskError::Stopped) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {

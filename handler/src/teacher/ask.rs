@@ -15,10 +15,12 @@ use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::prompt::Prompt;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_retry::RetryIf;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long to go on when the service does not answer as it should.
@@ -120,14 +122,14 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// A teacher that asks through `transport`, at most `concurrency` questions at a time, and finds
-    /// out with `probe` whether an outage is over.
+    /// A teacher that asks through `transport`, as many questions at a time as there are `slots`, and
+    /// finds out with `probe` whether an outage is over.
     pub fn new(
         transport: Transport,
         profile: Profile,
         probe: Prompt,
         patience: Patience,
-        concurrency: usize,
+        slots: Arc<Semaphore>,
         rng: StdRng,
     ) -> Self {
         Self {
@@ -135,7 +137,7 @@ impl Teacher {
             profile,
             probe,
             patience,
-            gate: Gate::new(concurrency, patience.outage),
+            gate: Gate::new(slots, patience.outage),
             rng: Mutex::new(rng),
             stop: OnceLock::new(),
         }
@@ -187,11 +189,16 @@ impl Teacher {
         with(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks `question`, again where that helps.
+    /// Asks `question`, again where that helps. Once `stop` is cancelled nothing more is sent for it;
+    /// what is in flight is answered.
     ///
     /// # Errors
     /// The turn's error, or that nothing is sent any more.
-    pub async fn ask(&self, question: Question<'_>) -> Result<Reply, AskError> {
+    pub async fn ask(
+        &self,
+        question: Question<'_>,
+        stop: &CancellationToken,
+    ) -> Result<Reply, AskError> {
         let model = self.transport.endpoint().model();
         let request = match question {
             Question::Label { system, user } => self.profile.classification(model, system, user),
@@ -205,12 +212,15 @@ impl Teacher {
         };
         let waits = self.patience.backoffs(&self.rng);
         let waits = waits.map(|wait| wait.max(std::mem::take(&mut call.met().asked_to_wait)));
-        let again =
-            |failure: &Failure| matches!(failure, Failure::Fault(_)) && !self.gate.is_closed();
+        let stopped = || self.gate.is_closed() || stop.is_cancelled();
+        let again = |failure: &Failure| matches!(failure, Failure::Fault(_)) && !stopped();
         let answered = RetryIf::start(waits, || call.attempt(), again);
-        // A wait between two attempts ends when the gate closes, a call in flight does not.
+        // A wait between two attempts ends when it is to stop, a call in flight does not.
         let interrupted = async {
-            self.gate.closed().await;
+            tokio::select! {
+                () = self.gate.closed() => {}
+                () = stop.cancelled() => {}
+            }
             let _idle = call.sending.lock().await;
         };
         let outcome = tokio::select! {
@@ -221,7 +231,7 @@ impl Teacher {
         outcome.map_err(|failure| match failure {
             Failure::Stopped => AskError::Stopped,
             // The attempts were not used up: this fault is no verdict on the turn.
-            Failure::Fault(_) if self.gate.is_closed() => AskError::Stopped,
+            Failure::Fault(_) if stopped() => AskError::Stopped,
             Failure::Fault(reason) => {
                 let message = format!(
                     "{} attempts failed, the last one with: {reason}.",

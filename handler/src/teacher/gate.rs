@@ -2,7 +2,7 @@
 //! probe while the service is down.
 
 use super::breaker::{Breaker, Counted, Endurance, Leave, Outage};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 /// The one door that every call of a process goes through.
 #[derive(Debug)]
 pub struct Gate {
-    permits: Semaphore,
+    /// One for each call that may be in flight; several gates of a process may share them.
+    slots: Arc<Semaphore>,
     state: Mutex<State>,
     /// Told when those who wait may find the door open.
     changed: Notify,
@@ -38,10 +39,10 @@ pub struct Pass<'a> {
 }
 
 impl Gate {
-    /// A gate that lets `concurrency` calls through at a time.
-    pub fn new(concurrency: usize, endurance: Endurance) -> Self {
+    /// A gate that lets as many calls through at a time as there are `slots`.
+    pub fn new(slots: Arc<Semaphore>, endurance: Endurance) -> Self {
         Self {
-            permits: Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)),
+            slots,
             state: Mutex::new(State {
                 paused_until: None,
                 breaker: Breaker::new(endurance),
@@ -63,7 +64,7 @@ impl Gate {
         let leave = async {
             loop {
                 // The semaphore is never closed: an error cannot come.
-                let permit = self.permits.acquire().await.map_err(|_| Closed)?;
+                let permit = self.slots.acquire().await.map_err(|_| Closed)?;
                 let changed = self.changed.notified();
                 let not_before = match self.leave() {
                     Leave::Free | Leave::Probe if self.is_closed() => return Err(Closed),
@@ -215,9 +216,13 @@ mod tests {
         give_up_after: Duration::from_secs(600),
     };
 
+    fn gate(slots: usize) -> Gate {
+        Gate::new(Arc::new(Semaphore::new(slots)), ENDURANCE)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_for_everybody_and_ends() {
-        let gate = Gate::new(2, ENDURANCE);
+        let gate = gate(2);
         let start = Instant::now();
         gate.pause(Duration::from_secs(10));
         gate.pause(Duration::from_secs(3));
@@ -229,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_that_begins_while_waiting_for_leave_holds_too() {
-        let gate = Gate::new(1, ENDURANCE);
+        let gate = gate(1);
         let first = gate.enter().await.unwrap();
         let start = Instant::now();
         let waiting = gate.enter();
@@ -245,7 +250,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn closing_ends_every_wait() {
-        let gate = Gate::new(1, ENDURANCE);
+        let gate = gate(1);
         let pass = gate.enter().await.unwrap();
         let close = async { gate.close() };
         let (waiting, ()) = tokio::join!(gate.enter(), close);
@@ -256,7 +261,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn in_an_outage_one_probe_goes_out_and_its_answer_frees_everybody() {
-        let gate = Gate::new(10, ENDURANCE);
+        let gate = gate(10);
         for _ in 0..10 {
             gate.enter()
                 .await

@@ -7,8 +7,8 @@ use super::meter::Meter;
 use super::wire::{Answer, Request};
 use crate::clock::Clock;
 use crate::dataset::figures::Tokens;
+use crate::identity::cause;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -207,25 +207,5 @@ impl Transport {
             bytes.extend_from_slice(&part);
         }
         Ok((status, headers, bytes))
-    }
-}
-
-/// A transport error in a few words: its kind and its innermost cause, without the URL.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "time-out"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "connection broken"
-    };
-    let mut innermost: &dyn Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    if error.is_timeout() {
-        kind.to_owned()
-    } else {
-        format!("{kind}: {innermost}")
     }
 }

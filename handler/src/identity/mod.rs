@@ -5,8 +5,12 @@
 //! again, also one that the service has just refused. So each token is a fresh one, as far as the
 //! platform's endpoint does not keep it itself.
 
-use super::attempts::{Attempt, Failure};
-use crate::teacher::transport::cause;
+mod attempts;
+mod secret;
+
+pub use attempts::{Attempt, Failure, NoCredential};
+pub use secret::Secret;
+
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
@@ -132,9 +136,13 @@ impl Identities {
     ///
     /// # Errors
     /// Why each way gave none.
-    pub(super) async fn token(&self, scope: &str) -> Result<AccessToken, Failure> {
+    pub(crate) async fn token(&self, scope: &str) -> Result<AccessToken, Failure> {
+        self.token_by(&Way::ALL, scope).await
+    }
+
+    async fn token_by(&self, ways: &[Way], scope: &str) -> Result<AccessToken, Failure> {
         let mut attempts = Vec::new();
-        for way in Way::ALL {
+        for &way in ways {
             let failure = match self.not_tried(way) {
                 Some(why) => Failure::new(why),
                 None => match tokio::time::timeout(self.timeout, self.ask(way, scope)).await {
@@ -202,7 +210,7 @@ impl Identities {
     }
 
     /// A client whose waits are bounded.
-    pub(super) fn http(
+    pub(crate) fn http(
         &self,
         with: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Result<Arc<dyn HttpClient>, Error> {
@@ -232,6 +240,30 @@ impl TokenCredential for Identities {
     }
 }
 
+/// One of the identities of this process, and no other in its stead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneIdentity {
+    /// All of them.
+    pub identities: Identities,
+    /// The one.
+    pub way: Way,
+}
+
+#[async_trait]
+impl TokenCredential for OneIdentity {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let scope = scopes.first().copied().unwrap_or_default();
+        self.identities
+            .token_by(&[self.way], scope)
+            .await
+            .map_err(|failure| Error::new(ErrorKind::Credential, failure))
+    }
+}
+
 /// Finds out whether this is a virtual machine of Azure, before anybody waits for its tokens.
 async fn find_imds(patience: Duration) -> Result<(), Failure> {
     match tokio::time::timeout(patience, tokio::net::TcpStream::connect(IMDS)).await {
@@ -244,7 +276,7 @@ async fn find_imds(patience: Duration) -> Result<(), Failure> {
 }
 
 /// Options under which the SDK sends through `client`, with few and short retries.
-pub(super) fn client_options(client: Arc<dyn HttpClient>) -> ClientOptions {
+pub(crate) fn client_options(client: Arc<dyn HttpClient>) -> ClientOptions {
     ClientOptions {
         retry: RetryOptions::exponential(ExponentialRetryOptions {
             max_retries: RETRIES,
@@ -272,7 +304,7 @@ impl Executor for Shell {
 }
 
 /// The SDK's error in a few words on one line: what happened, not which of its types says so.
-pub(super) fn explain(error: &Error) -> Failure {
+pub(crate) fn explain(error: &Error) -> Failure {
     let mut below: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = below {
         if let Some(failure) = error.downcast_ref::<Failure>() {
@@ -299,6 +331,26 @@ pub(super) fn explain(error: &Error) -> Failure {
             .take(400)
             .collect::<String>(),
     )
+}
+
+/// An error of an HTTP connection in a few words: its kind and its innermost cause, without the URL.
+pub(crate) fn cause(error: &reqwest::Error) -> String {
+    let kind = if error.is_timeout() {
+        "time-out"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "connection broken"
+    };
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    if error.is_timeout() {
+        kind.to_owned()
+    } else {
+        format!("{kind}: {innermost}")
+    }
 }
 
 #[cfg(test)]

@@ -15,22 +15,22 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Accepts connections that know how to break.
 #[derive(Debug)]
-pub(super) struct Lines(pub(super) TcpListener);
+pub(crate) struct Lines(pub(crate) TcpListener);
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     cutter: LineCutter,
 }
 
 /// What a handler holds of its connection.
 #[derive(Debug, Clone)]
-pub(super) struct LineCutter(Arc<AtomicBool>);
+pub(crate) struct LineCutter(Arc<AtomicBool>);
 
 impl LineCutter {
     /// From here on nothing is written any more; the next attempt to do so resets the connection.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -1,13 +1,17 @@
-//! A lock on a folder of ours, so that two processes never write one run.
+//! Locks: on a folder of ours, so that two processes never write one run, and on a file for as long as
+//! it takes to compare its version and replace it.
 
-use super::StoreError;
+use super::super::StoreError;
+use super::super::own::Held;
+use super::{beside, is_at};
+use async_trait::async_trait;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// Held by one process; given back when it is dropped, also by a kill.
 #[derive(Debug)]
-pub struct FolderLock {
+pub(super) struct FolderLock {
     _file: File,
     path: PathBuf,
     /// Folders that were made for it, the deepest first.
@@ -52,7 +56,7 @@ impl FolderLock {
                     let mut holder = String::new();
                     file.read_to_string(&mut holder).map_err(failed)?;
                     return Err(StoreError::Held {
-                        path: path.to_owned(),
+                        place: path.display().to_string(),
                         holder,
                     });
                 }
@@ -90,19 +94,43 @@ fn remove_empty(folders: &[PathBuf]) {
     }
 }
 
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(there)) => inode(held) == inode(there),
-        _ => false,
+#[async_trait]
+impl Held for FolderLock {
+    async fn release(self: Box<Self>) {}
+}
+
+/// Keeps other writers of ours from one file while it is held, which is an instant. A writer that was
+/// killed leaves a hidden empty file, which the next removes.
+#[derive(Debug)]
+pub(super) struct FileGuard {
+    _file: File,
+    path: PathBuf,
+}
+
+impl FileGuard {
+    /// Waits until no other writer is at `target`, whose folder must exist.
+    pub(super) fn take(target: &Path) -> Result<Self, StoreError> {
+        let path = beside(target, ".lock");
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .and_then(|file| file.lock().map(|()| file))
+                .map_err(|e| StoreError::io("lock", &path, e))?;
+            if is_at(&file, &path) {
+                return Ok(Self { _file: file, path });
+            }
+        }
     }
 }
 
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
+impl Drop for FileGuard {
+    fn drop(&mut self) {
+        // While it is still locked.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 #[cfg(test)]

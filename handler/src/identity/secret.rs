@@ -18,7 +18,7 @@ impl Secret {
     }
 
     /// The text, for the header it is sent in.
-    pub(super) fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

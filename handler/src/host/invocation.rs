@@ -1,0 +1,251 @@
+//! What the host sends for one invocation.
+//!
+//! The host writes objects as JSON objects, but strings, numbers and arrays as JSON text inside a
+//! string. A string is therefore tried as JSON: where that gives a string, that is the value, and
+//! where it does not, the string itself is. So values that were encoded once are understood too.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// One call of a function.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The function's name: that of its folder.
+    pub function: String,
+    /// `X-Azure-Functions-InvocationId`; empty where the host sent none.
+    pub id: String,
+    data: Map<String, Value>,
+    metadata: Map<String, Value>,
+}
+
+/// What cannot be understood of an invocation.
+#[derive(Debug, thiserror::Error)]
+pub enum InvocationError {
+    /// The body is no invocation.
+    #[error("the body of the invocation is not what the Functions host sends: {0}")]
+    Body(#[from] serde_json::Error),
+    /// A binding is not there.
+    #[error("the invocation has no {binding:?}; give the binding that name in function.json")]
+    NoBinding {
+        /// The binding's name in `function.json`.
+        binding: String,
+    },
+    /// A binding is there, but not what it should be.
+    #[error("{binding:?} is no {expected}: {reason}")]
+    Unexpected {
+        /// The binding's name in `function.json`.
+        binding: String,
+        /// What it should be.
+        expected: &'static str,
+        /// What is wrong with it; never its content.
+        reason: String,
+    },
+}
+
+/// An HTTP request as the host hands it over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HttpRequest {
+    /// The whole URL, as the client sent it.
+    pub url: String,
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// The parameters behind `?`.
+    pub query: BTreeMap<String, String>,
+    /// What the route's placeholders stand for.
+    pub params: BTreeMap<String, String>,
+    /// The body as text; empty without one.
+    #[serde(deserialize_with = "body")]
+    pub body: String,
+}
+
+/// A body comes as text, or already as JSON.
+fn body<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => String::new(),
+        Value::String(text) => match serde_json::from_str(&text) {
+            Ok(Value::String(inner)) => inner,
+            _ => text,
+        },
+        value => value.to_string(),
+    })
+}
+
+impl Invocation {
+    /// Reads the body of a request for `function`.
+    ///
+    /// # Errors
+    /// If it is no JSON object of the host's form.
+    pub fn decode(function: &str, id: &str, body: &[u8]) -> Result<Self, InvocationError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Body {
+            #[serde(default)]
+            data: Map<String, Value>,
+            #[serde(default)]
+            metadata: Map<String, Value>,
+        }
+        let Body { data, metadata } = serde_json::from_slice(body)?;
+        Ok(Self {
+            function: function.to_owned(),
+            id: id.to_owned(),
+            data,
+            metadata,
+        })
+    }
+
+    /// The text of a string value, encoded once or twice.
+    fn text<'a>(&'a self, binding: &str) -> Result<Cow<'a, str>, InvocationError> {
+        let no_text = |reason: &str| InvocationError::Unexpected {
+            binding: binding.to_owned(),
+            expected: "text",
+            reason: reason.to_owned(),
+        };
+        match self.data.get(binding) {
+            None => Err(InvocationError::NoBinding {
+                binding: binding.to_owned(),
+            }),
+            Some(Value::String(text)) => Ok(match serde_json::from_str(text) {
+                Ok(Value::String(inner)) => Cow::Owned(inner),
+                _ => Cow::Borrowed(text),
+            }),
+            Some(_) => Err(no_text("it is no string")),
+        }
+    }
+
+    /// The JSON of a queue message.
+    ///
+    /// # Errors
+    /// If there is none under that name, or it is no JSON.
+    pub fn message(&self, binding: &str) -> Result<Value, InvocationError> {
+        if let Some(value @ (Value::Object(_) | Value::Array(_))) = self.data.get(binding) {
+            return Ok(value.clone());
+        }
+        serde_json::from_str(&self.text(binding)?).map_err(|error| InvocationError::Unexpected {
+            binding: binding.to_owned(),
+            expected: "JSON message",
+            reason: error.to_string(),
+        })
+    }
+
+    /// The content of the blob that woke the function, which the host loads whole.
+    ///
+    /// # Errors
+    /// If there is none under that name, or it is not base64.
+    pub fn blob(&self, binding: &str) -> Result<Vec<u8>, InvocationError> {
+        let text = self.text(binding)?;
+        BASE64
+            .decode(text.as_bytes())
+            .map_err(|error| InvocationError::Unexpected {
+                binding: binding.to_owned(),
+                expected: "blob in base64",
+                reason: error.to_string(),
+            })
+    }
+
+    /// The HTTP request that woke the function.
+    ///
+    /// # Errors
+    /// If there is none under that name.
+    pub fn http(&self, binding: &str) -> Result<HttpRequest, InvocationError> {
+        let Some(value) = self.data.get(binding) else {
+            return Err(InvocationError::NoBinding {
+                binding: binding.to_owned(),
+            });
+        };
+        serde_json::from_value(value.clone()).map_err(|error| InvocationError::Unexpected {
+            binding: binding.to_owned(),
+            expected: "HTTP request",
+            reason: error.to_string(),
+        })
+    }
+
+    /// What the host says beside the data, as text. Top-level properties of a JSON message overwrite
+    /// entries of the same name: nothing that matters may be read from here but what a message of
+    /// ours cannot carry.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        match self.metadata.get(key)? {
+            Value::String(text) => Some(match serde_json::from_str(text) {
+                Ok(Value::String(inner)) => inner,
+                _ => text.clone(),
+            }),
+            value => Some(value.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn invocation(body: &Value) -> Invocation {
+        Invocation::decode("f", "id", body.to_string().as_bytes()).unwrap()
+    }
+
+    /// A capture of what the host sends for a queue message.
+    #[test]
+    fn a_message_is_text_within_text() {
+        let body = br#"{"Data":{"queue":"\"{\\\"a\\\":1}\""},
+            "Metadata":{"DequeueCount":"1","Id":"\"52d5\"",
+            "sys":{"MethodName":"queue","UtcNow":"2025-02-18T03:06:19Z"}}}"#;
+        let invocation = Invocation::decode("f", "id", body).unwrap();
+        assert_eq!(invocation.message("queue").unwrap(), json!({"a": 1}));
+        assert_eq!(invocation.metadata("Id").as_deref(), Some("52d5"));
+        assert_eq!(invocation.metadata("DequeueCount").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_message_that_was_encoded_once_or_not_at_all_is_understood() {
+        for data in [
+            json!("{\"a\":1}"),
+            json!({"a": 1}),
+            json!("\"{\\\"a\\\":1}\""),
+        ] {
+            let invocation = invocation(&json!({"Data": {"queue": data}}));
+            assert_eq!(invocation.message("queue").unwrap(), json!({"a": 1}));
+        }
+    }
+
+    #[test]
+    fn a_blob_is_base64_even_where_that_reads_like_a_number() {
+        for (data, blob) in [
+            ("1234", vec![0xd7, 0x6d, 0xf8]),
+            ("\"e30=\"", b"{}".to_vec()),
+            ("", vec![]),
+        ] {
+            let invocation = invocation(&json!({"Data": {"blob": data}}));
+            assert_eq!(invocation.blob("blob").unwrap(), blob, "{data}");
+        }
+    }
+
+    #[test]
+    fn a_request_comes_with_method_query_and_body() {
+        let invocation = invocation(&json!({"Data": {"req": {
+            "Url": "https://x/api/runs?state=failed", "Method": "POST",
+            "Query": {"state": "failed"}, "Headers": {"a": ["b"]}, "Params": {"run": "r1"},
+            "Identities": [], "Body": "{\"dataset\":\"v4\"}",
+        }}}));
+        let request = invocation.http("req").unwrap();
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.params.get("run").unwrap(), "r1");
+        assert_eq!(request.body, "{\"dataset\":\"v4\"}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_content() {
+        let invocation = invocation(&json!({"Data": {"queue": "hush, a message"}}));
+        let error = invocation.message("queue").unwrap_err().to_string();
+        assert!(
+            error.contains("\"queue\"") && !error.contains("hush"),
+            "{error}"
+        );
+        let error = invocation.message("other").unwrap_err().to_string();
+        assert!(error.contains("function.json"), "{error}");
+        assert!(Invocation::decode("f", "id", b"1").is_err());
+    }
+}

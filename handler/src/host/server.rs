@@ -1,0 +1,231 @@
+//! Takes the host's requests on loopback: `GET /` is its ping, `POST /<function>` an invocation.
+//!
+//! Invariant: whatever happens in one invocation, a panic included, is that invocation's failure.
+
+use super::answer::{Answer, Failure};
+use super::invocation::Invocation;
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info_span};
+
+/// More than any marker blob, message or request of ours holds. The host would hand over a triggering
+/// blob of any size.
+const LARGEST_BODY: usize = 32 << 20;
+
+/// What the host may call.
+#[async_trait]
+pub trait Functions: Send + Sync + 'static {
+    /// The names of the functions there are.
+    fn names(&self) -> &'static [&'static str];
+
+    /// Does what one invocation asks for.
+    ///
+    /// # Errors
+    /// Why not; the host then hands the same message over again.
+    async fn invoke(&self, invocation: Invocation) -> Result<Answer, Failure>;
+}
+
+#[derive(Clone)]
+struct Server {
+    functions: Arc<dyn Functions>,
+    stop: CancellationToken,
+    invocations: TaskTracker,
+}
+
+/// Serves `functions` on `listener` until `stop` is cancelled. Then no invocation is taken any more,
+/// and it returns when those under way have been answered.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    functions: Arc<dyn Functions>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let server = Server {
+        functions,
+        stop: stop.clone(),
+        invocations: TaskTracker::new(),
+    };
+    let invocations = server.invocations.clone();
+    let router = Router::new()
+        .route("/", get(ready))
+        .route("/{function}", post(invoke))
+        .with_state(server);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
+    invocations.close();
+    invocations.wait().await;
+    Ok(())
+}
+
+/// Any answer means that the handler is there.
+async fn ready() -> &'static str {
+    "softlabel is ready\n"
+}
+
+async fn invoke(
+    State(server): State<Server>,
+    Path(function): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
+    let known = server.functions.names();
+    if !known.contains(&function.as_str()) {
+        let message = format!(
+            "there is no function {function:?}; known are {}",
+            known.join(", ")
+        );
+        return failed(
+            StatusCode::NOT_FOUND,
+            &Failure::new("UnknownFunction", message),
+        );
+    }
+    if server.stop.is_cancelled() {
+        let failure = Failure::new("Stopping", "this instance stops and takes no work any more");
+        return failed(StatusCode::SERVICE_UNAVAILABLE, &failure);
+    }
+    let id = headers.get("x-azure-functions-invocationid");
+    let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let span = info_span!("invocation", function, invocation_id = id);
+    let invocation = match decode(&function, id, request).await {
+        Ok(invocation) => invocation,
+        Err(failure) => {
+            span.in_scope(|| tracing::error!(error = %failure, "the invocation cannot be read"));
+            return failed(StatusCode::BAD_REQUEST, &failure);
+        }
+    };
+    let functions = Arc::clone(&server.functions);
+    let work = async move { functions.invoke(invocation).await };
+    // A task of its own: a panic ends there, and so does nothing that the host hangs up on.
+    let ended = server
+        .invocations
+        .spawn(work.instrument(span.clone()))
+        .await;
+    let result = ended.unwrap_or_else(|error| {
+        let failure = match error.try_into_panic() {
+            Ok(panic) => Failure::new("Panic", format!("the function panicked: {}", said(&*panic))),
+            Err(error) => Failure::new("Aborted", error.to_string()),
+        };
+        Err(failure)
+    });
+    match result {
+        Ok(answer) => answered(StatusCode::OK, answer.into_body()),
+        Err(failure) => {
+            span.in_scope(|| {
+                tracing::error!(kind = failure.kind, error = %failure, "the invocation failed");
+            });
+            failed(StatusCode::INTERNAL_SERVER_ERROR, &failure)
+        }
+    }
+}
+
+async fn decode(function: &str, id: &str, request: Request) -> Result<Invocation, Failure> {
+    let body = to_bytes(request.into_body(), LARGEST_BODY)
+        .await
+        .map_err(|error| Failure::new("Body", format!("the body cannot be taken: {error}")))?;
+    Invocation::decode(function, id, &body)
+        .map_err(|error| Failure::new("Invocation", error.to_string()))
+}
+
+/// The words of a panic.
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words")
+}
+
+fn failed(status: StatusCode, failure: &Failure) -> Response {
+    let body = serde_json::to_vec(failure).unwrap_or_default();
+    answered(status, body)
+}
+
+fn answered(status: StatusCode, body: Vec<u8>) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+    (status, json, Body::from(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::time::Duration;
+
+    struct Three;
+
+    #[async_trait]
+    impl Functions for Three {
+        fn names(&self) -> &'static [&'static str] {
+            &["well", "badly", "panics"]
+        }
+
+        async fn invoke(&self, invocation: Invocation) -> Result<Answer, Failure> {
+            match invocation.function.as_str() {
+                "well" => Ok(Answer::done().send("out", [json!({"id": invocation.id})])),
+                "badly" => Err(Failure::new("Bad", "it went badly")),
+                _ => panic!("mid-air"),
+            }
+        }
+    }
+
+    async fn start() -> (
+        String,
+        CancellationToken,
+        tokio::task::JoinHandle<io::Result<()>>,
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, Arc::new(Three), stop.clone()));
+        (url, stop, serving)
+    }
+
+    async fn call(url: &str, function: &str, body: &'static str) -> (u16, String, String) {
+        let sent = reqwest::Client::new()
+            .post(format!("{url}/{function}"))
+            .header("X-Azure-Functions-InvocationId", "i-1")
+            .body(body)
+            .send();
+        let answer = sent.await.unwrap();
+        let status = answer.status().as_u16();
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        (status, kind, answer.text().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_invocation_gets_its_own_answer() {
+        let (url, stop, serving) = start().await;
+        let ready = reqwest::get(&url).await.unwrap();
+        assert!(ready.status().is_success());
+        let (status, kind, body) = call(&url, "well", "{}").await;
+        assert_eq!(status, 200);
+        assert!(kind.starts_with("application/json"));
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["Outputs"]["out"], json!([{"id": "i-1"}]));
+        let (status, _, body) = call(&url, "badly", "{}").await;
+        assert_eq!((status, body.contains("it went badly")), (500, true));
+        let (status, _, body) = call(&url, "panics", "{}").await;
+        assert_eq!((status, body.contains("mid-air")), (500, true));
+        let (status, _, body) = call(&url, "unheard-of", "{}").await;
+        assert_eq!((status, body.contains("well, badly, panics")), (404, true));
+        let (status, _, _) = call(&url, "well", "no JSON").await;
+        assert_eq!(status, 400);
+        stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
+        ended.unwrap().unwrap().unwrap();
+    }
+}
