@@ -93,7 +93,10 @@ param maximumCost int = 100
 @description('Days that the work data of an ended run is kept.')
 @minValue(1)
 @maxValue(365)
-param retentionDays int = 14
+param retentionDays int = 30
+
+@description('Further settings of softlabel by their variables, such as SOFTLABEL_STRATEGY, or the prices of a model that it does not know: without prices every dataset waits for approval.')
+param moreSettings object = {}
 
 @description('Where alerts are sent. Without an address they are only shown in the portal.')
 param alertEmail string = ''
@@ -307,7 +310,8 @@ module app 'app/function.bicep' = {
             SOFTLABEL_KEYVAULT_URL: vault!.outputs.url
             SOFTLABEL_KEYVAULT_SECRET: openAiSecretName
           }
-        : {}
+        : {},
+      moreSettings
     )
   }
   // With its rights in place the app's first start finds everything that it looks for.

@@ -70,6 +70,7 @@ fn plain(expr: &Expr) -> Option<String> {
     match &expr.node {
         Node::Int(number) => Some(text(&json!(number))),
         Node::Bool(value) => Some(text(&json!(value))),
+        Node::Object(properties) if properties.is_empty() => Some("{}".to_owned()),
         Node::Text(parts) => match parts.as_slice() {
             [] => Some(String::new()),
             [Part::Plain(text)] => Some(text.clone()),

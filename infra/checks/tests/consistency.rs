@@ -192,7 +192,8 @@ fn parameters_reach_the_settings_and_resources_that_they_are_for() {
         .with("maximumInstances", json!(40))
         .with("instanceMemory", json!(512))
         .with("modelCapacity", json!(33))
-        .with("dataBasePath", json!("a/b"));
+        .with("dataBasePath", json!("a/b"))
+        .with("moreSettings", json!({"SOFTLABEL_PRICE_INPUT": "2.5"}));
     let deployment = scenario.deploy(&sources);
     let settings = app_settings(&deployment);
     for (name, expected) in [
@@ -200,6 +201,7 @@ fn parameters_reach_the_settings_and_resources_that_they_are_for() {
         ("SOFTLABEL_MAX_COST", "20"),
         ("SOFTLABEL_RETENTION_DAYS", "3"),
         ("SOFTLABEL_DATA", "softlabel-data/a/b"),
+        ("SOFTLABEL_PRICE_INPUT", "2.5"),
     ] {
         assert_eq!(settings[name], expected, "{name}");
     }
@@ -288,7 +290,7 @@ fn what_a_type_leaves_open_is_set() {
     assert!(account["customSubDomainName"].is_string(), "Entra needs it");
     let rules = &one("Microsoft.Storage/storageAccounts/managementPolicies")["policy"]["rules"];
     for (rule, name, days) in [
-        (&rules[0], "softlabel-work/", 14 + 90),
+        (&rules[0], "softlabel-work/", 30 + 90),
         (&rules[1], "dead-letters/", 90),
     ] {
         assert_eq!(rule["enabled"], true);

@@ -42,6 +42,37 @@ fn the_app_is_given_what_the_program_and_the_host_read_and_nothing_else() {
     }
 }
 
+#[test]
+fn what_both_have_a_default_for_has_the_same() {
+    let cli = softlabel::config::Cli::command();
+    let serve = cli.find_subcommand("serve").unwrap();
+    let given = app_settings(&everything_new().deploy(&sources()));
+    let mut compared = Vec::new();
+    for argument in serve.get_arguments() {
+        let name = argument.get_env().and_then(|name| name.to_str());
+        let Some((name, given)) = name.and_then(|name| Some((name, given.get(name)?.as_str()?)))
+        else {
+            continue;
+        };
+        let default = argument.get_default_values().first();
+        if let Some(default) = default.and_then(|it| it.to_str())
+            && !given.contains('⟨')
+            // In the cloud there is no key.
+            && name != "SOFTLABEL_AUTH"
+        {
+            assert_eq!(given, default, "{name}");
+            compared.push(name.to_owned());
+        }
+    }
+    for name in [
+        "SOFTLABEL_MAX_COST",
+        "SOFTLABEL_RETENTION_DAYS",
+        "SOFTLABEL_CONCURRENCY",
+    ] {
+        assert!(compared.iter().any(|it| it == name), "{compared:?}");
+    }
+}
+
 /// What is found when the program knows just what it is given, and then `change` happens.
 fn broken(change: impl Fn(&mut Map<String, Value>)) -> Vec<String> {
     let sources = sources();

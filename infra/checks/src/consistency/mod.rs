@@ -6,6 +6,7 @@
 mod condition;
 mod events;
 mod functions;
+mod logs;
 mod queries;
 mod queues;
 mod rights;
@@ -16,6 +17,7 @@ mod storage;
 pub use condition::allows;
 pub use events::{Event, accepts};
 pub use functions::{Binding, Function, read_functions};
+pub use logs::logged;
 pub use queries::fields;
 pub use queues::check as queues;
 pub use rights::check as rights;

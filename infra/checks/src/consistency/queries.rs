@@ -10,7 +10,7 @@ pub fn fields(query: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let found = regex.captures_iter(text).map(|it| it[1].to_owned());
         found.collect()
     };
-    let fields = found(r"\blog\.(\w+)", query);
+    let fields = found(r"\blog\.((?:span\.)?\w+)", query);
     let compared = Regex::new(r"log\.event (?:==|in) (.*)").expect("a pattern");
     let compared = compared.captures_iter(query);
     let events = compared

@@ -11,6 +11,9 @@ const OF_THE_HOST: &[&str] = &[
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
 ];
 
+/// What the host gives the program, beside the settings.
+const FROM_THE_HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
+
 /// Compares them. `known` are the variables that the program reads, `required` those without which it
 /// does not serve.
 pub fn check(
@@ -52,7 +55,7 @@ pub fn check(
             problems.push(format!("{name} is not set, which a function's path needs"));
         }
     }
-    for name in required {
+    for name in required.iter().filter(|it| *it != FROM_THE_HOST) {
         if !settings.contains_key(name) {
             problems.push(format!(
                 "{name} is not set, without which the program does not serve"
