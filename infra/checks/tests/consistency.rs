@@ -282,6 +282,8 @@ fn what_a_type_leaves_open_is_set() {
     assert_eq!(one("Microsoft.KeyVault/vaults/secrets")["value"], "THE-KEY");
     // Linux.
     assert_eq!(one("Microsoft.Web/serverfarms")["reserved"], true);
+    let runtime = &one("Microsoft.Web/sites")["functionAppConfig"]["runtime"];
+    assert_eq!(*runtime, json!({"name": "custom", "version": "1.0"}));
     let model = one("Microsoft.CognitiveServices/accounts/deployments");
     assert_eq!(model["versionUpgradeOption"], "NoAutoUpgrade");
     let account = of_kind(&deployment, "Microsoft.CognitiveServices/accounts")[0];

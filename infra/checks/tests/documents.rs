@@ -150,6 +150,11 @@ fn every_alert_has_its_query_and_says_what_to_do() {
         let criteria = &rule.body["properties"]["criteria"]["allOf"][0];
         let query = criteria["query"].as_str().unwrap();
         assert!(query.lines().count() > 2, "{}", rule.name);
+        let properties = &rule.body["properties"];
+        assert_eq!(properties["enabled"], true);
+        for name in ["evaluationFrequency", "windowSize"] {
+            assert_eq!(properties[name], "PT15M", "{}", rule.name);
+        }
         assert_eq!(
             rule.body["properties"]["actions"]["actionGroups"]
                 .as_array()
