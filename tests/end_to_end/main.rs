@@ -11,6 +11,7 @@
 #![expect(clippy::string_slice, reason = "a test may fail loudly")]
 
 mod bad_input;
+mod blobs;
 mod cli;
 mod credentials;
 mod dry_run;

@@ -31,6 +31,7 @@ macro_rules! over_every_backend {
 
 mod bad_line;
 mod files;
+mod guard;
 mod lines;
 mod locks;
 mod place;

@@ -15,6 +15,7 @@ use crate::run::single_process::{Options, Run};
 use crate::run::turn::Labeler;
 use crate::teacher::meter::Reading;
 use crate::teacher::model::Price;
+use crate::teacher::transport::Transport;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,8 +49,26 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let Some(transport) = transport else {
         return dry_run::run(&args, &planned, &screen, &progress).await;
     };
-    let mut signals = Signals::listen();
-    let _claim = planned.claim().await?;
+    let signals = Signals::listen();
+    let claim = planned.claim().await?;
+    let labeled = label(
+        &args, planned, transport, signals, &screen, progress, started,
+    )
+    .await;
+    claim.release().await;
+    labeled
+}
+
+/// Labels a run that belongs to this process.
+async fn label(
+    args: &LabelArgs,
+    planned: Run,
+    transport: Transport,
+    mut signals: Signals,
+    screen: &Screen,
+    progress: Arc<Progress>,
+    started: Instant,
+) -> anyhow::Result<Exit> {
     let method = match planned.pinned() {
         Some(pinned) => pinned.method.clone(),
         None => {
@@ -86,10 +105,10 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         !args.labeling.no_dedupe,
         Arc::clone(&progress),
     ));
-    let stopped = signals.watch(&screen, &teacher);
+    let stopped = signals.watch(screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {
-        let _display = Display::labeling(&screen, &progress, &teacher);
+        let _display = Display::labeling(screen, &progress, &teacher);
         planned.label(method, labeler).await?
     };
     let seconds = started.elapsed().as_secs_f64();
@@ -114,7 +133,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         ));
         return Ok(exit);
     }
-    Ok(exit(&metadata, &screen))
+    Ok(exit(&metadata, screen))
 }
 
 /// The options that the arguments ask for.

@@ -53,8 +53,16 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Claim {
     // Given back in this order, the reverse of taking them, which leaves no empty folder.
-    _output: Lock,
-    _work: Lock,
+    output: Lock,
+    work: Lock,
+}
+
+impl Claim {
+    /// Gives the run back, so that the next process can have it at once.
+    pub async fn release(self) {
+        self.output.release().await;
+        self.work.release().await;
+    }
 }
 
 /// A planned run.
@@ -307,8 +315,8 @@ impl Run {
             });
         }
         Ok(Claim {
-            _output: in_output,
-            _work: in_work,
+            output: in_output,
+            work: in_work,
         })
     }
 

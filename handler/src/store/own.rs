@@ -66,7 +66,15 @@ impl OwnFolder {
     /// # Errors
     /// [`StoreError::Forbidden`] if it lies inside `raw`, links resolved.
     pub fn local(root: impl Into<PathBuf>, raw: &Path) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(LocalOwn::new(root.into(), raw)?)))
+        Ok(Self(Arc::new(LocalOwn::new(root.into(), Some(raw))?)))
+    }
+
+    /// The folder `root` on this machine, while RAW is in no folder on it.
+    ///
+    /// # Errors
+    /// If the path cannot be resolved.
+    pub fn local_alone(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(LocalOwn::new(root.into(), None)?)))
     }
 
     /// The folder `prefix` of `container`, empty for the whole of it.

@@ -106,7 +106,13 @@ impl Account {
         self.0.service.blob_container_client(name)
     }
 
-    pub(super) fn locate(&self, container: &str, path: &str) -> String {
+    /// Where the account is.
+    pub fn endpoint(&self) -> &str {
+        self.0.endpoint.as_str()
+    }
+
+    /// The URL of a container or of what is in it, as people write it.
+    pub fn locate(&self, container: &str, path: &str) -> String {
         locate(&self.0.endpoint, container, path)
     }
 

@@ -77,6 +77,12 @@ impl Folder {
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
+        if found
+            .metadata()
+            .is_ok_and(|metadata| is_marked_folder(&metadata))
+        {
+            return Ok(None);
+        }
         let read = || {
             Ok(Properties {
                 status: BlobStatus {
@@ -216,8 +222,14 @@ pub(super) fn timestamp(time: Option<OffsetDateTime>) -> Timestamp {
 fn is_folder(item: &BlobItem) -> bool {
     let metadata = item.metadata.as_ref();
     let values = metadata.and_then(|metadata| metadata.values.as_ref());
-    let mark = values.and_then(|values| values.get("hdi_isfolder"));
-    mark.is_some_and(|mark| mark == "true")
+    values.is_some_and(is_marked_folder)
+}
+
+/// Accounts with a hierarchical namespace show folders as blobs.
+fn is_marked_folder(metadata: &HashMap<String, String>) -> bool {
+    metadata
+        .get("hdi_isfolder")
+        .is_some_and(|mark| mark == "true")
 }
 
 /// All of a body, which is small.

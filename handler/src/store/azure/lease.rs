@@ -63,6 +63,7 @@ impl Lease {
         };
         let acquire = || blob.acquire_lease(lasts, Some(options.clone()));
         let waiting_since = Instant::now();
+        let mut waits = false;
         let etag = loop {
             let error = match folder.calls().send(acquire).await {
                 Ok(taken) => break taken.etag().ok().flatten().map(unquoted),
@@ -71,6 +72,13 @@ impl Lease {
             match meaning(&error) {
                 Meaning::Missing { container: false } => return Ok(None),
                 Meaning::Lease if waiting_since.elapsed() < tuning.lease_patience => {
+                    if !waits {
+                        tracing::warn!(
+                            place,
+                            "waiting for another process, or for its lease to end"
+                        );
+                        waits = true;
+                    }
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
                 _ => return Err(failure(&error, "take", &place)),

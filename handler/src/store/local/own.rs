@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     folder: PathBuf,
-    raw: PathBuf,
+    raw: Option<PathBuf>,
 }
 
 impl Root {
@@ -47,10 +47,12 @@ impl Root {
     /// links, and may lie above RAW.
     pub(super) fn outside_raw(&self, path: PathBuf) -> Result<PathBuf, StoreError> {
         let real = resolve(&path).map_err(|e| StoreError::io("resolve", &path, e))?;
-        if real.starts_with(&self.raw) || self.raw.starts_with(&real) {
+        if let Some(raw) = &self.raw
+            && (real.starts_with(raw) || raw.starts_with(&real))
+        {
             return Err(StoreError::Forbidden {
                 place: path.display().to_string(),
-                reason: format!("it leads to the RAW data at {}", self.raw.display()),
+                reason: format!("it leads to the RAW data at {}", raw.display()),
             });
         }
         Ok(path)
@@ -65,10 +67,11 @@ pub(in crate::store) struct LocalOwn {
 
 impl LocalOwn {
     /// The folder `root`, which must not lie inside `raw`, links resolved.
-    pub(in crate::store) fn new(root: PathBuf, raw: &Path) -> Result<Self, StoreError> {
-        let real = resolve(&root).map_err(|e| StoreError::io("resolve", &root, e))?;
-        let raw = resolve(raw).map_err(|e| StoreError::io("resolve", raw, e))?;
-        if real.starts_with(&raw) {
+    pub(in crate::store) fn new(root: PathBuf, raw: Option<&Path>) -> Result<Self, StoreError> {
+        let resolved = |path: &Path| resolve(path).map_err(|e| StoreError::io("resolve", path, e));
+        let real = resolved(&root)?;
+        let raw = raw.map(resolved).transpose()?;
+        if let Some(raw) = raw.as_ref().filter(|raw| real.starts_with(raw)) {
             return Err(StoreError::Forbidden {
                 place: root.display().to_string(),
                 reason: format!("it lies inside the RAW data at {}", raw.display()),
