@@ -63,14 +63,16 @@ pub enum Subcommands {
 /// Settings of `softlabel label`.
 #[derive(Debug, Args)]
 pub struct LabelArgs {
-    /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content.
+    /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content. A path, or
+    /// the URL of blobs, as for the next two.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
     pub input: PathBuf,
     /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write.
     #[arg(short, long, env = "SOFTLABEL_OUTPUT", value_name = "PATH")]
     pub output: PathBuf,
     /// Where manifests and results are kept, to continue from. For a dataset by default
-    /// .softlabel/DATASET in the output folder, for a file OUTPUT.softlabel.
+    /// .softlabel/DATASET in the output folder, in a container LABELED_DATASET/.softlabel, for a file
+    /// OUTPUT.softlabel.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
     /// The split to write into the lines of a single file that lies in no dataset.
