@@ -90,15 +90,11 @@ async fn published(
     current: &Current,
     record: &Record,
 ) -> Result<(Record, BucketReport), RunError> {
-    let is_published = |record: &Record| {
-        let report = record.report.as_ref();
-        report.is_some_and(|report| report.published.is_some())
-    };
     let mut shown = record.clone();
-    if !is_published(record) {
+    if !record.is_published() {
         for run in current.before.iter().rev() {
             match app.runs.read(run).await? {
-                Some(before) if is_published(&before) => {
+                Some(before) if before.is_published() => {
                     shown = before;
                     break;
                 }

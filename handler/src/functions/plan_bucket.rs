@@ -24,13 +24,15 @@ use crate::store::{RawFile, StoreError};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// A ledger is one append blob, which takes 50,000 appends; some chunks are entered twice.
+const MOST_CHUNKS: usize = 40_000;
+
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
     let RunMessage { run } = message(invocation, "plan")?;
     let Some(record) = app.workable(&run).await? else {
         return Ok(Answer::done());
     };
-    if let Some(reason) = unknown_way(&record.settings) {
-        app.runs.end(&run, State::Failed, Some(reason)).await?;
+    if app.end_if_unknown(&record).await? {
         return Ok(Answer::done());
     }
     let manifest = match app.manifest(&run).await? {
@@ -40,6 +42,15 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             None => return Ok(Answer::done()),
         },
     };
+    if manifest.chunks.len() > MOST_CHUNKS {
+        let reason = format!(
+            "its {} chunks are more than the {MOST_CHUNKS} that a run keeps account of; set \
+             SOFTLABEL_CHUNK_TURNS higher and relabel it",
+            manifest.chunks.len()
+        );
+        app.runs.end(&run, State::Failed, Some(reason)).await?;
+        return Ok(Answer::done());
+    }
     let profile = match profile(app, &record).await? {
         Ok(profile) => profile,
         Err(reason) => {
@@ -93,12 +104,7 @@ async fn estimated(
     profile: &ApiProfile,
 ) -> Result<Option<f64>, RunError> {
     let usd = app.estimated_usd(record, manifest, profile).await?;
-    let update = app.runs.update(&record.run, |record| {
-        let changed = record.estimated_usd != usd;
-        record.estimated_usd = usd;
-        changed
-    });
-    update.await?;
+    app.set_estimate(record, usd).await?;
     Ok(usd)
 }
 
@@ -235,6 +241,17 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, String
 }
 
 impl App {
+    /// Ends a run that this version of the program cannot label as it was begun; says whether it did.
+    pub(super) async fn end_if_unknown(&self, record: &Record) -> Result<bool, RunError> {
+        let Some(reason) = unknown_way(&record.settings) else {
+            return Ok(false);
+        };
+        self.runs
+            .end(&record.run, State::Failed, Some(reason))
+            .await?;
+        Ok(true)
+    }
+
     /// The record of a run that may be worked on now, `None` where it may not: it is over, is not the
     /// current one of its file, or waits.
     pub(super) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {

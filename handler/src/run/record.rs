@@ -142,6 +142,9 @@ pub struct Record {
     pub base_usd: Option<f64>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
+    /// Its work was removed.
+    #[serde(default)]
+    pub swept: bool,
     /// For the reconciler.
     pub watch: Watch,
 }
@@ -221,6 +224,7 @@ impl Record {
             estimated_usd: None,
             base_usd: None,
             report: None,
+            swept: false,
             watch: Watch {
                 finished: 0,
                 moved: now,
@@ -238,6 +242,12 @@ impl Record {
             api_profile: profile.api_profile,
             api_profile_reasons: profile.api_profile_reasons,
         })
+    }
+
+    /// Whether its bucket was published by it.
+    pub fn is_published(&self) -> bool {
+        let report = self.report.as_ref();
+        report.is_some_and(|report| report.published.is_some())
     }
 
     fn enter(&mut self, state: State, reason: Option<String>, now: Timestamp) -> bool {
