@@ -144,8 +144,20 @@ async fn a_blob_that_is_replaced_or_deleted_causes_another_event() {
             .any(|event| event["data"]["eTag"] == second.as_str())
     );
     assert_ne!(first, second.as_str());
+    topic.raw.put_blocks("a.json", ["3", "4"]).await.unwrap();
+    topic.messages(3).await;
+    let copied = topic
+        .raw
+        .copy_from(&topic.raw, "old.json", "a.json")
+        .await
+        .unwrap();
+    let events = topic.messages(4).await;
+    let last = events
+        .iter()
+        .find(|event| event["data"]["eTag"] == copied.as_str());
+    assert_eq!(last.unwrap()["data"]["api"], "CopyBlob");
     topic.raw.delete("old.json").await.unwrap();
-    let events = topic.messages(3).await;
+    let events = topic.messages(5).await;
     let deleted = events
         .iter()
         .find(|event| event["data"]["api"] == "DeleteBlob")

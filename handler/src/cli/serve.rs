@@ -37,6 +37,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let mut signals = Signals::listen();
     let stop = CancellationToken::new();
     let port = args.port;
+    make_work_container(&args)?;
     let app = app(args, stop.clone())?;
     // Last: the host takes any answer for readiness.
     let listener = TcpListener::bind(("127.0.0.1", port))
@@ -101,43 +102,73 @@ pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: Cancellati
     App::new(data, runs, connect, settings, stop)
 }
 
-/// Where the data lies, and where the app keeps its runs.
-fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder)> {
-    let identities = args.service.identities(Surroundings::of_process());
-    let account = |name: &'static str, parts: [Option<&str>; 4]| {
-        let setting = |setting: &str| {
-            let names = ["", "__blobServiceUri", "__credential", "__clientId"];
-            let part = setting.strip_prefix(name)?;
-            let (_, value) = names.iter().zip(parts).find(|(name, _)| **name == part)?;
-            value.map(str::to_owned)
-        };
-        let connection = Connection::from_settings(name, setting)?;
-        let patience = Tuning {
-            lease: LEASE,
-            lease_patience: LEASE_PATIENCE,
-            ..Tuning::default()
-        };
-        Account::new(&connection, identities.clone(), patience)
+/// The account of a connection, by the values of its settings: connection string, address,
+/// credential, client id.
+fn account(
+    args: &ServeArgs,
+    name: &'static str,
+    parts: [Option<&str>; 4],
+) -> anyhow::Result<Account> {
+    let setting = |setting: &str| {
+        let names = ["", "__blobServiceUri", "__credential", "__clientId"];
+        let part = setting.strip_prefix(name)?;
+        let (_, value) = names.iter().zip(parts).find(|(name, _)| **name == part)?;
+        value.map(str::to_owned)
     };
-    let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
-    let data = [
+    let patience = Tuning {
+        lease: LEASE,
+        lease_patience: LEASE_PATIENCE,
+        ..Tuning::default()
+    };
+    let connection = Connection::from_settings(name, setting).map_err(usage)?;
+    let identities = args.service.identities(Surroundings::of_process());
+    Ok(Account::new(&connection, identities, patience).map_err(usage)?)
+}
+
+fn usage(error: impl std::fmt::Display) -> UsageError {
+    UsageError(error.to_string())
+}
+
+fn data_account(args: &ServeArgs) -> anyhow::Result<Account> {
+    let parts = [
         args.data_connection.as_ref().map(Secret::expose),
         args.data_blobs.as_deref(),
         args.data_credential.as_deref(),
         args.data_client_id.as_deref(),
     ];
-    let work = [
+    account(args, "SoftlabelData", parts)
+}
+
+fn work_account(args: &ServeArgs) -> anyhow::Result<Account> {
+    let parts = [
         args.work_connection.as_ref().map(Secret::expose),
         args.work_blobs.as_deref(),
         args.work_credential.as_deref(),
         args.work_client_id.as_deref(),
     ];
-    let data = account("SoftlabelData", data).map_err(|error| usage(&error))?;
-    let work = account("AzureWebJobsStorage", work).map_err(|error| usage(&error))?;
+    account(args, "AzureWebJobsStorage", parts)
+}
+
+/// Where the data lies, and where the app keeps its runs.
+fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder)> {
     let DataPath { container, base } = &args.data;
-    let data = Data::azure(data, container, base).map_err(|error| usage(&error))?;
-    let work = work_area(&work, args).map_err(|error| usage(&error))?;
+    let data = Data::azure(data_account(args)?, container, base).map_err(usage)?;
+    let work = work_area(&work_account(args)?, args).map_err(usage)?;
     Ok((data, work))
+}
+
+/// In an emulator nobody else makes the work container; in the cloud the deployment does.
+fn make_work_container(args: &ServeArgs) -> anyhow::Result<()> {
+    if args.work_connection.is_none() {
+        return Ok(());
+    }
+    let (account, container) = (work_account(args)?, args.work_container.clone());
+    tokio::spawn(async move {
+        if let Err(error) = account.create_container(&container).await {
+            tracing::warn!(%error, "the work container cannot be made");
+        }
+    });
+    Ok(())
 }
 
 /// The work container. Where the data has the same name, even in another account, it is refused.

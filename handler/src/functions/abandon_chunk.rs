@@ -45,7 +45,8 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     };
     let lines = job.seed(app.runs.work(), &mut appender, lines).await?;
     let (records, _) = fold(&lines, job.turns());
-    if !record.given_up && moved(app, &record, &job, &records, chunk).await? {
+    let delivery = invocation.metadata("Id").unwrap_or_default();
+    if !record.given_up && moved(app, &record, &job, &records, &delivery).await? {
         appender.release().await;
         tracing::warn!(
             event = "chunk_poisoned",
@@ -55,7 +56,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         );
         return Ok(Answer::done().send("chunks", [ChunkMessage::new(&run, chunk)]));
     }
-    let ids = ids(app, &record, &job).await;
+    let ids = ids(app, &record, &job).await?;
     let mut given_up = Vec::new();
     let mut count = 0_u64;
     for (turn, turn_record) in records.iter().enumerate() {
@@ -94,54 +95,61 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     Ok(Answer::done().send("publishes", publish))
 }
 
-/// Whether more turns of a chunk are settled than when it last failed too often, or it never did.
+/// Whether more turns of a chunk are settled than when it last failed too often, or it never did. The
+/// same `delivery` may come again before it was answered, and gets the same answer.
 async fn moved(
     app: &App,
     record: &Record,
     job: &ChunkJob,
     records: &[TurnRecord],
-    chunk: u64,
+    delivery: &str,
 ) -> Result<bool, RunError> {
     #[derive(Serialize, Deserialize)]
     struct Note {
         settled: usize,
+        delivery: String,
     }
     let rationales = record.settings.with_rationales;
     let todo = |turn: &&TurnRecord| turn.todo(job.round, rationales) == Todo::Nothing;
     let settled = records.iter().filter(todo).count();
-    let path = job.paths.poisoned(chunk);
+    let path = job.paths.poisoned(job.number);
     let work = app.runs.work();
     let before = work::read::<Note>(work, &path).await?;
-    work::write(work, &path, &Note { settled }).await?;
+    if before
+        .as_ref()
+        .is_some_and(|before| !delivery.is_empty() && before.delivery == delivery)
+    {
+        return Ok(true);
+    }
+    let delivery = delivery.to_owned();
+    work::write(work, &path, &Note { settled, delivery }).await?;
     Ok(before.is_none_or(|before| before.settled < settled))
 }
 
-/// The ids of the chunk's turns; none where it cannot be read, which may be why it failed.
-async fn ids(app: &App, record: &Record, job: &ChunkJob) -> Vec<(String, String)> {
+/// The ids of the chunk's turns; none where it cannot be understood, which may be why it failed.
+async fn ids(
+    app: &App,
+    record: &Record,
+    job: &ChunkJob,
+) -> Result<Vec<(String, String)>, RunError> {
     let Some(chunk) = job.manifest.chunks.get(job.number) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
+    let source = &job.manifest.source;
     let source = Version {
-        etag: job.manifest.source.etag.clone(),
-        length: job.manifest.source.length,
+        etag: source.etag.clone(),
+        length: source.length,
     };
-    let Ok(raw) = app.data.raw(&record.dataset) else {
-        return Vec::new();
-    };
+    let raw = app.data.raw(&record.dataset)?;
     let bytes = chunk.bytes.clone();
-    let read = raw.read_range(&record.file, bytes, &source).await;
-    let Ok(bytes) = read else {
-        return Vec::new();
-    };
+    let bytes = raw.read_range(&record.file, bytes, &source).await?;
     // Where reading panics, that is why the chunk was given up.
     let parsed = tokio::task::spawn_blocking(move || conversations(&bytes)).await;
-    let conversations = parsed.unwrap_or_default();
-    conversations
-        .into_iter()
-        .flat_map(|conversation| {
-            let id = conversation.id;
-            let turns = conversation.turns.into_iter();
-            turns.map(move |turn| (id.clone(), turn.message_id))
-        })
-        .collect()
+    let conversations = parsed.unwrap_or_default().into_iter();
+    let ids = conversations.flat_map(|conversation| {
+        let id = conversation.id;
+        let turns = conversation.turns.into_iter();
+        turns.map(move |turn| (id.clone(), turn.message_id))
+    });
+    Ok(ids.collect())
 }

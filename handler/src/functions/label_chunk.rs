@@ -37,6 +37,9 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let Some((record, manifest)) = app.chunk_of(run).await? else {
         return Ok(Answer::done());
     };
+    if app.end_if_unknown(&record).await? {
+        return Ok(Answer::done());
+    }
     let stop = app.stop.child_token();
     let job = ChunkJob {
         manifest,
@@ -80,7 +83,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         Ok(None) => Ok(Answer::done()),
         Ok(Some(ChunkEnd::Finished)) => finished(app, &record, &job, &labeler, *chunk).await,
         Ok(Some(ChunkEnd::Interrupted)) => interrupted(app, &record, &labeler, message).await,
-        Err(error) => superseded(app, &record, error).await,
+        Err(error) => failed(app, &record, error).await,
     }
 }
 
@@ -168,8 +171,14 @@ async fn interrupted(
     Ok(Answer::done().send("chunks", [message]))
 }
 
-/// A chunk whose RAW is not there any more ends its run; the reconciler takes up what is there.
-async fn superseded(app: &App, record: &Record, error: RunError) -> Result<Answer, FunctionError> {
+/// A chunk whose RAW is not there any more ends its run; the reconciler takes up what is there. Where
+/// storage is down the run waits: that is not the chunk's fault.
+async fn failed(app: &App, record: &Record, error: RunError) -> Result<Answer, FunctionError> {
+    if error.is_storage_down() {
+        app.wait(record, crate::cli::sentence(&error.into()))
+            .await?;
+        return Ok(Answer::done());
+    }
     if !error.is_raw_changed() {
         return Err(error.into());
     }

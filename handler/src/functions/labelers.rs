@@ -33,6 +33,7 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub(super) struct Labelers {
     connect: Arc<dyn Connect>,
+    settling: Mutex<()>,
     known: Mutex<LruCache<String, Arc<Labeler>>>,
 }
 
@@ -40,13 +41,14 @@ impl Labelers {
     pub(super) fn new(connect: Arc<dyn Connect>) -> Self {
         Self {
             connect,
+            settling: Mutex::new(()),
             known: Mutex::new(LruCache::new(KEPT)),
         }
     }
 
     /// Settles the request parameters. One at a time: who comes second finds them pinned.
     pub(super) async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, String> {
-        let _alone = self.known.lock().await;
+        let _alone = self.settling.lock().await;
         self.connect.settle(settings).await
     }
 

@@ -8,7 +8,7 @@ use super::FunctionError;
 use super::app::App;
 use super::message::{ChunkMessage, RunMessage, message};
 use crate::dataset::layout::{self, Entry};
-use crate::dataset::metadata::{BucketReport, SourceFile, Status};
+use crate::dataset::metadata::Status;
 use crate::host::{Answer, Invocation};
 use crate::labeling::{prompt, strategy};
 use crate::run::RunError;
@@ -24,13 +24,15 @@ use crate::store::{RawFile, StoreError};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// A ledger is one append blob, which takes 50,000 appends; some chunks are entered twice.
+const MOST_CHUNKS: usize = 40_000;
+
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
     let RunMessage { run } = message(invocation, "plan")?;
     let Some(record) = app.workable(&run).await? else {
         return Ok(Answer::done());
     };
-    if let Some(reason) = unknown_way(&record.settings) {
-        app.runs.end(&run, State::Failed, Some(reason)).await?;
+    if app.end_if_unknown(&record).await? {
         return Ok(Answer::done());
     }
     let manifest = match app.manifest(&run).await? {
@@ -40,6 +42,15 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             None => return Ok(Answer::done()),
         },
     };
+    if manifest.chunks.len() > MOST_CHUNKS {
+        let reason = format!(
+            "its {} chunks are more than the {MOST_CHUNKS} that a run keeps account of; set \
+             SOFTLABEL_CHUNK_TURNS higher and relabel it",
+            manifest.chunks.len()
+        );
+        app.runs.end(&run, State::Failed, Some(reason)).await?;
+        return Ok(Answer::done());
+    }
     let profile = match profile(app, &record).await? {
         Ok(profile) => profile,
         Err(reason) => {
@@ -93,12 +104,7 @@ async fn estimated(
     profile: &ApiProfile,
 ) -> Result<Option<f64>, RunError> {
     let usd = app.estimated_usd(record, manifest, profile).await?;
-    let update = app.runs.update(&record.run, |record| {
-        let changed = record.estimated_usd != usd;
-        record.estimated_usd = usd;
-        changed
-    });
-    update.await?;
+    app.set_estimate(record, usd).await?;
     Ok(usd)
 }
 
@@ -149,22 +155,13 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
             }
             Err(PlanError::Scan { path, error, .. }) => {
                 let reason = format!("{path}: {error}; {}", error.remedy());
-                let failed = failed(record);
-                let failure = app.runs.update(run, |record| {
-                    record.report = Some(failed.clone());
-                    record.end(State::Failed, Some(reason.clone()), app.runs.clock().now())
+                let unread = record.unread(Status::Failed);
+                let tell = app.runs.update(run, |record| {
+                    record.report = Some(unread.clone());
+                    !record.state.is_over()
                 });
-                failure.await?;
-                let (dataset, file, state) = (&record.dataset, &record.file, "failed");
-                tracing::error!(
-                    event = "run_ended",
-                    run,
-                    dataset,
-                    file,
-                    state,
-                    reason,
-                    "the run ended"
-                );
+                tell.await?;
+                app.runs.end(run, State::Failed, Some(reason)).await?;
                 return Ok(None);
             }
         },
@@ -191,20 +188,6 @@ async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
     plan(&raw, &file, Some(&record.source), limits, &Arc::default()).await
 }
 
-/// What the metadata says of a file that is no dataset.
-fn failed(record: &Record) -> BucketReport {
-    BucketReport {
-        status: Status::Failed,
-        source: SourceFile {
-            path: record.file.clone(),
-            etag: record.source.etag.clone(),
-            length: record.source.length,
-            fingerprint: String::new(),
-        },
-        ..BucketReport::default()
-    }
-}
-
 /// The request parameters of a run, settled once for its dataset and deployment, or why they cannot
 /// be settled now.
 async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, String>, RunError> {
@@ -220,13 +203,32 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, String
     if let Some(pinned) = app.runs.pinned(&record.dataset, &name).await? {
         return Ok(Ok(pinned));
     }
-    match app.labelers.settle(settings).await {
+    let settled = tokio::select! {
+        settled = app.labelers.settle(settings) => settled,
+        () = tokio::time::sleep(app.settings.deadline) => {
+            let seconds = app.settings.deadline.as_secs();
+            Err(format!("the service did not settle the request parameters in {seconds} seconds"))
+        }
+        () = app.stop.cancelled() => Err("this instance of the app ended".to_owned()),
+    };
+    match settled {
         Ok(settled) => Ok(Ok(app.runs.pin(&record.dataset, &name, settled).await?)),
         Err(reason) => Ok(Err(reason)),
     }
 }
 
 impl App {
+    /// Ends a run that this version of the program cannot label as it was begun; says whether it did.
+    pub(super) async fn end_if_unknown(&self, record: &Record) -> Result<bool, RunError> {
+        let Some(reason) = unknown_way(&record.settings) else {
+            return Ok(false);
+        };
+        self.runs
+            .end(&record.run, State::Failed, Some(reason))
+            .await?;
+        Ok(true)
+    }
+
     /// The record of a run that may be worked on now, `None` where it may not: it is over, is not the
     /// current one of its file, or waits.
     pub(super) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {

@@ -12,7 +12,7 @@ use crate::dataset::metadata::{BucketReport, Status};
 use crate::host::{Answer, Invocation};
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
-use crate::run::publish::publish;
+use crate::run::publish::draft;
 use crate::run::record::{Record, State};
 use crate::store::Over;
 
@@ -30,21 +30,28 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     // Before it is known who is current: whoever takes the place and publishes after that makes the
     // commit fail.
     let there = output.status(&path).await?.map(|status| status.version);
-    if !app.runs.is_current(&record).await? {
-        return Ok(Answer::done());
-    }
-    let source = app.raw_version(&record.dataset, &record.file).await?;
-    if source.map(|version| version.etag) != Some(record.source.etag.clone()) {
-        let reason = "RAW changed before it was published".to_owned();
-        app.runs.end(&run, State::Superseded, Some(reason)).await?;
+    if !may_publish(app, &run).await? {
         return Ok(Answer::done());
     }
     let paths = BucketPaths::of_run(&run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
-    let over = Over::Version(there);
-    let (from, to) = ((work, &paths), (&output, path.as_str()));
-    let report = publish(&manifest, from, to, over, clock).await?;
-    match report {
+    let draft = draft(&manifest, (work, &paths), (&output, &path), clock).await?;
+    if there.is_some() && draft.report().figures.labeled == 0 {
+        let reason =
+            "no turn got a label, so that the labelled file that is there was left as it is";
+        let state = if draft.report().status == Status::Complete {
+            State::Complete
+        } else {
+            State::Failed
+        };
+        app.runs.end(&run, state, Some(reason.to_owned())).await?;
+        return Ok(Answer::done());
+    }
+    // Drafting takes a while, in which it may have been cancelled or replaced.
+    if !may_publish(app, &run).await? {
+        return Ok(Answer::done());
+    }
+    match draft.commit(Over::Version(there)).await? {
         Some(report) => {
             let place = output.locate(&path);
             end(app, &record, report, &place).await?;
@@ -53,6 +60,21 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         None => tracing::info!(run, "somebody else published the bucket just now"),
     }
     Ok(Answer::done())
+}
+
+/// Whether a run still is to be published: it goes on, is the current one of its file, and RAW is the
+/// version that it is about. Where that is over, the run ends.
+async fn may_publish(app: &App, run: &str) -> Result<bool, RunError> {
+    let Some(record) = app.workable(run).await? else {
+        return Ok(false);
+    };
+    let source = app.raw_version(&record.dataset, &record.file).await?;
+    if source.map(|version| version.etag) == Some(record.source.etag.clone()) {
+        return Ok(true);
+    }
+    let reason = "RAW changed before it was published".to_owned();
+    app.runs.end(run, State::Superseded, Some(reason)).await?;
+    Ok(false)
 }
 
 /// Ends a run whose bucket is published.
@@ -75,11 +97,11 @@ async fn end(
     };
     let ended = app.runs.update(run, |record| {
         let reason = record.reason.clone();
-        let ended = record.end(state, reason, now);
-        if ended {
-            record.report = Some(report.clone());
-        }
-        ended
+        // Who cancelled it in this very moment came too late: the file is there.
+        record.end(state, reason, now);
+        let tells = record.report.as_ref() != Some(&report);
+        record.report = Some(report.clone());
+        tells
     });
     ended.await?;
     tracing::info!(

@@ -15,13 +15,18 @@ use super::metadata;
 use crate::host::Answer;
 use crate::run::RunError;
 use crate::run::record::{Record, State};
+use crate::run::runs::Current;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeSet;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A mark without a record is of a beginning that was cut short; it is somebody's, or nobody's after
 /// so long.
 const CUT_SHORT: SignedDuration = SignedDuration::from_mins(10);
+
+/// A run that may only be waiting for its turn gets so many times the tries.
+const IN_LINE: u32 = 4;
 
 /// What is to be done about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +76,7 @@ impl Settings {
 }
 
 /// Decides about a run of which `finished` chunks are done, and notes in its record what that means.
-/// While others move it may only be waiting for its turn, which is no reason to give it up.
+/// While others move it may only be waiting for its turn, so it is given up later.
 fn decide(
     record: &mut Record,
     finished: u64,
@@ -106,11 +111,17 @@ fn decide(
         return Action::Leave;
     }
     watch.sent = now;
-    if watch.tries >= patience.tries && !others_move {
+    // One that waits, or has nothing left but to be published, does not stand in line for others.
+    let in_line = matches!(record.state, State::Planning | State::Labeling) && !complete;
+    let most = match others_move && in_line {
+        true => patience.tries.saturating_mul(IN_LINE),
+        false => patience.tries,
+    };
+    if watch.tries >= most {
         record.resume(now);
         return Action::GiveUp;
     }
-    watch.tries = (watch.tries + 1).min(patience.tries);
+    watch.tries += 1;
     record.resume(now);
     match complete {
         true => Action::Publish,
@@ -119,40 +130,71 @@ fn decide(
 }
 
 pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
-    let mut answer = Answer::done();
-    let mut datasets = BTreeSet::new();
     let now = app.runs.clock().now();
     let mut records = Vec::new();
     for (run, marked) in app.runs.active().await? {
-        match app.runs.read(&run).await? {
-            Some(record) => records.push(record),
-            None if now.duration_since(marked) > CUT_SHORT => app.runs.settled(&run).await?,
-            None => {}
+        match app.runs.read(&run).await {
+            Ok(Some(record)) => records.push(record),
+            Ok(None) if now.duration_since(marked) > CUT_SHORT => app.runs.settled(&run).await?,
+            Ok(None) => {}
+            Err(error) => tracing::error!(run, %error, "the run's record cannot be read"),
         }
     }
     let stalled = SignedDuration::try_from(app.settings.stall_after).unwrap_or(CUT_SHORT);
-    let moves = |record: &Record| {
+    log(&records, stalled, now);
+    let moves = |record: &&Record| {
         !record.state.is_over() && now.duration_since(record.watch.moved) < stalled
     };
-    let moving = records.iter().filter(|record| moves(record));
-    let moving = moving
-        .map(|record| record.run.clone())
-        .collect::<BTreeSet<_>>();
-    log(&records, stalled, now);
-    for record in records {
-        let run = record.run.clone();
-        let others_move = moving.iter().any(|other| *other != run);
+    let moving = records
+        .iter()
+        .filter(moves)
+        .map(|record| record.run.clone());
+    let moving = moving.collect::<BTreeSet<_>>();
+    let mut round = Round::default();
+    for record in &records {
+        let others_move = moving.iter().any(|other| *other != record.run);
         // One run that cannot be looked at is no reason not to look at the others.
-        match look(app, record, others_move, answer.clone(), &mut datasets).await {
-            Ok(added) => answer = added,
-            Err(error) => tracing::error!(run, %error, "the run cannot be reconciled now"),
+        if let Err(error) = look(app, record, others_move, &mut round).await {
+            tracing::error!(run = record.run, %error, "the run cannot be reconciled now");
         }
     }
-    for dataset in datasets {
-        metadata::refresh(app, &dataset).await?;
+    round.settle(app).await;
+    // What was decided must be sent, whatever becomes of old work.
+    if let Err(error) = super::retention::remove_old(app, &records).await {
+        tracing::error!(%error, "old work cannot be removed now");
     }
-    super::retention::remove_old(app).await?;
-    Ok(answer)
+    Ok(round.answer)
+}
+
+/// What one round of looking comes to.
+#[derive(Debug, Default)]
+struct Round {
+    /// What is to be sent.
+    answer: Answer,
+    /// Runs that have ended, by dataset.
+    ended: BTreeMap<String, Vec<String>>,
+}
+
+impl Round {
+    fn send<M: Serialize>(&mut self, binding: &str, messages: impl IntoIterator<Item = M>) {
+        self.answer = std::mem::take(&mut self.answer).send(binding, messages);
+    }
+
+    /// Brings the metadata up to date, and only then forgets that runs have ended.
+    async fn settle(&self, app: &App) {
+        for (dataset, runs) in &self.ended {
+            let settled = async {
+                metadata::refresh(app, dataset).await?;
+                for run in runs {
+                    app.runs.settled(run).await?;
+                }
+                Ok::<_, RunError>(())
+            };
+            if let Err(error) = settled.await {
+                tracing::error!(dataset, %error, "the metadata cannot be brought up to date now");
+            }
+        }
+    }
 }
 
 /// Says how everything stands, for alerts.
@@ -178,60 +220,90 @@ fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
     );
 }
 
-/// Looks at one run, and adds to `answer` what is to be sent.
+/// Looks at one run, and adds what is to be done to the `round`.
 async fn look(
     app: &App,
-    record: Record,
+    record: &Record,
     others_move: bool,
-    answer: Answer,
-    datasets: &mut BTreeSet<String>,
-) -> Result<Answer, RunError> {
+    round: &mut Round,
+) -> Result<(), RunError> {
     let (run, dataset, file) = (&record.run, &record.dataset, &record.file);
     let current = app.runs.current(dataset, file).await?;
     let is_current = current.as_ref().is_some_and(|current| current.run == *run);
-    let was_current = current.is_some_and(|current| current.before.contains(run));
-    if !is_current && !was_current && !record.state.is_over() {
-        // Whoever began it was cut short.
-        let begun = app.begin(record.clone()).await?;
-        let message = (!begun.state.is_over()).then(|| RunMessage::new(run));
-        return Ok(answer.send("plans", message));
-    }
+    let was_current = current
+        .as_ref()
+        .is_some_and(|current| current.before.contains(run));
     let raw = app.raw_version(dataset, file).await?;
     let is_there = raw
         .as_ref()
         .is_some_and(|raw| raw.etag == record.source.etag);
-    if !record.state.is_over() && (was_current || !is_there) {
-        let reason = match (was_current, &raw) {
-            (true, _) => "another run took its place",
-            (_, Some(_)) => "RAW is another version by now",
-            (_, None) => "RAW is gone",
-        };
-        app.runs
-            .end(run, State::Superseded, Some(reason.to_owned()))
-            .await?;
+    if !record.state.is_over() && is_there && !is_current && !was_current {
+        return begin_again(app, record, current, round).await;
     }
-    if record.state.is_over() || was_current || !is_there {
-        let message = match raw {
-            // Its event may have got lost.
-            Some(raw) if is_current && !is_there && raw.length > 0 => {
-                app.take_up(dataset, file, raw).await?
-            }
-            _ => None,
-        };
-        datasets.insert(dataset.clone());
-        if app
-            .runs
-            .read(run)
-            .await?
-            .is_some_and(|record| record.state.is_over())
-        {
-            app.settle_budget(&record).await?;
-            app.runs.settled(run).await?;
-        }
-        return Ok(answer.send("plans", message));
+    if !record.state.is_over() && is_there && is_current {
+        return go_on(app, record, others_move, round).await;
     }
-    let ledger = app.ledger(&record).await?;
-    app.keep_to_budget(&record, &ledger).await?;
+    let reason = match (&raw, is_there) {
+        (_, true) => "another run took its place",
+        (Some(_), _) => "RAW is another version by now",
+        (None, _) => "RAW is gone",
+    };
+    app.runs
+        .end(run, State::Superseded, Some(reason.to_owned()))
+        .await?;
+    if let Some(raw) = raw.filter(|raw| is_current && !is_there && raw.length > 0) {
+        // Its event may have got lost.
+        round.send("plans", app.take_up(dataset, file, raw).await?);
+    }
+    app.settle_budget(record).await?;
+    round
+        .ended
+        .entry(dataset.clone())
+        .or_default()
+        .push(run.clone());
+    Ok(())
+}
+
+/// Whoever began this run was cut short before it became current.
+async fn begin_again(
+    app: &App,
+    record: &Record,
+    current: Option<Current>,
+    round: &mut Round,
+) -> Result<(), RunError> {
+    let run = &record.run;
+    // Whoever asked for it has been told nothing, and may have asked for another one since.
+    if let Some(current) = current
+        && let Some(other) = app.runs.read(&current.run).await?
+        && other.created >= record.created
+    {
+        let reason = format!("run {} was begun since", other.run);
+        app.runs.end(run, State::Superseded, Some(reason)).await?;
+        return Ok(());
+    }
+    let begun = app.begin(record.clone()).await?;
+    round.send(
+        "plans",
+        (!begun.state.is_over()).then(|| RunMessage::new(run)),
+    );
+    Ok(())
+}
+
+/// A run that is not at its end.
+async fn go_on(
+    app: &App,
+    record: &Record,
+    others_move: bool,
+    round: &mut Round,
+) -> Result<(), RunError> {
+    let run = &record.run;
+    if record.state == State::AwaitingApproval {
+        let affordable = app.is_affordable(record).await?;
+        round.send("plans", affordable.then(|| RunMessage::new(run)));
+        return Ok(());
+    }
+    let ledger = app.ledger(record).await?;
+    app.keep_to_budget(record, &ledger).await?;
     let finished = ledger.count();
     let patience = app.settings.patience();
     let now = app.runs.clock().now();
@@ -242,7 +314,7 @@ async fn look(
         *record != before
     });
     let Some(record) = decided.await? else {
-        return Ok(answer);
+        return Ok(());
     };
     if action != Action::Leave {
         let tries = record.watch.tries;
@@ -256,36 +328,40 @@ async fn look(
         );
     }
     match action {
-        Action::Leave => Ok(answer),
-        Action::SendAgain => Ok(answer.send("plans", [RunMessage::new(run)])),
-        Action::Publish => Ok(answer.send("publishes", [RunMessage::new(run)])),
-        Action::GiveUp => give_up(app, &record, answer).await,
+        Action::Leave => {}
+        Action::SendAgain => round.send("plans", [RunMessage::new(run)]),
+        Action::Publish => round.send("publishes", [RunMessage::new(run)]),
+        Action::GiveUp => give_up(app, &record, round).await?,
     }
+    Ok(())
 }
 
 /// Ends a run that does not move whatever is tried: what is finished is published, what is not is
 /// given up; where nothing can be, the run has failed.
-async fn give_up(app: &App, record: &Record, answer: Answer) -> Result<Answer, RunError> {
+async fn give_up(app: &App, record: &Record, round: &mut Round) -> Result<(), RunError> {
     let run = &record.run;
     let ledger = app.ledger(record).await?;
     let chunks = record.chunks.unwrap_or_default();
     let why = record.reason.as_deref().unwrap_or("nobody said why");
     let reason = format!(
         "it did not move in {} tries ({why}); relabel the bucket once that is mended",
-        app.settings.tries
+        record.watch.tries
     );
     if record.chunks.is_none() || ledger.count() >= chunks {
         app.runs.end(run, State::Failed, Some(reason)).await?;
-        return Ok(answer);
+        return Ok(());
     }
-    app.runs
-        .update(run, |record| {
+    let give_up = app.runs.update(run, |record| {
+        let begins = !std::mem::replace(&mut record.given_up, true);
+        if begins {
             record.reason = Some(reason.clone());
-            !std::mem::replace(&mut record.given_up, true)
-        })
-        .await?;
+        }
+        begins
+    });
+    give_up.await?;
     let left = (0..chunks).filter(|chunk| !ledger.has(*chunk));
-    Ok(answer.send("abandoned", left.map(|chunk| ChunkMessage::new(run, chunk))))
+    round.send("abandoned", left.map(|chunk| ChunkMessage::new(run, chunk)));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -330,13 +406,21 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_not_given_up_while_others_move() {
+    fn a_run_that_may_stand_in_line_is_given_up_later() {
         let mut run = planned("r", 100);
         run.watch.finished = 5;
-        for hour in 1..50 {
-            let action = decide(&mut run, 5, true, &PATIENCE, at(hour * 3600));
+        let mut act = |hour: i64| decide(&mut run, 5, true, &PATIENCE, at(hour * 3600));
+        assert!((1..=12).all(|hour| act(hour) == Action::SendAgain));
+        assert_eq!(act(13), Action::GiveUp);
+        // One that waits does not stand in line.
+        let mut run = planned("r", 100);
+        for second in 0..3 {
+            run.wait("no such deployment".into(), at(second), at(second));
+            let action = decide(&mut run, 0, true, &PATIENCE, at(second));
             assert_eq!(action, Action::SendAgain);
         }
+        run.wait("no such deployment".into(), at(9), at(9));
+        assert_eq!(decide(&mut run, 0, true, &PATIENCE, at(9)), Action::GiveUp);
     }
 
     #[test]

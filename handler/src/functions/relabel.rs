@@ -17,9 +17,13 @@ use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
 use crate::teacher::model::Family;
 use crate::teacher::tokens::Encoding;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
+
+/// Chunks of a run that was ended by somebody go on for no longer than this.
+const STILL_ENDING: SignedDuration = SignedDuration::from_secs(60);
 
 /// Which turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,13 +176,14 @@ async fn relabel(app: &App, request: &HttpRequest) -> Result<Result<Begun, ApiEr
     }
     // Labels of the whole dataset that are made otherwise are what later uploads are to match.
     let whole = body.splits.is_none() && body.buckets.is_none() && body.only == Only::All;
-    if let Some(record) = records.first().filter(|_| whole) {
+    let new = records.iter().find(|(_, is_new)| *is_new);
+    if let Some((record, _)) = new.filter(|_| whole) {
         app.runs
             .repin(&body.dataset, SETTINGS, &record.settings)
             .await?;
     }
     let mut begun = Vec::new();
-    for record in records {
+    for (record, _) in records {
         begun.push(app.begin(record).await?);
     }
     let open = begun.iter().filter(|record| !record.state.is_over());
@@ -219,13 +224,13 @@ async fn files(
     Ok(Ok(files))
 }
 
-/// The run that a bucket's part of the request means.
+/// The run that a bucket's part of the request means, and whether it is new.
 async fn record(
     app: &App,
     body: &Body,
     file: &str,
     version: Version,
-) -> Result<Result<Record, ApiError>, RunError> {
+) -> Result<Result<(Record, bool), ApiError>, RunError> {
     let dataset = &body.dataset;
     let former = match app.runs.current(dataset, file).await? {
         Some(current) => app.runs.read(&current.run).await?,
@@ -253,6 +258,16 @@ async fn record(
                             strategy, rationales, model and deployment";
                 return Ok(Err(ApiError::wrong(text)));
             }
+            // Those who labelled it notice its end a little later.
+            let since = app.runs.clock().now().duration_since(former.since);
+            if former.state.is_over() && !former.is_published() && since < STILL_ENDING {
+                let text = format!(
+                    "run {} ended just now and what was in flight is still recorded; ask again in a \
+                     minute",
+                    former.run
+                );
+                return Ok(Err(ApiError::conflict(text)));
+            }
             let base = (former.run.clone(), former.round);
             (former.settings.clone(), Some(base))
         }
@@ -274,7 +289,7 @@ async fn record(
     };
     let run = identity.name();
     if let Some(there) = app.runs.read(&run).await? {
-        return Ok(Ok(there));
+        return Ok(Ok((there, false)));
     }
     if let Some(former) = &former
         && !former.state.is_over()
@@ -302,7 +317,7 @@ async fn record(
         let before = former.base_usd.unwrap_or_default();
         record.base_usd = Some(before + app.spent_usd(&former, &ledger));
     }
-    Ok(Ok(record))
+    Ok(Ok((record, true)))
 }
 
 /// What of a request makes its runs the ones they are. `force` makes them like no other.

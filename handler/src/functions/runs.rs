@@ -134,26 +134,24 @@ async fn cancel(app: &App, request: &HttpRequest, run: &str) -> Answered {
     Ok(Ok(Answer::done().respond("res", 200, &status)))
 }
 
-/// What an approval says; nothing approves what the dataset's runs are estimated to cost.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Approval {
+/// What an approval says, one of the two. An empty body says nothing: hosts lose bodies.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Approval {
     /// What the dataset may cost in all.
-    max_cost_usd: Option<f64>,
+    Some { max_cost_usd: f64 },
+    /// What its runs are estimated to cost.
+    All { all: bool },
 }
 
 async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
-    let approval = match request.body.trim() {
-        "" => Ok(Approval::default()),
-        body => serde_json::from_str::<Approval>(body),
-    };
-    let usd = match approval {
-        Ok(approval) => approval.max_cost_usd,
-        Err(error) => {
-            let text = format!(
-                "the body is empty or {{\"max_cost_usd\": 250}}, what the dataset may cost in all: \
-                 {error}"
-            );
+    let usd = match serde_json::from_str::<Approval>(&request.body) {
+        Ok(Approval::Some { max_cost_usd }) => Some(max_cost_usd),
+        Ok(Approval::All { all: true }) => None,
+        Ok(Approval::All { all: false }) | Err(_) => {
+            let text = "the body is {\"max_cost_usd\": 250}, what the dataset may cost in all, or \
+                        {\"all\": true}, what its runs are estimated to cost; send it with a \
+                        Content-Length";
             return Ok(Err(ApiError::wrong(text)));
         }
     };

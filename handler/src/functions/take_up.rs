@@ -34,13 +34,20 @@ impl App {
     /// Begins the run that an upload of `version` of a file means, or finds it. Gives the message
     /// that has it planned, unless it is over.
     ///
-    /// Safe to repeat: the run's name follows from the file and its version.
+    /// Safe to repeat: the run's name follows from the file and its version. A version that somebody had
+    /// labelled before word of its upload came is not taken up again.
     pub(super) async fn take_up(
         &self,
         dataset: &str,
         file: &str,
         version: Version,
     ) -> Result<Option<RunMessage>, RunError> {
+        if let Some(current) = self.runs.current(dataset, file).await?
+            && let Some(there) = self.runs.read(&current.run).await?
+            && there.source.etag == version.etag
+        {
+            return Ok((!there.state.is_over()).then(|| RunMessage::new(&there.run)));
+        }
         let data = self.data.name();
         let identity = Identity {
             data: &data,

@@ -505,14 +505,20 @@ async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
         .clone();
     let approve = format!("runs/{left}/approve");
     assert_eq!(
-        world.http("runs", "POST", &approve, &json!({})).await.0,
+        world
+            .http("runs", "POST", &approve, &json!({"all": true}))
+            .await
+            .0,
         202
     );
     world.until_quiet().await;
     assert_eq!(world.asked(), turns + others);
     assert_eq!(world.metadata()["status"], "complete");
     assert_eq!(
-        world.http("runs", "POST", &approve, &json!({})).await.0,
+        world
+            .http("runs", "POST", &approve, &json!({"all": true}))
+            .await
+            .0,
         409
     );
 }
@@ -544,8 +550,101 @@ async fn an_unknown_price_is_not_taken_for_nothing() {
     assert_eq!(run.state, State::AwaitingApproval);
     assert!(run.reason.unwrap().contains("no price is known"));
     let approve = format!("runs/{}/approve", run.run);
-    let (_, shown) = world.http("runs", "POST", &approve, &json!({})).await;
+    let (_, shown) = world
+        .http("runs", "POST", &approve, &json!({"all": true}))
+        .await;
     assert_eq!(shown["estimated_usd"], "unknown");
     world.until_quiet().await;
     assert_eq!(world.asked(), turns);
+}
+
+#[tokio::test]
+async fn a_late_event_does_not_take_the_place_of_what_somebody_asked_for() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 6);
+    let body = json!({"dataset": "v4", "strategy": "with_context"});
+    assert_eq!(world.http("relabel", "POST", "relabel", &body).await.0, 202);
+    world.until_quiet().await;
+    world.event(FILE).await;
+    world.until_quiet().await;
+    assert_eq!(
+        (world.only_run().await.state, world.asked()),
+        (State::Complete, turns)
+    );
+}
+
+#[tokio::test]
+async fn a_relabel_that_comes_to_nothing_leaves_the_labels_that_are_there() {
+    let mut world = World::new(&["--tries=1"]).await;
+    world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let before = world.lines(LABELED);
+    let body = json!({"dataset": "v4", "strategy": "with_context"});
+    world.http("relabel", "POST", "relabel", &body).await;
+    assert!(world.step().await);
+    for _ in 0..4 {
+        world
+            .queue
+            .retain(|(function, ..)| *function == "abandon-chunk");
+        world.until_quiet().await;
+        world.reconcile_later(7200).await;
+    }
+    world.until_quiet().await;
+    let run = world.runs().await.pop().unwrap();
+    assert_eq!(run.state, State::Failed);
+    assert!(run.reason.unwrap().contains("left as it is") || run.given_up);
+    assert_eq!(world.lines(LABELED), before);
+    assert_eq!(world.metadata()["totals"]["labeled"], before.len());
+}
+
+#[tokio::test]
+async fn an_old_request_does_not_decide_how_later_uploads_are_labelled() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    for strategy in ["with_context", "with_response", "with_context"] {
+        let body = json!({"dataset": "v4", "strategy": strategy});
+        world.http("relabel", "POST", "relabel", &body).await;
+        world.until_quiet().await;
+    }
+    let settings = world.app.dataset_settings("v4").await.unwrap();
+    assert_eq!(settings.strategy, "with_response");
+}
+
+#[tokio::test]
+async fn a_run_of_another_prompt_version_is_not_labelled_on() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await && world.step().await);
+    let (run, asked) = (world.only_run().await.run, world.asked());
+    let update = world.app.runs.update(&run, |record| {
+        record.settings.prompt_version = "of another version".into();
+        true
+    });
+    update.await.unwrap();
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::Failed, asked));
+    assert!(run.reason.unwrap().contains("relabel the whole dataset"));
+}
+
+#[tokio::test]
+async fn the_metadata_is_brought_up_to_date_before_an_end_is_settled() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    // As if whoever published had been killed before it wrote the metadata.
+    let path = world.path("LABELED_v4/labeling_metadata.json");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    world.reconcile_later(60).await;
+    assert_eq!(world.app.runs.active().await.unwrap().len(), 1);
+    fs::remove_dir(&path).unwrap();
+    world.reconcile_later(60).await;
+    assert_eq!(world.app.runs.active().await.unwrap(), []);
+    assert_eq!(world.metadata()["totals"]["turns"], turns);
 }

@@ -2,14 +2,17 @@
 //! runs have taken of it.
 //!
 //! A run takes its estimate before its first chunk, by compare-and-swap, so that runs that begin at
-//! the same time cannot both take what is left; at its end it gives back what it did not spend. The
-//! estimate counts every answer as long as it may be, so a run goes beyond it only by what is asked
-//! twice; then it takes more, or waits for an approval. The reconciler looks at that, so what is spent
-//! beyond the cap is at most what goes over the line between two of its looks and until the chunks
-//! under way have noticed, whatever the number of instances.
+//! the same time cannot both take what is left; at its end it gives back what it did not spend.
+//!
+//! The estimate counts every rationale as long as it may be and no answer as shared, so a run rarely
+//! goes beyond it: only where much is asked twice, or the service counts tokens otherwise. The
+//! reconciler compares it with what the finished chunks have cost; a run that went beyond takes more, or
+//! waits for an approval. So what is spent beyond the cap is bounded by what the quota lets through until
+//! that is noticed, a minute for the reconciler and a quarter for the chunks, and the chunks under way
+//! before that, which are not counted yet: 24 an instance, of `SOFTLABEL_CHUNK_TURNS` turns.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The budget of a dataset, in US dollars.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,9 @@ pub struct Budget {
     pub approved_usd: Option<f64>,
     /// What each run has taken: its estimate while it goes on, its cost when it has ended.
     pub runs: BTreeMap<String, f64>,
+    /// Runs that may go on though no price is known.
+    #[serde(default)]
+    pub unpriced: BTreeSet<String>,
 }
 
 impl Budget {

@@ -109,6 +109,15 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether storage will not do what it should for now, through no fault of the run.
+    pub fn is_storage_down(&self) -> bool {
+        let error = match self {
+            Self::Store(error) => error,
+            _ => return false,
+        };
+        error.is_passing() || error.is_refused()
+    }
+
     /// Whether RAW is not there any more as the run was planned for.
     pub fn is_raw_changed(&self) -> bool {
         match self {

@@ -39,8 +39,13 @@ impl BucketPaths {
     }
 
     /// What was noted of a chunk that failed too often.
-    pub fn poisoned(&self, chunk: u64) -> String {
+    pub fn poisoned(&self, chunk: usize) -> String {
         format!("{}/poisoned/{chunk:06}.json", self.0)
+    }
+
+    /// The folder of the results.
+    pub fn parts(&self) -> String {
+        format!("{}/parts", self.0)
     }
 
     /// The results of a chunk.

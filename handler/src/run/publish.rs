@@ -11,24 +11,47 @@ use crate::dataset::figures::Figures;
 use crate::dataset::line::{Line, Verdict};
 use crate::dataset::metadata::{BucketReport, Status};
 use crate::labeling::label::{Label, contradicts};
-use crate::store::{Over, OwnFolder, StoreError};
+use crate::store::{Over, OwnFolder, Publication, StoreError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// "0" and "1" together below this: the model wanted to say something else.
 const LOW_MASS: f64 = 0.5;
 
-/// Publishes the bucket of `manifest`, whose parts are at `paths` of `work`, as `path` of `output`.
-/// Gives `None`, and leaves what is there, where that is something else than `over`.
+/// A labelled file that is complete but has not appeared yet. Dropped, it never does.
+#[derive(Debug)]
+pub struct Draft {
+    publication: Publication,
+    report: BucketReport,
+}
+
+impl Draft {
+    /// What will be published.
+    pub fn report(&self) -> &BucketReport {
+        &self.report
+    }
+
+    /// Makes the file appear. Gives `None`, and leaves what is there, where that is something else than
+    /// `over`.
+    ///
+    /// # Errors
+    /// If it cannot be committed.
+    pub async fn commit(self, over: Over) -> Result<Option<BucketReport>, RunError> {
+        let committed = self.publication.commit(over).await?;
+        Ok(committed.then_some(self.report))
+    }
+}
+
+/// Drafts the labelled file of the bucket of `manifest`, whose parts are at `paths` of `work`, to be
+/// `path` of `output`.
 ///
 /// # Errors
 /// If a part or the file cannot be read or written, or a turn has no entry; then nothing appears.
-pub async fn publish(
+pub async fn draft(
     manifest: &Manifest,
     (work, paths): (&OwnFolder, &BucketPaths),
     (output, path): (&OwnFolder, &str),
-    over: Over,
     clock: Clock,
-) -> Result<Option<BucketReport>, RunError> {
+) -> Result<Draft, RunError> {
     let mut publication = output.publish(path).await?;
     let mut lines = Lines {
         split: manifest.split.clone(),
@@ -75,8 +98,11 @@ pub async fn publish(
         .filter(|pair| pair.first() == pair.last())
         .count() as u64;
     figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
-    let committed = publication.commit(over).await?;
-    Ok(committed.then(|| report(manifest, figures, clock)))
+    let report = report(manifest, figures, clock);
+    Ok(Draft {
+        publication,
+        report,
+    })
 }
 
 fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {

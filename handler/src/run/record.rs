@@ -6,7 +6,7 @@
 //! begins again.
 
 use super::settings::{LabelSettings, Method};
-use crate::dataset::metadata::BucketReport;
+use crate::dataset::metadata::{BucketReport, SourceFile, Status};
 use crate::store::Version;
 use crate::teacher::profile::Profile;
 use jiff::Timestamp;
@@ -142,6 +142,9 @@ pub struct Record {
     pub base_usd: Option<f64>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
+    /// Its work was removed.
+    #[serde(default)]
+    pub swept: bool,
     /// For the reconciler.
     pub watch: Watch,
 }
@@ -221,6 +224,7 @@ impl Record {
             estimated_usd: None,
             base_usd: None,
             report: None,
+            swept: false,
             watch: Watch {
                 finished: 0,
                 moved: now,
@@ -238,6 +242,26 @@ impl Record {
             api_profile: profile.api_profile,
             api_profile_reasons: profile.api_profile_reasons,
         })
+    }
+
+    /// What is known of a bucket whose file was not read to its end.
+    pub fn unread(&self, status: Status) -> BucketReport {
+        BucketReport {
+            status,
+            source: SourceFile {
+                path: self.file.clone(),
+                etag: self.source.etag.clone(),
+                length: self.source.length,
+                fingerprint: String::new(),
+            },
+            ..BucketReport::default()
+        }
+    }
+
+    /// Whether its bucket was published by it.
+    pub fn is_published(&self) -> bool {
+        let report = self.report.as_ref();
+        report.is_some_and(|report| report.published.is_some())
     }
 
     fn enter(&mut self, state: State, reason: Option<String>, now: Timestamp) -> bool {

@@ -515,8 +515,8 @@ impl Run {
             let path = places.labeled_path(&manifest.name());
             let paths = BucketPaths::new(&manifest.source.path);
             let (from, to) = ((&places.work, &paths), (&places.output, path.as_str()));
-            let published = publish::publish(&manifest, from, to, Over::Anything, clock).await?;
-            Ok(match published {
+            let draft = publish::draft(&manifest, from, to, clock).await?;
+            Ok(match draft.commit(Over::Anything).await? {
                 Some(report) => Step::Published(bucket, Box::new(report)),
                 // Over anything there is always leave.
                 None => Step::Chunk(bucket, ChunkEnd::Interrupted),

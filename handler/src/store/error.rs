@@ -119,6 +119,11 @@ impl StoreError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// Whether the service refuses it, as long as nobody grants a right.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
     /// Whether the same may work later without anybody doing anything.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

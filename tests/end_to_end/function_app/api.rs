@@ -102,7 +102,10 @@ fn what_costs_more_than_the_cap_waits_for_an_approval() {
         let approve = run["links"]["approve"].as_str().unwrap();
         assert!(approve.ends_with("/approve"));
         let path = format!("runs/{}/approve", run["run"].as_str().unwrap());
-        let reply = cloud.call("POST", &path, None).await.unwrap();
+        let reply = cloud
+            .call("POST", &path, Some(&json!({"all": true})))
+            .await
+            .unwrap();
         assert_eq!(reply.status, 202, "{}", reply.body);
         cloud.until_all_ended(1, PATIENCE).await.unwrap();
         assert_labeled(&cloud, SHORT_LABELED, &turns).await;

@@ -49,10 +49,37 @@ fn a_dataset_that_is_dropped_is_labelled() {
         };
         assert_eq!(etags(&raw), etags(&before));
         assert_eq!(ours.len(), 10);
+        assert_discreet(&cloud, &samples.join(dataset));
         // Nothing that was written started anything: a file has an event, and a run.
         assert_eq!(cloud.runs().await.unwrap().len(), 9);
         cloud.stop().await;
     });
+}
+
+/// No log shows a message, a user's name or the key; every line is one JSON object.
+fn assert_discreet(cloud: &LocalCloud, samples: &Path) {
+    let lines = cloud.host().unwrap().lines();
+    let log = lines.iter().filter(|line| line.text.starts_with('{'));
+    let log = log.map(|line| line.text.as_str()).collect::<Vec<_>>();
+    assert!(log.len() > 20);
+    for line in &log {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["message"].is_string(), "{line}");
+    }
+    let log = log.join("\n");
+    assert!(!log.contains("a-key-for-the-double"));
+    for split in ["train", "val", "test"] {
+        for conversation in harness::raw(&samples.join(split).join("short_3_to_5_turns.json")) {
+            let turns = conversation["turnsArray"].as_array().unwrap();
+            let texts = turns
+                .iter()
+                .flat_map(|turn| [&turn["userMessage"], &turn["modelMessage"]]);
+            for text in texts.chain([&conversation["userName"]]) {
+                let text = text.as_str().unwrap_or_default();
+                assert!(text.len() < 12 || !log.contains(text), "{text}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,10 @@ use super::install::Installed;
 /// Far more than it takes, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Seconds until an idle connection is closed. Five by default, and who then sends a request at that very
+/// moment gets no answer, which the service's own connections hardly ever do.
+const KEEP_ALIVE: &str = "900";
+
 #[derive(Debug)]
 pub(super) struct Process {
     // Its stdin stays open in here; see `leash.cjs`.
@@ -40,7 +44,9 @@ impl Process {
             .arg(installed.leash())
             .arg(installed.script())
             .args(["--silent", "--disableTelemetry", "--disableProductStyleUrl"])
-            .args(["--blobPort", "0", "--queuePort", "0", "--tablePort", "0"]);
+            .args(["--blobPort", "0", "--queuePort", "0", "--tablePort", "0"])
+            .args(["--blobKeepAliveTimeout", KEEP_ALIVE])
+            .args(["--queueKeepAliveTimeout", KEEP_ALIVE]);
         match persistence {
             Persistence::Memory => command.arg("--inMemoryPersistence"),
             Persistence::Folder(folder) => command.arg("--location").arg(folder),

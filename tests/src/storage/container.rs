@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Storage, answer};
 
 /// Blobs that are listed in one request.
-const PAGE: &str = "1000";
+const PAGE: &str = "500";
 
 /// A container, which need not exist.
 #[derive(Debug, Clone)]

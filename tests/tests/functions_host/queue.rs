@@ -90,6 +90,18 @@ async fn a_message_that_was_received_too_often_is_poison_without_being_tried() {
 }
 
 #[tokio::test]
+async fn a_message_that_failed_for_the_last_time_is_poison_at_once() {
+    let app = App::new().await;
+    let queues = json!({ "maxDequeueCount": 1, "visibilityTimeout": "00:10:00" });
+    app.host_json(json!({ "extensions": { "queues": queues } }));
+    app.queue_function("work");
+    let _host = app.start().await;
+    app.send("work", json!({ "status": 500 })).await;
+    app.drained("work").await;
+    assert_eq!(app.messages("work-poison").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_retry_waits_for_the_visibility_timeout() {
     let app = App::new().await;
     app.host_json(json!({ "extensions": { "queues": { "visibilityTimeout": "00:00:02" } } }));

@@ -1,19 +1,31 @@
-//! Labels the sample dataset against the double of Azure OpenAI, as a user would label a dataset
-//! against the service.
+//! Labels the sample dataset against a double of Azure OpenAI: in a whole cloud on this machine, as a
+//! user of the function app meets it, or over a local folder.
+
+mod cloud;
+mod folder;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use softlabel_doubles::azure_openai::{Config, Double, Faults, Latency, Oddities};
+use softlabel_doubles::azure_openai::{Config, Faults, Latency, Oddities};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// The dataset in `samples/`.
 const DATASET: &str = "devchat_sample_20261101";
 
-/// Label the sample dataset against a simulated Azure OpenAI, with progress and a summary.
+/// Drop the sample dataset into a cloud on this machine, and watch it being labelled.
+///
+/// Azurite keeps the blobs and queues; Event Grid, the Functions host and Azure OpenAI are doubles; the
+/// function app is the real executable. It needs Node's npm, which installs Azurite under target/.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Args {
+    /// Without a cloud: label the local folder, as `softlabel label` does.
+    #[arg(long)]
+    local: bool,
+    /// Leave the cloud running: drop further datasets, ask for relabels.
+    #[arg(long, conflicts_with = "local")]
+    keep: bool,
     /// What of a conversation the model sees.
     #[arg(long, default_value = "user_message_only")]
     strategy: String,
@@ -23,6 +35,16 @@ struct Args {
     /// Where the labelled dataset appears; by default target/demo.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Print what the app logs.
+    #[arg(long, conflicts_with = "local")]
+    echo: bool,
+}
+
+/// What both kinds of demo work with.
+struct Stage {
+    repository: PathBuf,
+    softlabel: PathBuf,
+    output: PathBuf,
 }
 
 #[tokio::main]
@@ -30,8 +52,9 @@ async fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .context("the package lies in the repository")?;
-    let softlabel = build(repository)?;
+        .context("the package lies in the repository")?
+        .to_owned();
+    let softlabel = build(&repository)?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None => {
@@ -43,38 +66,15 @@ async fn main() -> Result<ExitCode> {
             output
         }
     };
-    let double = Double::start(service()).await?;
-    println!(
-        "The teacher is SIMULATED: a double of Azure OpenAI at {} answers by a seeded\n\
-         function of each message. Its labels are for show, not for training.\n",
-        double.endpoint()
-    );
-    let mut command = Command::new(softlabel);
-    command
-        .arg("label")
-        .arg("--input")
-        .arg(repository.join("samples").join(DATASET))
-        .arg("--output")
-        .arg(&output)
-        .args(["--strategy", &args.strategy])
-        .args(args.no_rationales.then_some("--no-rationales"))
-        .env("AZURE_OPENAI_ENDPOINT", double.endpoint())
-        .env("AZURE_OPENAI_API_KEY", "a-key-for-the-double")
-        .env_remove("AZURE_OPENAI_API_VERSION")
-        .env_remove("AZURE_OPENAI_DEPLOYMENT");
-    let status = tokio::task::spawn_blocking(move || command.status()).await??;
-    double.stop().await;
-    if !status.success() {
-        bail!("softlabel label ended with {status}");
+    let stage = Stage {
+        repository,
+        softlabel,
+        output,
+    };
+    match args.local {
+        true => folder::run(&args, &stage).await,
+        false => cloud::run(&args, &stage).await,
     }
-    let labeled = output.join(format!("LABELED_{DATASET}"));
-    println!(
-        "\nLook at {}\n        {}",
-        labeled.join("labeling_metadata.json").display(),
-        labeled.join("train/short_3_to_5_turns.jsonl").display()
-    );
-    println!("The teacher was simulated.");
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Builds the product, under the profile of this program.

@@ -1,10 +1,13 @@
 //! Prints the figures that the README shows, with machine and date: speed of scanning, memory and
-//! speed of whole runs of the real binary against the double of Azure OpenAI, size and start-up.
+//! speed of whole runs of the real binary against the double of Azure OpenAI, size and start-up, and
+//! the function app in a cloud on this machine.
 //!
 //! `cargo figures` runs all of it and ends with 1 where a goal is missed.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 #![expect(clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
+
+mod app;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -45,6 +48,10 @@ enum Figure {
     Memory,
     /// Size of the executable and time to start.
     Start,
+    /// The function app: speed, start, requests to storage.
+    App,
+    /// The function app's memory over a blob of 1.2 GB.
+    AppMemory,
 }
 
 /// One line of the table.
@@ -75,6 +82,12 @@ fn main() -> Result<ExitCode> {
     }
     if wanted(Figure::Memory) {
         rows.extend(runtime.block_on(memory())?);
+    }
+    if wanted(Figure::App) {
+        rows.extend(runtime.block_on(app::throughput())?);
+    }
+    if wanted(Figure::AppMemory) {
+        rows.push(runtime.block_on(app::memory())?);
     }
     println!("\n| what | measured | goal | met |\n|---|---|---|---|");
     for Row {
