@@ -6,7 +6,7 @@ use super::RunError;
 use super::entry::{Entry, Todo, TurnRecord, fold};
 use super::manifest::{Chunk, Manifest};
 use super::paths::BucketPaths;
-use super::turn::{Labeler, TurnJob};
+use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
 use crate::dataset::scanner::{Found, Scanner};
 use crate::labeling::blank::is_blank;
@@ -219,7 +219,7 @@ impl ChunkJob {
         let mut end = ChunkEnd::Finished;
         while let Some(finished) = turns.join_next().await {
             // A turn that panicked left no entry: it is asked again by whoever continues.
-            if !finished.unwrap_or(false) {
+            if !matches!(finished, Ok(TurnEnd::Finished)) {
                 end = ChunkEnd::Interrupted;
             }
         }

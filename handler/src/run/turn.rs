@@ -74,6 +74,17 @@ pub struct RationaleAnswer {
     pub tokens: Tokens,
 }
 
+/// How the work on a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnEnd {
+    /// All that was to be done is done.
+    Finished,
+    /// Nothing is sent any more; the rest is still to be done.
+    Stopped,
+    /// Asking panicked; the rest is still to be done.
+    BrokeOff,
+}
+
 /// A turn to be labelled.
 pub struct TurnJob {
     /// As in RAW.
@@ -124,13 +135,13 @@ impl Labeler {
 
     /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
     /// sent any more, or once `stop` is cancelled, it returns early, and what is missing stays to be
-    /// done. Returns whether the turn is finished.
+    /// done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
         stop: &CancellationToken,
         mut record: impl FnMut(Event<'static>),
-    ) -> bool {
+    ) -> TurnEnd {
         let failure = |error: LabelingError, tokens| FailureRecord {
             conversation_id: job.conversation_id.clone(),
             message_id: job.message_id.clone(),
@@ -141,20 +152,20 @@ impl Labeler {
             self.progress.turn_done(Some(ErrorCode::EmptyMessage));
             let error = LabelingError::new(ErrorCode::EmptyMessage, "The message is empty.");
             record(Event::Error(failure(error, Tokens::default())));
-            return true;
+            return TurnEnd::Finished;
         };
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask = Arc::clone(self).ask_label(input.clone(), stop.clone());
-                let asked = self.labels.get(input.key(), ask);
-                match asked.await {
-                    (Asked::Stopped, _) => return false,
+                let ask = || Arc::clone(self).ask_label(input.clone(), stop.clone());
+                match self.asked(&self.labels, input.key(), ask, stop).await {
+                    (Asked::Stopped, _) => return TurnEnd::Stopped,
+                    (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                     (Asked::Failure(error, tokens), reused) => {
                         self.progress.turn_done(Some(error.code));
                         let tokens = if reused { Tokens::default() } else { tokens };
                         record(Event::Error(failure(error, tokens)));
-                        return true;
+                        return TurnEnd::Finished;
                     }
                     (Asked::Answer(answer), reused) => {
                         let label = self.label_record(job, input, &answer, reused);
@@ -167,10 +178,10 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let ask = Arc::clone(self).ask_rationale(input.clone(), label, stop.clone());
-            let asked = self.rationales.get(key, ask);
-            match asked.await {
-                (Asked::Stopped, _) => return false,
+            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, stop.clone());
+            match self.asked(&self.rationales, key, ask, stop).await {
+                (Asked::Stopped, _) => return TurnEnd::Stopped,
+                (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                 (Asked::Failure(error, tokens), reused) => {
                     self.progress.rationale_failed();
                     let tokens = if reused { Tokens::default() } else { tokens };
@@ -188,7 +199,28 @@ impl Labeler {
             }
         }
         self.progress.turn_done(None);
-        true
+        TurnEnd::Finished
+    }
+
+    /// What became of the question `key`. That somebody else who asked it was stopped is no reason
+    /// not to ask.
+    async fn asked<T: Send + Sync + 'static, F>(
+        &self,
+        answers: &Answers<T>,
+        key: u128,
+        ask: impl Fn() -> F,
+        stop: &CancellationToken,
+    ) -> (Asked<T>, bool)
+    where
+        F: Future<Output = Asked<T>> + Send + 'static,
+    {
+        loop {
+            let (asked, reused) = answers.get(key, ask()).await;
+            let nobody_asks = stop.is_cancelled() || self.teacher.is_closed();
+            if !(reused && matches!(asked, Asked::Stopped)) || nobody_asks {
+                return (asked, reused);
+            }
+        }
     }
 
     /// Asks for the label of one input, and for its rationale where wanted.
@@ -211,7 +243,7 @@ impl Labeler {
         let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
-            Asked::Stopped => return Err(stopped()),
+            Asked::Stopped | Asked::BrokeOff => return Err(stopped()),
         };
         if !self.with_rationales {
             return Ok((label, None));
@@ -220,7 +252,7 @@ impl Labeler {
         let rationale = match Arc::clone(self).ask_rationale(input, hard, on).await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
-            Asked::Stopped => Err(stopped()),
+            Asked::Stopped | Asked::BrokeOff => Err(stopped()),
         };
         Ok((label, Some(rationale)))
     }
