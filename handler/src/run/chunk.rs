@@ -4,8 +4,10 @@
 
 use super::RunError;
 use super::entry::{Entry, Todo, TurnRecord, fold};
+use super::leave::Leave;
 use super::manifest::{Chunk, Manifest};
 use super::paths::BucketPaths;
+use super::results::{TimedLine, append_all};
 use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
 use crate::dataset::scanner::{Found, Scanner};
@@ -16,11 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// More than this is not held back.
-const FLUSH_BYTES: usize = 64 << 10;
+#[cfg(test)]
+mod tests;
 
 /// A chunk to be labelled, with everything that says where it lies.
 pub struct ChunkJob {
@@ -174,48 +176,32 @@ impl ChunkJob {
         appender: &mut Appender,
         mut window: OwnedSemaphorePermit,
     ) -> Result<ChunkEnd, RunError> {
-        let (events, mut received) = mpsc::unbounded_channel::<Vec<u8>>();
+        let leave = Leave::new(&self.stop);
+        // Others may wait for what was asked here.
+        let _ended = leave.end_on_drop();
+        let (results, received) = mpsc::unbounded_channel::<TimedLine>();
         let mut turns = JoinSet::new();
         for (turn, job) in jobs {
-            let (labeler, events, round) = (Arc::clone(labeler), events.clone(), self.round);
-            let stop = self.stop.clone();
+            let (labeler, results, round) = (Arc::clone(labeler), results.clone(), self.round);
+            let leave = leave.clone();
             // A chunk of more turns than the window has permits has none for the last of them.
             let permit = window.split(1);
             turns.spawn(async move {
                 let finished = labeler
-                    .label(&job, &stop, |event| {
+                    .label(&job, &leave, |event| {
                         let mut line =
                             serde_json::to_vec(&Entry { turn, round, event }).unwrap_or_default();
                         line.push(b'\n');
-                        // The receiver outlives the turns, save when the disk failed.
-                        let _ = events.send(line);
+                        // The receiver outlives the turns.
+                        let _ = results.send((Instant::now(), line));
                     })
                     .await;
                 drop(permit);
                 finished
             });
         }
-        drop(events);
-        let mut pending = Vec::new();
-        let mut tick = tokio::time::interval(self.flush_every);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let flush = tokio::select! {
-                line = received.recv() => match line {
-                    Some(line) => {
-                        pending.extend_from_slice(&line);
-                        pending.len() >= FLUSH_BYTES
-                    }
-                    None => break,
-                },
-                _ = tick.tick() => true,
-            };
-            if flush && !pending.is_empty() {
-                appender.append(&pending).await?;
-                pending.clear();
-            }
-        }
-        appender.append(&pending).await?;
+        drop(results);
+        append_all(received, appender, &leave, self.flush_every).await?;
         let mut end = ChunkEnd::Finished;
         while let Some(finished) = turns.join_next().await {
             // A turn that panicked left no entry: it is asked again by whoever continues.

@@ -2,6 +2,7 @@
 
 use super::answers::{Answers, Asked};
 use super::entry::{Event, FailureRecord, LabelRecord, RationaleRecord, Todo};
+use super::leave::Leave;
 use super::progress::Progress;
 use super::settings::LabelSettings;
 use crate::dataset::figures::Tokens;
@@ -134,12 +135,12 @@ impl Labeler {
     }
 
     /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
-    /// sent any more, or once `stop` is cancelled, it returns early, and what is missing stays to be
+    /// sent any more, or once `leave` is ended, it returns early, and what is missing stays to be
     /// done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
-        stop: &CancellationToken,
+        leave: &Leave,
         mut record: impl FnMut(Event<'static>),
     ) -> TurnEnd {
         let failure = |error: LabelingError, tokens| FailureRecord {
@@ -157,8 +158,8 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask = || Arc::clone(self).ask_label(input.clone(), stop.clone());
-                match self.asked(&self.labels, input.key(), ask, stop).await {
+                let ask = || Arc::clone(self).ask_label(input.clone(), leave.clone());
+                match self.asked(&self.labels, input.key(), ask, leave).await {
                     (Asked::Stopped, _) => return TurnEnd::Stopped,
                     (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                     (Asked::Failure(error, tokens), reused) => {
@@ -178,8 +179,8 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, stop.clone());
-            match self.asked(&self.rationales, key, ask, stop).await {
+            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, leave.clone());
+            match self.asked(&self.rationales, key, ask, leave).await {
                 (Asked::Stopped, _) => return TurnEnd::Stopped,
                 (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                 (Asked::Failure(error, tokens), reused) => {
@@ -209,14 +210,14 @@ impl Labeler {
         answers: &Answers<T>,
         key: u128,
         ask: impl Fn() -> F,
-        stop: &CancellationToken,
+        leave: &Leave,
     ) -> (Asked<T>, bool)
     where
         F: Future<Output = Asked<T>> + Send + 'static,
     {
         loop {
             let (asked, reused) = answers.get(key, ask()).await;
-            let nobody_asks = stop.is_cancelled() || self.teacher.is_closed();
+            let nobody_asks = leave.is_ended() || self.teacher.is_closed();
             if !(reused && matches!(asked, Asked::Stopped)) || nobody_asks {
                 return (asked, reused);
             }
@@ -238,8 +239,8 @@ impl Labeler {
         LabelingError,
     > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
-        let on = CancellationToken::new();
-        let ask = Arc::clone(self).ask_label(Arc::clone(&input), on.clone());
+        let leave = Leave::new(&CancellationToken::new());
+        let ask = Arc::clone(self).ask_label(Arc::clone(&input), leave.clone());
         let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
@@ -249,7 +250,7 @@ impl Labeler {
             return Ok((label, None));
         }
         let hard = self.hard_label.choose(&label.estimate);
-        let rationale = match Arc::clone(self).ask_rationale(input, hard, on).await {
+        let rationale = match Arc::clone(self).ask_rationale(input, hard, leave).await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
             Asked::Stopped | Asked::BrokeOff => Err(stopped()),
@@ -309,11 +310,19 @@ impl Labeler {
         }
     }
 
-    async fn ask_label(
-        self: Arc<Self>,
-        input: Arc<Input>,
-        stop: CancellationToken,
-    ) -> Asked<LabelAnswer> {
+    /// Asks `question`, once there is leave for it and again where it was taken before an answer was
+    /// on its way.
+    async fn ask(&self, question: Question<'_>, leave: &Leave) -> Result<Reply, AskError> {
+        while let Some(granted) = leave.granted().await {
+            match self.teacher.ask(question, &granted).await {
+                Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
+                asked => return asked,
+            }
+        }
+        Err(AskError::Stopped)
+    }
+
+    async fn ask_label(self: Arc<Self>, input: Arc<Input>, leave: Leave) -> Asked<LabelAnswer> {
         let mut tokens = Tokens::default();
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
@@ -323,7 +332,7 @@ impl Labeler {
                 system: prompt.system,
                 user: &prompt.user,
             };
-            match self.teacher.ask(question, &stop).await {
+            match self.ask(question, &leave).await {
                 Err(AskError::Stopped) => return Asked::Stopped,
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
@@ -370,7 +379,7 @@ impl Labeler {
         self: Arc<Self>,
         input: Arc<Input>,
         label: Label,
-        stop: CancellationToken,
+        leave: Leave,
     ) -> Asked<RationaleAnswer> {
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
@@ -378,7 +387,7 @@ impl Labeler {
             system: prompt.system,
             user: &prompt.user,
         };
-        match self.teacher.ask(question, &stop).await {
+        match self.ask(question, &leave).await {
             Err(AskError::Stopped) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {

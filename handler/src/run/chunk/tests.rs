@@ -1,0 +1,245 @@
+//! One chunk over a local RAW, a fickle part and a double of Azure OpenAI.
+
+use super::*;
+use crate::clock::Clock;
+use crate::config::{Cli, Subcommands};
+use crate::dataset::layout::BucketName;
+use crate::labeling::label::HardLabel;
+use crate::labeling::prompt::{self, Prompt};
+use crate::labeling::strategy::{Budget, UserMessageOnly};
+use crate::run::manifest::ChunkLimits;
+use crate::run::plan::plan;
+use crate::run::settings::LabelSettings;
+use crate::store::RawFile;
+use crate::store::fickle::{Fickle, Mood};
+use crate::teacher::Teacher;
+use crate::teacher::credential::Surroundings;
+use crate::teacher::endpoint::Endpoint;
+use crate::teacher::profile::Profile;
+use crate::teacher::transport::Transport;
+use clap::Parser;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::json;
+use softlabel_doubles::azure_openai::{Config, Double, Latency};
+use std::fs;
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
+const FILE: &str = "train/short.json";
+
+/// Calls in flight.
+const SLOTS: usize = 2;
+
+/// A planned file of one chunk, and who labels it.
+struct World {
+    _home: TempDir,
+    service: Double,
+    labeler: Arc<Labeler>,
+    raw: RawFolder,
+    work: OwnFolder,
+    manifest: Manifest,
+    part: Fickle,
+}
+
+impl World {
+    /// One conversation of `turns` turns, no two alike.
+    async fn new(latency_ms: f64, turns: usize) -> Self {
+        let config = Config {
+            latency: Latency::Fixed { ms: latency_ms },
+            ..Config::default()
+        };
+        let service = Double::start(config).await.unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("raw").join(FILE);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let turn = |i| json!({"messageId": format!("m{i}"), "userMessage": format!("message {i}")});
+        let turns = (0..turns).map(turn).collect::<Vec<_>>();
+        let content = json!([{"conversationId": "c", "turnsArray": turns}]);
+        fs::write(path, content.to_string()).unwrap();
+        let raw = RawFolder::local(home.path().join("raw"));
+        let work = OwnFolder::local(home.path().join("work"), &home.path().join("raw")).unwrap();
+        let name = BucketName {
+            split: Some("train".into()),
+            bucket: Some("short".into()),
+        };
+        let file = RawFile {
+            name,
+            path: FILE.into(),
+        };
+        let limits = ChunkLimits {
+            turns: 1000,
+            ..ChunkLimits::default()
+        };
+        let progress = Arc::default();
+        let manifest = plan(&raw, &file, None, limits, &progress);
+        Self {
+            manifest: manifest.await.unwrap(),
+            labeler: Arc::new(labeler(&service).await),
+            _home: home,
+            service,
+            raw,
+            work,
+            part: Fickle::default(),
+        }
+    }
+
+    fn job(&self) -> ChunkJob {
+        ChunkJob {
+            manifest: Arc::new(self.manifest.clone()),
+            number: 0,
+            paths: BucketPaths::of_run("run"),
+            base: None,
+            round: 0,
+            flush_every: Duration::from_millis(100),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Labels what the part does not hold yet.
+    async fn run(&self) -> Result<ChunkEnd, RunError> {
+        let window = Arc::new(Semaphore::new(1000)).acquire_many_owned(1000);
+        let part = (self.part.appender(), self.part.text().into_bytes());
+        let window = window.await.unwrap();
+        self.job()
+            .run(&self.labeler, &self.raw, &self.work, part, window)
+            .await
+    }
+
+    fn asked(&self) -> usize {
+        self.service.log().len()
+    }
+
+    /// Waits until nothing is asked for half a second, and gives what was asked until then.
+    async fn quiet(&self) -> usize {
+        loop {
+            let asked = self.asked();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if self.asked() == asked {
+                return asked;
+            }
+        }
+    }
+}
+
+async fn labeler(service: &Double) -> Labeler {
+    let endpoint = service.endpoint();
+    let usual = [
+        "softlabel",
+        "label",
+        "--input=in",
+        "--output=out",
+        "--api-key=k",
+    ];
+    let Subcommands::Label(args) = Cli::parse_from(usual).command else {
+        panic!("label was meant");
+    };
+    let args = &args.service;
+    let credential = args.credential(Surroundings::default()).obtain().await;
+    let endpoint = Endpoint::new(&endpoint, args.deployment(), None).unwrap();
+    let transport = Transport::new(
+        endpoint,
+        credential.unwrap(),
+        args.timeouts(),
+        SLOTS,
+        Clock::system(),
+    );
+    let probe = Prompt {
+        system: "Answer 1.",
+        user: "1?".into(),
+    };
+    let teacher = Teacher::new(
+        transport.unwrap(),
+        Profile::of_family(args.family()),
+        probe,
+        args.patience(),
+        Arc::new(Semaphore::new(SLOTS)),
+        StdRng::seed_from_u64(1),
+    );
+    let settings = LabelSettings {
+        model: args.model.clone(),
+        model_family: args.family(),
+        deployment: args.deployment().to_owned(),
+        encoding: args.encoding(),
+        strategy: "user_message_only".into(),
+        strategy_version: 1,
+        prompt_version: prompt::PROMPT_VERSION.into(),
+        with_rationales: true,
+        hard_label: HardLabel::default(),
+        budget: Budget::default(),
+    };
+    let teacher = Arc::new(teacher);
+    Labeler::new(teacher, &settings, &UserMessageOnly, true, Arc::default())
+}
+
+#[tokio::test]
+async fn a_chunk_is_labelled_and_no_turn_twice() {
+    let world = World::new(0.0, 10).await;
+    assert_eq!(world.run().await.unwrap(), ChunkEnd::Finished);
+    assert_eq!(world.asked(), 20);
+    assert_eq!(world.part.text().lines().count(), 20);
+    assert_eq!(world.run().await.unwrap(), ChunkEnd::Finished);
+    assert_eq!(world.asked(), 20);
+}
+
+#[tokio::test]
+async fn no_call_is_begun_while_results_cannot_be_stored() {
+    let world = World::new(50.0, 100).await;
+    world.part.set(Mood::Slow);
+    let slow = async {
+        let asked = world.quiet().await;
+        world.part.set(Mood::Good);
+        asked
+    };
+    let (end, asked) = tokio::join!(world.run(), slow);
+    assert!(asked > 0 && asked < 200, "{asked} were asked");
+    assert_eq!(end.unwrap(), ChunkEnd::Finished);
+    // What was in flight was answered, what was not was asked once it could be stored.
+    assert_eq!(world.asked(), 200);
+    assert_eq!(world.part.text().lines().count(), 200);
+}
+
+#[tokio::test]
+async fn a_chunk_whose_results_cannot_be_stored_stops_asking() {
+    let world = World::new(20.0, 100).await;
+    world.part.set(Mood::Bad);
+    let error = world.run().await.unwrap_err();
+    assert!(matches!(error, RunError::Store(_)), "{error}");
+    let asked = world.asked();
+    assert!(asked > 0 && asked < 200, "{asked} were asked");
+    world.part.set(Mood::Good);
+    world.run().await.unwrap();
+    assert!(world.asked() <= 200 + asked);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_call_that_another_chunk_stops_asks_it() {
+    let world = World::new(50.0, 4).await;
+    let (one, other) = (world.job(), world.job());
+    let other_part = Fickle::default();
+    let window = Arc::new(Semaphore::new(8));
+    let run = |job: ChunkJob, part: Fickle| {
+        let (labeler, raw, work) = (
+            Arc::clone(&world.labeler),
+            world.raw.clone(),
+            world.work.clone(),
+        );
+        let window = Arc::clone(&window).acquire_many_owned(4);
+        tokio::spawn(async move {
+            let part = (part.appender(), Vec::new());
+            let window = window.await.unwrap();
+            job.run(&labeler, &raw, &work, part, window).await
+        })
+    };
+    let stop = one.stop.clone();
+    let one = run(one, world.part.clone());
+    while world.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let other = run(other, other_part.clone());
+    stop.cancel();
+    assert_eq!(one.await.unwrap().unwrap(), ChunkEnd::Interrupted);
+    assert_eq!(other.await.unwrap().unwrap(), ChunkEnd::Finished);
+    assert_eq!(other_part.text().lines().count(), 8);
+    assert_eq!(world.asked(), 8);
+}
