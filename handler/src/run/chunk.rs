@@ -93,7 +93,9 @@ impl ChunkJob {
     /// much is under way.
     ///
     /// # Errors
-    /// If RAW cannot be read or is another version, or the part cannot be written.
+    /// If RAW cannot be read, is another version or not as it was planned; if the part cannot be
+    /// written; and if something panicked. What became known until then is in the part, save where
+    /// that cannot be written.
     pub async fn run(
         &self,
         labeler: &Arc<Labeler>,
@@ -126,7 +128,8 @@ impl ChunkJob {
             let jobs = self.jobs(chunk, raw, labeler, records).await?;
             let end = self.label(jobs, labeler, &mut appender, window).await?;
             appender.release().await;
-            return Ok(end);
+            let part = work.locate(&self.part());
+            return end.map_err(|turns| RunError::TurnsBrokeOff { part, turns });
         }
         appender.release().await;
         Ok(ChunkEnd::Finished)
@@ -147,35 +150,44 @@ impl ChunkJob {
         };
         let bytes = raw
             .read_range(&source.path, chunk.bytes.clone(), &version)
-            .await?;
+            .await
+            .map_err(RunError::Raw)?;
         let labeler = Arc::clone(labeler);
-        let (round, expected) = (self.round, (chunk.conversations, chunk.turns));
+        let (round, planned) = (self.round, (chunk.conversations, chunk.turns));
+        let planned = (planned.0 as usize, planned.1 as usize);
         // Tokens are counted here, which takes a processor for a while.
         let jobs = tokio::task::spawn_blocking(move || {
             let conversations = conversations(&bytes);
             let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
-            let as_planned =
-                (conversations.len(), turns) == (expected.0 as usize, expected.1 as usize);
-            as_planned.then(|| prepare(conversations, records, &labeler, round))
+            let found = (conversations.len(), turns);
+            match found == planned {
+                true => Ok(prepare(conversations, records, &labeler, round)),
+                false => Err(found),
+            }
         });
-        jobs.await
-            .ok()
-            .flatten()
-            .ok_or_else(|| RunError::RawChanged {
-                path: raw.locate(&source.path),
-                planned: source.fingerprint.clone(),
-                found: format!("something else at bytes {:?}", chunk.bytes),
-            })
+        let place = || format!("bytes {:?} of {}", chunk.bytes, raw.locate(&source.path));
+        let counts =
+            |(conversations, turns)| format!("{turns} turns in {conversations} conversations");
+        match jobs.await {
+            Ok(Ok(jobs)) => Ok(jobs),
+            Ok(Err(found)) => Err(RunError::OtherThanPlanned {
+                place: place(),
+                planned: counts(planned),
+                found: counts(found),
+            }),
+            Err(_) => Err(RunError::BrokeOff { place: place() }),
+        }
     }
 
-    /// Labels the turns side by side and appends results as they come.
+    /// Labels the turns side by side and appends results as they come. Gives how the chunk ended, or
+    /// how many turns broke off.
     async fn label(
         &self,
         jobs: Vec<(u32, TurnJob)>,
         labeler: &Arc<Labeler>,
         appender: &mut Appender,
         mut window: OwnedSemaphorePermit,
-    ) -> Result<ChunkEnd, RunError> {
+    ) -> Result<Result<ChunkEnd, usize>, RunError> {
         let leave = Leave::new(&self.stop);
         // Others may wait for what was asked here.
         let _ended = leave.end_on_drop();
@@ -202,14 +214,23 @@ impl ChunkJob {
         }
         drop(results);
         append_all(received, appender, &leave, self.flush_every).await?;
-        let mut end = ChunkEnd::Finished;
-        while let Some(finished) = turns.join_next().await {
-            // A turn that panicked left no entry: it is asked again by whoever continues.
-            if !matches!(finished, Ok(TurnEnd::Finished)) {
-                end = ChunkEnd::Interrupted;
-            }
+        Ok(end_of(turns).await)
+    }
+}
+
+/// How the turns of a chunk ended, or how many of them panicked.
+async fn end_of(mut turns: JoinSet<TurnEnd>) -> Result<ChunkEnd, usize> {
+    let (mut end, mut broke_off) = (ChunkEnd::Finished, 0);
+    while let Some(turn) = turns.join_next().await {
+        match turn {
+            Ok(TurnEnd::Finished) => {}
+            Ok(TurnEnd::Stopped) => end = ChunkEnd::Interrupted,
+            Ok(TurnEnd::BrokeOff) | Err(_) => broke_off += 1,
         }
-        Ok(end)
+    }
+    match broke_off {
+        0 => Ok(end),
+        turns => Err(turns),
     }
 }
 

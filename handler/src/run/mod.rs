@@ -37,6 +37,9 @@ pub enum RunError {
     /// A file could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// RAW could not be read.
+    #[error(transparent)]
+    Raw(StoreError),
     /// RAW is not what the run was planned for.
     #[error(
         "{path} is not the file this run began with: its content was {planned} and is {found}; \
@@ -49,6 +52,39 @@ pub enum RunError {
         planned: String,
         /// Fingerprint now.
         found: String,
+    },
+    /// A chunk gives other conversations than it was planned for, though RAW did not change.
+    #[error(
+        "{place} gives {found} where {planned} were planned; another version of softlabel planned \
+         it: go on with that, or start over with --restart"
+    )]
+    OtherThanPlanned {
+        /// File and bytes.
+        place: String,
+        /// What the manifest says.
+        planned: String,
+        /// What is found.
+        found: String,
+    },
+    /// Preparing a chunk panicked. How is not told: a panic's words may hold a text.
+    #[error(
+        "softlabel broke off while it prepared {place}, which is an error in it; report it, and \
+         give the command again"
+    )]
+    BrokeOff {
+        /// File and bytes.
+        place: String,
+    },
+    /// Labelling some turns of a chunk panicked.
+    #[error(
+        "softlabel broke off while it labelled {turns} turns of {part}, which is an error in it; \
+         report it, and give the command again, which asks them again"
+    )]
+    TurnsBrokeOff {
+        /// Where the others are recorded.
+        part: String,
+        /// How many.
+        turns: usize,
     },
     /// Settings that decide what labels are differ from those the run began with.
     #[error(
@@ -115,8 +151,31 @@ impl RunError {
     pub fn is_raw_changed(&self) -> bool {
         match self {
             Self::RawChanged { .. } => true,
-            Self::Store(error) => error.is_changed() || error.is_not_found(),
+            Self::Raw(error) => error.is_changed() || error.is_not_found(),
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_is_changed_where_raw_is_not_there_and_not_where_work_is_not() {
+        let missing = || StoreError::NotFound {
+            place: "there".into(),
+        };
+        let changed = || StoreError::Changed {
+            place: "there".into(),
+            expected: "1".into(),
+            found: "2".into(),
+        };
+        assert!(RunError::Raw(missing()).is_raw_changed());
+        assert!(RunError::Raw(changed()).is_raw_changed());
+        assert!(!RunError::Store(missing()).is_raw_changed());
+        assert!(!RunError::Store(changed()).is_raw_changed());
+        let forbidden = StoreError::forbidden("there", "no");
+        assert!(!RunError::Raw(forbidden).is_raw_changed());
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{Cli, Subcommands};
 use crate::dataset::layout::BucketName;
+use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::HardLabel;
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::{Budget, UserMessageOnly};
@@ -33,7 +34,7 @@ const SLOTS: usize = 2;
 
 /// A planned file of one chunk, and who labels it.
 struct World {
-    _home: TempDir,
+    home: TempDir,
     service: Double,
     labeler: Arc<Labeler>,
     raw: RawFolder,
@@ -76,7 +77,7 @@ impl World {
         Self {
             manifest: manifest.await.unwrap(),
             labeler: Arc::new(labeler(&service).await),
-            _home: home,
+            home,
             service,
             raw,
             work,
@@ -242,4 +243,79 @@ async fn who_waits_for_a_call_that_another_chunk_stops_asks_it() {
     assert_eq!(other.await.unwrap().unwrap(), ChunkEnd::Finished);
     assert_eq!(other_part.text().lines().count(), 8);
     assert_eq!(world.asked(), 8);
+}
+
+#[tokio::test]
+async fn a_panic_while_a_chunk_is_prepared_says_nothing_of_raw() {
+    let mut world = World::new(0.0, 3).await;
+    let labeler = Arc::get_mut(&mut world.labeler).unwrap();
+    labeler.tokens = Arc::new(Panics);
+    labeler.budget.message_tokens = 1;
+    let error = world.run().await.unwrap_err();
+    assert!(matches!(error, RunError::BrokeOff { .. }), "{error}");
+    assert!(!error.is_raw_changed());
+    assert!(error.to_string().contains(FILE), "{error}");
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_not_as_planned_says_nothing_of_raw() {
+    let mut world = World::new(0.0, 3).await;
+    world.manifest.chunks[0].turns += 1;
+    let error = world.run().await.unwrap_err();
+    assert!(
+        matches!(error, RunError::OtherThanPlanned { .. }),
+        "{error}"
+    );
+    assert!(!error.is_raw_changed());
+    let text = error.to_string();
+    assert!(
+        text.contains("3 turns in 1") && text.contains("4 turns in 1"),
+        "{text}"
+    );
+    assert_eq!(world.asked(), 0);
+}
+
+#[tokio::test]
+async fn raw_that_is_another_version_or_gone_is_changed() {
+    let world = World::new(0.0, 3).await;
+    let path = world.home.path().join("raw").join(FILE);
+    let content = fs::read(&path).unwrap();
+    fs::write(&path, [content.as_slice(), b"\n"].concat()).unwrap();
+    assert!(world.run().await.unwrap_err().is_raw_changed());
+    fs::remove_file(&path).unwrap();
+    assert!(world.run().await.unwrap_err().is_raw_changed());
+    assert_eq!(world.asked(), 0);
+}
+
+#[tokio::test]
+async fn turns_that_break_off_are_counted_and_their_chunk_is_not_handed_on() {
+    let mut turns = JoinSet::new();
+    turns.spawn(async { TurnEnd::Finished });
+    assert_eq!(end_of(turns).await, Ok(ChunkEnd::Finished));
+    let mut turns = JoinSet::new();
+    turns.spawn(async { TurnEnd::Stopped });
+    turns.spawn(async { TurnEnd::Finished });
+    assert_eq!(end_of(turns).await, Ok(ChunkEnd::Interrupted));
+    let mut turns = JoinSet::new();
+    turns.spawn(async { TurnEnd::Stopped });
+    turns.spawn(async { TurnEnd::BrokeOff });
+    turns.spawn(async { panic!("meant to") });
+    assert_eq!(end_of(turns).await, Err(2));
+}
+
+/// Counts no token.
+struct Panics;
+
+impl TokenCounter for Panics {
+    fn count(&self, _: &str) -> usize {
+        panic!("meant to")
+    }
+
+    fn head<'t>(&self, _: &'t str, _: usize) -> &'t str {
+        panic!("meant to")
+    }
+
+    fn tail<'t>(&self, _: &'t str, _: usize) -> &'t str {
+        panic!("meant to")
+    }
 }
