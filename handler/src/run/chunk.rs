@@ -63,31 +63,6 @@ impl ChunkJob {
         self.paths.part(self.number)
     }
 
-    /// Lets the part begin with that of the base, and gives what it holds then. `lines` is what it
-    /// holds now: as they come first, what a killed execution left of them is a beginning of them.
-    ///
-    /// # Errors
-    /// If the base cannot be read or the part cannot be written.
-    pub async fn seed(
-        &self,
-        work: &OwnFolder,
-        appender: &mut Appender,
-        mut lines: Vec<u8>,
-    ) -> Result<Vec<u8>, RunError> {
-        let Some(base) = &self.base else {
-            return Ok(lines);
-        };
-        let taken = work.read(&base.part(self.number)).await?;
-        let taken = taken.unwrap_or_default();
-        // Whole lines only: a torn one is nobody's.
-        let whole = memchr::memrchr(b'\n', &taken).map_or(0, |end| end + 1);
-        if let Some(missing) = taken.get(lines.len()..whole) {
-            appender.append(missing).await?;
-            lines.extend_from_slice(missing);
-        }
-        Ok(lines)
-    }
-
     /// Labels what is left of the chunk. `appender` is at the end of its part, which holds `lines`.
     /// `window` holds a permit a turn, given back turn by turn, so that whoever opens chunks knows how
     /// much is under way.

@@ -24,6 +24,7 @@ pub mod record;
 pub mod report;
 pub mod results;
 pub mod runs;
+mod seed;
 pub mod settings;
 pub mod single_process;
 pub mod turn;
@@ -123,6 +124,12 @@ pub enum RunError {
         path: String,
         /// The turn's number in its chunk.
         turn: usize,
+    },
+    /// The results that a run begins with were removed.
+    #[error("{path} is gone, with results that this run begins with; relabel all turns")]
+    BaseGone {
+        /// The part of the run it begins with.
+        path: String,
     },
     /// Files that cannot be labelled as they are.
     #[error("{}", problems.join("\n"))]

@@ -8,6 +8,7 @@ use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::HardLabel;
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::{Budget, UserMessageOnly};
+use crate::run::ledger::FinishedChunk;
 use crate::run::manifest::ChunkLimits;
 use crate::run::plan::plan;
 use crate::run::settings::LabelSettings;
@@ -99,11 +100,14 @@ impl World {
 
     /// Labels what the part does not hold yet.
     async fn run(&self) -> Result<ChunkEnd, RunError> {
+        self.run_job(&self.job()).await
+    }
+
+    async fn run_job(&self, job: &ChunkJob) -> Result<ChunkEnd, RunError> {
         let window = Arc::new(Semaphore::new(1000)).acquire_many_owned(1000);
         let part = (self.part.appender(), self.part.text().into_bytes());
         let window = window.await.unwrap();
-        self.job()
-            .run(&self.labeler, &self.raw, &self.work, part, window)
+        job.run(&self.labeler, &self.raw, &self.work, part, window)
             .await
     }
 
@@ -301,6 +305,103 @@ async fn turns_that_break_off_are_counted_and_their_chunk_is_not_handed_on() {
     turns.spawn(async { TurnEnd::BrokeOff });
     turns.spawn(async { panic!("meant to") });
     assert_eq!(end_of(turns).await, Err(2));
+}
+
+/// What the base of a run left.
+impl World {
+    const BASE: &str = "base";
+
+    /// Labels all turns, and gives the part that this makes; then everything is new.
+    async fn labelled(&mut self) -> String {
+        self.run().await.unwrap();
+        let text = self.part.text();
+        self.part = Fickle::default();
+        self.service.clear();
+        self.labeler = Arc::new(labeler(&self.service).await);
+        text
+    }
+
+    async fn base_has(&self, part: &str) {
+        let paths = BucketPaths::of_run(Self::BASE);
+        let part = part.as_bytes().to_vec();
+        self.work.replace(&paths.part(0), part).await.unwrap();
+    }
+
+    async fn base_is_planned(&self) {
+        let path = BucketPaths::of_run(Self::BASE).manifest();
+        self.work.replace(&path, b"{}".to_vec()).await.unwrap();
+    }
+
+    /// Labels what neither the part nor the base holds.
+    async fn run_on_base(&self) -> Result<ChunkEnd, RunError> {
+        let job = ChunkJob {
+            base: Some(BucketPaths::of_run(Self::BASE)),
+            ..self.job()
+        };
+        self.run_job(&job).await
+    }
+}
+
+#[tokio::test]
+async fn what_the_base_has_is_not_asked_again_and_taken_over_once() {
+    let mut world = World::new(0.0, 6).await;
+    let all = world.labelled().await;
+    let lines = all.split_inclusive('\n').collect::<Vec<_>>();
+    let (some, more) = (lines[..4].concat(), lines[..7].concat());
+    // The last line of the base is torn.
+    world.base_has(&format!("{some}{{\"turn\":")).await;
+    world.run_on_base().await.unwrap();
+    let part = world.part.text();
+    assert!(
+        part.starts_with(&format!("{some}{{\"seeded\":4}}\n")),
+        "{part}"
+    );
+    assert_eq!(world.asked(), 8);
+    // The base learns of more, late.
+    world.base_has(&more).await;
+    world.run_on_base().await.unwrap();
+    assert_eq!(world.part.text(), part);
+    assert_eq!(fold(part.as_bytes(), 6).1, 0, "every line can be read");
+    assert_eq!(world.asked(), 8);
+}
+
+#[tokio::test]
+async fn taking_over_goes_on_where_it_was_killed() {
+    let mut world = World::new(0.0, 6).await;
+    let all = world.labelled().await;
+    // The base had a base.
+    let lines = all.split_inclusive('\n').collect::<Vec<_>>();
+    let base = [&lines[..2], &["{\"seeded\":2}\n"], &lines[2..]].concat();
+    world.base_has(&base.concat()).await;
+    for there in 0..lines.len() {
+        world.part = Fickle::default();
+        let mut appender = world.part.appender();
+        let there = lines[..there].concat();
+        appender.append(there.as_bytes()).await.unwrap();
+        world.run_on_base().await.unwrap();
+        assert_eq!(world.part.text(), format!("{all}{{\"seeded\":12}}\n"));
+    }
+    assert_eq!(world.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_the_base_lost_is_not_asked_again_and_what_it_never_began_is_asked() {
+    let world = World::new(0.0, 3).await;
+    let removed = world.run_on_base().await.unwrap_err();
+    assert!(matches!(removed, RunError::BaseGone { .. }), "{removed}");
+    world.base_is_planned().await;
+    let records = vec![TurnRecord::default(); 3];
+    let finished = FinishedChunk::of(0, &records, Clock::system().now()).line();
+    let ledger = BucketPaths::of_run(World::BASE).ledger();
+    world.work.add_line(&ledger, &finished).await.unwrap();
+    let lost = world.run_on_base().await.unwrap_err();
+    assert!(matches!(lost, RunError::BaseGone { .. }), "{lost}");
+    assert!(!lost.is_raw_changed());
+    assert_eq!((world.asked(), world.part.text().as_str()), (0, ""));
+    world.work.remove_file(&ledger).await.unwrap();
+    world.run_on_base().await.unwrap();
+    assert_eq!(world.asked(), 6);
+    assert!(world.part.text().starts_with("{\"seeded\":0}\n"));
 }
 
 /// Counts no token.
