@@ -145,6 +145,29 @@ async fn an_append_whose_answer_was_lost_is_there_once() {
 }
 
 #[tokio::test]
+async fn an_append_that_failed_can_be_made_again() {
+    let bad = BadPlace::new().await;
+    for (number, fault) in DOUBTFUL.into_iter().enumerate() {
+        let path = format!("part-{number}");
+        let (mut appender, _) = bad.own.append(&path).await.unwrap();
+        appender.append(b"zero\n").await.unwrap();
+        let append = When::put(&path).query("comp=appendblock");
+        bad.line.plan(fault, append.times(3));
+        let error = appender.append(b"one\ntwo\n").await.unwrap_err();
+        assert!(error.is_passing(), "{fault:?}: {error}");
+        assert!(bad.line.is_through(), "{fault:?}");
+        appender.append(b"one\ntwo\nthree\n").await.unwrap();
+        appender.append(b"four\n").await.unwrap();
+        let there = bad.place.own().read(&path).await.unwrap().unwrap();
+        assert_eq!(
+            String::from_utf8(there).unwrap(),
+            "zero\none\ntwo\nthree\nfour\n",
+            "{fault:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_ledgers_line_is_there_at_least_once() {
     let bad = BadPlace::new().await;
     for (number, fault) in DOUBTFUL.into_iter().enumerate() {
@@ -368,6 +391,19 @@ async fn who_lost_the_lease_appends_nothing() {
     second.append(b"and this\n").await.unwrap();
     let there = own.read("part").await.unwrap().unwrap();
     assert_eq!(there, b"mine\ntheirs\ntheirs too\nand this\n");
+}
+
+/// Takes as long as it is until the next renewal, 5 seconds.
+#[tokio::test]
+async fn who_loses_the_lease_hears_of_it() {
+    let bad = BadPlace::new().await;
+    let (kept, _) = bad.own.append("kept").await.unwrap();
+    let (first, _) = bad.own.append("part").await.unwrap();
+    bad.data.break_lease("base/LABELED_v4/part").await.unwrap();
+    let _second = bad.place.own().append("part").await.unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(60), first.lost()).await;
+    assert!(matches!(error, Ok(StoreError::Held { .. })), "{error:?}");
+    assert!(futures::FutureExt::now_or_never(kept.lost()).is_none());
 }
 
 #[tokio::test]

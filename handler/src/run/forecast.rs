@@ -224,11 +224,11 @@ async fn sizes(
     };
     let bytes = raw
         .read_range(&source.path, chunk.bytes.clone(), &version)
-        .await?;
+        .await
+        .map_err(RunError::Raw)?;
     let sized = tokio::task::spawn_blocking(move || size(&bytes, &settings, strategy)).await;
-    sized.map_err(|error| RunError::Damaged {
-        path: source.path.clone(),
-        reason: error.to_string(),
+    sized.map_err(|_| RunError::BrokeOff {
+        place: format!("bytes {:?} of {}", chunk.bytes, raw.locate(&source.path)),
     })
 }
 

@@ -144,7 +144,8 @@ impl Run {
     async fn plan_files(&mut self) -> Result<(), RunError> {
         let mut sizes = 0;
         for file in &self.places.files {
-            sizes += self.places.raw.version(&file.path).await?.length;
+            let version = self.places.raw.version(&file.path).await;
+            sizes += version.map_err(RunError::Raw)?.length;
         }
         self.progress.will_scan(sizes);
         let mut problems = Vec::new();
@@ -186,7 +187,7 @@ impl Run {
             bucket: file.name.bucket.clone(),
             ..before
         });
-        let version = raw.version(&file.path).await.map_err(RunError::from)?;
+        let version = raw.version(&file.path).await.map_err(RunError::Raw)?;
         if let Some(before) = &before
             && before.source.etag == version.etag
         {
@@ -196,7 +197,7 @@ impl Run {
         let planned = plan(raw, file, None, self.options.chunk, &self.progress).await;
         let mut manifest = match planned {
             Ok(manifest) => manifest,
-            Err(PlanError::Store(error)) => return Err(RunError::from(error).into()),
+            Err(PlanError::Store(error)) => return Err(RunError::Raw(error).into()),
             Err(PlanError::Scan { error, intact, .. })
                 if self.options.salvage && intact.conversations > 0 =>
             {
@@ -265,7 +266,7 @@ impl Run {
             Err(error) if error.is_not_found() => {
                 vec!["RAW has no metadata.json to compare the counts with.".into()]
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(RunError::Raw(error)),
         };
         Ok(())
     }
@@ -496,7 +497,10 @@ impl Run {
             }
         };
         if let Err(error) = result {
-            labeler.teacher.close();
+            // Other chunks may fare better than one whose turns broke off.
+            if !matches!(error, RunError::TurnsBrokeOff { .. }) {
+                labeler.teacher.close();
+            }
             underway.failure.get_or_insert(error);
         }
     }

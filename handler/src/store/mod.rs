@@ -7,6 +7,8 @@
 
 pub mod azure;
 mod error;
+#[cfg(test)]
+pub(crate) mod fickle;
 mod local;
 mod own;
 mod raw;

@@ -4,6 +4,7 @@ use super::azure::{Account, Area, AzureOwn, Guard};
 use super::local::LocalOwn;
 use super::{BlobStatus, Listed, StoreError, Version};
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub(super) trait Draft: Debug + Send + Sync {
 #[async_trait]
 pub(super) trait AppendLines: Debug + Send + Sync {
     async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError>;
+    fn lost(&self) -> BoxFuture<'static, StoreError>;
     async fn release(self: Box<Self>);
 }
 
@@ -275,18 +277,30 @@ impl OwnFolder {
 pub struct Appender(Box<dyn AppendLines>);
 
 impl Appender {
+    #[cfg(test)]
+    pub(super) fn over(lines: impl AppendLines + 'static) -> Self {
+        Self(Box::new(lines))
+    }
+
     /// Appends whole lines. When it returns they outlive this process. In a container a file takes
     /// 50,000 appends, one for each 4 MiB.
     ///
     /// # Errors
     /// [`StoreError::Held`] if somebody else took the file over; and if the lines cannot all be
-    /// written, for example on a full disk. A line may then be there in part, which the next
-    /// [`OwnFolder::append`] makes harmless.
+    /// written, for example on a full disk. The same lines may be appended again, and more after
+    /// them: what is there of them is not written twice. A line that stays there in part is made
+    /// harmless by the next [`OwnFolder::append`].
     pub async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
         if lines.is_empty() {
             return Ok(());
         }
         self.0.append(lines).await
+    }
+
+    /// Ends, with [`StoreError::Held`], when it is known that somebody else took the file over. Never
+    /// on this machine, where only the end of this process gives it away.
+    pub fn lost(&self) -> BoxFuture<'static, StoreError> {
+        self.0.lost()
     }
 
     /// Gives the file back, so that the next can have it at once.

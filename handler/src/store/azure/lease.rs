@@ -17,9 +17,9 @@ use azure_storage_blob::models::{
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -41,7 +41,7 @@ struct Inner {
     calls: Calls,
     place: String,
     id: String,
-    lost: AtomicBool,
+    lost: CancellationToken,
 }
 
 impl Lease {
@@ -89,7 +89,7 @@ impl Lease {
             blob,
             place,
             id,
-            lost: AtomicBool::new(false),
+            lost: CancellationToken::new(),
         });
         let renewing = Arc::clone(&inner);
         let renewal = tokio::spawn(async move { renewing.keep_renewing(every).await });
@@ -108,9 +108,18 @@ impl Lease {
 
     /// Fails once the lease is known to be lost.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        match self.inner.lost.load(Relaxed) {
+        match self.inner.lost.is_cancelled() {
             true => Err(held(self.inner.place.clone())),
             false => Ok(()),
+        }
+    }
+
+    /// Ends when the lease is known to be lost.
+    pub(super) fn lost(&self) -> impl Future<Output = StoreError> + Send + use<> {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            inner.lost.cancelled().await;
+            held(inner.place.clone())
         }
     }
 
@@ -150,7 +159,7 @@ impl Inner {
             tokio::time::sleep(every).await;
             if let Err(error) = self.renew().await {
                 let place = &self.place;
-                if self.lost.load(Relaxed) {
+                if self.lost.is_cancelled() {
                     tracing::warn!(place, "a lease is lost: another process took over");
                     return;
                 }
@@ -168,7 +177,7 @@ impl Inner {
             Err(error) => error,
         };
         if matches!(meaning(&error), Meaning::Lease | Meaning::Missing { .. }) {
-            self.lost.store(true, Relaxed);
+            self.lost.cancel();
         }
         Err(error)
     }

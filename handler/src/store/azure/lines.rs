@@ -12,6 +12,8 @@ use azure_storage_blob::models::{
     AppendBlobClientCreateOptions, AppendBlobClientCreateResultHeaders as _,
 };
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 /// The service takes no larger block of an append blob from every account.
@@ -24,9 +26,12 @@ pub(super) struct AzureAppender {
     path: String,
     blob: AppendBlobClient,
     lease: Option<Lease>,
+    /// Where the blob ends, as far as is known.
     position: u64,
-    /// An append failed or was given up, so that nobody knows where the blob ends.
-    lost_track: bool,
+    /// Where the lines began that were appended last.
+    began: u64,
+    /// An append failed or was given up, so that nobody knows how much of its lines is there.
+    in_doubt: bool,
 }
 
 impl AzureAppender {
@@ -57,7 +62,8 @@ impl AzureAppender {
             blob: folder.blob(path).append_blob_client(),
             lease: Some(lease),
             position: content.len() as u64,
-            lost_track: false,
+            began: content.len() as u64,
+            in_doubt: false,
         };
         let mut lines = Vec::from(content);
         let whole = memchr::memrchr(b'\n', &lines).map_or(0, |end| end + 1);
@@ -78,14 +84,6 @@ impl AzureAppender {
             return Err(held(self.place()));
         };
         lease.check()?;
-        if self.lost_track {
-            return Err(StoreError::Unavailable {
-                operation: "append to",
-                place: self.place(),
-                reason: "an earlier append to it failed".into(),
-            });
-        }
-        self.lost_track = true;
         let length = block.len() as u64;
         let options = AppendBlobClientAppendBlockOptions {
             append_position: Some(i64::try_from(self.position).unwrap_or(i64::MAX)),
@@ -112,22 +110,43 @@ impl AzureAppender {
             Err(error) => return Err(failure(&error, "append to", &self.place())),
         }
         self.position += length;
-        self.lost_track = false;
         Ok(())
     }
 
     /// Finds `block` at the end of the blob, where it was to be.
     async fn read_back(&self, block: &Bytes) -> Result<(), StoreError> {
-        let end = self.position + block.len() as u64;
-        let found = self.folder.properties(&self.path).await?;
-        if found.is_some_and(|found| found.status.version.length == end) {
-            let opened = self.folder.open(&self.path, Some(self.position..end), None);
-            let (_, body) = opened.await?;
-            if collect(body, block.len() as u64).await? == *block {
-                return Ok(());
-            }
+        match self.beyond(self.position).await? == *block {
+            true => Ok(()),
+            false => Err(held(self.place())),
         }
-        Err(held(self.place()))
+    }
+
+    /// What the blob has from `position` on.
+    async fn beyond(&self, position: u64) -> Result<Bytes, StoreError> {
+        let found = self.folder.properties(&self.path).await?;
+        let end = found.map_or(0, |found| found.status.version.length);
+        if end <= position {
+            return Ok(Bytes::new());
+        }
+        let (_, body) = self
+            .folder
+            .open(&self.path, Some(position..end), None)
+            .await?;
+        collect(body, end - position).await
+    }
+
+    /// Finds out how much of `lines` is there since they were appended in vain.
+    async fn resume(&mut self, lines: &mut Bytes) -> Result<(), StoreError> {
+        if let Some(lease) = &self.lease {
+            lease.check()?;
+        }
+        let there = self.beyond(self.began).await?;
+        if !lines.starts_with(&there) {
+            return Err(held(self.place()));
+        }
+        let _ = lines.split_to(there.len());
+        self.position = self.began + there.len() as u64;
+        Ok(())
     }
 }
 
@@ -135,6 +154,11 @@ impl AzureAppender {
 impl AppendLines for AzureAppender {
     async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
         let mut rest = Bytes::copy_from_slice(lines);
+        match self.in_doubt {
+            true => self.resume(&mut rest).await?,
+            false => self.began = self.position,
+        }
+        self.in_doubt = true;
         while !rest.is_empty() {
             let fits = rest.get(..LARGEST.min(rest.len())).unwrap_or_default();
             let end = match fits.len() == rest.len() {
@@ -145,7 +169,15 @@ impl AppendLines for AzureAppender {
             let block = rest.split_to(end);
             self.append_block(block).await?;
         }
+        self.in_doubt = false;
         Ok(())
+    }
+
+    fn lost(&self) -> BoxFuture<'static, StoreError> {
+        match &self.lease {
+            Some(lease) => lease.lost().boxed(),
+            None => futures::future::pending().boxed(),
+        }
     }
 
     async fn release(mut self: Box<Self>) {

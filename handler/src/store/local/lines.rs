@@ -5,6 +5,8 @@ use super::super::own::AppendLines;
 use super::is_at;
 use super::lock::FileGuard;
 use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,10 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) struct LocalAppender {
     file: File,
     path: PathBuf,
+    /// Bytes that are there for certain.
+    length: u64,
+    /// An append failed, so that there may be something of it.
+    torn: bool,
 }
 
 impl LocalAppender {
@@ -36,17 +42,34 @@ impl LocalAppender {
             file.set_len(whole as u64).map_err(failed)?;
             file.seek(SeekFrom::End(0)).map_err(failed)?;
         }
-        Ok((Self { file, path }, content))
+        let appender = Self {
+            file,
+            path,
+            length: content.len() as u64,
+            torn: false,
+        };
+        Ok((appender, content))
     }
 }
 
 #[async_trait]
 impl AppendLines for LocalAppender {
     async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
+        let cut = match self.torn {
+            true => self.file.set_len(self.length),
+            false => Ok(()),
+        };
+        self.torn = true;
         // Into the system's memory, which is quicker than handing it to another thread.
-        self.file
-            .write_all(lines)
-            .map_err(|e| StoreError::io("append to", &self.path, e))
+        cut.and_then(|()| self.file.write_all(lines))
+            .map_err(|e| StoreError::io("append to", &self.path, e))?;
+        self.length += lines.len() as u64;
+        self.torn = false;
+        Ok(())
+    }
+
+    fn lost(&self) -> BoxFuture<'static, StoreError> {
+        futures::future::pending().boxed()
     }
 
     async fn release(self: Box<Self>) {}
@@ -107,5 +130,25 @@ fn open(path: &Path) -> Result<File, StoreError> {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_there_of_an_append_that_failed_is_written_once() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("part");
+        let (mut appender, _) = LocalAppender::take(path.clone()).unwrap();
+        appender.append(b"one\n").await.unwrap();
+        // As a disk does that gets full in the middle.
+        appender.file.write_all(b"two\nthr").unwrap();
+        appender.torn = true;
+        appender.append(b"two\nthree\n").await.unwrap();
+        appender.append(b"four\n").await.unwrap();
+        let there = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(there, "one\ntwo\nthree\nfour\n");
     }
 }
