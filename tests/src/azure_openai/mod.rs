@@ -75,7 +75,7 @@ mod server;
 mod service;
 mod text;
 
-pub use access::Auth;
+pub use access::{Auth, caller};
 pub use config::{
     Access, AlwaysFail, Config, ContentFilter, Faults, Headers, NoLogprobs, Oddities, Quirks,
 };
@@ -84,6 +84,6 @@ pub use faults::Fault;
 pub use latency::Latency;
 pub use limits::{LimitChange, Limits};
 pub use log::{Asked, Record, Stats};
-pub use repeats::{Excuse, repeats};
+pub use repeats::{Excuse, Loss, Repeats, repeats};
 pub use request::Kind;
 pub use server::Double;
