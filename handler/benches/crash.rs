@@ -215,6 +215,8 @@ fn label(folder: &Path, double: &Double) -> Command {
         .arg("--output")
         .arg(folder.join("out"))
         .env("AZURE_OPENAI_ENDPOINT", double.endpoint())
+        // More than the double takes, so that it refuses some.
+        .env("SOFTLABEL_TPM", "4000000000")
         .env("AZURE_OPENAI_API_KEY", "key")
         .stdout(Stdio::null())
         .stderr(Stdio::null());

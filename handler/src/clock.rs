@@ -20,6 +20,11 @@ impl Clock {
         Self(now)
     }
 
+    /// Milliseconds since 1970.
+    pub fn unix_ms(self) -> u64 {
+        u64::try_from((self.0)().as_millisecond()).unwrap_or_default()
+    }
+
     /// The current time, to the second: what files show.
     pub fn now(self) -> Timestamp {
         let now = (self.0)();

@@ -2,7 +2,9 @@
 
 use crate::harness::*;
 use serde_json::{Value, json};
-use softlabel_doubles::azure_openai::{AlwaysFail, Config, Double, Fault, Faults, Latency, Limits};
+use softlabel_doubles::azure_openai::{
+    AlwaysFail, Config, Double, Fault, Faults, Headers, Latency, Limits,
+};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -216,13 +218,18 @@ fn a_rationale_that_fails_leaves_the_label() {
 
 #[test]
 fn throttling_pauses_every_caller_and_costs_no_attempt() {
-    // About ten calls a minute, and a minute takes half a second.
+    // About ten calls a minute, of which nobody knows, and a minute takes half a second.
     let limits = Limits {
         tpm: Some(7_500),
         ..Limits::default()
     };
+    let headers = Headers {
+        rate_limit_tokens: false,
+        ..Headers::default()
+    };
     let service = Service::start(Config {
         limits,
+        headers,
         speed: 120.0,
         ..Config::default()
     });

@@ -198,6 +198,9 @@ impl Softlabel {
             .env("AZURE_OPENAI_API_KEY", KEY)
             .env("SOFTLABEL_FIRST_BACKOFF", "2ms")
             .env("SOFTLABEL_LONGEST_BACKOFF", "10ms")
+            // What is tested is not the pace, unless a test says so.
+            .env("SOFTLABEL_TPM", "4000000000")
+            .env("SOFTLABEL_RPM", "4000000000")
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {

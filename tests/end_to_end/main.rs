@@ -23,6 +23,7 @@ mod input;
 mod labels;
 mod outage;
 mod output;
+mod pacing;
 mod profiles;
 mod prompts;
 mod raw;

@@ -224,6 +224,9 @@ impl LocalCloud {
             ("SOFTLABEL_WORK_CONTAINER", WORK),
             ("AZURE_OPENAI_ENDPOINT", &endpoint),
             (API_KEY_SETTING, api_key.as_str()),
+            // The double has no quota unless a test sets one.
+            ("SOFTLABEL_TPM", "1000000000"),
+            ("SOFTLABEL_RPM", "10000000"),
             // Waits that suit a test.
             ("SOFTLABEL_FIRST_BACKOFF", "5ms"),
             ("SOFTLABEL_LONGEST_BACKOFF", "50ms"),

@@ -11,6 +11,7 @@ use crate::teacher::endpoint::Endpoint;
 use crate::teacher::probe::{self, Settled};
 use crate::teacher::profile::Profile;
 use crate::teacher::transport::Transport;
+use crate::teacher::turnstile::Turnstile;
 use crate::teacher::{Teacher, disposition::Stop};
 use anyhow::Context;
 use rand::SeedableRng;
@@ -69,7 +70,7 @@ pub(super) async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport
         endpoint,
         credential,
         service.timeouts(),
-        service.concurrency as usize,
+        service.concurrency.most() as usize,
         Clock::system(),
     )
     .context("TLS cannot be set up on this machine")
@@ -128,15 +129,20 @@ pub(super) fn message_input(
 
 /// Turns under way at a time: enough for every slot, whatever the chunks' size.
 pub(super) fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
-    (service.concurrency as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
+    (service.concurrency.most() as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
 }
 
 /// One slot for each call that may be in flight.
 pub(super) fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(service.concurrency as usize))
+    Arc::new(Semaphore::new(service.concurrency.most() as usize))
 }
 
-/// A teacher under a settled profile, which takes a slot for each call.
+/// The pace of the deployment, all of whose quota is this process's.
+pub(super) fn turnstile(service: &ServiceArgs) -> Arc<Turnstile> {
+    Arc::new(Turnstile::new(service.quota(), service.concurrency))
+}
+
+/// A teacher under a settled profile, which takes a slot for each call and keeps the pace.
 ///
 /// # Errors
 /// If there is nothing to probe with.
@@ -146,6 +152,7 @@ pub(super) fn teacher(
     labeling: &LabelingArgs,
     service: &ServiceArgs,
     slots: Arc<Semaphore>,
+    turnstile: Arc<Turnstile>,
 ) -> Result<Teacher, Stop> {
     Ok(Teacher::new(
         transport,
@@ -153,6 +160,7 @@ pub(super) fn teacher(
         harmless(labeling, service)?,
         service.patience(),
         slots,
+        turnstile,
         rng(),
     ))
 }

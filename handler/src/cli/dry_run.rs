@@ -5,14 +5,15 @@ use super::screen::Screen;
 use super::table::{Table, number, percent, time};
 use super::{Exit, print};
 use crate::config::LabelArgs;
-use crate::run::estimate::{Calls, Estimate, Pace, estimate};
+use crate::run::forecast::{Calls, Forecast, Pace, forecast};
 use crate::run::progress::Progress;
 use crate::run::single_process::Run;
 use crate::teacher::model::Price;
+use crate::teacher::pacing::Concurrency;
 use crate::teacher::profile::Profile;
 use std::sync::Arc;
 
-/// Reads everything, counts, and prints the estimate.
+/// Reads everything, counts, and prints the forecast.
 ///
 /// # Errors
 /// If RAW cannot be read.
@@ -22,9 +23,9 @@ pub(super) async fn run(
     screen: &Screen,
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Exit> {
-    let estimated = {
+    let forecast = {
         let _display = Display::counting(screen, progress);
-        estimate(
+        forecast(
             &planned.places().raw,
             planned.manifests(),
             planned.settings(),
@@ -35,18 +36,17 @@ pub(super) async fn run(
         )
         .await?
     };
-    print(&render(args, planned, &estimated))?;
+    print(&render(args, planned, &forecast))?;
     Ok(Exit::Complete)
 }
 
-fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
+fn render(args: &LabelArgs, planned: &Run, forecast: &Forecast) -> String {
     let manifests = planned.manifests();
     let conversations = manifests.iter().map(|m| m.conversations).sum();
     let broken = manifests.iter().map(|m| m.broken_conversations).sum();
     let pace = Pace {
-        tpm: u64::from(args.tpm),
-        rpm: u64::from(args.rpm),
-        concurrency: u64::from(args.service.concurrency),
+        quota: args.service.quota(),
+        concurrency: args.service.concurrency,
         label_latency: args.label_latency,
         rationale_latency: args.rationale_latency,
     };
@@ -55,53 +55,39 @@ fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
     table.row("bucket files", number(manifests.len() as u64));
     table.row("conversations", number(conversations));
     table.row("  not readable", number(broken));
-    table.row("turns", number(estimate.turns));
-    table.row("  not labelable (empty)", number(estimate.empty));
-    let share = percent(estimate.identical, estimate.turns);
+    table.row("turns", number(forecast.turns));
+    table.row("  not labelable (empty)", number(forecast.empty));
+    let share = percent(forecast.identical, forecast.turns);
     table.row(
         "  identical to an earlier one",
-        format!("{} ({share})", number(estimate.identical)),
+        format!("{} ({share})", number(forecast.identical)),
     );
-    table.row("label calls", calls(estimate.labels));
-    table.row("rationale calls", calls(estimate.rationales));
+    table.row("label calls", calls(forecast.labels));
+    table.row("rationale calls", calls(forecast.rationales));
     let price = args.service.price();
-    table.row("price without rationales", cost(estimate, price, false));
-    table.row("price with rationales", cost(estimate, price, true));
+    table.row("price without rationales", cost(forecast, price, false));
+    table.row("price with rationales", cost(forecast, price, true));
     let wait = |latency: std::time::Duration| time(latency.as_secs_f64());
     for (name, with) in [("without rationales", false), ("with rationales", true)] {
-        let quota = estimate.seconds_at_quota(&pace, with);
-        let flight = estimate.seconds_at_concurrency(&pace, with);
+        let quota = forecast.seconds_at_quota(&pace, with);
+        let flight = forecast.seconds_in_flight(&pace, with);
         table.row(
             format!("time {name}"),
             format!(
                 "{} at the quota, {} at {} calls in flight",
                 time(quota),
                 time(flight),
-                pace.concurrency
+                number(u64::from(forecast.in_flight(&pace, with)))
             ),
         );
     }
-    let quota = estimate.seconds_at_quota(&pace, with_rationales);
-    let flight = estimate.seconds_at_concurrency(&pace, with_rationales);
-    let reach = if flight > quota {
-        format!(
-            "{} calls in flight use about {:.0} % of this quota; --concurrency {} would use all of it",
-            pace.concurrency,
-            100.0 * quota / flight,
-            (pace.concurrency as f64 * flight / quota).ceil()
-        )
-    } else {
-        format!(
-            "{} calls in flight can use all of this quota",
-            pace.concurrency
-        )
-    };
     table.row(
         "quota",
         format!(
-            "{} tokens/min, {} requests/min: {reach}",
-            number(pace.tpm),
-            number(pace.rpm)
+            "{} tokens/min, {} requests/min: {}",
+            number(u64::from(args.service.tpm)),
+            number(u64::from(args.service.rpm)),
+            reach(forecast, &pace, with_rationales)
         ),
     );
     table.row(
@@ -116,7 +102,7 @@ fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
         "Nothing was sent. Labelling it all will take:\n\n{}",
         table.render()
     );
-    if let Some((label, rationale)) = &estimate.example {
+    if let Some((label, rationale)) = &forecast.example {
         for (name, prompt) in [("classification", label), ("rationale", rationale)] {
             text.push_str(&format!(
                 "\nA {name} prompt, system:\n\n{}\n\nand user:\n\n{}\n",
@@ -125,6 +111,35 @@ fn render(args: &LabelArgs, planned: &Run, estimate: &Estimate) -> String {
         }
     }
     text
+}
+
+/// What share of the quota the calls in flight can reach.
+fn reach(forecast: &Forecast, pace: &Pace, with_rationales: bool) -> String {
+    let needed = forecast.needed(pace, with_rationales);
+    let share = |calls: u32| format!("{:.0} % of it", 100.0 * f64::from(calls) / needed);
+    let most = Concurrency::AUTO.most();
+    match pace.concurrency {
+        Concurrency::Fixed(calls) if f64::from(calls) >= needed => {
+            format!("{calls} calls in flight can use all of it")
+        }
+        Concurrency::Fixed(calls) if f64::from(most) >= needed => format!(
+            "{calls} calls in flight reach {}; --concurrency auto uses all of it",
+            share(calls)
+        ),
+        Concurrency::Fixed(calls) => format!(
+            "{calls} calls in flight reach {}, --concurrency auto, with {most} at most, {}",
+            share(calls),
+            share(most)
+        ),
+        Concurrency::Auto(most) if f64::from(most) < needed => format!(
+            "--concurrency auto, with {most} calls in flight at most, reaches {}",
+            share(most)
+        ),
+        Concurrency::Auto(_) => format!(
+            "--concurrency auto uses all of it, with {} calls in flight",
+            forecast.in_flight(pace, with_rationales)
+        ),
+    }
 }
 
 fn calls(calls: Calls) -> String {
@@ -140,12 +155,12 @@ fn calls(calls: Calls) -> String {
     )
 }
 
-fn cost(estimate: &Estimate, price: Option<Price>, with_rationales: bool) -> String {
+fn cost(forecast: &Forecast, price: Option<Price>, with_rationales: bool) -> String {
     match price {
         Some(price) => {
             format!(
                 "at most {:.2} USD",
-                price.of(estimate.tokens(with_rationales))
+                price.of(forecast.tokens(with_rationales))
             )
         }
         None => "unknown; set --price-input and --price-output".into(),

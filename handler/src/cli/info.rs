@@ -7,6 +7,7 @@ use crate::labeling::label::Label;
 use crate::labeling::{call, prompt, strategy};
 use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
+use crate::teacher::pacing::Concurrency;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::{TOKEN_0, TOKEN_1};
 use serde_json::{Value, json};
@@ -57,7 +58,12 @@ fn collect(args: &InfoArgs) -> Value {
             "id_of_1": TOKEN_1,
         },
         "limits": {
-            "concurrency": service.concurrency,
+            "tokens_a_minute": service.tpm,
+            "requests_a_minute": service.rpm,
+            "concurrency": match service.concurrency {
+                Concurrency::Fixed(calls) => json!(calls),
+                Concurrency::Auto(most) => json!(format!("auto, at most {most}")),
+            },
             "message_tokens": labeling.message_tokens,
             "context_tokens": labeling.context_tokens,
             "rationale_tokens": call::RATIONALE_MAX_TOKENS,

@@ -97,6 +97,7 @@ async fn label(
         &args.labeling,
         &args.service,
         connect::slots(&args.service),
+        connect::turnstile(&args.service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

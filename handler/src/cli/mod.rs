@@ -4,6 +4,7 @@
 //! and logs to stderr.
 
 mod connect;
+mod deployments;
 mod dry_run;
 mod info;
 mod label;

@@ -1,25 +1,20 @@
 //! `softlabel serve`: the custom handler of an Azure Functions app.
 
+use super::deployments::Deployments;
 use super::signals::Signals;
 use super::{Exit, UsageError, connect};
 use crate::clock::Clock;
-use crate::config::{DataPath, LabelingArgs, LogArgs, ServeArgs, ServiceArgs};
-use crate::functions::{App, Connect, Data, Settings};
+use crate::config::{DataPath, LogArgs, ServeArgs};
+use crate::functions::{App, Data, Settings};
 use crate::host;
 use crate::identity::{Secret, Surroundings};
-use crate::labeling::strategy;
-use crate::run::record::ApiProfile;
 use crate::run::runs::Runs;
-use crate::run::settings::{LabelSettings, Method};
-use crate::run::turn::Labeler;
 use crate::store::azure::{Account, Area, Connection, Guard, Tuning};
 use crate::store::{OwnFolder, StoreError};
 use anyhow::Context;
-use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// How long a part belongs to a process that died.
@@ -94,12 +89,9 @@ pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: Cancellati
         price: args.service.price(),
         max_cost: args.max_cost,
     };
-    let connect = Arc::new(Deployments {
-        slots: connect::slots(&args.service),
-        labeling: args.labeling,
-        service: args.service,
-    });
-    App::new(data, runs, connect, settings, stop)
+    let work = runs.work().clone();
+    let deployments = Deployments::new(args.labeling, args.service, work, stop.clone());
+    App::new(data, runs, Arc::new(deployments), settings, stop)
 }
 
 /// The account of a connection, by the values of its settings: connection string, address,
@@ -179,65 +171,4 @@ fn work_area(account: &Account, args: &ServeArgs) -> Result<OwnFolder, StoreErro
         .work_in(work)
         .never(Area::new(container, base)?);
     OwnFolder::azure(account, &args.work_container, "", &guard)
-}
-
-/// The deployments of the account that the settings name.
-#[derive(Debug)]
-struct Deployments {
-    labeling: LabelingArgs,
-    service: ServiceArgs,
-    /// One for each call that may be in flight, whoever makes it.
-    slots: Arc<Semaphore>,
-}
-
-impl Deployments {
-    /// The settings of the service for a run, which may be about another deployment.
-    fn service_of(&self, settings: &LabelSettings) -> ServiceArgs {
-        ServiceArgs {
-            deployment: Some(settings.deployment.clone()),
-            model: settings.model.clone(),
-            model_family: Some(settings.model_family),
-            encoding: Some(settings.encoding),
-            ..self.service.clone()
-        }
-    }
-}
-
-#[async_trait]
-impl Connect for Deployments {
-    async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, String> {
-        let service = self.service_of(settings);
-        let transport = connect::transport(&service).await;
-        let transport = transport.map_err(|error| super::sentence(&error))?;
-        let settled = connect::settle(&transport, &self.labeling, &service)
-            .await
-            .map_err(|stop| stop.to_string())?;
-        Ok(ApiProfile {
-            api_profile: settled.profile,
-            api_profile_reasons: settled.reasons,
-        })
-    }
-
-    async fn labeler(&self, method: &Method) -> Result<Labeler, String> {
-        let settings = &method.settings;
-        let strategy = strategy::by_name(&settings.strategy).map_err(|error| error.to_string())?;
-        let service = self.service_of(settings);
-        let transport = connect::transport(&service).await;
-        let transport = transport.map_err(|error| super::sentence(&error))?;
-        let teacher = connect::teacher(
-            transport,
-            method.api_profile.clone(),
-            &self.labeling,
-            &service,
-            Arc::clone(&self.slots),
-        )
-        .map_err(|stop| stop.to_string())?;
-        Ok(Labeler::new(
-            Arc::new(teacher),
-            settings,
-            strategy,
-            !self.labeling.no_dedupe,
-            Arc::default(),
-        ))
-    }
 }

@@ -31,6 +31,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         labeling,
         service,
         connect::slots(service),
+        connect::turnstile(service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

@@ -90,14 +90,6 @@ pub struct LabelArgs {
     /// Say what a run will take, with one prompt of each kind, and send nothing.
     #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
-    /// The deployment's quota in tokens a minute, for --dry-run.
-    #[arg(long, env = "SOFTLABEL_TPM", default_value_t = 1_000_000, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub tpm: u32,
-    /// The deployment's quota in requests a minute, for --dry-run.
-    #[arg(long, env = "SOFTLABEL_RPM", default_value_t = 10_000, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    pub rpm: u32,
     /// How long a label takes, for --dry-run.
     #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
           value_parser = parse_time)]

@@ -1,6 +1,8 @@
 //! Settings of whom to ask, with what credential, and how patiently.
 
-use super::values::{parse_price, parse_scope, parse_secret_name, parse_time, parse_vault_url};
+use super::values::{
+    parse_concurrency, parse_price, parse_scope, parse_secret_name, parse_time, parse_vault_url,
+};
 use crate::clock::Clock;
 use crate::teacher::Patience;
 use crate::teacher::breaker::Endurance;
@@ -8,6 +10,7 @@ use crate::teacher::credential::{
     self, Auth, Identities, Secret, Surroundings, VaultChoice, VaultSecret,
 };
 use crate::teacher::model::{Family, Price};
+use crate::teacher::pacing::{Concurrency, Quota};
 use crate::teacher::tokens::Encoding;
 use crate::teacher::transport::Timeouts;
 use clap::builder::BoolishValueParser;
@@ -95,10 +98,20 @@ pub struct ServiceArgs {
         value_name = "o200k_base|cl100k_base"
     )]
     pub encoding: Option<Encoding>,
-    /// Calls in flight at most.
-    #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value_t = 50, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub concurrency: u32,
+    /// The deployment's quota in tokens a minute: prompts and longest answers. Calls keep to it, and
+    /// to a lower limit where the service tells one.
+    #[arg(long, env = "SOFTLABEL_TPM", default_value_t = 1_000_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub tpm: u32,
+    /// The deployment's quota in requests a minute.
+    #[arg(long, env = "SOFTLABEL_RPM", default_value_t = 10_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub rpm: u32,
+    /// Calls in flight at most; auto takes as many as the quota needs at the latency that is measured,
+    /// up to 1000.
+    #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value = "50", value_name = "N|auto",
+          value_parser = parse_concurrency)]
+    pub concurrency: Concurrency,
     /// Time until a connection must stand.
     #[arg(long, env = "SOFTLABEL_CONNECT_TIMEOUT", default_value = "10s", value_name = "TIME",
           value_parser = parse_time)]
@@ -178,6 +191,11 @@ impl ServiceArgs {
             }),
             _ => Price::of_model(&self.model),
         }
+    }
+
+    /// The deployment's quota.
+    pub fn quota(&self) -> Quota {
+        Quota::new(self.tpm, self.rpm)
     }
 
     /// The time-outs of a call.

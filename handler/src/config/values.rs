@@ -1,6 +1,7 @@
 //! What the values of settings look like.
 
 use super::service::{ENTRA_SCOPE, KEYVAULT_SECRET};
+use crate::teacher::pacing::Concurrency;
 use std::time::Duration;
 
 /// A time such as `500ms`, `10s` or `15m`.
@@ -13,6 +14,15 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
         Ok(time)
     } else {
         Err("a time is at least 1ms and at most 24h".into())
+    }
+}
+
+/// A number of calls in flight, or `auto`.
+pub(super) fn parse_concurrency(text: &str) -> Result<Concurrency, String> {
+    match text.parse::<u32>() {
+        Ok(calls @ 1..=10_000) => Ok(Concurrency::Fixed(calls)),
+        Err(_) if text == "auto" => Ok(Concurrency::AUTO),
+        _ => Err("calls in flight are a number in 1..=10000, or auto".into()),
     }
 }
 
@@ -75,6 +85,15 @@ mod tests {
         assert_eq!(parse_time("15m"), Ok(Duration::from_secs(900)));
         for wrong in ["", "10", "-3s", "soon", "0s", "48h"] {
             assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn concurrency_is_a_number_or_auto() {
+        assert_eq!(parse_concurrency("50"), Ok(Concurrency::Fixed(50)));
+        assert_eq!(parse_concurrency("auto"), Ok(Concurrency::Auto(1000)));
+        for wrong in ["", "0", "10001", "-1", "many", "1.5"] {
+            assert!(parse_concurrency(wrong).is_err(), "{wrong}");
         }
     }
 

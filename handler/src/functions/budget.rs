@@ -6,7 +6,7 @@ use crate::labeling::strategy;
 use crate::run::RunError;
 use crate::run::budget::Budget;
 use crate::run::entry::fold;
-use crate::run::estimate::estimate;
+use crate::run::forecast::forecast;
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
@@ -45,7 +45,7 @@ impl App {
         let profile = &profile.api_profile;
         let sample = [sample];
         // Not shared: instances do not know each other's answers.
-        let estimated = estimate(&raw, &sample, settings, strategy, profile, false, |_| {});
+        let estimated = forecast(&raw, &sample, settings, strategy, profile, false, |_| {});
         let tokens = estimated.await?.tokens(settings.with_rationales);
         let margin = if share < 1.0 { MARGIN } else { 1.0 };
         let all = price.of(tokens) / share * margin;

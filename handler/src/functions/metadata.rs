@@ -6,7 +6,7 @@
 use super::app::App;
 use super::take_up::SETTINGS;
 use crate::dataset::layout::{self, BucketName, Entry};
-use crate::dataset::metadata::{BucketReport, SourceFile, Status, compare_counts};
+use crate::dataset::metadata::{BucketReport, Status, compare_counts};
 use crate::run::RunError;
 use crate::run::record::{Record, State};
 use crate::run::report::{self, Heading, Metadata};
@@ -102,16 +102,8 @@ async fn published(
             }
         }
     }
-    let report = shown.report.clone().unwrap_or_else(|| BucketReport {
-        status: Status::Partial,
-        source: SourceFile {
-            path: record.file.clone(),
-            etag: record.source.etag.clone(),
-            length: record.source.length,
-            fingerprint: String::new(),
-        },
-        ..BucketReport::default()
-    });
+    let report = shown.report.clone();
+    let report = report.unwrap_or_else(|| record.unread(Status::Partial));
     Ok((shown, report))
 }
 

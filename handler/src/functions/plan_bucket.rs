@@ -8,7 +8,7 @@ use super::FunctionError;
 use super::app::App;
 use super::message::{ChunkMessage, RunMessage, message};
 use crate::dataset::layout::{self, Entry};
-use crate::dataset::metadata::{BucketReport, SourceFile, Status};
+use crate::dataset::metadata::Status;
 use crate::host::{Answer, Invocation};
 use crate::labeling::{prompt, strategy};
 use crate::run::RunError;
@@ -155,22 +155,13 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
             }
             Err(PlanError::Scan { path, error, .. }) => {
                 let reason = format!("{path}: {error}; {}", error.remedy());
-                let failed = failed(record);
-                let failure = app.runs.update(run, |record| {
-                    record.report = Some(failed.clone());
-                    record.end(State::Failed, Some(reason.clone()), app.runs.clock().now())
+                let unread = record.unread(Status::Failed);
+                let tell = app.runs.update(run, |record| {
+                    record.report = Some(unread.clone());
+                    !record.state.is_over()
                 });
-                failure.await?;
-                let (dataset, file, state) = (&record.dataset, &record.file, "failed");
-                tracing::error!(
-                    event = "run_ended",
-                    run,
-                    dataset,
-                    file,
-                    state,
-                    reason,
-                    "the run ended"
-                );
+                tell.await?;
+                app.runs.end(run, State::Failed, Some(reason)).await?;
                 return Ok(None);
             }
         },
@@ -195,20 +186,6 @@ async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
     let raw = app.data.raw(&record.dataset)?;
     let limits = app.settings.chunk;
     plan(&raw, &file, Some(&record.source), limits, &Arc::default()).await
-}
-
-/// What the metadata says of a file that is no dataset.
-fn failed(record: &Record) -> BucketReport {
-    BucketReport {
-        status: Status::Failed,
-        source: SourceFile {
-            path: record.file.clone(),
-            etag: record.source.etag.clone(),
-            length: record.source.length,
-            fingerprint: String::new(),
-        },
-        ..BucketReport::default()
-    }
 }
 
 /// The request parameters of a run, settled once for its dataset and deployment, or why they cannot

@@ -56,6 +56,8 @@ impl World {
             "--data=data",
             "--port=1",
             "--api-key=k",
+            "--tpm=1000000000",
+            "--rpm=10000000",
             "--chunk-turns=16",
             "--no-rationales",
             "--endpoint",

@@ -6,7 +6,7 @@
 //! begins again.
 
 use super::settings::{LabelSettings, Method};
-use crate::dataset::metadata::BucketReport;
+use crate::dataset::metadata::{BucketReport, SourceFile, Status};
 use crate::store::Version;
 use crate::teacher::profile::Profile;
 use jiff::Timestamp;
@@ -242,6 +242,20 @@ impl Record {
             api_profile: profile.api_profile,
             api_profile_reasons: profile.api_profile_reasons,
         })
+    }
+
+    /// What is known of a bucket whose file was not read to its end.
+    pub fn unread(&self, status: Status) -> BucketReport {
+        BucketReport {
+            status,
+            source: SourceFile {
+                path: self.file.clone(),
+                etag: self.source.etag.clone(),
+                length: self.source.length,
+                fingerprint: String::new(),
+            },
+            ..BucketReport::default()
+        }
     }
 
     /// Whether its bucket was published by it.

@@ -8,16 +8,17 @@ use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::{HardLabel, Label};
-use crate::labeling::prompt::{self, Mark};
+use crate::labeling::prompt::{self, Mark, Sizes};
 use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Budget, Input, Strategy};
 use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
+use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
@@ -42,6 +43,8 @@ pub struct Labeler {
     pub with_rationales: bool,
     /// How far the run is.
     pub progress: Arc<Progress>,
+    /// Known when the first question is asked, as the tokens of what is constant take a while.
+    sizes: OnceLock<Sizes>,
     labels: Answers<LabelAnswer>,
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
@@ -106,6 +109,7 @@ impl Labeler {
             hard_label: settings.hard_label,
             with_rationales: settings.with_rationales,
             progress,
+            sizes: OnceLock::new(),
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
@@ -277,6 +281,11 @@ impl Labeler {
         }
     }
 
+    fn sizes(&self) -> &Sizes {
+        self.sizes
+            .get_or_init(|| Sizes::new(Arc::clone(&self.tokens)))
+    }
+
     async fn ask_label(
         self: Arc<Self>,
         input: Arc<Input>,
@@ -290,6 +299,7 @@ impl Labeler {
             let question = Question::Label {
                 system: prompt.system,
                 user: &prompt.user,
+                tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
             match self.teacher.ask(question, &stop).await {
                 Err(AskError::Stopped) => return Asked::Stopped,
@@ -345,6 +355,7 @@ impl Labeler {
         let question = Question::Rationale {
             system: prompt.system,
             user: &prompt.user,
+            tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
         match self.teacher.ask(question, &stop).await {
             Err(AskError::Stopped) => Asked::Stopped,
@@ -358,6 +369,13 @@ impl Labeler {
             },
         }
     }
+}
+
+/// The tokens of a request whose texts have so many.
+fn with_envelope(texts: usize) -> u32 {
+    u32::try_from(texts)
+        .unwrap_or(u32::MAX)
+        .saturating_add(ENVELOPE)
 }
 
 /// A rationale depends on the label it explains.

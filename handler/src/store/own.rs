@@ -192,7 +192,7 @@ impl OwnFolder {
 
     /// Adds a line, with or without its end, to a file to which many add theirs side by side, and
     /// gives how many lines it has at least. After an answer that was lost the line may be there
-    /// twice.
+    /// twice. In a container such a file takes 50,000 lines.
     ///
     /// # Errors
     /// If it cannot be written; it may be there all the same.
@@ -275,7 +275,8 @@ impl OwnFolder {
 pub struct Appender(Box<dyn AppendLines>);
 
 impl Appender {
-    /// Appends whole lines. When it returns they outlive this process.
+    /// Appends whole lines. When it returns they outlive this process. In a container a file takes
+    /// 50,000 appends, one for each 4 MiB.
     ///
     /// # Errors
     /// [`StoreError::Held`] if somebody else took the file over; and if the lines cannot all be

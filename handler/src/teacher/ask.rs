@@ -9,6 +9,7 @@ use super::gate::{Gate, Pass};
 use super::meter::Reading;
 use super::profile::Profile;
 use super::transport::Transport;
+use super::turnstile::Turnstile;
 use super::wire::{Choice, Request};
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
@@ -73,6 +74,8 @@ pub enum Question<'a> {
         system: &'a str,
         /// The user prompt.
         user: &'a str,
+        /// Tokens of the whole prompt.
+        tokens: u32,
     },
     /// A few sentences.
     Rationale {
@@ -80,6 +83,8 @@ pub enum Question<'a> {
         system: &'a str,
         /// The user prompt.
         user: &'a str,
+        /// Tokens of the whole prompt.
+        tokens: u32,
     },
 }
 
@@ -122,14 +127,15 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// A teacher that asks through `transport`, as many questions at a time as there are `slots`, and
-    /// finds out with `probe` whether an outage is over.
+    /// A teacher that asks through `transport`, as many questions at a time as there are `slots` and
+    /// at the pace of `turnstile`, and finds out with `probe` whether an outage is over.
     pub fn new(
         transport: Transport,
         profile: Profile,
         probe: Prompt,
         patience: Patience,
         slots: Arc<Semaphore>,
+        turnstile: Arc<Turnstile>,
         rng: StdRng,
     ) -> Self {
         Self {
@@ -137,7 +143,7 @@ impl Teacher {
             profile,
             probe,
             patience,
-            gate: Gate::new(slots, patience.outage),
+            gate: Gate::new(slots, turnstile, patience.outage),
             rng: Mutex::new(rng),
             stop: OnceLock::new(),
         }
@@ -174,6 +180,11 @@ impl Teacher {
         self.transport.meter().read()
     }
 
+    /// The pace that it keeps.
+    pub fn turnstile(&self) -> &Turnstile {
+        self.gate.turnstile()
+    }
+
     /// How much longer everybody waits for the service, if so.
     pub fn paused_for(&self) -> Option<Duration> {
         self.gate.paused_for()
@@ -200,12 +211,21 @@ impl Teacher {
         stop: &CancellationToken,
     ) -> Result<Reply, AskError> {
         let model = self.transport.endpoint().model();
-        let request = match question {
-            Question::Label { system, user } => self.profile.classification(model, system, user),
-            Question::Rationale { system, user } => self.profile.rationale(model, system, user),
+        let (request, tokens) = match question {
+            Question::Label {
+                system,
+                user,
+                tokens,
+            } => (self.profile.classification(model, system, user), tokens),
+            Question::Rationale {
+                system,
+                user,
+                tokens,
+            } => (self.profile.rationale(model, system, user), tokens),
         };
         let call = Call {
             teacher: self,
+            charged: u64::from(tokens) + u64::from(request.answer_tokens()),
             request,
             met: Mutex::default(),
             sending: Default::default(),
@@ -258,6 +278,8 @@ enum Failure {
 struct Call<'a> {
     teacher: &'a Teacher,
     request: Request<'a>,
+    /// Tokens that each attempt takes of the quota, on arrival: the prompt and the longest answer.
+    charged: u64,
     met: Mutex<Met>,
     /// Held while a request is in flight.
     sending: tokio::sync::Mutex<()>,
@@ -294,7 +316,8 @@ impl Call<'_> {
         let Teacher { gate, patience, .. } = self.teacher;
         loop {
             let exchange = {
-                let pass = gate.enter().await.map_err(|_| Failure::Stopped)?;
+                let pass = gate.enter(self.charged).await;
+                let pass = pass.map_err(|_| Failure::Stopped)?;
                 if pass.is_probe() {
                     self.probe(pass).await?;
                     continue;
@@ -304,8 +327,10 @@ impl Call<'_> {
                 let counted = &mut self.met().counted;
                 match &exchange.result {
                     Err(Disposition::Retry { reason, .. }) => pass.failed(reason, counted),
-                    Err(Disposition::Throttled { .. }) => pass.failed("HTTP 429", counted),
-                    _ => pass.answered(),
+                    Err(Disposition::Throttled { after }) => {
+                        pass.throttled(&exchange.told, *after, counted);
+                    }
+                    _ => pass.answered(&exchange.told),
                 }
                 exchange
             };
@@ -347,14 +372,16 @@ impl Call<'_> {
         let profile = &self.teacher.profile;
         let request = profile.classification(model, probe.system, &probe.user);
         let mut counted = Counted::default();
-        match self.teacher.transport.send(&request).await.result {
+        let exchange = self.teacher.transport.send(&request).await;
+        let told = exchange.told;
+        match exchange.result {
             Err(Disposition::Retry { reason, .. }) => pass.failed(&reason, &mut counted),
             Err(Disposition::Throttled { after }) => {
-                pass.failed("HTTP 429", &mut counted);
+                pass.throttled(&told, after, &mut counted);
                 gate.pause(self.throttled(after)?);
             }
             Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
-            _ => pass.answered(),
+            _ => pass.answered(&told),
         }
         self.give_up_if_exhausted()
     }

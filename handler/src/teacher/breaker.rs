@@ -79,13 +79,22 @@ impl Breaker {
         }
     }
 
+    /// Until when nobody would get leave to send, if so.
+    pub fn not_before(&self, now: Instant) -> Option<Instant> {
+        let open = self.open.as_ref()?;
+        match open.probing {
+            true => Some(now + self.endurance.probe_every),
+            false => Some(open.next_probe).filter(|&probe| now < probe),
+        }
+    }
+
     /// Asks for leave to send.
     pub fn leave(&mut self, now: Instant) -> Leave {
-        let again = now + self.endurance.probe_every;
+        if let Some(instant) = self.not_before(now) {
+            return Leave::NotBefore(instant);
+        }
         match &mut self.open {
             None => Leave::Free,
-            Some(open) if open.probing => Leave::NotBefore(again),
-            Some(open) if now < open.next_probe => Leave::NotBefore(open.next_probe),
             Some(open) => {
                 open.probing = true;
                 Leave::Probe

@@ -1,7 +1,9 @@
-//! Leave to send: at most so many calls at once, a pause that holds for everybody, and nobody but a
-//! probe while the service is down.
+//! Leave to send: at most so many calls at once, each at its turn and at the pace of the quota, and
+//! nobody but a probe while the service is down.
 
-use super::breaker::{Breaker, Counted, Endurance, Leave, Outage};
+use super::breaker::{self, Breaker, Counted, Endurance, Outage};
+use super::pacing::{Sent, Told};
+use super::turnstile::{Leave, Turnstile};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -13,16 +15,12 @@ use tokio_util::sync::CancellationToken;
 pub struct Gate {
     /// One for each call that may be in flight; several gates of a process may share them.
     slots: Arc<Semaphore>,
-    state: Mutex<State>,
+    /// The pace of the deployment; gates to one deployment share it.
+    turnstile: Arc<Turnstile>,
+    breaker: Mutex<Breaker>,
     /// Told when those who wait may find the door open.
     changed: Notify,
     closed: CancellationToken,
-}
-
-#[derive(Debug)]
-struct State {
-    paused_until: Option<Instant>,
-    breaker: Breaker,
 }
 
 /// The gate is closed: no further call may be sent.
@@ -33,46 +31,72 @@ pub struct Closed;
 #[derive(Debug)]
 pub struct Pass<'a> {
     gate: &'a Gate,
-    _permit: SemaphorePermit<'a>,
+    _slot: SemaphorePermit<'a>,
+    sent: Sent,
     probe: bool,
     told: bool,
 }
 
+/// What stands in the way of a call.
+enum Wait {
+    /// Its turn has not come: it keeps its place and its slot.
+    Turn(Instant),
+    /// Something that holds for all: others may have its slot meanwhile.
+    All(Instant),
+}
+
 impl Gate {
-    /// A gate that lets as many calls through at a time as there are `slots`.
-    pub fn new(slots: Arc<Semaphore>, endurance: Endurance) -> Self {
+    /// A gate that lets as many calls through at a time as there are `slots`, at the pace of
+    /// `turnstile`.
+    pub fn new(slots: Arc<Semaphore>, turnstile: Arc<Turnstile>, endurance: Endurance) -> Self {
         Self {
             slots,
-            state: Mutex::new(State {
-                paused_until: None,
-                breaker: Breaker::new(endurance),
-            }),
+            turnstile,
+            breaker: Mutex::new(Breaker::new(endurance)),
             changed: Notify::new(),
             closed: CancellationToken::new(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for leave to send.
+    /// The pace that it keeps.
+    pub fn turnstile(&self) -> &Turnstile {
+        &self.turnstile
+    }
+
+    /// Waits for leave to send a call that takes `tokens` of the quota.
     ///
     /// # Errors
     /// [`Closed`] at once when the gate is or gets closed.
-    pub async fn enter(&self) -> Result<Pass<'_>, Closed> {
+    pub async fn enter(&self, tokens: u64) -> Result<Pass<'_>, Closed> {
         let leave = async {
             loop {
                 // The semaphore is never closed: an error cannot come.
-                let permit = self.slots.acquire().await.map_err(|_| Closed)?;
-                let changed = self.changed.notified();
-                let not_before = match self.leave() {
-                    Leave::Free | Leave::Probe if self.is_closed() => return Err(Closed),
-                    Leave::Free => return Ok(self.pass(permit, false)),
-                    Leave::Probe => return Ok(self.pass(permit, true)),
-                    Leave::NotBefore(instant) => instant,
+                let slot = self.slots.acquire().await.map_err(|_| Closed)?;
+                let turn = self.turnstile.turn().await;
+                let (not_before, changed) = loop {
+                    let changed = self.changed.notified();
+                    match self.leave(tokens) {
+                        Ok((sent, probe)) => {
+                            let pass = self.pass(slot, sent, probe);
+                            return if self.is_closed() {
+                                Err(Closed)
+                            } else {
+                                Ok(pass)
+                            };
+                        }
+                        Err(Wait::All(instant)) => break (instant, changed),
+                        Err(Wait::Turn(instant)) => tokio::select! {
+                            () = tokio::time::sleep_until(instant) => {}
+                            () = self.turnstile.moved() => {}
+                            () = changed => {}
+                        },
+                    }
                 };
-                drop(permit);
+                drop((turn, slot));
                 tokio::select! {
                     () = tokio::time::sleep_until(not_before) => {}
                     () = changed => {}
@@ -86,19 +110,25 @@ impl Gate {
         }
     }
 
-    fn leave(&self) -> Leave {
-        let mut state = self.state();
+    /// Leave for a call of `tokens`, and whether it is the probe's. Whoever asks has the turn.
+    fn leave(&self, tokens: u64) -> Result<(Sent, bool), Wait> {
+        let mut breaker = self.breaker();
         let now = Instant::now();
-        match state.paused_until {
-            Some(until) if until > now => Leave::NotBefore(until),
-            _ => state.breaker.leave(now),
+        if let Some(instant) = breaker.not_before(now) {
+            return Err(Wait::All(instant));
+        }
+        match self.turnstile.leave(tokens) {
+            Leave::Go(sent) => Ok((sent, breaker.leave(now) == breaker::Leave::Probe)),
+            Leave::At(instant) => Err(Wait::Turn(instant)),
+            Leave::Paused(instant) => Err(Wait::All(instant)),
         }
     }
 
-    fn pass<'a>(&'a self, permit: SemaphorePermit<'a>, probe: bool) -> Pass<'a> {
+    fn pass<'a>(&'a self, slot: SemaphorePermit<'a>, sent: Sent, probe: bool) -> Pass<'a> {
         Pass {
             gate: self,
-            _permit: permit,
+            _slot: slot,
+            sent,
             probe,
             told: false,
         }
@@ -106,38 +136,32 @@ impl Gate {
 
     /// Nobody sends for `wait` from now; a longer pause already in force stays.
     pub fn pause(&self, wait: Duration) {
-        let until = Some(Instant::now() + wait);
-        let mut state = self.state();
-        state.paused_until = state.paused_until.max(until);
+        self.turnstile.pause(wait);
     }
 
     /// How much longer nobody sends, if so.
     pub fn paused_for(&self) -> Option<Duration> {
-        let left = self
-            .state()
-            .paused_until?
-            .saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
+        self.turnstile.paused_for()
     }
 
     /// The outage that the breaker is open for, if so.
     pub fn outage(&self) -> Option<Outage> {
-        self.state().breaker.outage(Instant::now())
+        self.breaker().outage(Instant::now())
     }
 
     /// Whether so many calls fail, and none is answered, that it is not the calls' fault.
     pub fn in_trouble(&self) -> bool {
-        self.state().breaker.in_trouble()
+        self.breaker().in_trouble()
     }
 
     /// When the last outage ended.
     pub fn reopened(&self) -> Option<Instant> {
-        self.state().breaker.reopened()
+        self.breaker().reopened()
     }
 
     /// The outage, once it has lasted for too long.
     pub fn exhausted(&self) -> Option<Outage> {
-        self.state().breaker.exhausted(Instant::now())
+        self.breaker().exhausted(Instant::now())
     }
 
     /// Lets nobody through any more. Calls in flight go on.
@@ -162,14 +186,15 @@ impl Pass<'_> {
         self.probe
     }
 
-    /// The service answered, whatever the answer.
-    pub fn answered(mut self) {
+    /// The service answered, whatever the answer; its headers say what `told` holds.
+    pub fn answered(mut self, told: &Told) {
         self.told = true;
+        self.gate.turnstile.answered(self.sent, told);
         let was_open = {
-            let mut state = self.gate.state();
+            let mut breaker = self.gate.breaker();
             let now = Instant::now();
-            let was_open = state.breaker.outage(now);
-            state.breaker.answered(now);
+            let was_open = breaker.outage(now);
+            breaker.answered(now);
             was_open
         };
         if let Some(outage) = was_open {
@@ -181,15 +206,23 @@ impl Pass<'_> {
         }
     }
 
-    /// The call failed or met 429; `counted` is the call's own.
+    /// The service answered 429, and asks to wait for `after`; `counted` is the call's own.
+    pub fn throttled(mut self, told: &Told, after: Option<Duration>, counted: &mut Counted) {
+        self.told = true;
+        self.gate.turnstile.throttled(self.sent, told, after);
+        self.failure("HTTP 429", counted);
+    }
+
+    /// The call failed; `counted` is the call's own.
     pub fn failed(mut self, why: &str, counted: &mut Counted) {
         self.told = true;
-        let opened = self
-            .gate
-            .state()
-            .breaker
-            .failed(why, self.probe, counted, Instant::now());
-        if opened {
+        self.gate.turnstile.ended();
+        self.failure(why, counted);
+    }
+
+    fn failure(&self, why: &str, counted: &mut Counted) {
+        let mut breaker = self.gate.breaker();
+        if breaker.failed(why, self.probe, counted, Instant::now()) {
             tracing::warn!(
                 why,
                 "nothing but failures: sending stops, but for a probe now and then"
@@ -200,8 +233,11 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.probe && !self.told {
-            self.gate.state().breaker.abandoned();
+        if !self.told {
+            self.gate.turnstile.ended();
+            if self.probe {
+                self.gate.breaker().abandoned();
+            }
         }
     }
 }
@@ -209,6 +245,7 @@ impl Drop for Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::teacher::pacing::{Concurrency, Quota};
 
     const ENDURANCE: Endurance = Endurance {
         open_after: Duration::from_secs(5),
@@ -216,8 +253,11 @@ mod tests {
         give_up_after: Duration::from_secs(600),
     };
 
+    /// Calls of a token each, of which the quota has room for many.
     fn gate(slots: usize) -> Gate {
-        Gate::new(Arc::new(Semaphore::new(slots)), ENDURANCE)
+        let turnstile = Turnstile::new(Quota::new(u32::MAX, u32::MAX), Concurrency::Fixed(100));
+        let slots = Arc::new(Semaphore::new(slots));
+        Gate::new(slots, Arc::new(turnstile), ENDURANCE)
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,7 +266,7 @@ mod tests {
         let start = Instant::now();
         gate.pause(Duration::from_secs(10));
         gate.pause(Duration::from_secs(3));
-        let (a, b) = tokio::join!(gate.enter(), gate.enter());
+        let (a, b) = tokio::join!(gate.enter(1), gate.enter(1));
         assert!(a.is_ok() && b.is_ok());
         assert!(start.elapsed() >= Duration::from_secs(10));
         assert!(start.elapsed() < Duration::from_secs(11));
@@ -235,9 +275,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_that_begins_while_waiting_for_leave_holds_too() {
         let gate = gate(1);
-        let first = gate.enter().await.unwrap();
+        let first = gate.enter(1).await.unwrap();
         let start = Instant::now();
-        let waiting = gate.enter();
+        let waiting = gate.enter(1);
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             gate.pause(Duration::from_secs(5));
@@ -251,19 +291,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn closing_ends_every_wait() {
         let gate = gate(1);
-        let pass = gate.enter().await.unwrap();
+        let pass = gate.enter(1).await.unwrap();
         let close = async { gate.close() };
-        let (waiting, ()) = tokio::join!(gate.enter(), close);
+        let (waiting, ()) = tokio::join!(gate.enter(1), close);
         assert_eq!(waiting.unwrap_err(), Closed);
         drop(pass);
-        assert_eq!(gate.enter().await.unwrap_err(), Closed);
+        assert_eq!(gate.enter(1).await.unwrap_err(), Closed);
     }
 
     #[tokio::test(start_paused = true)]
     async fn in_an_outage_one_probe_goes_out_and_its_answer_frees_everybody() {
         let gate = gate(10);
         for _ in 0..10 {
-            gate.enter()
+            gate.enter(1)
                 .await
                 .unwrap()
                 .failed("HTTP 503", &mut Counted::default());
@@ -271,13 +311,13 @@ mod tests {
         }
         assert_eq!(gate.outage().unwrap().why, "HTTP 503");
         let start = Instant::now();
-        let (probe, ()) = tokio::join!(gate.enter(), tokio::task::yield_now());
+        let (probe, ()) = tokio::join!(gate.enter(1), tokio::task::yield_now());
         let probe = probe.unwrap();
         assert!(start.elapsed() >= Duration::from_secs(5));
-        let others = futures::future::join_all((0..5).map(|_| gate.enter()));
+        let others = futures::future::join_all((0..5).map(|_| gate.enter(1)));
         let answer = async {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            probe.answered();
+            probe.answered(&Told::default());
         };
         let (others, ()) = tokio::join!(others, answer);
         assert!(others.iter().all(Result::is_ok));

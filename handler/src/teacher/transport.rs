@@ -4,6 +4,7 @@ use super::credential::{Credential, Header, RenewalError};
 use super::disposition::{Disposition, Stop, dispose, filtered};
 use super::endpoint::Endpoint;
 use super::meter::Meter;
+use super::pacing::Told;
 use super::wire::{Answer, Request};
 use crate::clock::Clock;
 use crate::dataset::figures::Tokens;
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub result: Result<Answer, Disposition>,
     /// What was billed, also for an answer that is of no use.
     pub tokens: Tokens,
+    /// What the service says of its quota; nothing where it did not answer.
+    pub told: Told,
     /// From sending until the last byte.
     pub latency: Duration,
     /// `x-ms-client-request-id`, ours.
@@ -133,9 +136,11 @@ impl Transport {
         self.meter.sent();
         let mut service_request_id = None;
         let mut tokens = Tokens::default();
+        let mut told = Told::default();
         let result = match self.exchange(request, header, client_request_id).await {
             Err(disposition) => Err(disposition),
             Ok((status, headers, body)) => {
+                told = Told::read(&headers);
                 service_request_id = headers
                     .get("apim-request-id")
                     .and_then(|value| value.to_str().ok())
@@ -162,6 +167,7 @@ impl Transport {
         Exchange {
             result,
             tokens,
+            told,
             latency: started.elapsed(),
             client_request_id,
             service_request_id,

@@ -39,6 +39,14 @@ pub struct Request<'a> {
     pub logit_bias: Option<BTreeMap<String, i8>>,
 }
 
+impl Request<'_> {
+    /// The longest answer that is allowed, in tokens.
+    pub fn answer_tokens(&self) -> u32 {
+        let limits = [self.max_tokens, self.max_completion_tokens];
+        limits.into_iter().flatten().max().unwrap_or_default()
+    }
+}
+
 /// One chat message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Message<'a> {

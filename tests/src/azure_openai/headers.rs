@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use super::chance::mix;
 use super::clock::Clock;
 use super::config::Headers;
-use super::limits::{Limits, NO_QUOTA, Remaining, Shortage, Throttle};
+use super::limits::{Limits, MINUTE, NO_QUOTA, Remaining, Shortage, Throttle};
 
 pub(super) const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 
@@ -46,8 +46,10 @@ pub(super) fn rate_limits(
     limits: &Limits,
     remaining: &Remaining,
 ) {
+    // A minute of those outside holds more where service time is faster.
+    let a_minute = |limit: u64| (limit as f64 / clock.real(MINUTE).as_secs_f64() * 60.0) as u64;
     if let Some(rpm) = limits.rpm.filter(|_| wanted.rate_limit_requests) {
-        number(headers, "x-ratelimit-limit-requests", rpm);
+        number(headers, "x-ratelimit-limit-requests", a_minute(rpm));
         number(
             headers,
             "x-ratelimit-remaining-requests",
@@ -57,7 +59,7 @@ pub(super) fn rate_limits(
         number(headers, "x-ratelimit-reset-requests", reset as u64);
     }
     if let Some(tpm) = limits.tpm.filter(|_| wanted.rate_limit_tokens) {
-        number(headers, "x-ratelimit-limit-tokens", tpm);
+        number(headers, "x-ratelimit-limit-tokens", a_minute(tpm));
         number(headers, "x-ratelimit-remaining-tokens", remaining.tokens);
         let reset = clock.real(remaining.tokens_reset).as_secs_f64();
         set(headers, "x-ratelimit-reset-tokens", &format!("{reset:.1}s"));

@@ -1,8 +1,12 @@
 //! Quota: who is admitted when, and what the others are told.
 //!
-//! Tokens are charged on arrival, the estimated prompt plus the longest answer, to a counter that is
-//! reset each minute. Requests are checked over sliding windows of one and of ten seconds, and of a
+//! Tokens are charged on arrival, the estimated prompt plus the longest answer. Over which minute is
+//! not documented: by default a counter is reset each minute, as the headers' "reset" suggests, and
+//! with `sliding_tokens` any sixty seconds are checked, which is stricter: what keeps to the second
+//! keeps to the first. Requests are checked over sliding windows of one and of ten seconds, and of a
 //! minute. Whatever is admitted counts, whether it succeeds or not.
+//!
+//! Time is passed in, so that simulations meet the same limiter as the server's callers.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,6 +25,8 @@ pub struct Limits {
     pub no_quota: bool,
     /// Requests that were answered 429 count towards the request windows too.
     pub throttled_requests_count: bool,
+    /// Tokens are counted over the last sixty seconds, instead of from the beginning of the minute.
+    pub sliding_tokens: bool,
 }
 
 /// Quota from a moment of the run on.
@@ -36,12 +42,14 @@ pub struct LimitChange {
 /// What the service says when somebody has no quota at all.
 pub(super) const NO_QUOTA: Duration = Duration::from_secs(86_400);
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Which quota ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shortage {
+pub enum Shortage {
+    /// Requests.
     Calls,
+    /// Tokens.
     Tokens,
     /// There is no quota, and waiting will not help.
     Everything,
@@ -49,32 +57,45 @@ pub(super) enum Shortage {
 
 /// A refusal, and when another try can succeed, in service time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Throttle {
-    pub(super) shortage: Shortage,
-    pub(super) retry_after: Duration,
+pub struct Throttle {
+    /// What ran out.
+    pub shortage: Shortage,
+    /// How long to wait.
+    pub retry_after: Duration,
 }
 
 /// What is left, for the rate-limit headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Remaining {
-    pub(super) requests: u64,
-    pub(super) requests_reset: Duration,
-    pub(super) tokens: u64,
-    pub(super) tokens_reset: Duration,
+pub struct Remaining {
+    /// Requests that the minute has room for.
+    pub requests: u64,
+    /// Until the oldest of its requests leaves it.
+    pub requests_reset: Duration,
+    /// Tokens that the minute has room for.
+    pub tokens: u64,
+    /// Until the minute ends; of a sliding one, until its oldest tokens leave it.
+    pub tokens_reset: Duration,
 }
 
 /// The counters of one deployment.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub struct Meter {
     minute: u64,
+    /// Tokens admitted since the minute began, and within the last sixty seconds.
     tokens: u64,
+    recent_tokens: u64,
+    /// What was admitted in the last sixty seconds, oldest first.
+    charges: VecDeque<(Duration, u64)>,
     /// Arrivals of the last minute, oldest first.
     arrivals: VecDeque<Duration>,
 }
 
 impl Meter {
-    /// Admits or refuses a request of `tokens` that arrives at `now`.
-    pub(super) fn admit(
+    /// Admits or refuses a request of `tokens` that arrives at `now`, the time since the service began.
+    ///
+    /// # Errors
+    /// Why it is refused, and for how long.
+    pub fn admit(
         &mut self,
         limits: &Limits,
         now: Duration,
@@ -88,10 +109,12 @@ impl Meter {
         }
         self.forget(now);
         let refusal = self.request_refusal(limits, now).or_else(|| {
-            let full = limits.tpm.is_some_and(|tpm| self.tokens + tokens > tpm);
+            let full = limits
+                .tpm
+                .is_some_and(|tpm| self.spent(limits) + tokens > tpm);
             full.then(|| Throttle {
                 shortage: Shortage::Tokens,
-                retry_after: until_reset(now),
+                retry_after: self.until_room(limits, now, tokens),
             })
         });
         if let Some(refusal) = refusal {
@@ -100,7 +123,11 @@ impl Meter {
             }
             return Err(refusal);
         }
-        self.tokens += tokens;
+        if limits.tpm.is_some() {
+            self.tokens += tokens;
+            self.recent_tokens += tokens;
+            self.charges.push_back((now, tokens));
+        }
         if limits.rpm.is_some() {
             self.arrivals.push_back(now);
         }
@@ -113,9 +140,40 @@ impl Meter {
             self.minute = minute;
             self.tokens = 0;
         }
+        while let Some(&(at, tokens)) = self.charges.front()
+            && at + MINUTE <= now
+        {
+            self.charges.pop_front();
+            self.recent_tokens -= tokens;
+        }
         while self.arrivals.front().is_some_and(|&at| at + MINUTE <= now) {
             self.arrivals.pop_front();
         }
+    }
+
+    /// Tokens that count against the limit.
+    fn spent(&self, limits: &Limits) -> u64 {
+        match limits.sliding_tokens {
+            true => self.recent_tokens,
+            false => self.tokens,
+        }
+    }
+
+    /// How long until `tokens` have room.
+    fn until_room(&self, limits: &Limits, now: Duration, tokens: u64) -> Duration {
+        if !limits.sliding_tokens {
+            return until_reset(now);
+        }
+        let mut over = (self.recent_tokens + tokens).saturating_sub(limits.tpm.unwrap_or(u64::MAX));
+        let mut leaves = now;
+        for &(at, tokens) in &self.charges {
+            if over == 0 {
+                break;
+            }
+            over = over.saturating_sub(tokens);
+            leaves = at + MINUTE;
+        }
+        leaves - now
     }
 
     fn request_refusal(&self, limits: &Limits, now: Duration) -> Option<Throttle> {
@@ -141,8 +199,13 @@ impl Meter {
         Remaining {
             requests: limits.rpm.map_or(0, |rpm| rpm.saturating_sub(spent)),
             requests_reset: oldest.saturating_sub(now),
-            tokens: limits.tpm.map_or(0, |tpm| tpm.saturating_sub(self.tokens)),
-            tokens_reset: until_reset(now),
+            tokens: limits
+                .tpm
+                .map_or(0, |tpm| tpm.saturating_sub(self.spent(limits))),
+            tokens_reset: match self.charges.front() {
+                Some(&(at, _)) if limits.sliding_tokens => at + MINUTE - now,
+                _ => until_reset(now),
+            },
         }
     }
 }
@@ -229,6 +292,27 @@ mod tests {
         );
         meter.admit(&limits, at(20_000), 400).unwrap();
         meter.admit(&limits, at(60_000), 600).unwrap();
+    }
+
+    #[test]
+    fn a_sliding_minute_gives_tokens_back_as_they_were_taken() {
+        let limits = Limits {
+            tpm: Some(1_000),
+            sliding_tokens: true,
+            ..Limits::default()
+        };
+        let mut meter = Meter::default();
+        meter.admit(&limits, at(50_000), 600).unwrap();
+        let remaining = meter.admit(&limits, at(55_000), 300).unwrap();
+        assert_eq!(
+            (remaining.tokens, remaining.tokens_reset),
+            (100, at(55_000))
+        );
+        for (tokens, retry_after) in [(200, 40_000), (800, 45_000)] {
+            let refusal = meter.admit(&limits, at(70_000), tokens).unwrap_err();
+            assert_eq!(refusal.retry_after, at(retry_after), "{tokens}");
+        }
+        meter.admit(&limits, at(110_000), 700).unwrap();
     }
 
     #[test]

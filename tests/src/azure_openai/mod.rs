@@ -44,8 +44,9 @@
 //! * Logprobs of free texts, `seed`, `stop`, penalties and `top_p`; other APIs (responses, embeddings,
 //!   batch, models).
 //! * TLS, HTTP/2, regional fail-over, `retry-after` as a date, the gateway's own HTML error pages.
-//! * The sharing of quota between deployments of one model, and quota that grows back gradually: tokens
-//!   come back all at once with the minute.
+//! * The sharing of quota between deployments of one model. Tokens come back all at once with the
+//!   minute, or as they were taken ([`Limits::sliding_tokens`]): which of it the service does is not
+//!   documented.
 //! * Noise: the service's logprobs differ a little from call to call, these do not.
 
 mod access;
@@ -82,7 +83,7 @@ pub use config::{
 pub use families::{Family, Form};
 pub use faults::Fault;
 pub use latency::Latency;
-pub use limits::{LimitChange, Limits};
+pub use limits::{LimitChange, Limits, Meter, Remaining, Shortage, Throttle};
 pub use log::{Asked, Record, Stats};
 pub use repeats::{Excuse, Loss, Repeats, repeats};
 pub use request::Kind;

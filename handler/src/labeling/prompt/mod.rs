@@ -5,11 +5,13 @@
 //! contain them. The system texts are constant, so that all requests begin alike.
 
 mod mark;
+mod size;
 
 pub use mark::Mark;
+pub use size::Sizes;
 
 use super::label::Label;
-use super::strategy::{Input, MESSAGE_TITLE};
+use super::strategy::{Input, MESSAGE_TITLE, Section};
 
 /// The version of the prompts. It is written into each run, and a label is only as comparable as its
 /// prompt: whoever changes a word of a prompt gives it another version.
@@ -60,18 +62,23 @@ pub fn rationale(input: &Input, label: Label, mark: &Mark) -> Prompt {
 fn sections(input: &Input, mark: &Mark) -> String {
     let mut out = String::new();
     for section in input.sections() {
-        let parts = [
-            "<<<BEGIN ",
-            mark.as_str(),
-            " ",
-            section.title,
-            ">>>\n",
-            &section.text,
-            "\n<<<END ",
-        ];
-        out.extend(parts.into_iter().chain([mark.as_str(), ">>>\n\n"]));
+        delimit(&mut out, section, mark);
     }
     out
+}
+
+/// Appends a section between its delimiters.
+fn delimit(out: &mut String, section: &Section, mark: &Mark) {
+    let parts = [
+        "<<<BEGIN ",
+        mark.as_str(),
+        " ",
+        section.title,
+        ">>>\n",
+        &section.text,
+        "\n<<<END ",
+    ];
+    out.extend(parts.into_iter().chain([mark.as_str(), ">>>\n\n"]));
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub struct Input {
     strategy: &'static str,
     version: u32,
     sections: Vec<Section>,
+    tokens: usize,
     cut: u32,
     left_out: u32,
 }
@@ -32,6 +33,7 @@ impl Input {
             strategy: strategy.name(),
             version: strategy.version(),
             sections: Vec::new(),
+            tokens: 0,
             cut: 0,
             left_out: 0,
         }
@@ -47,6 +49,7 @@ impl Input {
     ) {
         let cut = cut(text, limit, tokens);
         self.cut += u32::from(cut.is_cut);
+        self.tokens += tokens.count(&cut.text);
         self.sections.push(Section {
             title,
             text: cut.text.into_owned(),
@@ -67,6 +70,12 @@ impl Input {
     #[must_use]
     pub fn sections(&self) -> &[Section] {
         &self.sections
+    }
+
+    /// The tokens of all texts.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.tokens
     }
 
     /// How many sections were cut in the middle.

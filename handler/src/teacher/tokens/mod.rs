@@ -20,6 +20,10 @@ pub const TOKEN_0: u32 = 15;
 /// The token of "1" in either encoding.
 pub const TOKEN_1: u32 = 16;
 
+/// Tokens of a chat request beside its texts: three and the role for each of two messages, and three
+/// that begin the answer (OpenAI cookbook, "How to count tokens with tiktoken").
+pub const ENVELOPE: u32 = 11;
+
 /// A tokenizer. Its vocabulary is built into the program, and loaded at first use (about 110 ms and
 /// 45 MB).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -15,7 +15,9 @@ use crate::labeling::label::Label;
 use crate::labeling::prompt::{self, Mark, Prompt};
 use crate::labeling::strategy::{Input, Strategy};
 use crate::store::{RawFolder, Version};
+use crate::teacher::pacing::{Concurrency, Quota};
 use crate::teacher::profile::Profile;
+use crate::teacher::tokens::ENVELOPE;
 use bytes::Bytes;
 use futures::StreamExt;
 use lru::LruCache;
@@ -24,10 +26,6 @@ use rand::rngs::StdRng;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Tokens of a chat request beside its texts: three and the role for each of two messages, and three
-/// that begin the answer (OpenAI cookbook, "How to count tokens with tiktoken").
-const ENVELOPE_TOKENS: u64 = 11;
 
 /// A label is one token.
 const LABEL_TOKENS: u64 = 1;
@@ -60,7 +58,7 @@ impl Calls {
 
 /// What a run will take.
 #[derive(Clone, Debug, Default)]
-pub struct Estimate {
+pub struct Forecast {
     /// Turns in all.
     pub turns: u64,
     /// Turns with nothing to ask about.
@@ -76,21 +74,19 @@ pub struct Estimate {
 }
 
 /// A quota and how fast answers come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Tokens a minute.
-    pub tpm: u64,
-    /// Requests a minute.
-    pub rpm: u64,
+    /// What the deployment takes.
+    pub quota: Quota,
     /// Calls in flight.
-    pub concurrency: u64,
+    pub concurrency: Concurrency,
     /// Time to a label.
     pub label_latency: Duration,
     /// Time to a rationale.
     pub rationale_latency: Duration,
 }
 
-impl Estimate {
+impl Forecast {
     /// What will be billed at most: every rationale as long as it may be.
     pub fn tokens(&self, with_rationales: bool) -> Tokens {
         let rationales = if with_rationales {
@@ -116,19 +112,41 @@ impl Estimate {
         };
         let charged = (self.labels.charged() + rationales.charged()) as f64;
         let calls = (self.labels.calls + rationales.calls) as f64;
-        60.0 * (charged / pace.tpm as f64).max(calls / pace.rpm as f64)
+        pace.quota.seconds(charged, calls)
+    }
+
+    /// The calls in flight that use all of the quota.
+    pub fn needed(&self, pace: &Pace, with_rationales: bool) -> f64 {
+        self.waiting(pace, with_rationales) / self.seconds_at_quota(pace, with_rationales)
+    }
+
+    /// The calls in flight of the run.
+    pub fn in_flight(&self, pace: &Pace, with_rationales: bool) -> u32 {
+        match pace.concurrency {
+            Concurrency::Fixed(calls) => calls,
+            Concurrency::Auto(most) => {
+                let needed = self.needed(pace, with_rationales).ceil();
+                // An empty run needs none, which is no number.
+                (needed.max(1.0) as u32).min(most)
+            }
+        }
     }
 
     /// The time that the calls in flight alone ask for, in seconds.
-    pub fn seconds_at_concurrency(&self, pace: &Pace, with_rationales: bool) -> f64 {
+    pub fn seconds_in_flight(&self, pace: &Pace, with_rationales: bool) -> f64 {
+        let in_flight = self.in_flight(pace, with_rationales);
+        self.waiting(pace, with_rationales) / f64::from(in_flight)
+    }
+
+    /// The time of all calls, one after the other, in seconds.
+    fn waiting(&self, pace: &Pace, with_rationales: bool) -> f64 {
         let rationales = if with_rationales {
             self.rationales.calls
         } else {
             0
         };
-        let waiting = self.labels.calls as f64 * pace.label_latency.as_secs_f64()
-            + rationales as f64 * pace.rationale_latency.as_secs_f64();
-        waiting / pace.concurrency as f64
+        self.labels.calls as f64 * pace.label_latency.as_secs_f64()
+            + rationales as f64 * pace.rationale_latency.as_secs_f64()
     }
 }
 
@@ -137,7 +155,7 @@ impl Estimate {
 ///
 /// # Errors
 /// If RAW cannot be read, or changed since it was planned.
-pub async fn estimate(
+pub async fn forecast(
     raw: &RawFolder,
     manifests: &[Arc<Manifest>],
     settings: &LabelSettings,
@@ -145,10 +163,10 @@ pub async fn estimate(
     profile: &Profile,
     dedupe: bool,
     mut seen: impl FnMut(u64),
-) -> Result<Estimate, RunError> {
-    let mut estimate = Estimate::default();
-    estimate.labels.answer_tokens = u64::from(profile.classification_tokens);
-    estimate.rationales.answer_tokens = u64::from(call::RATIONALE_MAX_TOKENS);
+) -> Result<Forecast, RunError> {
+    let mut forecast = Forecast::default();
+    forecast.labels.answer_tokens = u64::from(profile.classification_tokens);
+    forecast.rationales.answer_tokens = u64::from(call::RATIONALE_MAX_TOKENS);
     let chunks = manifests.iter().flat_map(|manifest| {
         manifest
             .chunks
@@ -165,24 +183,24 @@ pub async fn estimate(
     while let Some(sized) = sizes.next().await {
         let Sized { turns, example } = sized?;
         seen(turns.len() as u64);
-        if estimate.example.is_none() {
-            estimate.example = example;
+        if forecast.example.is_none() {
+            forecast.example = example;
         }
         for turn in turns {
-            estimate.turns += 1;
+            forecast.turns += 1;
             let Some((key, label, rationale)) = turn else {
-                estimate.empty += 1;
+                forecast.empty += 1;
                 continue;
             };
-            estimate.identical += u64::from(!all.insert(key));
+            forecast.identical += u64::from(!all.insert(key));
             if dedupe && known.put(key, ()).is_some() {
                 continue;
             }
-            estimate.labels.add(label);
-            estimate.rationales.add(rationale);
+            forecast.labels.add(label);
+            forecast.rationales.add(rationale);
         }
     }
-    Ok(estimate)
+    Ok(forecast)
 }
 
 /// The turns of a chunk: key, prompt tokens of the classification and of the rationale; `None` for a
@@ -218,7 +236,7 @@ fn size(bytes: &Bytes, settings: &LabelSettings, strategy: &dyn Strategy) -> Siz
     let tokens = settings.encoding;
     let mut rng = StdRng::seed_from_u64(0);
     let count = |prompt: &Prompt| {
-        (tokens.count(prompt.system) + tokens.count(&prompt.user)) as u64 + ENVELOPE_TOKENS
+        (tokens.count(prompt.system) + tokens.count(&prompt.user)) as u64 + u64::from(ENVELOPE)
     };
     let mut turns = Vec::new();
     let mut example = None;
@@ -244,8 +262,8 @@ fn size(bytes: &Bytes, settings: &LabelSettings, strategy: &dyn Strategy) -> Siz
 mod tests {
     use super::*;
 
-    fn estimate() -> Estimate {
-        Estimate {
+    fn forecast() -> Forecast {
+        Forecast {
             labels: Calls {
                 calls: 1000,
                 prompt_tokens: 500_000,
@@ -258,32 +276,52 @@ mod tests {
                 longest: 800,
                 answer_tokens: 128,
             },
-            ..Estimate::default()
+            ..Forecast::default()
         }
     }
 
     const PACE: Pace = Pace {
-        tpm: 1_000_000,
-        rpm: 10_000,
-        concurrency: 50,
+        quota: Quota {
+            tpm: 1_000_000.0,
+            rpm: 10_000.0,
+        },
+        concurrency: Concurrency::Fixed(50),
         label_latency: Duration::from_millis(600),
         rationale_latency: Duration::from_secs(2),
     };
 
     #[test]
     fn quota_is_charged_for_the_longest_answer_and_money_for_the_label_alone() {
-        assert_eq!(estimate().labels.charged(), 516_000);
-        assert_eq!(estimate().tokens(false).completion, 1000);
-        assert_eq!(estimate().tokens(true).completion, 129_000);
+        assert_eq!(forecast().labels.charged(), 516_000);
+        assert_eq!(forecast().tokens(false).completion, 1000);
+        assert_eq!(forecast().tokens(true).completion, 129_000);
     }
 
     #[test]
     fn the_binding_limit_decides_the_time() {
-        let seconds = estimate().seconds_at_quota(&PACE, true);
+        let seconds = forecast().seconds_at_quota(&PACE, true);
         assert!((seconds - 60.0 * 1.044).abs() < 1e-9, "{seconds}");
-        let few_requests = Pace { rpm: 100, ..PACE };
-        assert!((estimate().seconds_at_quota(&few_requests, true) - 1200.0).abs() < 1e-9);
-        let seconds = estimate().seconds_at_concurrency(&PACE, true);
+        let few_requests = Pace {
+            quota: Quota {
+                rpm: 100.0,
+                ..PACE.quota
+            },
+            ..PACE
+        };
+        assert!((forecast().seconds_at_quota(&few_requests, true) - 1200.0).abs() < 1e-9);
+        let seconds = forecast().seconds_in_flight(&PACE, true);
         assert!((seconds - 2600.0 / 50.0).abs() < 1e-9, "{seconds}");
+    }
+
+    #[test]
+    fn auto_takes_as_many_calls_as_the_quota_needs_and_no_more_than_its_most() {
+        let auto = |most| Pace {
+            concurrency: Concurrency::Auto(most),
+            ..PACE
+        };
+        // 2600 seconds of waiting in 62.64 of quota.
+        assert_eq!(forecast().in_flight(&auto(1000), true), 42);
+        assert_eq!(forecast().in_flight(&auto(40), true), 40);
+        assert_eq!(Forecast::default().in_flight(&auto(40), true), 1);
     }
 }

@@ -1,0 +1,85 @@
+//! What pacing costs a call, in real time.
+
+use crate::Goals;
+use anyhow::Result;
+use softlabel::teacher::breaker::Endurance;
+use softlabel::teacher::gate::Gate;
+use softlabel::teacher::pacing::{Concurrency, Pacer, Quota, Ready, Told};
+use softlabel::teacher::turnstile::Turnstile;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+const CALLS: u32 = 1_000_000;
+
+/// Tasks that send at once.
+const TASKS: u32 = 200;
+
+/// Prints what a call costs in the pacer alone, and in the whole gate.
+pub(crate) fn measure(goals: &mut Goals) -> Result<()> {
+    println!("\n| overhead of a call | µs | goal | met |\n|---|---|---|---|");
+    let runtime = tokio::runtime::Runtime::new()?;
+    for (what, micros) in [
+        ("the pacer, asked once too early and once in time", pacer()),
+        ("the gate, one task", runtime.block_on(gate(1))?),
+        (
+            "the gate, 200 tasks on all cores",
+            runtime.block_on(gate(TASKS))?,
+        ),
+    ] {
+        println!(
+            "| {what} | {micros:.2} | ≤ 20 | {} |",
+            goals.cell(micros <= 20.0)
+        );
+    }
+    Ok(())
+}
+
+fn pacer() -> f64 {
+    let concurrency = Concurrency::Fixed(TASKS);
+    let mut pacer = Pacer::new(
+        Quota::new(crate::TPM, crate::RPM),
+        concurrency,
+        Duration::ZERO,
+    );
+    let mut now = Duration::ZERO;
+    let started = Instant::now();
+    for call in 0..CALLS {
+        let tokens = 400 + u64::from(call % 200);
+        if let Ready::At(at) = black_box(pacer.ready(now, tokens)) {
+            now = at;
+            black_box(pacer.ready(now, tokens));
+        }
+        let sent = pacer.send(now, tokens);
+        pacer.answered(now, sent, &Told::default());
+    }
+    started.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS)
+}
+
+/// Everything between wanting to send and sending, and after the answer, where the quota has room.
+async fn gate(tasks: u32) -> Result<f64> {
+    let endurance = Endurance {
+        open_after: Duration::from_secs(5),
+        probe_every: Duration::from_secs(10),
+        give_up_after: Duration::from_secs(600),
+    };
+    let turnstile = Turnstile::new(Quota::new(u32::MAX, u32::MAX), Concurrency::Fixed(tasks));
+    let slots = Arc::new(Semaphore::new(tasks as usize));
+    let gate = Arc::new(Gate::new(slots, Arc::new(turnstile), endurance));
+    let started = Instant::now();
+    let sending = (0..tasks).map(|_| {
+        let gate = Arc::clone(&gate);
+        tokio::spawn(async move {
+            for _ in 0..CALLS / tasks {
+                if let Ok(pass) = gate.enter(1).await {
+                    pass.answered(&Told::default());
+                }
+            }
+        })
+    });
+    for task in sending.collect::<Vec<_>>() {
+        task.await?;
+    }
+    Ok(started.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS))
+}

@@ -1,0 +1,113 @@
+//! How many tokens prompts have, without counting all of each.
+//!
+//! A prompt is constant but for its sections and their mark: the texts are counted when the input is
+//! made, the mark when it is drawn, and what stands around them once. Only tokens at the seams differ.
+
+use super::{Mark, Prompt, classification, delimit, rationale};
+use crate::labeling::cut::TokenCounter;
+use crate::labeling::label::Label;
+use crate::labeling::strategy::{Input, MESSAGE_TITLE, Section, UserMessageOnly};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+
+/// The sizes of what is constant, in tokens.
+#[derive(Clone)]
+pub struct Sizes {
+    tokens: Arc<dyn TokenCounter>,
+    classification: usize,
+    rationale: usize,
+    /// What delimits a section, without the mark that stands in it twice.
+    delimiters: usize,
+}
+
+impl Sizes {
+    /// Counts what is constant, as `tokens` counts.
+    #[must_use]
+    pub fn new(tokens: Arc<dyn TokenCounter>) -> Self {
+        let nothing = Input::new(&UserMessageOnly);
+        let mark = Mark::fresh(&mut StdRng::seed_from_u64(0), &nothing);
+        let count = |prompt: &Prompt| tokens.count(prompt.system) + tokens.count(&prompt.user);
+        let section = Section {
+            title: MESSAGE_TITLE,
+            text: String::new(),
+        };
+        let mut delimited = String::new();
+        delimit(&mut delimited, &section, &mark);
+        let marks = 2 * tokens.count(mark.as_str());
+        Self {
+            classification: count(&classification(&nothing, &mark)),
+            rationale: count(&rationale(&nothing, Label::RequiresReasoning, &mark)),
+            delimiters: tokens.count(&delimited).saturating_sub(marks),
+            tokens,
+        }
+    }
+
+    /// The tokens of the prompt that asks for a label of `input`.
+    #[must_use]
+    pub fn classification(&self, input: &Input, mark: &Mark) -> usize {
+        self.classification + self.sections(input, mark)
+    }
+
+    /// The tokens of the prompt that asks for a rationale.
+    #[must_use]
+    pub fn rationale(&self, input: &Input, mark: &Mark) -> usize {
+        self.rationale + self.sections(input, mark)
+    }
+
+    fn sections(&self, input: &Input, mark: &Mark) -> usize {
+        let a_section = self.delimiters + 2 * self.tokens.count(mark.as_str());
+        a_section * input.sections().len() + input.tokens()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::conversation::{Conversation, Turn};
+    use crate::labeling::strategy::{Budget, strategies};
+    use crate::teacher::tokens::Encoding;
+
+    #[test]
+    fn sizes_are_those_of_the_prompts_but_for_a_few_tokens() {
+        let turn = |message: &str| Turn {
+            message_id: String::new(),
+            index: None,
+            user_message: message.to_owned(),
+            model_message: Some("Here is how: `cargo build --release`, then run it.".into()),
+        };
+        let long = "error[E0502]: cannot borrow `x` as mutable\n".repeat(900);
+        let texts = [
+            "thanks!",
+            "why is it slow?",
+            "今日は良い天気ですね",
+            &long,
+            " \n",
+        ];
+        let conversation = Conversation {
+            id: String::new(),
+            turns: texts.map(turn).into(),
+        };
+        let mut rng = StdRng::seed_from_u64(7);
+        for encoding in [Encoding::O200kBase, Encoding::Cl100kBase] {
+            let sizes = Sizes::new(Arc::new(encoding));
+            for strategy in strategies() {
+                for index in 0..texts.len() {
+                    let budget = Budget::default();
+                    let input = strategy.input(&conversation, index, &budget, &encoding);
+                    let input = input.unwrap();
+                    let mark = Mark::fresh(&mut rng, &input);
+                    let label = classification(&input, &mark);
+                    let why = rationale(&input, Label::NoReasoning, &mark);
+                    let near = |size: usize, prompt: &Prompt| {
+                        let exact = encoding.count(prompt.system) + encoding.count(&prompt.user);
+                        let most = 4 + 4 * input.sections().len();
+                        assert!(size.abs_diff(exact) <= most, "{size} for {exact}");
+                    };
+                    near(sizes.classification(&input, &mark), &label);
+                    near(sizes.rationale(&input, &mark), &why);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Holds this process's share of a quota that several processes use; see
+//! [`pacing`](super::pacing) for how they divide it and what that costs.
+
+use super::pacing::shares::{LEASE, Record};
+use super::record::{SharedRecord, UpdateError, try_update, update};
+use super::turnstile::Turnstile;
+use crate::clock::Clock;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// After a failure it is tried again so soon; the share holds until its lease is over.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Longest wait after somebody else was faster.
+const LOST_RACE: Duration = Duration::from_millis(100);
+
+/// Keeps a share of the quota for `turnstile`, one made by [`Turnstile::shared`], until `stop` is
+/// cancelled; then it is given back. All processes that use the quota share `record`; `name` is this
+/// one's alone, such as a UUID. While nothing is sent, no share is held and nothing is read.
+///
+/// A record that cannot be reached is no error: the share lapses, calls wait, and it is tried again.
+pub async fn keep_share<R: SharedRecord>(
+    turnstile: &Turnstile,
+    record: &R,
+    name: &str,
+    clock: Clock,
+    mut rng: StdRng,
+    stop: &CancellationToken,
+) {
+    let mut reached = true;
+    loop {
+        tokio::select! {
+            () = turnstile.wanted() => {}
+            () = stop.cancelled() => return,
+        }
+        loop {
+            let wants = turnstile.wants();
+            if wants <= 0.0 {
+                break;
+            }
+            let next = match renew(turnstile, record, name, wants, clock, &mut rng).await {
+                Ok(next) => {
+                    reached = true;
+                    // Not all at once, whoever began together.
+                    next.mul_f64(rng.random_range(0.9..1.0))
+                }
+                Err(error) => {
+                    if std::mem::take(&mut reached) {
+                        tracing::warn!(%error, "the record of shares cannot be reached: calls wait");
+                    }
+                    TRY_AGAIN
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(next) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        turnstile.lower_share(0.0);
+        let leave = |bytes: Option<&[u8]>| {
+            let mut record = Record::read(bytes.unwrap_or_default());
+            record.leave(name);
+            (record.bytes(), ())
+        };
+        if let Err(error) = update(record, || rng.random(), leave).await {
+            tracing::debug!(%error, "the share was not given back: it runs out by itself");
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Renews the share, and says when to do it again.
+async fn renew<R: SharedRecord>(
+    turnstile: &Turnstile,
+    record: &R,
+    name: &str,
+    wants: f64,
+    clock: Clock,
+    rng: &mut StdRng,
+) -> Result<Duration, UpdateError<R::Error>> {
+    let first = Instant::now();
+    loop {
+        let began = Instant::now();
+        let renewed = try_update(record, |bytes| {
+            let mut record = Record::read(bytes.unwrap_or_default());
+            let renewed = record.renew(name, wants, clock.unix_ms());
+            // What is given up is given up before anybody can read it.
+            turnstile.lower_share(renewed.share);
+            (record.bytes(), renewed)
+        });
+        match renewed.await.map_err(UpdateError::Store)? {
+            Some(renewed) => {
+                turnstile.set_share(renewed.share, began + LEASE);
+                return Ok(renewed.next);
+            }
+            None if first.elapsed() > LEASE => return Err(UpdateError::Contended),
+            None => tokio::time::sleep(LOST_RACE.mul_f64(rng.random())).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pacing::{Concurrency, Quota};
+    use super::super::record::tests::InMemory;
+    use super::super::turnstile::Leave;
+    use super::*;
+    use jiff::Timestamp;
+    use rand::SeedableRng;
+    use std::sync::Arc;
+    use tokio::task::JoinHandle;
+
+    /// The time of the test's runtime, as a date.
+    fn now() -> Timestamp {
+        thread_local!(static SINCE: Instant = Instant::now());
+        let passed = SINCE.with(Instant::elapsed);
+        Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1_790_000_000) + passed
+    }
+
+    /// A process that always has calls to send.
+    struct Process {
+        turnstile: Arc<Turnstile>,
+        keeps: JoinHandle<()>,
+        sends: JoinHandle<()>,
+        stop: CancellationToken,
+    }
+
+    /// 1,000 calls of a token a second.
+    const QUOTA: Quota = Quota {
+        tpm: 60_000.0,
+        rpm: 600_000.0,
+    };
+
+    impl Process {
+        fn start(record: &InMemory, name: &str, seed: u64) -> Self {
+            let turnstile = Arc::new(Turnstile::shared(QUOTA, Concurrency::Fixed(1000)));
+            let stop = CancellationToken::new();
+            let (keeper, held, name) = (Arc::clone(&turnstile), record.clone(), name.to_owned());
+            let (clock, rng) = (Clock::from_fn(now), StdRng::seed_from_u64(seed));
+            let until = stop.clone();
+            let keeps = tokio::spawn(async move {
+                keep_share(&keeper, &held, &name, clock, rng, &until).await;
+            });
+            let sender = Arc::clone(&turnstile);
+            let sends = tokio::spawn(async move {
+                let _turn = sender.turn().await;
+                loop {
+                    let wait = match sender.leave(1) {
+                        Leave::Go(sent) => {
+                            sender.answered(sent, &Default::default());
+                            continue;
+                        }
+                        Leave::At(at) | Leave::Paused(at) => at,
+                    };
+                    tokio::select! {
+                        () = tokio::time::sleep_until(wait) => {}
+                        () = sender.moved() => {}
+                    }
+                }
+            });
+            Self {
+                turnstile,
+                keeps,
+                sends,
+                stop,
+            }
+        }
+
+        /// Ends as SIGKILL would end it.
+        fn kill(self) {
+            self.keeps.abort();
+            self.sends.abort();
+        }
+    }
+
+    fn shares(record: &InMemory) -> serde_json::Value {
+        serde_json::from_slice(&record.bytes()).unwrap()
+    }
+
+    async fn seconds(n: u64) {
+        tokio::time::sleep(Duration::from_secs(n)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_processes_share_and_one_alone_has_all() {
+        let record = InMemory::taking(Duration::from_millis(10));
+        let first = Process::start(&record, "first", 1);
+        seconds(1).await;
+        assert_eq!(shares(&record)["members"]["first"]["share"], 1.0);
+        let second = Process::start(&record, "second", 2);
+        seconds(7).await;
+        for name in ["first", "second"] {
+            assert_eq!(shares(&record)["members"][name]["share"], 0.5, "{name}");
+        }
+        // One that is killed is missed when its lease is over, one that leaves at once.
+        second.kill();
+        seconds(8).await;
+        assert_eq!(shares(&record)["members"]["first"]["share"], 0.5);
+        seconds(7).await;
+        assert_eq!(shares(&record)["members"]["first"]["share"], 1.0);
+        first.stop.cancel();
+        first.keeps.await.unwrap();
+        assert_eq!(shares(&record)["members"], serde_json::json!({}));
+        first.sends.abort();
+        assert!(matches!(first.turnstile.leave(1), Leave::At(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_record_a_share_lapses_and_comes_back_with_it() {
+        let record = InMemory::taking(Duration::from_millis(10));
+        let process = Process::start(&record, "one", 1);
+        seconds(1).await;
+        record.set_away(true);
+        seconds(20).await;
+        let waits = |leave| matches!(leave, Leave::At(at) if at > Instant::now() + LEASE);
+        assert!(waits(process.turnstile.leave(1)));
+        record.set_away(false);
+        seconds(2).await;
+        assert!(!waits(process.turnstile.leave(1)));
+        process.kill();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_sends_nothing_holds_nothing() {
+        let record = InMemory::taking(Duration::from_millis(10));
+        let process = Process::start(&record, "one", 1);
+        seconds(1).await;
+        process.sends.abort();
+        // What was sent before is still seen at the next renewal.
+        seconds(11).await;
+        assert_eq!(shares(&record)["members"], serde_json::json!({}));
+        let before = record.bytes();
+        record.set_away(true);
+        seconds(3_600).await;
+        record.set_away(false);
+        assert_eq!(record.bytes(), before);
+        process.kill();
+    }
+}
