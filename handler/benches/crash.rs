@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use softlabel::dataset::conversation::Conversation;
 use softlabel::dataset::scanner::{Found, Scanner};
 use softlabel_doubles::azure_openai::{
-    Config, Double, Excuse, Faults, Latency, Limits, Record, repeats,
+    Config, Double, Excuse, Faults, Latency, Limits, Loss, Record, repeats,
 };
 use softlabel_doubles::dataset::{self, Options, Size};
 use std::collections::BTreeMap;
@@ -28,9 +28,6 @@ use std::time::{Duration, Instant};
 
 /// A result may wait so long for the disk.
 const UNFLUSHED: Duration = Duration::from_secs(2);
-
-/// No answer of the double takes longer; slow machines included.
-const LONGEST_CALL: Duration = Duration::from_secs(1);
 
 /// A run that needs more processes than this does not come to its end.
 const MOST_PROCESSES: usize = 500;
@@ -89,8 +86,6 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
     let _ = fs::remove_dir_all(&folder);
     let expected = raw(&folder, seed)?;
     let double = Double::start(service(seed)?).await?;
-    // The double counts arrivals from its own start.
-    let started = Instant::now();
     let mut killed = Vec::new();
     let mut processes = 0;
     loop {
@@ -106,9 +101,14 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
                 ensure!(ended.success(), "softlabel ended with {ended}");
                 break;
             }
+            let began = double.now();
             child.kill()?;
             child.wait()?;
-            killed.push(started.elapsed());
+            killed.push(Loss {
+                caller: None,
+                began,
+                ended: double.now(),
+            });
         } else {
             let ended = wait_at_most(&mut child, Duration::from_secs(300)).await?;
             let Some(ended) = ended else {
@@ -122,12 +122,11 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
         check_lines(&folder.join("out/LABELED_raw").join(path), expected)?;
     }
     let excuse = Excuse {
-        kills: &killed,
+        losses: &killed,
         unflushed: UNFLUSHED,
-        longest_call: LONGEST_CALL,
     };
     // The probe's message is asked once by each process until a run is pinned.
-    let repeated = repeats(&double.log(), excuse, |_| 1)?;
+    let repeated = repeats(&double.log(), excuse, |_| 1)?.repeated;
     tally.runs += 1;
     tally.kills += killed.len();
     tally.turns += expected.values().map(Vec::len).sum::<usize>();

@@ -7,22 +7,26 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use softlabel_package::script_root::{Hosting, ScriptRoot};
 use tempfile::TempDir;
 
-use crate::azure_openai::{Config, Double};
+use crate::azure_openai::{self, Config, Double};
 use crate::azurite::Account;
 use crate::event_grid::{self, EventGrid, Filter};
 use crate::functions_host::{self, Chaos, Host};
 use crate::storage::{Container, Storage};
 use crate::until;
 
-/// The key that opens the double of Azure OpenAI, as it opens for any.
+/// What the keys begin with that open the double of Azure OpenAI, as it opens for any. Each instance has
+/// one of its own, so that its calls can be told from those of others.
 const API_KEY: &str = "a-key-for-the-double";
+
+/// The setting that holds it.
+const API_KEY_SETTING: &str = "AZURE_OPENAI_API_KEY";
 
 /// How the cloud is made up.
 #[derive(Debug, Clone)]
@@ -89,8 +93,9 @@ pub struct LocalCloud {
     service: Option<Double>,
     events: EventGrid,
     hosts: Vec<Arc<Host>>,
+    /// Those that were replaced.
+    former: Vec<Arc<Host>>,
     root: TempDir,
-    started: Instant,
 }
 
 /// The container with the datasets.
@@ -120,7 +125,6 @@ impl LocalCloud {
         }
         let uploads = storage.queue("bucket-uploaded");
         uploads.create().await?;
-        let started = Instant::now();
         let service = Double::start(options.service.clone()).await?;
         let filter = serde_json::from_value::<Filter>(filter(&options.base))?;
         let events = EventGrid::start(event_grid::Options {
@@ -134,8 +138,8 @@ impl LocalCloud {
             storage,
             service: Some(service),
             hosts: Vec::new(),
+            former: Vec::new(),
             root,
-            started,
             options,
         };
         let script_root = ScriptRoot::read(&cloud.options.repository, Hosting::Local)?;
@@ -190,7 +194,8 @@ impl LocalCloud {
     /// When it does not start.
     pub async fn replace_instance(&mut self, place: usize) -> Result<()> {
         self.start_instance().await?;
-        self.hosts.swap_remove(place);
+        let gone = self.hosts.swap_remove(place);
+        self.former.push(gone);
         Ok(())
     }
 
@@ -210,13 +215,15 @@ impl LocalCloud {
             base => format!("{DATA}/{base}"),
         };
         let endpoint = self.service().endpoint();
+        let number = self.hosts.len() + self.former.len();
+        let api_key = format!("{API_KEY}-{number}");
         let usual = [
             ("AzureWebJobsStorage", data.as_str()),
             ("SoftlabelData", &data),
             ("SOFTLABEL_DATA", &path),
             ("SOFTLABEL_WORK_CONTAINER", WORK),
             ("AZURE_OPENAI_ENDPOINT", &endpoint),
-            ("AZURE_OPENAI_API_KEY", API_KEY),
+            (API_KEY_SETTING, api_key.as_str()),
             // The double has no quota unless a test sets one.
             ("SOFTLABEL_TPM", "1000000000"),
             ("SOFTLABEL_RPM", "10000000"),
@@ -249,9 +256,15 @@ impl LocalCloud {
         self.service.as_ref().expect("the service runs")
     }
 
-    /// When the service was started, from which it counts its times.
-    pub fn started(&self) -> Instant {
-        self.started
+    /// How the service's log names an instance of the app.
+    pub fn caller(&self, host: &Host) -> u64 {
+        azure_openai::caller(host.setting(API_KEY_SETTING).unwrap_or_default())
+    }
+
+    /// The messages that were lost on purpose, by any instance so far, as queue and text.
+    pub fn lost_messages(&self) -> Vec<(String, String)> {
+        let hosts = self.former.iter().chain(&self.hosts);
+        hosts.flat_map(|host| host.lost_messages()).collect()
     }
 
     /// The instances of the app, the newest last.
@@ -342,6 +355,7 @@ impl LocalCloud {
     /// When the app does not answer.
     pub async fn runs(&self) -> Result<Vec<Value>> {
         let reply = self.call("GET", "runs", None).await?;
+        ensure!(reply.status == 200, "GET runs answered {}", reply.status);
         let runs = reply.body.get("runs").and_then(Value::as_array);
         Ok(runs.cloned().unwrap_or_default())
     }
@@ -354,9 +368,10 @@ impl LocalCloud {
         let mut seen = Vec::new();
         let ended = async || {
             // An instance that was just killed answers a little later.
-            if let Ok(runs) = self.runs().await {
-                seen = runs;
-            }
+            let Ok(runs) = self.runs().await else {
+                return Ok(false);
+            };
+            seen = runs;
             let open = |run: &Value| is_open(run.get("state").and_then(Value::as_str));
             Ok(seen.len() >= least && !seen.iter().any(open))
         };

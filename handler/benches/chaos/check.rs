@@ -1,149 +1,92 @@
 //! What must hold at the end of a day.
 
-use crate::day::Tally;
+use crate::bucket::Bucket;
+use crate::tally::Tally;
+use crate::{books, calls};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use softlabel_doubles::azure_openai::{Excuse, Record, repeats};
-use softlabel_doubles::dataset::{self, Options, Size};
+use softlabel_doubles::azure_openai::Loss;
 use softlabel_doubles::local_cloud::LocalCloud;
-use std::collections::{BTreeMap, HashMap};
+use softlabel_doubles::until;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A result may wait so long before it is appended.
-const UNFLUSHED: Duration = Duration::from_secs(2);
+/// A run is shown in so long.
+const SHOWN_IN: Duration = Duration::from_secs(20);
 
-/// No call takes longer, on a busy machine and with its retries.
-const LONGEST_CALL: Duration = Duration::from_secs(3);
+/// The runs of which the test knows that they were given up, as nothing answered them.
+pub(crate) type GivenUp = BTreeSet<String>;
 
-/// A bucket file and its versions.
-#[derive(Debug)]
-pub(crate) struct Bucket {
-    pub(crate) name: String,
-    seed: u64,
-    versions: Vec<Version>,
-}
-
-/// One version of a bucket file.
-#[derive(Debug)]
-struct Version {
-    etag: String,
-    /// Message ids in raw order.
-    ids: Vec<String>,
-    messages: Vec<String>,
-}
-
-impl Bucket {
-    pub(crate) fn new(name: &str, seed: u64) -> Self {
-        Self {
-            name: name.to_owned(),
-            seed,
-            versions: Vec::new(),
-        }
-    }
-
-    /// The content of a version that was never there.
-    pub(crate) fn next_version(&mut self) -> Result<Vec<u8>> {
-        let options = Options {
-            seed: self.seed.wrapping_add(self.versions.len() as u64),
-            size: Size::Conversations(20),
-            ..Options::default()
-        };
-        let mut content = Vec::new();
-        dataset::write(&options, &mut content)?;
-        let conversations = serde_json::from_slice::<Vec<Value>>(&content)?;
-        let turns = conversations
-            .iter()
-            .filter_map(|c| c.get("turnsArray")?.as_array());
-        let text = |turn: &Value, key: &str| {
-            let text = turn.get(key).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
-        let turns = turns.flatten();
-        let turns = turns.map(|turn| (text(turn, "messageId"), text(turn, "userMessage")));
-        let (ids, messages) = turns.unzip();
-        self.versions.push(Version {
-            etag: String::new(),
-            ids,
-            messages,
-        });
-        Ok(content)
-    }
-
-    /// The newest version is there, under that ETag.
-    pub(crate) fn uploaded(&mut self, etag: String) {
-        if let Some(version) = self.versions.last_mut() {
-            version.etag = etag.trim_matches('"').to_owned();
-        }
-    }
-
-    fn newest(&self) -> Result<&Version> {
-        self.versions
-            .last()
-            .context("the bucket was never uploaded")
-    }
-}
-
-/// For every bucket whether it is labelled as its newest version is.
-pub(crate) async fn labeled(cloud: &LocalCloud, buckets: &[Bucket]) -> Result<Vec<(String, bool)>> {
-    let mut labeled = Vec::new();
-    for bucket in buckets {
-        let ids = ids(cloud, bucket).await?;
-        labeled.push((
-            bucket.name.clone(),
-            ids.as_ref() == Some(&bucket.newest()?.ids),
-        ));
-    }
-    Ok(labeled)
-}
-
-/// The message ids of a bucket's labelled file.
-async fn ids(cloud: &LocalCloud, bucket: &Bucket) -> Result<Option<Vec<String>>> {
-    let path = format!("LABELED_v4/{}.jsonl", bucket.name);
-    let Some(lines) = cloud.lines(&path).await? else {
-        return Ok(None);
+/// What is not as it should be about a bucket's labelled file, if anything.
+pub(crate) async fn complaint(cloud: &LocalCloud, bucket: &Bucket) -> Result<Option<String>> {
+    let Some(lines) = lines(cloud, bucket).await? else {
+        return Ok(Some("there is no labelled file".to_owned()));
     };
-    let ids = lines.iter().map(|line| {
-        let labeled = line.get("soft_label").is_some_and(Value::is_f64);
-        let code = line.pointer("/labeling_error/code").and_then(Value::as_str);
-        ensure!(labeled != code.is_some(), "a line has both or none: {line}");
+    let mut ids = Vec::new();
+    for line in &lines {
+        let code = error_code(line);
         ensure!(
-            labeled || code == Some("empty_message"),
-            "a turn failed: {line}"
+            is_labeled(line) != code.is_some(),
+            "a line has both or none: {line}"
         );
+        if code.is_some_and(|code| code != "empty_message") {
+            return Ok(Some(format!("a turn failed: {line}")));
+        }
         let id = line.get("messageId").and_then(Value::as_str);
-        Ok(id.context("a line without messageId")?.to_owned())
-    });
-    Ok(Some(ids.collect::<Result<_>>()?))
+        ids.push(id.context("a line without messageId")?);
+    }
+    let labeled = ids == bucket.newest()?.ids;
+    Ok((!labeled).then(|| "it is not labelled as RAW is now".to_owned()))
+}
+
+/// The lines of a bucket's labelled file.
+pub(crate) async fn lines(cloud: &LocalCloud, bucket: &Bucket) -> Result<Option<Vec<Value>>> {
+    let path = format!("LABELED_v4/{}.jsonl", bucket.name);
+    cloud.lines(&path).await
+}
+
+pub(crate) fn is_labeled(line: &Value) -> bool {
+    line.get("soft_label").is_some_and(Value::is_f64)
+}
+
+pub(crate) fn error_code(line: &Value) -> Option<&str> {
+    line.pointer("/labeling_error/code").and_then(Value::as_str)
 }
 
 /// Checks everything.
 pub(crate) async fn all(
     cloud: &LocalCloud,
     buckets: &[Bucket],
-    kills: &[Duration],
+    losses: &[Loss],
+    given_up: &GivenUp,
     tally: &mut Tally,
 ) -> Result<()> {
-    for (bucket, labeled) in labeled(cloud, buckets).await? {
-        ensure!(labeled, "{bucket} is not labelled as it is now");
-    }
     for bucket in buckets {
+        let complaint = complaint(cloud, bucket).await?;
+        ensure!(complaint.is_none(), "{}: {complaint:?}", bucket.name);
         tally.turns += bucket.newest()?.ids.len();
     }
     let records = records(cloud).await?;
     for record in &records {
-        let state = record
-            .get("state")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        *tally.states.entry(state.to_owned()).or_default() += 1;
+        ended(record, given_up)?;
+        *tally.states.entry(state(record).to_owned()).or_default() += 1;
     }
     written(cloud, buckets).await?;
     begun(&records, buckets)?;
-    calls(cloud, buckets, &records, kills, tally)
+    calls::check(cloud, buckets, &records, losses, tally)?;
+    books::check(cloud, buckets, &records).await
+}
+
+/// The state of a run.
+pub(crate) fn state(record: &Value) -> &str {
+    record
+        .get("state")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The records of all runs, as the app keeps them.
-async fn records(cloud: &LocalCloud) -> Result<Vec<Value>> {
+pub(crate) async fn records(cloud: &LocalCloud) -> Result<Vec<Value>> {
     let mut records = Vec::new();
     for item in cloud.work().list("runs/").await? {
         if let Some(blob) = cloud.work().get(&item.name).await? {
@@ -153,11 +96,36 @@ async fn records(cloud: &LocalCloud) -> Result<Vec<Value>> {
     Ok(records)
 }
 
+/// What the app shows of a run. An answer may get lost, and an instance that was just killed has none.
+pub(crate) async fn status(cloud: &LocalCloud, run: &str) -> Result<Value> {
+    let mut shown = None;
+    let answered = async || {
+        let reply = cloud.call("GET", &format!("runs/{run}"), None).await;
+        shown = reply.ok().filter(|reply| reply.status == 200);
+        Ok(shown.is_some())
+    };
+    until(SHOWN_IN, "a run is shown", answered).await?;
+    Ok(shown.map(|reply| reply.body).unwrap_or_default())
+}
+
+/// A run is given up only where the service answered nobody, and fails or loses a turn only then.
+fn ended(record: &Value, given_up: &GivenUp) -> Result<()> {
+    let run = record.get("run").and_then(Value::as_str);
+    let known = run.is_some_and(|run| given_up.contains(run));
+    let over = ["complete", "superseded", "cancelled"].contains(&state(record));
+    let gave_up = record.get("given_up") == Some(&Value::Bool(true));
+    ensure!(
+        known || (over && !gave_up),
+        "a run came to nothing: {record}"
+    );
+    Ok(())
+}
+
 /// RAW is as it was uploaded, and all else lies where the app may write.
 async fn written(cloud: &LocalCloud, buckets: &[Bucket]) -> Result<()> {
     let mut raw = BTreeMap::new();
     for bucket in buckets {
-        let path = cloud.path(&format!("v4/{}.json", bucket.name));
+        let path = cloud.path(&format!("v4/{}", bucket.file()));
         raw.insert(path, Some(bucket.newest()?.etag.clone()));
     }
     raw.insert(cloud.path("v4/metadata.json"), None);
@@ -194,9 +162,7 @@ fn begun(records: &[Value], buckets: &[Bucket]) -> Result<()> {
         let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str);
         let file = text("/file").unwrap_or_default();
         let etag = text("/source/etag").unwrap_or_default();
-        let bucket = buckets
-            .iter()
-            .find(|bucket| format!("{}.json", bucket.name) == file);
+        let bucket = buckets.iter().find(|bucket| bucket.file() == file);
         let bucket = bucket.with_context(|| format!("a run is about {file}"))?;
         ensure!(
             bucket.versions.iter().any(|version| version.etag == etag),
@@ -211,48 +177,4 @@ fn begun(records: &[Value], buckets: &[Bucket]) -> Result<()> {
         "an upload began more than one run: {uploads:?}"
     );
     Ok(())
-}
-
-/// Nothing was asked again without need.
-fn calls(
-    cloud: &LocalCloud,
-    buckets: &[Bucket],
-    records: &[Value],
-    kills: &[Duration],
-    tally: &mut Tally,
-) -> Result<()> {
-    let mut runs = HashMap::<&str, usize>::new();
-    for version in buckets.iter().flat_map(|bucket| &bucket.versions) {
-        let about = |record: &&Value| {
-            let etag = record.pointer("/source/etag").and_then(Value::as_str);
-            etag == Some(version.etag.as_str())
-        };
-        let count = records.iter().filter(about).count();
-        for message in &version.messages {
-            *runs.entry(message.trim()).or_default() += count;
-        }
-    }
-    let allowed = |record: &Record| {
-        let message = record.user_text.as_deref().and_then(message);
-        // The probe's message is asked until the request parameters are pinned.
-        message.map_or(usize::MAX, |message| {
-            runs.get(message.trim()).copied().unwrap_or(usize::MAX)
-        })
-    };
-    let log = cloud.service().log();
-    let excuse = Excuse {
-        kills,
-        unflushed: UNFLUSHED,
-        longest_call: LONGEST_CALL,
-    };
-    tally.repeated += repeats(&log, excuse, allowed)?;
-    let answered = |record: &&Record| record.status == Some(200) && record.fully_sent;
-    tally.calls += log.iter().filter(answered).count();
-    Ok(())
-}
-
-/// The message that a prompt is about.
-fn message(prompt: &str) -> Option<&str> {
-    let (_, rest) = prompt.split_once(" Message to label>>>\n")?;
-    Some(rest.split_once("\n<<<END ")?.0)
 }

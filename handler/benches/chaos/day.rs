@@ -1,29 +1,51 @@
 //! One bad day, from its seed.
 
-use crate::check::{self, Bucket};
-use anyhow::{Context, Result, ensure};
+use crate::bucket::Bucket;
+use crate::calls::UNFLUSHED;
+use crate::check::{self, GivenUp};
+use crate::refusal::Refusal;
+use crate::tally::Tally;
+use anyhow::{Context, Result};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
-use softlabel_doubles::azure_openai::{Config, Faults, Latency};
+use softlabel_doubles::azure_openai::{Config, Faults, Latency, Loss};
 use softlabel_doubles::azurite::Azurite;
 use softlabel_doubles::event_grid;
 use softlabel_doubles::faulty_line::{Fault, FaultyLine, When};
-use softlabel_doubles::functions_host::Chaos;
+use softlabel_doubles::functions_host::{Chaos, Host};
 use softlabel_doubles::local_cloud::{LocalCloud, Options};
 use softlabel_doubles::until;
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// How long things go wrong. After that only what is on its way does.
-const DAY: Duration = Duration::from_secs(20);
+/// What goes wrong on every day, in an order that follows from the seed.
+const EVENTS: [Event; 12] = [
+    Event::Kill,
+    Event::Kill,
+    Event::Vanish,
+    Event::Terminate,
+    Event::KillAtAPoint,
+    Event::KillAtAPoint,
+    Event::LoseAnswers,
+    Event::Unavailable,
+    Event::Replace,
+    Event::Relabel,
+    Event::Relabel,
+    Event::Cancel,
+];
 
-/// Then everything must come to its end.
-const EVENING: Duration = Duration::from_secs(300);
+/// Milliseconds between two of them. A kill excuses some two seconds of calls, so most of a day lies
+/// beyond.
+const PAUSE: Range<u64> = 1000..3500;
+
+/// How long labelling may take to get under way, or a point to be reached.
+const SOON: Duration = Duration::from_secs(20);
 
 /// The points at which the app is killed: about to send this.
 const POINTS: [(&str, &str, Option<&str>); 12] = [
@@ -49,69 +71,72 @@ const POINTS: [(&str, &str, Option<&str>); 12] = [
     ("money is taken", "budget.json", None),
 ];
 
-/// What happened on a day, or on several.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) calls: usize,
-    pub(crate) repeated: usize,
-    pub(crate) turns: usize,
-    pub(crate) states: BTreeMap<String, usize>,
-    pub(crate) happened: BTreeMap<String, usize>,
-}
-
-impl Tally {
-    fn count(&mut self, what: &str) {
-        *self.happened.entry(what.to_owned()).or_default() += 1;
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.repeated += other.repeated;
-        self.turns += other.turns;
-        for (what, times) in &other.happened {
-            *self.happened.entry(what.clone()).or_default() += times;
-        }
-        for (state, runs) in &other.states {
-            *self.states.entry(state.clone()).or_default() += runs;
-        }
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |counts: &BTreeMap<String, usize>| {
-            let counts = counts
-                .iter()
-                .map(|(what, times)| format!("{times} × {what}"));
-            counts.collect::<Vec<_>>().join(", ")
-        };
-        write!(
-            f,
-            "{} turns with one line each; {} calls answered, {} of them again; runs: {}; what went \
-             wrong: {}",
-            self.turns,
-            self.calls,
-            self.repeated,
-            list(&self.states),
-            list(&self.happened)
-        )
-    }
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// A worker is killed.
+    Kill,
+    /// An instance is gone, and another comes.
+    Vanish,
+    /// A worker is asked to end.
+    Terminate,
+    /// All workers are killed at a point of their work.
+    KillAtAPoint,
+    /// Storage does something and does not tell.
+    LoseAnswers,
+    /// Storage refuses some requests.
+    Unavailable,
+    /// A bucket file is written anew.
+    Replace,
+    /// Everything is to be labelled again.
+    Relabel,
+    /// A run is cancelled.
+    Cancel,
+    /// Storage is down for a while.
+    Outage,
 }
 
 /// The cloud and what is known of it.
-struct Day {
+pub(crate) struct Day {
     rng: StdRng,
-    cloud: LocalCloud,
+    pub(crate) cloud: LocalCloud,
     line: FaultyLine,
-    buckets: Vec<Bucket>,
-    /// When something was killed, since the service's start.
-    kills: Vec<Duration>,
-    tally: Tally,
+    pub(crate) buckets: Vec<Bucket>,
+    /// What may have cost answers.
+    losses: Vec<Loss>,
+    /// The runs that a person asked to be cancelled.
+    pub(crate) cancelled: BTreeSet<String>,
+    pub(crate) given_up: GivenUp,
+    pub(crate) tally: Tally,
+}
+
+/// What a seed has beside what all have.
+#[derive(Debug, Clone, Copy)]
+struct Special {
+    /// Storage is down for a while.
+    outage: bool,
+    /// The service refuses everything for a while.
+    refusal: Option<Refusal>,
+}
+
+impl Special {
+    /// Four seeds in a row have everything.
+    fn of(seed: u64) -> Self {
+        Self {
+            outage: seed % 2 == 1,
+            refusal: match seed % 4 {
+                2 => Some(Refusal::Unavailable),
+                3 => Some(Refusal::UnknownKeys),
+                _ => None,
+            },
+        }
+    }
 }
 
 /// Lives through the day of a seed and checks what it leaves.
 pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     let mut rng = StdRng::seed_from_u64(seed);
+    let special = Special::of(seed);
     let azurite = Azurite::shared().await?;
     let account = azurite.account()?;
     let line = FaultyLine::start(azurite.blob_endpoint()).await?;
@@ -144,10 +169,14 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
         ..Options::new(repository, env!("CARGO_BIN_EXE_softlabel"))
     }
     .setting("SOFTLABEL_CHUNK_TURNS", "24")
-    .setting("SOFTLABEL_CONCURRENCY", "8")
-    .setting("SOFTLABEL_ATTEMPTS", "10")
+    // So many that calls in a row fail which are more than chance.
+    .setting("SOFTLABEL_CONCURRENCY", "12")
+    .setting("SOFTLABEL_ATTEMPTS", "20")
     .setting("SOFTLABEL_STALL_AFTER", "4s")
-    .setting("SOFTLABEL_TRIES", "60");
+    .setting("SOFTLABEL_TRIES", "3")
+    .setting("SOFTLABEL_OUTAGE_AFTER", "100ms")
+    .setting("SOFTLABEL_OUTAGE_PROBE", "200ms")
+    .setting("SOFTLABEL_OUTAGE_PATIENCE", "1s");
     let cloud = LocalCloud::start(account, options).await?;
     let buckets = ["train/short", "test/long"];
     let buckets = buckets.map(|name| Bucket::new(name, rng.random()));
@@ -156,27 +185,42 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
         cloud,
         line,
         buckets: buckets.into(),
-        kills: Vec::new(),
+        losses: Vec::new(),
+        cancelled: BTreeSet::new(),
+        given_up: GivenUp::new(),
         tally: Tally::default(),
     };
     for bucket in 0..day.buckets.len() {
-        day.upload(bucket).await?;
+        day.upload(bucket, true).await?;
     }
     let marker = json!({"actual_counts": {}}).to_string();
     let path = day.cloud.path("v4/metadata.json");
     day.cloud.data().put(&path, marker).await?;
-    let evening = Instant::now() + DAY;
-    while Instant::now() < evening {
-        let pause = day.rng.random_range(100..2500);
+    let mut events = EVENTS.to_vec();
+    events.extend(special.outage.then_some(Event::Outage));
+    events.shuffle(&mut day.rng);
+    for event in events {
+        let pause = day.rng.random_range(PAUSE);
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        day.something().await?;
+        day.happen(event).await?;
     }
     day.line.clear();
     day.settle().await?;
-    let excuse = day.kills.clone();
-    check::all(&day.cloud, &day.buckets, &excuse, &mut day.tally).await?;
+    if let Some(refusal) = special.refusal {
+        day.refuse(refusal).await?;
+    }
+    let (losses, given_up) = (&day.losses, &day.given_up);
+    check::all(&day.cloud, &day.buckets, losses, given_up, &mut day.tally).await?;
     day.cloud.stop().await;
     Ok(day.tally)
+}
+
+/// How long the service takes.
+pub(crate) fn latency() -> Latency {
+    Latency::LogNormal {
+        median_ms: 120.0,
+        sigma: 0.5,
+    }
 }
 
 /// A service that fails now and then.
@@ -185,10 +229,7 @@ fn service(seed: u64) -> Result<Config> {
     Ok(Config {
         seed,
         keep_bodies: true,
-        latency: Latency::LogNormal {
-            median_ms: 80.0,
-            sigma: 0.5,
-        },
+        latency: latency(),
         faults: serde_json::from_str::<Faults>(rates)?,
         ..Config::default()
     })
@@ -196,55 +237,64 @@ fn service(seed: u64) -> Result<Config> {
 
 impl Day {
     /// Uploads the next version of a bucket file.
-    async fn upload(&mut self, bucket: usize) -> Result<()> {
+    async fn upload(&mut self, bucket: usize, marked: bool) -> Result<()> {
         let bucket = self
             .buckets
             .get_mut(bucket)
             .context("there is no such bucket")?;
-        let content = bucket.next_version()?;
-        let path = self.cloud.path(&format!("v4/{}.json", bucket.name));
+        let content = bucket.next_version(marked)?;
+        let path = self.cloud.path(&format!("v4/{}", bucket.file()));
         let etag = self.cloud.data().put(&path, content).await?;
-        bucket.uploaded(etag);
+        bucket.uploaded(&etag);
         Ok(())
     }
 
-    fn killed(&mut self, what: &str) {
-        self.kills.push(self.cloud.started().elapsed());
-        self.tally.count(what);
+    /// Does something to an instance after which it may not have answers any more.
+    async fn lose(&mut self, host: &Host, kill: impl AsyncFnOnce(&Host)) {
+        let service = self.cloud.service();
+        let began = service.now();
+        kill(host).await;
+        self.losses.push(Loss {
+            caller: Some(self.cloud.caller(host)),
+            began,
+            ended: service.now(),
+        });
     }
 
-    /// One thing goes wrong.
-    async fn something(&mut self) -> Result<()> {
-        let hosts = self.cloud.hosts().len();
-        match self.rng.random_range(0..12) {
-            0..=2 => {
-                let host = self.cloud.hosts().get(self.rng.random_range(0..hosts));
-                let host = host.cloned().context("there is no instance")?;
-                host.kill_worker().await;
-                self.killed("worker killed");
+    /// One of the instances, by its place.
+    fn instance(&mut self) -> Result<(usize, Arc<Host>)> {
+        let place = self.rng.random_range(0..self.cloud.hosts().len());
+        let host = self.cloud.hosts().get(place).cloned();
+        Ok((place, host.context("there is no instance")?))
+    }
+
+    async fn happen(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Kill => {
+                let (_, host) = self.instance()?;
+                self.lose(&host, Host::kill_worker).await;
+                self.tally.count("worker killed");
             }
-            3 => {
-                let place = self.rng.random_range(0..hosts);
-                let host = self.cloud.hosts().get(place).cloned();
-                host.context("there is no instance")?.crash().await;
-                self.killed("instance vanished");
+            Event::Vanish => {
+                let (place, host) = self.instance()?;
+                self.lose(&host, Host::crash).await;
+                self.tally.count("instance vanished");
                 self.cloud.replace_instance(place).await?;
             }
-            4 => {
-                let host = self.cloud.hosts().get(self.rng.random_range(0..hosts));
-                let host = host.cloned().context("there is no instance")?;
+            Event::Terminate => {
+                let (_, host) = self.instance()?;
                 host.terminate_worker().await;
                 self.tally.count("worker asked to end");
             }
-            5..=7 => self.kill_at_a_point().await,
-            8 => {
+            Event::KillAtAPoint => self.kill_at_a_point().await,
+            Event::LoseAnswers => {
                 let comp = ["comp=appendblock", "comp=lease", "comp=blocklist"];
                 let comp = comp.choose(&mut self.rng).copied().unwrap_or_default();
                 let when = When::new(Method::PUT, "").query(comp);
                 self.line.plan(Fault::LoseAnswer, when);
                 self.tally.count("answer of storage lost");
             }
-            9 => {
+            Event::Unavailable => {
                 let times = self.rng.random_range(1..3);
                 let when = When::new(Method::PUT, ".json").times(times);
                 self.line.plan(Fault::LoseAnswer, when);
@@ -252,12 +302,14 @@ impl Day {
                 self.line.plan(Fault::Status(503), when);
                 self.tally.count("storage unavailable");
             }
-            10 => {
+            Event::Replace => {
                 let bucket = self.rng.random_range(0..self.buckets.len());
-                self.upload(bucket).await?;
+                self.upload(bucket, false).await?;
                 self.tally.count("RAW replaced");
             }
-            _ => self.relabel_or_cancel().await,
+            Event::Relabel => self.relabel().await,
+            Event::Cancel => self.cancel().await,
+            Event::Outage => self.storage_outage().await?,
         }
         Ok(())
     }
@@ -267,84 +319,76 @@ impl Day {
         let Some(&(name, path, query)) = POINTS.choose(&mut self.rng) else {
             return;
         };
-        let after = self.rng.random_range(0..3);
+        let after = self.rng.random_range(0..2);
         let when = When::new(Method::PUT, path).after(after);
         let when = match query {
             Some(query) => when.query(query),
             None => when,
         };
         let held = self.line.hold(when);
-        let arrived = tokio::time::timeout(Duration::from_secs(4), held.arrived()).await;
-        if arrived.is_ok() {
-            for host in self.cloud.hosts().to_vec() {
-                host.kill_worker().await;
+        // So that there is something to be done, which may well be held.
+        let body = json!({"dataset": "v4", "force": true});
+        let asks = async {
+            let _ = self.cloud.call("POST", "relabel", Some(&body)).await;
+            std::future::pending::<()>().await;
+        };
+        let arrived = async {
+            tokio::select! {
+                () = held.arrived() => {}
+                () = asks => {}
             }
-            self.killed(&format!("killed when {name}"));
+        };
+        if tokio::time::timeout(SOON / 4, arrived).await.is_ok() {
+            for host in self.cloud.hosts().to_vec() {
+                self.lose(&host, Host::kill_worker).await;
+            }
+            self.tally.count(&format!("killed when {name}"));
+        } else {
+            self.tally.count(&format!("not seen in time that {name}"));
         }
         drop(held);
         self.line.clear();
     }
 
-    async fn relabel_or_cancel(&mut self) {
-        let force = self.rng.random_bool(0.5);
-        let body =
-            json!({"dataset": "v4", "force": force, "rationales": self.rng.random_bool(0.5)});
+    async fn relabel(&mut self) {
+        let (force, rationales) = (self.rng.random_bool(0.5), self.rng.random_bool(0.7));
+        let body = json!({"dataset": "v4", "force": force, "rationales": rationales});
         // An instance that was just killed answers nothing, which is no matter.
         let _ = self.cloud.call("POST", "relabel", Some(&body)).await;
         self.tally.count("relabel asked");
-        if self.rng.random_bool(0.3)
-            && let Ok(runs) = self.cloud.runs().await
+    }
+
+    async fn cancel(&mut self) {
+        if let Ok(runs) = self.cloud.runs().await
             && let Some(run) = runs.choose(&mut self.rng)
             && let Some(run) = run.get("run").and_then(Value::as_str)
         {
-            let _ = self
-                .cloud
-                .call("POST", &format!("runs/{run}/cancel"), None)
-                .await;
+            self.cancelled.insert(run.to_owned());
+            let path = format!("runs/{run}/cancel");
+            let _ = self.cloud.call("POST", &path, None).await;
             self.tally.count("cancel asked");
         }
     }
 
-    /// Waits until everything is at its end. What no event, no marker and no reconciler can know of, an
-    /// upload whose word was lost in every way, or a cancelled run, a person asks for.
-    async fn settle(&mut self) -> Result<()> {
-        let deadline = Instant::now() + EVENING;
-        loop {
-            let runs = self.cloud.until_all_ended(0, EVENING).await?;
-            let labeled = check::labeled(&self.cloud, &self.buckets).await?;
-            let missing = labeled.iter().filter(|(_, labeled)| !labeled);
-            let missing = missing
-                .map(|(bucket, _)| bucket.clone())
-                .collect::<Vec<_>>();
-            let open = async || {
-                let runs = self.cloud.runs().await?;
-                Ok(runs
-                    .iter()
-                    .any(|run| run.get("links").is_some_and(|l| l.get("cancel").is_some())))
-            };
-            if missing.is_empty() {
-                return Ok(());
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "{missing:?} are not labelled as they are now; the runs are {}",
-                json!(runs)
-            );
-            // The reconciler may still take up a version whose event was lost.
-            if until(Duration::from_secs(3), "a run is open", open)
-                .await
-                .is_ok()
-            {
-                continue;
-            }
-            for bucket in missing {
-                let (split, name) = bucket.split_once('/').unwrap_or_default();
-                let body = json!({
-                    "dataset": "v4", "splits": [split], "buckets": [name], "force": true,
-                });
-                let _ = self.cloud.call("POST", "relabel", Some(&body)).await;
-                self.tally.count("bucket asked for by a person");
-            }
-        }
+    /// While something is labelled every request of the app to blobs fails for some time. That costs no
+    /// more than a kill of all instances a second later, by when they have tried to append something.
+    async fn storage_outage(&mut self) -> Result<()> {
+        self.ask(&json!({"dataset": "v4", "force": true})).await?;
+        let service = self.cloud.service();
+        let before = service.stats().requests;
+        let labels = async || Ok(service.stats().requests > before + 40);
+        until(SOON, "labelling is under way", labels).await?;
+        self.line.down(Fault::Status(503));
+        let noticed = service.now() + UNFLUSHED / 2;
+        self.losses.push(Loss {
+            caller: None,
+            began: noticed,
+            ended: noticed,
+        });
+        let length = self.rng.random_range(5_000..20_000);
+        tokio::time::sleep(Duration::from_millis(length)).await;
+        self.line.up();
+        self.tally.count("outage of storage");
+        Ok(())
     }
 }

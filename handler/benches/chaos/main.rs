@@ -14,16 +14,22 @@
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod books;
+mod bucket;
+mod calls;
 mod check;
 mod day;
+mod refusal;
+mod settle;
+mod tally;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use day::Tally;
 use futures::StreamExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::process::ExitCode;
+use tally::Tally;
 
 /// Let everything go wrong in the function app, and check that nothing is lost, doubled or invented.
 #[derive(Debug, Parser)]

@@ -76,7 +76,7 @@ mod server;
 mod service;
 mod text;
 
-pub use access::Auth;
+pub use access::{Auth, caller};
 pub use config::{
     Access, AlwaysFail, Config, ContentFilter, Faults, Headers, NoLogprobs, Oddities, Quirks,
 };
@@ -85,6 +85,6 @@ pub use faults::Fault;
 pub use latency::Latency;
 pub use limits::{LimitChange, Limits, Meter, Remaining, Shortage, Throttle};
 pub use log::{Asked, Record, Stats};
-pub use repeats::{Excuse, repeats};
+pub use repeats::{Excuse, Loss, Repeats, repeats};
 pub use request::Kind;
 pub use server::Double;

@@ -84,6 +84,11 @@ impl Double {
         self.address.port()
     }
 
+    /// The time since its start by which it dates what it records.
+    pub fn now(&self) -> Duration {
+        self.service.settings().clock.now()
+    }
+
     /// The requests recorded so far, in order of arrival.
     pub fn log(&self) -> Vec<Record> {
         self.service.log.records(0)

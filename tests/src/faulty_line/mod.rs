@@ -123,7 +123,17 @@ impl FaultyLine {
         lock(&self.shared.plan).hold(when)
     }
 
-    /// From here on nothing more goes wrong.
+    /// From here on `fault` happens to every request, until [`up`](Self::up); what is planned waits.
+    pub fn down(&self, fault: Fault) {
+        lock(&self.shared.plan).always(Some(fault));
+    }
+
+    /// Ends what [`down`](Self::down) began.
+    pub fn up(&self) {
+        lock(&self.shared.plan).always(None);
+    }
+
+    /// From here on nothing more of what was planned goes wrong.
     pub fn clear(&self) {
         lock(&self.shared.plan).clear();
     }

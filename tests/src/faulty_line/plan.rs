@@ -130,30 +130,42 @@ impl When {
 
 /// What is still to happen.
 #[derive(Debug, Default)]
-pub(super) struct Plan(Vec<(Happening, When)>);
+pub(super) struct Plan {
+    planned: Vec<(Happening, When)>,
+    /// What happens to everything.
+    always: Option<Fault>,
+}
 
 impl Plan {
     pub(super) fn add(&mut self, fault: Fault, when: When) {
-        self.0.push((Happening::Fault(fault), when));
+        self.planned.push((Happening::Fault(fault), when));
     }
 
     pub(super) fn hold(&mut self, when: When) -> HeldBack {
         let gate = Arc::new(Gate::default());
-        self.0.push((Happening::Hold(Arc::clone(&gate)), when));
+        self.planned
+            .push((Happening::Hold(Arc::clone(&gate)), when));
         HeldBack(gate)
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.planned.clear();
+    }
+
+    pub(super) fn always(&mut self, fault: Option<Fault>) {
+        self.always = fault;
     }
 
     pub(super) fn is_through(&self) -> bool {
-        self.0.iter().all(|(_, when)| when.times == 0)
+        self.planned.iter().all(|(_, when)| when.times == 0)
     }
 
     /// What happens to this request.
     pub(super) fn next(&mut self, method: &Method, uri: &Uri) -> Option<Happening> {
-        for (happening, when) in &mut self.0 {
+        if let Some(fault) = self.always {
+            return Some(Happening::Fault(fault));
+        }
+        for (happening, when) in &mut self.planned {
             if when.times == 0 || !when.fits(method, uri) {
                 continue;
             }
@@ -191,5 +203,20 @@ mod tests {
         assert_eq!(put("/x/c/a/b?timeout=3"), Some(Fault::LoseAnswer));
         assert_eq!(put("/x/c/a/b"), None);
         assert!(plan.is_through());
+    }
+
+    #[test]
+    fn while_everything_fails_nothing_planned_happens() {
+        let mut plan = Plan::default();
+        plan.add(Fault::LoseAnswer, When::put("/a"));
+        plan.always(Some(Fault::Status(503)));
+        let next = |plan: &mut Plan| match plan.next(&Method::PUT, &"/a".parse().unwrap()) {
+            Some(Happening::Fault(fault)) => Some(fault),
+            _ => None,
+        };
+        assert_eq!(next(&mut plan), Some(Fault::Status(503)));
+        plan.always(None);
+        assert_eq!(next(&mut plan), Some(Fault::LoseAnswer));
+        assert_eq!(next(&mut plan), None);
     }
 }

@@ -112,6 +112,20 @@ impl Host {
         &self.instance.options.function_key
     }
 
+    /// A setting of the app.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.instance.options.settings.get(name).map(String::as_str)
+    }
+
+    /// The messages that [`Chaos::lost`](super::Chaos::lost) took, as queue and text.
+    pub fn lost_messages(&self) -> Vec<(String, String)> {
+        self.instance
+            .lost
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// From the start of the first worker's process to its first answer, seen every 25 ms.
     pub fn time_to_ready(&self) -> Duration {
         self.time_to_ready

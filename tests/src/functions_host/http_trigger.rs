@@ -28,8 +28,8 @@ pub(super) fn router(instance: Arc<Instance>) -> Router {
         .with_state(instance)
 }
 
-/// Values of the names in a route.
-type Parameters = Vec<(String, String)>;
+/// Values of the names in a route; an optional one may have none.
+type Parameters = Vec<(String, Option<String>)>;
 
 /// A request from outside.
 struct Request {
@@ -139,7 +139,11 @@ fn is_open(instance: &Instance, function: &Function, request: &Request) -> bool 
     anonymous || shown == Some(instance.options.function_key.as_str())
 }
 
-fn payload(function: &Function, request: &Request, parameters: &[(String, String)]) -> Payload {
+fn payload(
+    function: &Function,
+    request: &Request,
+    parameters: &[(String, Option<String>)],
+) -> Payload {
     let host = request
         .headers
         .get(HOST)
@@ -153,7 +157,7 @@ fn payload(function: &Function, request: &Request, parameters: &[(String, String
     }
     let named = parameters
         .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        .map(|(name, value)| (name.clone(), json!(value)));
     let mut value = json!({
         "Url": format!("http://{}{}", host.unwrap_or_default(), request.uri),
         "Method": request.method.as_str(),
@@ -173,10 +177,11 @@ fn payload(function: &Function, request: &Request, parameters: &[(String, String
     let payload = Payload::new(&function.binding, value)
         .with("Query", json!(request.query))
         .with("Headers", Value::Object(headers));
-    let pairs = request
-        .query
+    // What has no value is in `Params`, as null, but not among the binding data.
+    let named = parameters
         .iter()
-        .chain(parameters.iter().map(|(name, value)| (name, value)));
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let pairs = request.query.iter().chain(named);
     pairs.fold(payload, |payload, (name, value)| {
         payload.with(name, doubled(&Value::from(value.as_str())))
     })

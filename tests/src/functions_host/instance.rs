@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result};
@@ -38,6 +38,8 @@ pub(super) struct Instance {
     pub(super) lines: Arc<Lines>,
     pub(super) log: Log,
     pub(super) dice: Dice,
+    /// Messages that were lost on purpose, as queue and text.
+    pub(super) lost: Mutex<Vec<(String, String)>>,
     /// Where the host keeps what is its own; an app of HTTP functions can do without.
     storage: Option<Storage>,
     http: Client,
@@ -89,6 +91,7 @@ impl Instance {
             lines,
             log: Log::default(),
             dice: Dice::new(options.chaos.seed),
+            lost: Mutex::default(),
             storage,
             http: http.context("there is no HTTP client")?,
             watchers,

@@ -1,6 +1,6 @@
 //! Polls a queue and works on its messages: batches, leases, retries, poison.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -86,6 +86,9 @@ impl<W: Work> QueueListener<W> {
         let about = format!("{}\n{text}", self.queue.name());
         if dice.happens(chaos.lost, "lost message", &about) {
             self.queue.delete(&message).await?;
+            let lost = self.instance.lost.lock();
+            let mut lost = lost.unwrap_or_else(PoisonError::into_inner);
+            lost.push((self.queue.name().to_owned(), text));
             return Ok(());
         }
         let received = message.clone();

@@ -53,21 +53,31 @@ impl Route {
         Ok(Self(segments))
     }
 
-    /// The values of the names for the decoded segments of a path; `None` where it does not fit.
-    pub(super) fn matches(&self, path: &[String]) -> Option<Vec<(String, String)>> {
+    /// The values of the names for the decoded segments of a path; `None` where it does not fit. An
+    /// optional name that is absent has no value.
+    pub(super) fn matches(&self, path: &[String]) -> Option<Vec<(String, Option<String>)>> {
         let mut values = Vec::new();
         let mut path = path.iter();
         for segment in &self.0 {
             match (segment, path.next()) {
                 (Segment::Text(text), Some(part)) if text.eq_ignore_ascii_case(part) => {}
                 (Segment::Name { name, .. }, Some(part)) => {
-                    values.push((name.clone(), part.clone()));
+                    values.push((name.clone(), Some(part.clone())));
                 }
-                (Segment::Name { optional: true, .. } | Segment::Rest(_), None) => {}
+                (
+                    Segment::Name {
+                        name,
+                        optional: true,
+                    }
+                    | Segment::Rest(name),
+                    None,
+                ) => {
+                    values.push((name.clone(), None));
+                }
                 (Segment::Rest(name), Some(part)) => {
                     let rest = std::iter::once(part).chain(path.by_ref());
                     let rest = rest.map(String::as_str).collect::<Vec<_>>().join("/");
-                    values.push((name.clone(), rest));
+                    values.push((name.clone(), Some(rest)));
                 }
                 _ => return None,
             }
@@ -96,7 +106,10 @@ mod tests {
         Some(
             values
                 .into_iter()
-                .map(|(name, value)| format!("{name}={value}"))
+                .map(|(name, value)| match value {
+                    Some(value) => format!("{name}={value}"),
+                    None => name,
+                })
                 .collect(),
         )
     }
@@ -104,8 +117,8 @@ mod tests {
     #[test]
     fn optional_names_may_be_absent_and_others_may_not() {
         let route = "runs/{run?}/{action?}";
-        assert_eq!(values(route, "runs").unwrap(), [""; 0]);
-        assert_eq!(values(route, "RUNS/7").unwrap(), ["run=7"]);
+        assert_eq!(values(route, "runs").unwrap(), ["run", "action"]);
+        assert_eq!(values(route, "RUNS/7").unwrap(), ["run=7", "action"]);
         assert_eq!(
             values(route, "runs/7/cancel").unwrap(),
             ["run=7", "action=cancel"]

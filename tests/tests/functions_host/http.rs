@@ -77,6 +77,21 @@ async fn a_request_comes_with_all_its_parts() {
 }
 
 #[tokio::test]
+async fn an_optional_parameter_that_is_absent_is_null() {
+    let (app, host) = app_that_answers(json!({})).await;
+    let url = format!("{}/api/runs/7", host.endpoint());
+    let sent = Client::new()
+        .get(url)
+        .header("x-functions-key", host.function_key())
+        .send();
+    assert_eq!(sent.await.unwrap().status(), 200);
+    let body = app.received().remove(0).body;
+    let request = &body["Data"]["req"];
+    assert_eq!(request["Params"], json!({ "run": "7", "action": null }));
+    assert_eq!(body["Metadata"].get("action"), None);
+}
+
+#[tokio::test]
 async fn a_body_in_chunks_is_lost() {
     let (app, host) = app_that_answers(json!({})).await;
     let body = Body::wrap(http_body_of_unknown_length("lost"));
