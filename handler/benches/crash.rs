@@ -16,7 +16,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use softlabel::dataset::conversation::Conversation;
 use softlabel::dataset::scanner::{Found, Scanner};
-use softlabel_doubles::azure_openai::{Config, Double, Faults, Kind, Latency, Limits, Record};
+use softlabel_doubles::azure_openai::{
+    Config, Double, Excuse, Faults, Latency, Limits, Loss, Record, repeats,
+};
 use softlabel_doubles::dataset::{self, Options, Size};
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,9 +28,6 @@ use std::time::{Duration, Instant};
 
 /// A result may wait so long for the disk.
 const UNFLUSHED: Duration = Duration::from_secs(2);
-
-/// No answer of the double takes longer; slow machines included.
-const LONGEST_CALL: Duration = Duration::from_secs(1);
 
 /// A run that needs more processes than this does not come to its end.
 const MOST_PROCESSES: usize = 500;
@@ -87,8 +86,6 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
     let _ = fs::remove_dir_all(&folder);
     let expected = raw(&folder, seed)?;
     let double = Double::start(service(seed)?).await?;
-    // The double counts arrivals from its own start.
-    let started = Instant::now();
     let mut killed = Vec::new();
     let mut processes = 0;
     loop {
@@ -104,9 +101,14 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
                 ensure!(ended.success(), "softlabel ended with {ended}");
                 break;
             }
+            let began = double.now();
             child.kill()?;
             child.wait()?;
-            killed.push(started.elapsed());
+            killed.push(Loss {
+                caller: None,
+                began,
+                ended: double.now(),
+            });
         } else {
             let ended = wait_at_most(&mut child, Duration::from_secs(300)).await?;
             let Some(ended) = ended else {
@@ -119,7 +121,12 @@ async fn run(seed: u64, kills: usize, rng: &mut StdRng, tally: &mut Tally) -> Re
     for (path, expected) in &expected {
         check_lines(&folder.join("out/LABELED_raw").join(path), expected)?;
     }
-    let repeated = check_calls(&double.log(), &killed)?;
+    let excuse = Excuse {
+        losses: &killed,
+        unflushed: UNFLUSHED,
+    };
+    // The probe's message is asked once by each process until a run is pinned.
+    let repeated = repeats(&double.log(), excuse, |_| 1)?.repeated;
     tally.runs += 1;
     tally.kills += killed.len();
     tally.turns += expected.values().map(Vec::len).sum::<usize>();
@@ -264,35 +271,4 @@ fn check_lines(path: &Path, expected: &[String]) -> Result<()> {
 
 fn answered(record: &Record) -> bool {
     record.status == Some(200) && record.fully_sent
-}
-
-/// Holds every call that was answered more than once against the kills; gives how many were.
-fn check_calls(log: &[Record], killed: &[Duration]) -> Result<usize> {
-    let mut arrivals = BTreeMap::<_, Vec<Duration>>::new();
-    for record in log.iter().filter(|record| answered(record)) {
-        let kind = match record.kind {
-            Kind::Classification => "label",
-            _ => "rationale",
-        };
-        let at = Duration::from_micros(record.arrived_us);
-        arrivals.entry((kind, record.key)).or_default().push(at);
-    }
-    let mut repeated = 0;
-    for ((kind, key), times) in &mut arrivals {
-        times.sort();
-        for pair in times.windows(2) {
-            let &[first, second] = pair else { continue };
-            repeated += 1;
-            let excused = killed.iter().any(|&kill| {
-                first <= kill && kill <= second && kill - first <= UNFLUSHED + LONGEST_CALL
-            });
-            // The probe's message is asked once by each process until a run is pinned.
-            ensure!(
-                excused,
-                "the {kind} call {key:?} was answered at {first:?} and again at {second:?}, though \
-                 no kill came in between that could have lost it; kills: {killed:?}"
-            );
-        }
-    }
-    Ok(repeated)
 }

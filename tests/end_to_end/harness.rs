@@ -24,7 +24,7 @@ pub(crate) const PROBE: &str = "Thanks, that worked!";
 /// Longer than any run here takes, even on a busy machine; only a hang reaches it.
 const HANG: Duration = Duration::from_secs(120);
 
-fn runtime() -> &'static Runtime {
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread()

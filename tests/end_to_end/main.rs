@@ -11,11 +11,13 @@
 #![expect(clippy::string_slice, reason = "a test may fail loudly")]
 
 mod bad_input;
+mod blobs;
 mod cli;
 mod cost;
 mod credentials;
 mod dry_run;
 mod faults;
+mod function_app;
 mod gateway;
 mod harness;
 mod input;

@@ -2,8 +2,7 @@
 
 use super::UsageError;
 use crate::clock::Clock;
-use crate::config::LabelingArgs;
-use crate::config::ServiceArgs;
+use crate::config::{CutArgs, LabelingArgs, ServiceArgs};
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
@@ -20,6 +19,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+
+/// Turns prepared beyond those in flight, so that a slow one holds up nobody.
+const WINDOW_PER_CALL: usize = 2;
 
 /// What the probe asks about: harmless, and the same for everybody.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
@@ -124,6 +126,11 @@ pub(super) fn message_input(
         .strategy
         .0
         .input(&conversation, 0, &labeling.budget(), &service.encoding())
+}
+
+/// Turns under way at a time: enough for every slot, whatever the chunks' size.
+pub(super) fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
+    (service.concurrency.most() as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
 }
 
 /// One slot for each call that may be in flight.

@@ -8,7 +8,6 @@ use super::{Exit, UsageError, connect, dry_run, places, print};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only};
 use crate::dataset::metadata::{Cost, Spending, Status};
-use crate::run::manifest::ChunkLimits;
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::settings::Method;
@@ -18,12 +17,10 @@ use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
 use crate::teacher::model::Price;
 use crate::teacher::purse::Purse;
+use crate::teacher::transport::Transport;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Turns prepared beyond those in flight, so that a slow one holds up nobody.
-const WINDOW_PER_CALL: usize = 2;
 
 /// Labels what the arguments name.
 ///
@@ -53,7 +50,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let progress = Arc::new(Progress::default());
     let settings = connect::label_settings(&args.labeling, &args.service);
     let options = options(&args);
-    let mut planned = {
+    let planned = {
         let _display = Display::scanning(&screen, &progress);
         Run::plan(places, settings, options, Arc::clone(&progress)).await?
     };
@@ -63,8 +60,26 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let Some(transport) = transport else {
         return dry_run::run(&args, &planned, &screen, &progress).await;
     };
-    let mut signals = Signals::listen();
-    let _claim = planned.claim().await?;
+    let signals = Signals::listen();
+    let claim = planned.claim().await?;
+    let labeled = label(
+        &args, planned, transport, signals, &screen, progress, started,
+    )
+    .await;
+    claim.release().await;
+    labeled
+}
+
+/// Labels a run that belongs to this process.
+async fn label(
+    args: &LabelArgs,
+    mut planned: Run,
+    transport: Transport,
+    mut signals: Signals,
+    screen: &Screen,
+    progress: Arc<Progress>,
+    started: Instant,
+) -> anyhow::Result<Exit> {
     let method = match planned.pinned() {
         Some(pinned) => pinned.method.clone(),
         None => {
@@ -86,6 +101,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
             }
         }
     };
+    let price = args.service.price();
     let profile = method.api_profile.clone();
     let before = planned.find_bills().await?;
     let spent = |price: Price| {
@@ -110,18 +126,15 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         !args.labeling.no_dedupe,
         Arc::clone(&progress),
     ));
-    let stopped = signals.watch(&screen, &teacher);
+    let stopped = signals.watch(screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {
-        let _display = Display::labeling(&screen, &progress, &teacher, Bill { price, before });
+        let _display = Display::labeling(screen, &progress, &teacher, Bill { price, before });
         planned.label(method, labeler).await?
     };
     let seconds = started.elapsed().as_secs_f64();
     let summary = summary(&metadata, teacher.meter(), seconds, price);
-    print(&format!(
-        "{summary}\nmetadata: {}\n",
-        metadata_path.display()
-    ))?;
+    print(&format!("{summary}\nmetadata: {metadata_path}\n"))?;
     // With --restart the same command would forget what it is to continue.
     let again = match args.restart {
         true => "the same command without --restart",
@@ -148,22 +161,18 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         ));
         return Ok(exit);
     }
-    Ok(exit(&metadata, &screen))
+    Ok(exit(&metadata, screen))
 }
 
 /// The options that the arguments ask for.
 fn options(args: &LabelArgs) -> Options {
     Options {
-        chunk: ChunkLimits {
-            turns: args.chunk_turns,
-            ..ChunkLimits::default()
-        },
-        salvage: args.salvage,
+        chunk: args.cut.limits(),
+        salvage: args.cut.salvage,
         restart: args.restart,
         dry_run: args.dry_run,
         only_failed: args.only == Some(Only::Failed),
-        window: (args.service.concurrency.most() as usize * WINDOW_PER_CALL)
-            .max(2 * args.chunk_turns as usize),
+        window: connect::window(&args.cut, &args.service),
         price: args.service.price(),
         clock: Clock::system(),
     }

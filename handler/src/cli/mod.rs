@@ -4,12 +4,14 @@
 //! and logs to stderr.
 
 mod connect;
+mod deployments;
 mod dry_run;
 mod info;
 mod label;
 mod places;
 mod progress;
 mod screen;
+pub(crate) mod serve;
 mod signals;
 mod table;
 mod test;
@@ -122,6 +124,7 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Subcommands::Info(args) => info::run(&args),
         Subcommands::Label(args) => runtime()?.block_on(label::run(*args)),
         Subcommands::Test(args) => runtime()?.block_on(test::run(*args)),
+        Subcommands::Serve(args) => runtime()?.block_on(serve::run(*args)),
     }
 }
 
@@ -134,7 +137,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 /// The error with its causes, and what to do where only the operating system knows why.
-fn sentence(error: &anyhow::Error) -> String {
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let refusal = error.chain().find_map(|cause| cause.downcast_ref());
     match refusal.and_then(remedy) {
         Some(remedy) => format!("{error:#}; {remedy}"),

@@ -3,7 +3,6 @@
 use crate::config::{LogArgs, ProgressStyle};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, IsTerminal, Write};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::UsageError;
@@ -34,7 +33,7 @@ impl Screen {
             bars: MultiProgress::with_draw_target(target),
             style,
         };
-        let filter = EnvFilter::try_new(&log.log).map_err(|error| {
+        let filter = log.filter("warn").map_err(|error| {
             UsageError(format!(
                 "SOFTLABEL_LOG or --log is no filter ({error}); try info"
             ))

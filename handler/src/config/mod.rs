@@ -4,6 +4,7 @@
 //! variable that no setting has stops the start, since it is a spelling mistake.
 
 mod labeling;
+mod serve;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -11,13 +12,17 @@ mod values;
 mod variables;
 
 pub use labeling::{LabelingArgs, StrategyName};
+pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
 pub use variables::{unknown_variables, without_empty_variables};
 
+use crate::run::manifest::ChunkLimits;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use values::{parse_time, parse_usd};
 
 const AFTER_HELP: &str = "\
@@ -51,19 +56,23 @@ pub enum Subcommands {
     Info(Box<InfoArgs>),
     /// Label one message and show everything the answer says.
     Test(Box<TestArgs>),
+    /// Be the custom handler of an Azure Functions app; its host starts this.
+    Serve(Box<ServeArgs>),
 }
 
 /// Settings of `softlabel label`.
 #[derive(Debug, Args)]
 pub struct LabelArgs {
-    /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content.
+    /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content. A path, or
+    /// the URL of blobs, as for the next two.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
     pub input: PathBuf,
     /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write.
     #[arg(short, long, env = "SOFTLABEL_OUTPUT", value_name = "PATH")]
     pub output: PathBuf,
     /// Where manifests and results are kept, to continue from. For a dataset by default
-    /// .softlabel/DATASET in the output folder, for a file OUTPUT.softlabel.
+    /// .softlabel/DATASET in the output folder, in a container LABELED_DATASET/.softlabel, for a file
+    /// OUTPUT.softlabel.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
     /// The split to write into the lines of a single file that lies in no dataset.
@@ -72,9 +81,6 @@ pub struct LabelArgs {
     /// The bucket to write into the lines of a single file that lies in no dataset.
     #[arg(long, env = "SOFTLABEL_BUCKET", value_name = "NAME")]
     pub bucket: Option<String>,
-    /// Label what is intact of a file that is cut off, and mark the result partial.
-    #[arg(long, env = "SOFTLABEL_SALVAGE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
-    pub salvage: bool,
     /// Forget what an earlier run left in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
@@ -96,13 +102,12 @@ pub struct LabelArgs {
     #[arg(long, env = "SOFTLABEL_RATIONALE_LATENCY", default_value = "2s", value_name = "TIME",
           value_parser = parse_time)]
     pub rationale_latency: Duration,
-    /// Turns a chunk of work; a chunk holds whole conversations.
-    #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub chunk_turns: u32,
     /// How progress is shown.
     #[arg(long, env = "SOFTLABEL_PROGRESS", value_enum, default_value_t = ProgressStyle::Auto)]
     pub progress: ProgressStyle,
+    /// How files are cut.
+    #[command(flatten)]
+    pub cut: CutArgs,
     /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
@@ -112,6 +117,28 @@ pub struct LabelArgs {
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// How files are cut into work.
+#[derive(Clone, Debug, Args)]
+pub struct CutArgs {
+    /// Label what is intact of a file that is cut off, and mark the result partial.
+    #[arg(long, env = "SOFTLABEL_SALVAGE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub salvage: bool,
+    /// Turns a chunk of work; a chunk holds whole conversations.
+    #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub chunk_turns: u32,
+}
+
+impl CutArgs {
+    /// When a chunk is full.
+    pub fn limits(&self) -> ChunkLimits {
+        ChunkLimits {
+            turns: self.chunk_turns,
+            ..ChunkLimits::default()
+        }
+    }
 }
 
 /// Settings of `softlabel info`.
@@ -157,14 +184,17 @@ pub struct TestArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
-    /// What is logged to stderr: error, warn, info, debug, or a filter such as softlabel=debug.
-    #[arg(
-        long,
-        env = "SOFTLABEL_LOG",
-        default_value = "warn",
-        value_name = "FILTER"
-    )]
-    pub log: String,
+    /// What is logged: error, warn, info, debug, or a filter such as softlabel=debug. By default warn,
+    /// to stderr; for serve info, to stdout.
+    #[arg(long, env = "SOFTLABEL_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+impl LogArgs {
+    /// The filter, or `default` where none is set.
+    pub fn filter(&self, default: &str) -> Result<EnvFilter, ParseError> {
+        EnvFilter::try_new(self.log.as_deref().unwrap_or(default))
+    }
 }
 
 /// A part of a run.

@@ -206,6 +206,17 @@ impl ServiceArgs {
         }
     }
 
+    /// The identities of this process, given what the platform has put into the environment.
+    pub fn identities(&self, surroundings: Surroundings) -> Identities {
+        let id = self.identity_client_id.clone();
+        Identities {
+            client_id: id.filter(|id| !id.trim().is_empty()),
+            surroundings,
+            connect_timeout: self.connect_timeout,
+            timeout: self.credential_timeout,
+        }
+    }
+
     /// Where to look for a credential, given what the platform has put into the environment.
     pub fn credential(&self, surroundings: Surroundings) -> credential::Settings {
         let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
@@ -222,12 +233,7 @@ impl ServiceArgs {
             vault,
             key: self.api_key.clone(),
             entra_scope: self.entra_scope.clone(),
-            identities: Identities {
-                client_id: set(&self.identity_client_id),
-                surroundings,
-                connect_timeout: self.connect_timeout,
-                timeout: self.credential_timeout,
-            },
+            identities: self.identities(surroundings),
             clock: Clock::system(),
         }
     }

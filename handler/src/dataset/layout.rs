@@ -76,6 +76,41 @@ pub fn classify(path: &str) -> Entry {
     })
 }
 
+/// Splits a path below the base path of the function app into the RAW dataset and the bucket file in
+/// it: exactly `<dataset>/<split>/<bucket>.json`.
+///
+/// # Errors
+/// Why it is none.
+pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
+    let (dataset, file) = path
+        .split_once('/')
+        .ok_or("not inside a dataset's folder")?;
+    raw_dataset(dataset)?;
+    match classify(file) {
+        Entry::Bucket(_) if file.ends_with(".json") => Ok((dataset, file)),
+        Entry::Bucket(_) => Err("not a .json file"),
+        Entry::Ignored(reason) => Err(reason),
+    }
+}
+
+/// Checks that a text can be the name of a RAW dataset: one plain name that is not a labelled one's.
+///
+/// # Errors
+/// Why it cannot.
+pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        Err("an empty name")
+    } else if name.contains(['/', '\\']) || name.chars().any(char::is_control) {
+        Err("more than the name of a dataset")
+    } else if name.starts_with('.') {
+        Err("hidden")
+    } else if name.starts_with(LABELED_PREFIX) {
+        Err("a labelled dataset, which is not labelled again")
+    } else {
+        Ok(())
+    }
+}
+
 /// The name of the dataset that mirrors `dataset`, or `None` where `dataset` is itself a labelled
 /// one.
 pub fn labeled_dataset(dataset: &str) -> Option<String> {
@@ -121,6 +156,28 @@ mod tests {
                 bucket: Some("short_3_to_5_turns".into())
             })
         );
+    }
+
+    #[test]
+    fn an_upload_is_a_bucket_file_at_exactly_one_depth() {
+        assert_eq!(
+            bucket_file("v4/train/short.json"),
+            Ok(("v4", "train/short.json"))
+        );
+        for path in [
+            "v4/short.json",
+            "v4/train/deep/short.json",
+            "v4/train/short.jsonl",
+            "LABELED_v4/train/short.json",
+            "v4/metadata.json",
+            "v4/train/invalid_records_1.json",
+            ".softlabel/train/short.json",
+            "/train/short.json",
+            "../train/short.json",
+            "short.json",
+        ] {
+            assert!(bucket_file(path).is_err(), "{path}");
+        }
     }
 
     #[test]

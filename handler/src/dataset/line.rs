@@ -27,6 +27,8 @@ pub enum ErrorCode {
     Rejected,
     /// The service's answer could not be read.
     BadAnswer,
+    /// The turn's chunk failed too often and was given up.
+    Abandoned,
 }
 
 impl ErrorCode {
@@ -50,6 +52,7 @@ impl ErrorCode {
             Self::Refused => "refused",
             Self::Rejected => "rejected",
             Self::BadAnswer => "bad_answer",
+            Self::Abandoned => "abandoned",
         }
     }
 }

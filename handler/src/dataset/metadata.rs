@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// How far a bucket or a dataset came. Partial results are never presented as complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every turn that can be labelled has its label.
     Complete,
     /// Some turns failed, some conversations could not be read, or a bucket is not there yet.
+    #[default]
     Partial,
     /// Nothing could be labelled.
     Failed,
@@ -31,7 +32,7 @@ impl Status {
 }
 
 /// Which bytes were labelled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// The file's name in its dataset, or its path where it stands alone.
     pub path: String,
@@ -55,7 +56,7 @@ pub struct BrokenConversation {
 }
 
 /// One bucket in the metadata.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BucketReport {
     /// How far it came.
     pub status: Status,
@@ -63,6 +64,13 @@ pub struct BucketReport {
     pub source: SourceFile,
     /// When its labelled file appeared; `null` where it has not.
     pub published: Option<Timestamp>,
+    /// The run of the function app that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Everything that decides what its labels are, where that is something else than for the
+    /// dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<serde_json::Value>,
     /// Why the source could only be read in part (`--salvage`), if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub salvaged: Option<String>,

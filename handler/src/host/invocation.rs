@@ -55,12 +55,26 @@ pub struct HttpRequest {
     /// `GET`, `POST`, …
     pub method: String,
     /// The parameters behind `?`.
+    #[serde(deserialize_with = "texts")]
     pub query: BTreeMap<String, String>,
-    /// What the route's placeholders stand for.
+    /// What the route's placeholders stand for; without optional ones that stand for nothing, for
+    /// which the host sends `null`.
+    #[serde(deserialize_with = "texts")]
     pub params: BTreeMap<String, String>,
     /// The body as text; empty without one.
     #[serde(deserialize_with = "body")]
     pub body: String,
+}
+
+/// Names with their texts; those without one are left out.
+fn texts<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let values = BTreeMap::<String, Option<String>>::deserialize(deserializer)?;
+    let texts = values.into_iter();
+    Ok(texts
+        .filter_map(|(name, text)| Some((name, text?)))
+        .collect())
 }
 
 /// A body comes as text, or already as JSON.
@@ -227,12 +241,14 @@ mod tests {
     fn a_request_comes_with_method_query_and_body() {
         let invocation = invocation(&json!({"Data": {"req": {
             "Url": "https://x/api/runs?state=failed", "Method": "POST",
-            "Query": {"state": "failed"}, "Headers": {"a": ["b"]}, "Params": {"run": "r1"},
+            "Query": {"state": "failed"}, "Headers": {"a": ["b"]},
+            "Params": {"run": "r1", "action": null},
             "Identities": [], "Body": "{\"dataset\":\"v4\"}",
         }}}));
         let request = invocation.http("req").unwrap();
         assert_eq!(request.method, "POST");
         assert_eq!(request.params.get("run").unwrap(), "r1");
+        assert_eq!(request.params.get("action"), None);
         assert_eq!(request.body, "{\"dataset\":\"v4\"}");
     }
 

@@ -4,9 +4,11 @@
 
 use super::RunError;
 use super::entry::{Entry, Todo, TurnRecord, fold};
+use super::leave::Leave;
 use super::manifest::{Chunk, Manifest};
 use super::paths::BucketPaths;
-use super::turn::{Labeler, TurnJob};
+use super::results::{TimedLine, append_all};
+use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
 use crate::dataset::scanner::{Found, Scanner};
 use crate::labeling::blank::is_blank;
@@ -16,14 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A result waits no longer than this before it is appended: a kill costs so much work.
-const FLUSH_EVERY: Duration = Duration::from_millis(200);
-
-/// More than this is not held back.
-const FLUSH_BYTES: usize = 64 << 10;
+#[cfg(test)]
+mod tests;
 
 /// A chunk to be labelled, with everything that says where it lies.
 pub struct ChunkJob {
@@ -31,8 +30,14 @@ pub struct ChunkJob {
     pub manifest: Arc<Manifest>,
     /// Which of its chunks.
     pub number: usize,
+    /// Where the run keeps its parts.
+    pub paths: BucketPaths,
+    /// Where the run keeps its parts that this one begins with, if there is one.
+    pub base: Option<BucketPaths>,
     /// The round that the run is in.
     pub round: u32,
+    /// A result waits no longer than this before it is appended: a kill costs so much work.
+    pub flush_every: Duration,
     /// Ends it early: nothing more is sent, what is in flight is answered and recorded.
     pub stop: CancellationToken,
 }
@@ -47,28 +52,42 @@ pub enum ChunkEnd {
 }
 
 impl ChunkJob {
-    /// Labels what is left of the chunk. `window` holds a permit a turn, given back turn by turn,
-    /// so that whoever opens chunks knows how much is under way.
+    /// How many turns it has.
+    pub fn turns(&self) -> u32 {
+        let chunk = self.manifest.chunks.get(self.number);
+        chunk.map_or(0, |chunk| chunk.turns)
+    }
+
+    /// Where its results are.
+    pub fn part(&self) -> String {
+        self.paths.part(self.number)
+    }
+
+    /// Labels what is left of the chunk. `appender` is at the end of its part, which holds `lines`.
+    /// `window` holds a permit a turn, given back turn by turn, so that whoever opens chunks knows how
+    /// much is under way.
     ///
     /// # Errors
-    /// If RAW cannot be read or is another version, or the part cannot be written.
+    /// If RAW cannot be read, is another version or not as it was planned; if the part cannot be
+    /// written; and if something panicked. What became known until then is in the part, save where
+    /// that cannot be written.
     pub async fn run(
         &self,
         labeler: &Arc<Labeler>,
         raw: &RawFolder,
         work: &OwnFolder,
+        (mut appender, lines): (Appender, Vec<u8>),
         mut window: OwnedSemaphorePermit,
     ) -> Result<ChunkEnd, RunError> {
         let Some(chunk) = self.manifest.chunks.get(self.number) else {
             return Ok(ChunkEnd::Finished);
         };
-        let part = BucketPaths::new(&self.manifest.source.path).part(self.number);
-        let (appender, lines) = work.append(&part).await?;
+        let lines = self.seed(work, &mut appender, lines).await?;
         let (records, unreadable) = fold(&lines, chunk.turns);
         drop(lines);
         if unreadable > 0 {
             tracing::warn!(
-                part,
+                part = self.part(),
                 unreadable,
                 "lines of a part cannot be read and are asked again"
             );
@@ -79,12 +98,16 @@ impl ChunkJob {
             .filter(|record| todo(record) == Todo::Nothing)
             .count();
         labeler.progress.found_done(done as u64);
-        if done == records.len() {
-            return Ok(ChunkEnd::Finished);
+        if done < records.len() {
+            drop(window.split(done));
+            let jobs = self.jobs(chunk, raw, labeler, records).await?;
+            let end = self.label(jobs, labeler, &mut appender, window).await?;
+            appender.release().await;
+            let part = work.locate(&self.part());
+            return end.map_err(|turns| RunError::TurnsBrokeOff { part, turns });
         }
-        drop(window.split(done));
-        let jobs = self.jobs(chunk, raw, labeler, records).await?;
-        self.label(jobs, labeler, appender, window).await
+        appender.release().await;
+        Ok(ChunkEnd::Finished)
     }
 
     /// The turns that are left, with what the model is to be shown.
@@ -102,89 +125,92 @@ impl ChunkJob {
         };
         let bytes = raw
             .read_range(&source.path, chunk.bytes.clone(), &version)
-            .await?;
+            .await
+            .map_err(RunError::Raw)?;
         let labeler = Arc::clone(labeler);
-        let (round, expected) = (self.round, (chunk.conversations, chunk.turns));
+        let (round, planned) = (self.round, (chunk.conversations, chunk.turns));
+        let planned = (planned.0 as usize, planned.1 as usize);
         // Tokens are counted here, which takes a processor for a while.
         let jobs = tokio::task::spawn_blocking(move || {
             let conversations = conversations(&bytes);
             let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
-            let as_planned =
-                (conversations.len(), turns) == (expected.0 as usize, expected.1 as usize);
-            as_planned.then(|| prepare(conversations, records, &labeler, round))
+            let found = (conversations.len(), turns);
+            match found == planned {
+                true => Ok(prepare(conversations, records, &labeler, round)),
+                false => Err(found),
+            }
         });
-        jobs.await
-            .ok()
-            .flatten()
-            .ok_or_else(|| RunError::RawChanged {
-                path: raw.locate(&source.path).display().to_string(),
-                planned: source.fingerprint.clone(),
-                found: format!("something else at bytes {:?}", chunk.bytes),
-            })
+        let place = || format!("bytes {:?} of {}", chunk.bytes, raw.locate(&source.path));
+        let counts =
+            |(conversations, turns)| format!("{turns} turns in {conversations} conversations");
+        match jobs.await {
+            Ok(Ok(jobs)) => Ok(jobs),
+            Ok(Err(found)) => Err(RunError::OtherThanPlanned {
+                place: place(),
+                planned: counts(planned),
+                found: counts(found),
+            }),
+            Err(_) => Err(RunError::BrokeOff { place: place() }),
+        }
     }
 
-    /// Labels the turns side by side and appends results as they come.
+    /// Labels the turns side by side and appends results as they come. Gives how the chunk ended, or
+    /// how many turns broke off.
     async fn label(
         &self,
         jobs: Vec<(u32, TurnJob)>,
         labeler: &Arc<Labeler>,
-        mut appender: Appender,
+        appender: &mut Appender,
         mut window: OwnedSemaphorePermit,
-    ) -> Result<ChunkEnd, RunError> {
-        let (events, mut received) = mpsc::unbounded_channel::<Vec<u8>>();
+    ) -> Result<Result<ChunkEnd, usize>, RunError> {
+        let leave = Leave::new(&self.stop);
+        // Others may wait for what was asked here.
+        let _ended = leave.end_on_drop();
+        let (results, received) = mpsc::unbounded_channel::<TimedLine>();
         let mut turns = JoinSet::new();
         for (turn, job) in jobs {
-            let (labeler, events, round) = (Arc::clone(labeler), events.clone(), self.round);
-            let stop = self.stop.clone();
+            let (labeler, results, round) = (Arc::clone(labeler), results.clone(), self.round);
+            let leave = leave.clone();
+            // A chunk of more turns than the window has permits has none for the last of them.
             let permit = window.split(1);
             turns.spawn(async move {
                 let finished = labeler
-                    .label(&job, &stop, |event| {
+                    .label(&job, &leave, |event| {
                         let mut line =
                             serde_json::to_vec(&Entry { turn, round, event }).unwrap_or_default();
                         line.push(b'\n');
-                        // The receiver outlives the turns, save when the disk failed.
-                        let _ = events.send(line);
+                        // The receiver outlives the turns.
+                        let _ = results.send((Instant::now(), line));
                     })
                     .await;
                 drop(permit);
                 finished
             });
         }
-        drop(events);
-        let mut pending = Vec::new();
-        let mut tick = tokio::time::interval(FLUSH_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let flush = tokio::select! {
-                line = received.recv() => match line {
-                    Some(line) => {
-                        pending.extend_from_slice(&line);
-                        pending.len() >= FLUSH_BYTES
-                    }
-                    None => break,
-                },
-                _ = tick.tick() => true,
-            };
-            if flush && !pending.is_empty() {
-                appender.append(&pending)?;
-                pending.clear();
-            }
+        drop(results);
+        append_all(received, appender, &leave, self.flush_every).await?;
+        Ok(end_of(turns).await)
+    }
+}
+
+/// How the turns of a chunk ended, or how many of them panicked.
+async fn end_of(mut turns: JoinSet<TurnEnd>) -> Result<ChunkEnd, usize> {
+    let (mut end, mut broke_off) = (ChunkEnd::Finished, 0);
+    while let Some(turn) = turns.join_next().await {
+        match turn {
+            Ok(TurnEnd::Finished) => {}
+            Ok(TurnEnd::Stopped) => end = ChunkEnd::Interrupted,
+            Ok(TurnEnd::BrokeOff) | Err(_) => broke_off += 1,
         }
-        appender.append(&pending)?;
-        let mut end = ChunkEnd::Finished;
-        while let Some(finished) = turns.join_next().await {
-            // A turn that panicked left no entry: it is asked again by whoever continues.
-            if !finished.unwrap_or(false) {
-                end = ChunkEnd::Interrupted;
-            }
-        }
-        Ok(end)
+    }
+    match broke_off {
+        0 => Ok(end),
+        turns => Err(turns),
     }
 }
 
 /// The conversations in the bytes of a chunk, which holds whole ones only.
-pub(super) fn conversations(bytes: &Bytes) -> Vec<Conversation> {
+pub(crate) fn conversations(bytes: &Bytes) -> Vec<Conversation> {
     let mut scanner = Scanner::new(Conversation::parse);
     let mut conversations = Vec::new();
     // Brackets make an array of any slice of an array, and of lines too.

@@ -23,6 +23,35 @@ pub struct Entry<'a> {
     pub event: Event<'a>,
 }
 
+/// The line of a part after those that it began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seeded {
+    /// How many lines it began with.
+    seeded: u64,
+}
+
+impl Seeded {
+    /// The line after so many lines.
+    pub fn of(lines: usize) -> Self {
+        Self {
+            seeded: lines as u64,
+        }
+    }
+
+    /// Whether that is what `line` says.
+    pub fn is_in(line: &[u8]) -> bool {
+        line.starts_with(b"{\"seeded\"") && serde_json::from_slice::<Self>(line).is_ok()
+    }
+
+    /// Its line.
+    pub fn line(self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(&self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
 /// What became known of a turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -207,7 +236,7 @@ pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
     let mut unreadable = 0;
     for line in lines
         .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !Seeded::is_in(line))
     {
         let entry = serde_json::from_slice::<Entry<'_>>(line).ok();
         let record = entry

@@ -174,9 +174,10 @@ pub async fn forecast(
             .iter()
             .map(move |chunk| (Arc::clone(manifest), chunk.clone()))
     });
+    let chunks = chunks.collect::<Vec<_>>();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut sizes = futures::stream::iter(chunks)
-        .map(|(manifest, chunk)| sizes(raw, manifest, chunk, settings.clone(), strategy))
+        .map(|(manifest, chunk)| sizes(raw.clone(), manifest, chunk, settings.clone(), strategy))
         .buffered(workers + 1);
     let mut all = HashSet::new();
     let mut known = LruCache::new(answers::KEPT);
@@ -211,7 +212,7 @@ struct Sized {
 }
 
 async fn sizes(
-    raw: &RawFolder,
+    raw: RawFolder,
     manifest: Arc<Manifest>,
     chunk: Chunk,
     settings: LabelSettings,
@@ -224,11 +225,11 @@ async fn sizes(
     };
     let bytes = raw
         .read_range(&source.path, chunk.bytes.clone(), &version)
-        .await?;
+        .await
+        .map_err(RunError::Raw)?;
     let sized = tokio::task::spawn_blocking(move || size(&bytes, &settings, strategy)).await;
-    sized.map_err(|error| RunError::Damaged {
-        path: source.path.clone(),
-        reason: error.to_string(),
+    sized.map_err(|_| RunError::BrokeOff {
+        place: format!("bytes {:?} of {}", chunk.bytes, raw.locate(&source.path)),
     })
 }
 

@@ -8,16 +8,24 @@
 //! part two seconds later at most.
 
 pub mod answers;
+pub mod budget;
 pub mod chunk;
 pub mod entry;
 pub mod forecast;
+pub mod leave;
+pub mod ledger;
 pub mod manifest;
 pub mod paths;
 pub mod places;
 pub mod plan;
 pub mod progress;
 pub mod publish;
+pub mod quota;
+pub mod record;
 pub mod report;
+pub mod results;
+pub mod runs;
+mod seed;
 pub mod settings;
 pub mod single_process;
 pub mod turn;
@@ -31,6 +39,9 @@ pub enum RunError {
     /// A file could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// RAW could not be read.
+    #[error(transparent)]
+    Raw(StoreError),
     /// RAW is not what the run was planned for.
     #[error(
         "{path} is not the file this run began with: its content was {planned} and is {found}; \
@@ -43,6 +54,39 @@ pub enum RunError {
         planned: String,
         /// Fingerprint now.
         found: String,
+    },
+    /// A chunk gives other conversations than it was planned for, though RAW did not change.
+    #[error(
+        "{place} gives {found} where {planned} were planned; another version of softlabel planned \
+         it: go on with that, or start over with --restart"
+    )]
+    OtherThanPlanned {
+        /// File and bytes.
+        place: String,
+        /// What the manifest says.
+        planned: String,
+        /// What is found.
+        found: String,
+    },
+    /// Preparing a chunk panicked. How is not told: a panic's words may hold a text.
+    #[error(
+        "softlabel broke off while it prepared {place}, which is an error in it; report it, and \
+         give the command again"
+    )]
+    BrokeOff {
+        /// File and bytes.
+        place: String,
+    },
+    /// Labelling some turns of a chunk panicked.
+    #[error(
+        "softlabel broke off while it labelled {turns} turns of {part}, which is an error in it; \
+         report it, and give the command again, which asks them again"
+    )]
+    TurnsBrokeOff {
+        /// Where the others are recorded.
+        part: String,
+        /// How many.
+        turns: usize,
     },
     /// Settings that decide what labels are differ from those the run began with.
     #[error(
@@ -82,11 +126,23 @@ pub enum RunError {
         /// The turn's number in its chunk.
         turn: usize,
     },
+    /// The results that a run begins with were removed.
+    #[error("{path} is gone, with results that this run begins with; relabel all turns")]
+    BaseGone {
+        /// The part of the run it begins with.
+        path: String,
+    },
     /// Files that cannot be labelled as they are.
     #[error("{}", problems.join("\n"))]
     BadInput {
         /// One sentence a file.
         problems: Vec<String>,
+    },
+    /// A compare-and-swap never succeeds.
+    #[error("{path} is changed by others all the time; try again later")]
+    Crowded {
+        /// The file.
+        path: String,
     },
     /// Something of ours in the work folder cannot be read.
     #[error("{path} in the work folder cannot be read ({reason}); start over with --restart")]
@@ -96,4 +152,47 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+}
+
+impl RunError {
+    /// Whether storage will not do what it should for now, through no fault of the run.
+    pub fn is_storage_down(&self) -> bool {
+        let error = match self {
+            Self::Store(error) | Self::Raw(error) => error,
+            _ => return false,
+        };
+        error.is_passing() || error.is_refused()
+    }
+
+    /// Whether RAW is not there any more as the run was planned for.
+    pub fn is_raw_changed(&self) -> bool {
+        match self {
+            Self::RawChanged { .. } => true,
+            Self::Raw(error) => error.is_changed() || error.is_not_found(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_is_changed_where_raw_is_not_there_and_not_where_work_is_not() {
+        let missing = || StoreError::NotFound {
+            place: "there".into(),
+        };
+        let changed = || StoreError::Changed {
+            place: "there".into(),
+            expected: "1".into(),
+            found: "2".into(),
+        };
+        assert!(RunError::Raw(missing()).is_raw_changed());
+        assert!(RunError::Raw(changed()).is_raw_changed());
+        assert!(!RunError::Store(missing()).is_raw_changed());
+        assert!(!RunError::Store(changed()).is_raw_changed());
+        let forbidden = StoreError::forbidden("there", "no");
+        assert!(!RunError::Raw(forbidden).is_raw_changed());
+    }
 }

@@ -8,9 +8,24 @@ pub const RUN: &str = "run.json";
 pub struct BucketPaths(String);
 
 impl BucketPaths {
-    /// The paths for the bucket file `source`, as RAW calls it.
+    /// The paths for the bucket file `source`, as RAW calls it, in a run over a whole dataset.
     pub fn new(source: &str) -> Self {
         Self(format!("buckets/{source}"))
+    }
+
+    /// The paths of a run that is about one bucket file.
+    pub fn of_run(run: &str) -> Self {
+        Self(format!("work/{run}"))
+    }
+
+    /// The folder of all of them.
+    pub fn folder(&self) -> &str {
+        &self.0
+    }
+
+    /// The chunks that are finished.
+    pub fn ledger(&self) -> String {
+        format!("{}/ledger.jsonl", self.0)
     }
 
     /// The chunks.
@@ -21,6 +36,16 @@ impl BucketPaths {
     /// What was published.
     pub fn report(&self) -> String {
         format!("{}/report.json", self.0)
+    }
+
+    /// What was noted of a chunk that failed too often.
+    pub fn poisoned(&self, chunk: usize) -> String {
+        format!("{}/poisoned/{chunk:06}.json", self.0)
+    }
+
+    /// The folder of the results.
+    pub fn parts(&self) -> String {
+        format!("{}/parts", self.0)
     }
 
     /// The results of a chunk.

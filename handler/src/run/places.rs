@@ -2,7 +2,6 @@
 
 use crate::dataset::layout::{self, BucketName};
 use crate::store::{OwnFolder, RawFile, RawFolder};
-use std::path::PathBuf;
 
 /// What is read, and where the results go.
 #[derive(Clone, Debug)]
@@ -48,7 +47,7 @@ impl Places {
     }
 
     /// Where the metadata lies.
-    pub fn metadata_path(&self) -> PathBuf {
+    pub fn metadata_path(&self) -> String {
         self.metadata_folder().locate(&self.metadata)
     }
 }

@@ -35,19 +35,20 @@ pub enum PlanError {
     },
 }
 
-/// Plans the bucket file `file`.
+/// Plans the bucket file `file`, in that `version` where one is given.
 ///
 /// # Errors
 /// If the file cannot be read, is no dataset, or is cut off.
 pub async fn plan(
     raw: &RawFolder,
     file: &RawFile,
+    version: Option<&Version>,
     limits: ChunkLimits,
     progress: &Arc<Progress>,
 ) -> Result<Manifest, PlanError> {
-    let (version, blocks) = raw.blocks(&file.path).await?;
+    let (version, blocks) = raw.blocks(&file.path, version).await?;
     let (file, progress) = (file.clone(), Arc::clone(progress));
-    let shown = raw.locate(&file.path).display().to_string();
+    let shown = raw.locate(&file.path);
     let scanned = tokio::task::spawn_blocking(move || {
         let outline = Outline::new(file, version, limits);
         outline.read(blocks, &progress)
@@ -55,15 +56,7 @@ pub async fn plan(
     let (manifest, end) = match scanned.await {
         Ok(result) => result?,
         // The task neither panics nor is it cancelled, save when the process ends.
-        Err(error) => {
-            let source = std::io::Error::other(error);
-            return Err(StoreError::Io {
-                operation: "scan",
-                path: shown.into(),
-                source,
-            }
-            .into());
-        }
+        Err(error) => return Err(StoreError::broken_off("scan", shown, error).into()),
     };
     match end {
         Ok(()) => Ok(manifest),

@@ -11,27 +11,49 @@ use crate::dataset::figures::Figures;
 use crate::dataset::line::{Line, Verdict};
 use crate::dataset::metadata::{BucketReport, Status};
 use crate::labeling::label::{Label, contradicts};
-use crate::store::{OwnFolder, Publication, StoreError};
-use std::io;
+use crate::store::{Over, OwnFolder, Publication, StoreError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// "0" and "1" together below this: the model wanted to say something else.
 const LOW_MASS: f64 = 0.5;
 
-/// Publishes the bucket of `manifest` as `path` of `output`.
+/// A labelled file that is complete but has not appeared yet. Dropped, it never does.
+#[derive(Debug)]
+pub struct Draft {
+    publication: Publication,
+    report: BucketReport,
+}
+
+impl Draft {
+    /// What will be published.
+    pub fn report(&self) -> &BucketReport {
+        &self.report
+    }
+
+    /// Makes the file appear. Gives `None`, and leaves what is there, where that is something else than
+    /// `over`.
+    ///
+    /// # Errors
+    /// If it cannot be committed.
+    pub async fn commit(self, over: Over) -> Result<Option<BucketReport>, RunError> {
+        let committed = self.publication.commit(over).await?;
+        Ok(committed.then_some(self.report))
+    }
+}
+
+/// Drafts the labelled file of the bucket of `manifest`, whose parts are at `paths` of `work`, to be
+/// `path` of `output`.
 ///
 /// # Errors
 /// If a part or the file cannot be read or written, or a turn has no entry; then nothing appears.
-pub async fn publish(
+pub async fn draft(
     manifest: &Manifest,
-    work: &OwnFolder,
-    output: &OwnFolder,
-    path: &str,
+    (work, paths): (&OwnFolder, &BucketPaths),
+    (output, path): (&OwnFolder, &str),
     clock: Clock,
-) -> Result<BucketReport, RunError> {
-    let paths = BucketPaths::new(&manifest.source.path);
+) -> Result<Draft, RunError> {
+    let mut publication = output.publish(path).await?;
     let mut lines = Lines {
-        publication: output.publish(path).await?,
         split: manifest.split.clone(),
         bucket: manifest.bucket.clone(),
         figures: Figures {
@@ -49,29 +71,22 @@ pub async fn publish(
         let turns = chunk.turns;
         let added = tokio::task::spawn_blocking(move || {
             let (records, _) = fold(&content, turns);
-            lines.add(&records).map(|()| lines)
+            lines.add(&records).map(|text| (lines, text))
         });
-        lines = match added.await {
-            Ok(Ok(lines)) => lines,
-            Ok(Err(AddError::Store(error))) => return Err(error.into()),
-            Ok(Err(AddError::Missing(turn))) => {
-                let path = work.locate(&part).display().to_string();
+        let text;
+        (lines, text) = match added.await {
+            Ok(Ok(added)) => added,
+            Ok(Err(turn)) => {
+                let path = work.locate(&part);
                 return Err(RunError::Incomplete { path, turn });
             }
             Err(error) => {
-                let source = io::Error::other(error);
-                let path = output.locate(path);
-                return Err(StoreError::Io {
-                    operation: "write",
-                    path,
-                    source,
-                }
-                .into());
+                return Err(StoreError::broken_off("write", output.locate(path), error).into());
             }
         };
+        publication.write(&text).await?;
     }
     let Lines {
-        publication,
         mut figures,
         soft_labels,
         mut keys,
@@ -83,17 +98,11 @@ pub async fn publish(
         .filter(|pair| pair.first() == pair.last())
         .count() as u64;
     figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
-    tokio::task::spawn_blocking(move || publication.commit())
-        .await
-        .unwrap_or_else(|error| {
-            let source = io::Error::other(error);
-            Err(StoreError::Io {
-                operation: "write",
-                path: output.locate(path),
-                source,
-            })
-        })?;
-    Ok(report(manifest, figures, clock))
+    let report = report(manifest, figures, clock);
+    Ok(Draft {
+        publication,
+        report,
+    })
 }
 
 fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {
@@ -112,6 +121,7 @@ fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {
         salvaged: manifest.salvaged.clone(),
         broken: manifest.broken.clone(),
         figures,
+        ..BucketReport::default()
     }
 }
 
@@ -129,18 +139,12 @@ pub fn pending(manifest: &Manifest) -> BucketReport {
             turns: manifest.turns,
             ..Figures::default()
         },
+        ..BucketReport::default()
     }
-}
-
-/// Why a chunk's lines could not be added.
-enum AddError {
-    Store(StoreError),
-    Missing(usize),
 }
 
 /// The labelled file in the making.
 struct Lines {
-    publication: Publication,
     split: Option<String>,
     bucket: Option<String>,
     figures: Figures,
@@ -151,13 +155,13 @@ struct Lines {
 }
 
 impl Lines {
-    fn add(&mut self, records: &[TurnRecord]) -> Result<(), AddError> {
+    /// The lines of a chunk's turns, or the number of a turn of which nothing is known.
+    fn add(&mut self, records: &[TurnRecord]) -> Result<Vec<u8>, usize> {
         let mut text = Vec::new();
         for (turn, record) in records.iter().enumerate() {
-            self.line(record, &mut text)
-                .ok_or(AddError::Missing(turn))?;
+            self.line(record, &mut text).ok_or(turn)?;
         }
-        self.publication.write(&text).map_err(AddError::Store)
+        Ok(text)
     }
 
     /// Appends the line of one turn and counts it; `None` if nothing is known of it.

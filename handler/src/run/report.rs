@@ -1,12 +1,11 @@
 //! What a run says of itself: the metadata of its labelled dataset.
 
-use super::manifest::Manifest;
-use super::places::Places;
-use super::publish;
-use super::settings::{Method, Pinned};
+use super::settings::Method;
 use crate::dataset::figures::Figures;
+use crate::dataset::layout::BucketName;
 use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Spending, Status};
 use crate::teacher::model::Price;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,27 +29,34 @@ impl Published {
     }
 }
 
-/// The metadata of a run whose `buckets` are as far as their reports say.
-pub fn metadata<'a>(
-    places: &Places,
-    pinned: &Pinned,
-    buckets: impl Iterator<Item = (&'a Manifest, Option<&'a Published>)>,
-    warnings: &[String],
+/// What stands at the head of the metadata.
+#[derive(Clone, Debug)]
+pub struct Heading {
+    /// The RAW dataset's name, or the file's path.
+    pub source: String,
+    /// The labelled dataset's name, or the file's path.
+    pub labeled: String,
+    /// When the first run began.
+    pub started: Timestamp,
+    /// How labels are made.
+    pub method: Method,
+}
+
+/// The metadata of `buckets` that are as far as their reports say.
+pub fn metadata(
+    heading: Heading,
+    buckets: Vec<(BucketName, BucketReport)>,
+    warnings: Vec<String>,
     price: Option<Price>,
     spending: Spending,
 ) -> Metadata {
     let mut totals = Figures::default();
     let mut splits = BTreeMap::<String, BTreeMap<String, BucketReport>>::new();
-    for (manifest, published) in buckets {
-        // Until its failed turns are done, a bucket is what it was.
-        let report = published.map_or_else(
-            || publish::pending(manifest),
-            |published| published.report.clone(),
-        );
+    for (name, report) in buckets {
         totals += &report.figures;
-        let key = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".into());
-        let split = splits.entry(key(&manifest.split)).or_default();
-        split.insert(key(&manifest.bucket), report);
+        let key = |name: Option<String>| name.unwrap_or_else(|| "-".into());
+        let split = splits.entry(key(name.split)).or_default();
+        split.insert(key(name.bucket), report);
     }
     let reports = || splits.values().flat_map(BTreeMap::values);
     let pending = reports().any(|report| report.published.is_none());
@@ -62,23 +68,15 @@ pub fn metadata<'a>(
     } else {
         Status::Partial
     };
-    let mut warnings = warnings.to_vec();
-    if pinned.restarted && pending {
-        warnings.push(
-            "The run was started over: a labelled file of a bucket that is not published yet is \
-             that of an earlier run."
-                .into(),
-        );
-    }
     let completed = reports().map(|report| report.published).max().flatten();
     LabelingMetadata {
         status,
-        source_dataset: places.source.clone(),
-        labeled_dataset: places.labeled.clone(),
-        started: pinned.started,
+        source_dataset: heading.source,
+        labeled_dataset: heading.labeled,
+        started: heading.started,
         completed: completed.filter(|_| !pending),
         tool: concat!("softlabel ", env!("CARGO_PKG_VERSION")).into(),
-        settings: pinned.method.clone(),
+        settings: heading.method,
         cost_usd: Cost::from(price.map(|price| price.of(totals.tokens))),
         spending,
         totals,

@@ -10,14 +10,14 @@ use super::places::Places;
 use super::plan::{PlanError, plan};
 use super::progress::Progress;
 use super::publish;
-use super::report::{self, Metadata, Published};
+use super::report::{self, Heading, Metadata, Published};
 use super::settings::{LabelSettings, Method, Pinned};
 use super::turn::Labeler;
 use super::work;
 use crate::clock::Clock;
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, Spending, compare_counts};
-use crate::store::{FolderLock, RawFile};
+use crate::store::{Lock, Over, RawFile};
 use crate::teacher::Teacher;
 use crate::teacher::disposition::Stop;
 use crate::teacher::model::Price;
@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -50,12 +51,23 @@ pub struct Options {
     pub clock: Clock,
 }
 
+/// A result waits no longer than this before it is appended: a kill costs so much work.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
 /// A run belongs to the process that holds this.
 #[derive(Debug)]
 pub struct Claim {
     // Given back in this order, the reverse of taking them, which leaves no empty folder.
-    _output: FolderLock,
-    _work: FolderLock,
+    output: Lock,
+    work: Lock,
+}
+
+impl Claim {
+    /// Gives the run back, so that the next process can have it at once.
+    pub async fn release(self) {
+        self.output.release().await;
+        self.work.release().await;
+    }
 }
 
 /// A planned run.
@@ -110,13 +122,13 @@ impl Run {
         if let Some(pinned) = &pinned {
             let differences = settings.differences(&pinned.method.settings);
             if !differences.is_empty() && !options.dry_run {
-                let work = places.work.locate("").display().to_string();
+                let work = places.work.locate("");
                 return Err(RunError::OtherSettings { work, differences });
             }
             let gone = |path: &&String| !places.files.iter().any(|file| file.path == **path);
             if let Some(path) = pinned.files.iter().find(gone) {
                 return Err(RunError::RawChanged {
-                    path: places.raw.locate(path).display().to_string(),
+                    path: places.raw.locate(path),
                     planned: "there".into(),
                     found: "gone".into(),
                 });
@@ -143,7 +155,8 @@ impl Run {
     async fn plan_files(&mut self) -> Result<(), RunError> {
         let mut sizes = 0;
         for file in &self.places.files {
-            sizes += self.places.raw.version(&file.path).await?.length;
+            let version = self.places.raw.version(&file.path).await;
+            sizes += version.map_err(RunError::Raw)?.length;
         }
         self.progress.will_scan(sizes);
         let mut problems = Vec::new();
@@ -185,17 +198,17 @@ impl Run {
             bucket: file.name.bucket.clone(),
             ..before
         });
-        let version = raw.version(&file.path).await.map_err(RunError::from)?;
+        let version = raw.version(&file.path).await.map_err(RunError::Raw)?;
         if let Some(before) = &before
             && before.source.etag == version.etag
         {
             self.progress.scanned(version.length);
             return Ok(before.clone());
         }
-        let planned = plan(raw, file, self.options.chunk, &self.progress).await;
+        let planned = plan(raw, file, None, self.options.chunk, &self.progress).await;
         let mut manifest = match planned {
             Ok(manifest) => manifest,
-            Err(PlanError::Store(error)) => return Err(RunError::from(error).into()),
+            Err(PlanError::Store(error)) => return Err(RunError::Raw(error).into()),
             Err(PlanError::Scan { error, intact, .. })
                 if self.options.salvage && intact.conversations > 0 =>
             {
@@ -224,7 +237,7 @@ impl Run {
         if let Some(before) = before {
             if before.source.fingerprint != manifest.source.fingerprint {
                 return Err(PlanFailure::Run(RunError::RawChanged {
-                    path: raw.locate(&file.path).display().to_string(),
+                    path: raw.locate(&file.path),
                     planned: before.source.fingerprint,
                     found: manifest.source.fingerprint,
                 }));
@@ -242,7 +255,7 @@ impl Run {
         let unlabeled = |manifest: &&Arc<Manifest>| !self.reports.contains_key(&manifest.name());
         match self.manifests.iter().find(unlabeled) {
             Some(manifest) if self.options.only_failed => Err(RunError::NothingToRedo {
-                work: self.places.work.locate("").display().to_string(),
+                work: self.places.work.locate(""),
                 missing: manifest.source.path.clone(),
             }),
             _ => Ok(()),
@@ -264,7 +277,7 @@ impl Run {
             Err(error) if error.is_not_found() => {
                 vec!["RAW has no metadata.json to compare the counts with.".into()]
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(RunError::Raw(error)),
         };
         Ok(())
     }
@@ -310,12 +323,12 @@ impl Run {
         let in_output = output.lock(&self.places.output_lock(), &holder).await?;
         if !self.options.restart && work::read::<Pinned>(work, paths::RUN).await? != self.pinned {
             return Err(RunError::Overtaken {
-                work: work.locate("").display().to_string(),
+                work: work.locate(""),
             });
         }
         Ok(Claim {
-            _output: in_output,
-            _work: in_work,
+            output: in_output,
+            work: in_work,
         })
     }
 
@@ -401,6 +414,9 @@ impl Run {
                     break 'buckets;
                 }
                 let job = ChunkJob {
+                    paths: BucketPaths::new(&manifest.source.path),
+                    base: None,
+                    flush_every: FLUSH_EVERY,
                     manifest: Arc::clone(&manifest),
                     number,
                     round,
@@ -412,7 +428,8 @@ impl Run {
                     self.places.work.clone(),
                 );
                 underway.steps.spawn(async move {
-                    let end = job.run(&asking, &raw, &work, permit).await?;
+                    let part = work.append(&job.part()).await?;
+                    let end = job.run(&asking, &raw, &work, part, permit).await?;
                     Ok(Step::Chunk(bucket, end))
                 });
             }
@@ -533,7 +550,10 @@ impl Run {
             }
         };
         if let Err(error) = result {
-            labeler.teacher.close();
+            // Other chunks may fare better than one whose turns broke off.
+            if !matches!(error, RunError::TurnsBrokeOff { .. }) {
+                labeler.teacher.close();
+            }
             underway.failure.get_or_insert(error);
         }
     }
@@ -550,9 +570,14 @@ impl Run {
                 return Ok(Step::Chunk(bucket, ChunkEnd::Interrupted));
             };
             let path = places.labeled_path(&manifest.name());
-            let report =
-                publish::publish(&manifest, &places.work, &places.output, &path, clock).await?;
-            Ok(Step::Published(bucket, Box::new(report)))
+            let paths = BucketPaths::new(&manifest.source.path);
+            let (from, to) = ((&places.work, &paths), (&places.output, path.as_str()));
+            let draft = publish::draft(&manifest, from, to, clock).await?;
+            Ok(match draft.commit(Over::Anything).await? {
+                Some(report) => Step::Published(bucket, Box::new(report)),
+                // Over anything there is always leave.
+                None => Step::Chunk(bucket, ChunkEnd::Interrupted),
+            })
         }
     }
 
@@ -593,15 +618,35 @@ impl Run {
 
     /// Brings the metadata up to date.
     async fn report(&self, pinned: &Pinned) -> Result<Metadata, RunError> {
-        let buckets = self
-            .manifests
-            .iter()
-            .map(|manifest| (manifest.as_ref(), self.reports.get(&manifest.name())));
+        let buckets = self.manifests.iter().map(|manifest| {
+            let published = self.reports.get(&manifest.name());
+            // Until its failed turns are done, a bucket is what it was.
+            let report = published.map_or_else(
+                || publish::pending(manifest),
+                |published| published.report.clone(),
+            );
+            (manifest.name(), report)
+        });
+        let buckets = buckets.collect::<Vec<_>>();
+        let pending = buckets.iter().any(|(_, report)| report.published.is_none());
+        let mut warnings = self.warnings.clone();
+        if pinned.restarted && pending {
+            warnings.push(
+                "The run was started over: a labelled file of a bucket that is not published yet \
+                 is that of an earlier run."
+                    .into(),
+            );
+        }
+        let heading = Heading {
+            source: self.places.source.clone(),
+            labeled: self.places.labeled.clone(),
+            started: pinned.started,
+            method: pinned.method.clone(),
+        };
         let metadata = report::metadata(
-            &self.places,
-            pinned,
+            heading,
             buckets,
-            &self.warnings,
+            warnings,
             self.options.price,
             self.spending(),
         );

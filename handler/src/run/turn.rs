@@ -2,6 +2,7 @@
 
 use super::answers::{Answers, Asked};
 use super::entry::{Event, FailureRecord, LabelRecord, RationaleRecord, Todo};
+use super::leave::Leave;
 use super::progress::Progress;
 use super::settings::LabelSettings;
 use crate::dataset::figures::Tokens;
@@ -13,11 +14,12 @@ use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Budget, Input, Strategy};
 use crate::teacher::disposition::Stop;
+use crate::teacher::meter::Reading;
 use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
@@ -48,6 +50,8 @@ pub struct Labeler {
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
     without_logprobs: AtomicU32,
+    /// What was last told of the meter.
+    told: Mutex<Reading>,
 }
 
 /// A label as it was answered.
@@ -72,6 +76,17 @@ pub struct RationaleAnswer {
     pub text: String,
     /// What was billed.
     pub tokens: Tokens,
+}
+
+/// How the work on a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnEnd {
+    /// All that was to be done is done.
+    Finished,
+    /// Nothing is sent any more; the rest is still to be done.
+    Stopped,
+    /// Asking panicked; the rest is still to be done.
+    BrokeOff,
 }
 
 /// A turn to be labelled.
@@ -110,18 +125,28 @@ impl Labeler {
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
+            told: Mutex::default(),
         }
     }
 
+    /// What went over the line since this was last asked, by all who share this labeler.
+    pub fn spent_since(&self) -> Reading {
+        let reading = self.teacher.meter();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = reading.since(&told);
+        *told = reading;
+        since
+    }
+
     /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
-    /// sent any more, or once `stop` is cancelled, it returns early, and what is missing stays to be
-    /// done. Returns whether the turn is finished.
+    /// sent any more, or once `leave` is ended, it returns early, and what is missing stays to be
+    /// done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
-        stop: &CancellationToken,
+        leave: &Leave,
         mut record: impl FnMut(Event<'static>),
-    ) -> bool {
+    ) -> TurnEnd {
         let failure = |error: LabelingError, tokens| FailureRecord {
             conversation_id: job.conversation_id.clone(),
             message_id: job.message_id.clone(),
@@ -132,20 +157,20 @@ impl Labeler {
             self.progress.turn_done(Some(ErrorCode::EmptyMessage));
             let error = LabelingError::new(ErrorCode::EmptyMessage, "The message is empty.");
             record(Event::Error(failure(error, Tokens::default())));
-            return true;
+            return TurnEnd::Finished;
         };
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask = Arc::clone(self).ask_label(input.clone(), stop.clone());
-                let asked = self.labels.get(input.key(), ask);
-                match asked.await {
-                    (Asked::Stopped, _) => return false,
+                let ask = || Arc::clone(self).ask_label(input.clone(), leave.clone());
+                match self.asked(&self.labels, input.key(), ask, leave).await {
+                    (Asked::Stopped, _) => return TurnEnd::Stopped,
+                    (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                     (Asked::Failure(error, tokens), reused) => {
                         self.progress.turn_done(Some(error.code));
                         let tokens = if reused { Tokens::default() } else { tokens };
                         record(Event::Error(failure(error, tokens)));
-                        return true;
+                        return TurnEnd::Finished;
                     }
                     (Asked::Answer(answer), reused) => {
                         let label = self.label_record(job, input, &answer, reused);
@@ -158,10 +183,10 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let ask = Arc::clone(self).ask_rationale(input.clone(), label, stop.clone());
-            let asked = self.rationales.get(key, ask);
-            match asked.await {
-                (Asked::Stopped, _) => return false,
+            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, leave.clone());
+            match self.asked(&self.rationales, key, ask, leave).await {
+                (Asked::Stopped, _) => return TurnEnd::Stopped,
+                (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                 (Asked::Failure(error, tokens), reused) => {
                     self.progress.rationale_failed();
                     let tokens = if reused { Tokens::default() } else { tokens };
@@ -179,7 +204,28 @@ impl Labeler {
             }
         }
         self.progress.turn_done(None);
-        true
+        TurnEnd::Finished
+    }
+
+    /// What became of the question `key`. That somebody else who asked it was stopped is no reason
+    /// not to ask.
+    async fn asked<T: Send + Sync + 'static, F>(
+        &self,
+        answers: &Answers<T>,
+        key: u128,
+        ask: impl Fn() -> F,
+        leave: &Leave,
+    ) -> (Asked<T>, bool)
+    where
+        F: Future<Output = Asked<T>> + Send + 'static,
+    {
+        loop {
+            let (asked, reused) = answers.get(key, ask()).await;
+            let nobody_asks = leave.is_ended() || self.teacher.is_closed();
+            if !(reused && matches!(asked, Asked::Stopped)) || nobody_asks {
+                return (asked, reused);
+            }
+        }
     }
 
     /// Asks for the label of one input, and for its rationale where wanted.
@@ -197,21 +243,21 @@ impl Labeler {
         LabelingError,
     > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
-        let on = CancellationToken::new();
-        let ask = Arc::clone(self).ask_label(Arc::clone(&input), on.clone());
+        let leave = Leave::new(&CancellationToken::new());
+        let ask = Arc::clone(self).ask_label(Arc::clone(&input), leave.clone());
         let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
-            Asked::Stopped => return Err(stopped()),
+            Asked::Stopped | Asked::BrokeOff => return Err(stopped()),
         };
         if !self.with_rationales {
             return Ok((label, None));
         }
         let hard = self.hard_label.choose(&label.estimate);
-        let rationale = match Arc::clone(self).ask_rationale(input, hard, on).await {
+        let rationale = match Arc::clone(self).ask_rationale(input, hard, leave).await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
-            Asked::Stopped => Err(stopped()),
+            Asked::Stopped | Asked::BrokeOff => Err(stopped()),
         };
         Ok((label, Some(rationale)))
     }
@@ -273,11 +319,19 @@ impl Labeler {
             .get_or_init(|| Sizes::new(Arc::clone(&self.tokens)))
     }
 
-    async fn ask_label(
-        self: Arc<Self>,
-        input: Arc<Input>,
-        stop: CancellationToken,
-    ) -> Asked<LabelAnswer> {
+    /// Asks `question`, once there is leave for it and again where it was taken before an answer was
+    /// on its way.
+    async fn ask(&self, question: Question<'_>, leave: &Leave) -> Result<Reply, AskError> {
+        while let Some(granted) = leave.granted().await {
+            match self.teacher.ask(question, &granted).await {
+                Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
+                asked => return asked,
+            }
+        }
+        Err(AskError::Stopped)
+    }
+
+    async fn ask_label(self: Arc<Self>, input: Arc<Input>, leave: Leave) -> Asked<LabelAnswer> {
         let mut tokens = Tokens::default();
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
@@ -288,7 +342,7 @@ impl Labeler {
                 user: &prompt.user,
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
-            match self.teacher.ask(question, &stop).await {
+            match self.ask(question, &leave).await {
                 Err(AskError::Stopped) => return Asked::Stopped,
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
@@ -335,7 +389,7 @@ impl Labeler {
         self: Arc<Self>,
         input: Arc<Input>,
         label: Label,
-        stop: CancellationToken,
+        leave: Leave,
     ) -> Asked<RationaleAnswer> {
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
@@ -344,7 +398,7 @@ impl Labeler {
             user: &prompt.user,
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
-        match self.teacher.ask(question, &stop).await {
+        match self.ask(question, &leave).await {
             Err(AskError::Stopped) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {

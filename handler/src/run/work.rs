@@ -16,12 +16,22 @@ pub async fn read<T: DeserializeOwned>(
     let Some(content) = work.read(path).await? else {
         return Ok(None);
     };
-    serde_json::from_slice(&content)
-        .map(Some)
-        .map_err(|error| RunError::Damaged {
-            path: work.locate(path).display().to_string(),
-            reason: error.to_string(),
-        })
+    parse(work, path, &content).map(Some)
+}
+
+/// Understands the content of a JSON file of ours.
+///
+/// # Errors
+/// If it is not what it should be.
+pub fn parse<T: DeserializeOwned>(
+    work: &OwnFolder,
+    path: &str,
+    content: &[u8],
+) -> Result<T, RunError> {
+    serde_json::from_slice(content).map_err(|error| RunError::Damaged {
+        path: work.locate(path),
+        reason: error.to_string(),
+    })
 }
 
 /// Puts a JSON file of ours in its place, in one step.
@@ -47,12 +57,25 @@ pub async fn write_readable<T: Serialize>(
 async fn put(
     folder: &OwnFolder,
     path: &str,
-    content: serde_json::Result<Vec<u8>>,
+    written: serde_json::Result<Vec<u8>>,
 ) -> Result<(), RunError> {
-    let mut content = content.map_err(|error| RunError::Damaged {
-        path: folder.locate(path).display().to_string(),
+    let content = content(folder, path, written)?;
+    Ok(folder.replace(path, content).await?)
+}
+
+/// The content of a JSON file of ours, as it was `written`.
+///
+/// # Errors
+/// If it could not be written as JSON.
+pub fn content(
+    folder: &OwnFolder,
+    path: &str,
+    written: serde_json::Result<Vec<u8>>,
+) -> Result<Vec<u8>, RunError> {
+    let mut content = written.map_err(|error| RunError::Damaged {
+        path: folder.locate(path),
         reason: error.to_string(),
     })?;
     content.push(b'\n');
-    Ok(folder.replace(path, content).await?)
+    Ok(content)
 }

@@ -1,81 +1,108 @@
-//! What is ours in a local folder: written atomically or by appending.
+//! What is ours: written as a whole, by appending, or where it is still the version that was read.
 
-use super::lock::FolderLock;
-use super::{StoreError, blocking};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::{Component, Path, PathBuf};
+use super::azure::{Account, Area, AzureOwn, Guard};
+use super::local::LocalOwn;
+use super::{BlobStatus, Listed, StoreError, Version};
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A folder that may be written, which never lies inside RAW.
-#[derive(Clone, Debug)]
-pub struct OwnFolder {
-    root: PathBuf,
-    raw: PathBuf,
+/// What a file may be replaced by, in the words of the file that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Whatever is there, also nothing.
+    Anything,
+    /// This version and no other; `None`: nothing.
+    Version(Option<Version>),
 }
 
+/// What a place that holds files of ours can do. Paths are [plain](check_path).
+#[async_trait]
+pub(super) trait OwnBlobs: Debug + Send + Sync {
+    fn locate(&self, path: &str) -> String;
+    async fn read_versioned(&self, path: &str) -> Result<Option<(Vec<u8>, Version)>, StoreError>;
+    async fn put(&self, path: &str, content: Vec<u8>, over: Over) -> Result<bool, StoreError>;
+    async fn publish(&self, path: &str) -> Result<Box<dyn Draft>, StoreError>;
+    async fn try_out(&self, path: &str) -> Result<(), StoreError>;
+    async fn append(&self, path: &str) -> Result<(Box<dyn AppendLines>, Vec<u8>), StoreError>;
+    async fn add_line(&self, path: &str, line: Vec<u8>) -> Result<u64, StoreError>;
+    async fn status(&self, path: &str) -> Result<Option<BlobStatus>, StoreError>;
+    async fn exists(&self, path: &str) -> Result<bool, StoreError>;
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
+    async fn remove_file(&self, path: &str) -> Result<(), StoreError>;
+    async fn remove(&self, prefix: &str) -> Result<(), StoreError>;
+    async fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn Held>, StoreError>;
+}
+
+/// A file on its way to appear. One that is dropped leaves nothing.
+#[async_trait]
+pub(super) trait Draft: Debug + Send + Sync {
+    async fn write(&mut self, content: &[u8]) -> Result<(), StoreError>;
+    async fn commit(self: Box<Self>, over: Over) -> Result<bool, StoreError>;
+}
+
+/// A file of lines that is held for appending.
+#[async_trait]
+pub(super) trait AppendLines: Debug + Send + Sync {
+    async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError>;
+    fn lost(&self) -> BoxFuture<'static, StoreError>;
+    async fn release(self: Box<Self>);
+}
+
+/// A lock that is held.
+#[async_trait]
+pub(super) trait Held: Debug + Send + Sync {
+    async fn release(self: Box<Self>);
+}
+
+/// A folder that may be written, which never lies inside RAW. Paths below it are names with `/`
+/// between them; none leaves it.
+#[derive(Clone, Debug)]
+pub struct OwnFolder(Arc<dyn OwnBlobs>);
+
 impl OwnFolder {
-    /// The folder `root`, made when something is written.
+    /// The folder `root` on this machine, made when something is written.
     ///
     /// # Errors
     /// [`StoreError::Forbidden`] if it lies inside `raw`, links resolved.
-    pub fn new(root: impl Into<PathBuf>, raw: &Path) -> Result<Self, StoreError> {
-        let root = root.into();
-        let forbidden = |reason| StoreError::Forbidden {
-            path: root.clone(),
-            reason,
-        };
-        let real = resolve(&root).map_err(|e| StoreError::io("resolve", &root, e))?;
-        let raw = resolve(raw).map_err(|e| StoreError::io("resolve", raw, e))?;
-        if real.starts_with(&raw) {
-            return Err(forbidden(format!(
-                "it lies inside the RAW data at {}",
-                raw.display()
-            )));
-        }
-        Ok(Self { root: real, raw })
+    pub fn local(root: impl Into<PathBuf>, raw: &Path) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(LocalOwn::new(root.into(), Some(raw))?)))
     }
 
-    /// Where a file of the folder lies.
-    pub fn locate(&self, path: &str) -> PathBuf {
-        self.root.join(path)
-    }
-
-    /// Where `path` is to be written; its folder is made.
-    fn prepare(&self, path: &str) -> Result<PathBuf, StoreError> {
-        let plain = Path::new(path)
-            .components()
-            .all(|c| matches!(c, Component::Normal(_)));
-        if !plain || path.is_empty() {
-            return Err(StoreError::Forbidden {
-                path: self.locate(path),
-                reason: "the path would leave its folder".into(),
-            });
-        }
-        let path = self.outside_raw(self.locate(path))?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
-        }
-        Ok(path)
-    }
-
-    /// Refuses a path that is RAW, lies in it or holds it, links resolved: a folder of ours may hold
-    /// links, and may lie above RAW.
-    fn outside_raw(&self, path: PathBuf) -> Result<PathBuf, StoreError> {
-        let real = resolve(&path).map_err(|e| StoreError::io("resolve", &path, e))?;
-        if real.starts_with(&self.raw) || self.raw.starts_with(&real) {
-            let reason = format!("it leads to the RAW data at {}", self.raw.display());
-            return Err(StoreError::Forbidden { path, reason });
-        }
-        Ok(path)
-    }
-
-    /// Locks the folder for this process, by a file `name` in which `holder` stands for others.
+    /// The folder `root` on this machine, while RAW is in no folder on it.
     ///
     /// # Errors
-    /// [`StoreError::Held`] if another process has it.
-    pub async fn lock(&self, name: &str, holder: &str) -> Result<FolderLock, StoreError> {
-        let (own, name, holder) = (self.clone(), name.to_owned(), holder.to_owned());
-        blocking(move || FolderLock::take(&own.outside_raw(own.locate(&name))?, &holder)).await
+    /// If the path cannot be resolved.
+    pub fn local_alone(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(LocalOwn::new(root.into(), None)?)))
+    }
+
+    /// The folder `prefix` of `container`, empty for the whole of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] if `guard` does not allow everything below to be written.
+    pub fn azure(
+        account: &Account,
+        container: &str,
+        prefix: &str,
+        guard: &Guard,
+    ) -> Result<Self, StoreError> {
+        let area = Area::new(container, prefix)?;
+        Ok(Self(Arc::new(AzureOwn::new(account, area, guard)?)))
+    }
+
+    /// Where a file of the folder lies, as a person would write it.
+    pub fn locate(&self, path: &str) -> String {
+        self.0.locate(path)
+    }
+
+    fn check(&self, path: &str) -> Result<(), StoreError> {
+        check_path(path).map_err(|reason| StoreError::Forbidden {
+            place: self.locate(path),
+            reason: reason.into(),
+        })
     }
 
     /// The content of a file, or `None` where there is none.
@@ -83,13 +110,20 @@ impl OwnFolder {
     /// # Errors
     /// If it cannot be read.
     pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.locate(path);
-        blocking(move || match fs::read(&path) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("read", path, error)),
-        })
-        .await
+        let read = self.read_versioned(path).await?;
+        Ok(read.map(|(content, _)| content))
+    }
+
+    /// The content of a file and the version it is, or `None` where there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn read_versioned(
+        &self,
+        path: &str,
+    ) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
+        self.check(path)?;
+        self.0.read_versioned(path).await
     }
 
     /// Puts `content` in place of the file, in one step.
@@ -97,72 +131,107 @@ impl OwnFolder {
     /// # Errors
     /// If it cannot be written; then the file is as before.
     pub async fn replace(&self, path: &str, content: Vec<u8>) -> Result<(), StoreError> {
-        let mut publication = self.publish(path).await?;
-        blocking(move || {
-            publication.write(&content)?;
-            publication.commit()
-        })
-        .await
+        self.check(path)?;
+        self.0.put(path, content, Over::Anything).await.map(drop)
     }
 
-    /// Begins a file that appears as a whole, when it is committed.
+    /// Makes the file, in one step; `false` if there is one already, which is left as it is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn create(&self, path: &str, content: Vec<u8>) -> Result<bool, StoreError> {
+        self.check(path)?;
+        self.0.put(path, content, Over::Version(None)).await
+    }
+
+    /// Puts `content` in place of the version `over`, in one step; `false` if the file is another
+    /// version by now, or gone, and is left as it is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn swap(
+        &self,
+        path: &str,
+        content: Vec<u8>,
+        over: &Version,
+    ) -> Result<bool, StoreError> {
+        self.check(path)?;
+        let over = Over::Version(Some(over.clone()));
+        self.0.put(path, content, over).await
+    }
+
+    /// Begins a file that appears as a whole, when it is committed. Memory holds a few blocks of it,
+    /// whatever its size.
     ///
     /// # Errors
     /// If it cannot be begun.
     pub async fn publish(&self, path: &str) -> Result<Publication, StoreError> {
-        let (own, path) = (self.clone(), path.to_owned());
-        blocking(move || {
-            let target = own.prepare(&path)?;
-            let mut name = std::ffi::OsString::from(".");
-            name.push(target.file_name().unwrap_or_default());
-            // One name: what a killed process left is written over.
-            name.push(".unfinished");
-            let draft = own.outside_raw(target.with_file_name(name))?;
-            let file = File::create(&draft).map_err(|e| StoreError::io("write", &draft, e))?;
-            Ok(Publication {
-                file: Some(BufWriter::with_capacity(1 << 16, file)),
-                draft,
-                target,
-            })
-        })
-        .await
+        self.check(path)?;
+        self.0.publish(path).await.map(Publication)
     }
 
     /// Finds out whether the file can be written, and leaves no trace.
     ///
     /// # Errors
-    /// If it cannot be begun.
+    /// If it cannot.
     pub async fn try_out(&self, path: &str) -> Result<(), StoreError> {
-        self.publish(path).await.map(drop)
+        self.check(path)?;
+        self.0.try_out(path).await
     }
 
-    /// Opens a file of lines for appending and gives the whole lines that are there. A last line
-    /// without its end, which a killed process left, is cut off.
+    /// Takes a file of lines for appending and gives the whole lines that are there. A last line
+    /// without its end, which a killed process left, does no harm: it is cut off, or stays a line
+    /// of its own that nobody can read.
     ///
     /// # Errors
-    /// If it cannot be opened, read or cut.
+    /// [`StoreError::Held`] if somebody else has it, in this process or another; and if it cannot be
+    /// opened, read or cut.
     pub async fn append(&self, path: &str) -> Result<(Appender, Vec<u8>), StoreError> {
-        let (own, path) = (self.clone(), path.to_owned());
-        blocking(move || {
-            let path = own.prepare(&path)?;
-            let failed = |error| StoreError::io("append to", &path, error);
-            let mut file = OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .open(&path)
-                .map_err(failed)?;
-            let mut content = Vec::new();
-            file.read_to_end(&mut content).map_err(failed)?;
-            let whole = memchr::memrchr(b'\n', &content).map_or(0, |end| end + 1);
-            if whole < content.len() {
-                content.truncate(whole);
-                file.set_len(whole as u64).map_err(failed)?;
-                file.seek(SeekFrom::End(0)).map_err(failed)?;
-            }
-            Ok((Appender { file, path }, content))
-        })
-        .await
+        self.check(path)?;
+        let (appender, lines) = self.0.append(path).await?;
+        Ok((Appender(appender), lines))
+    }
+
+    /// Adds a line, with or without its end, to a file to which many add theirs side by side, and
+    /// gives how many lines it has at least. After an answer that was lost the line may be there
+    /// twice. In a container such a file takes 50,000 lines.
+    ///
+    /// # Errors
+    /// If it cannot be written; it may be there all the same.
+    pub async fn add_line(&self, path: &str, line: &[u8]) -> Result<u64, StoreError> {
+        self.check(path)?;
+        let mut line = line.to_vec();
+        if line.last() != Some(&b'\n') {
+            line.push(b'\n');
+        }
+        self.0.add_line(path, line).await
+    }
+
+    /// How the file stands, without reading it; `None` where there is none.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    pub async fn status(&self, path: &str) -> Result<Option<BlobStatus>, StoreError> {
+        self.check(path)?;
+        self.0.status(path).await
+    }
+
+    /// Every file below the folder `prefix`, at any depth, by path; below this folder with an empty
+    /// one. Files whose own name begins with a dot (drafts, locks) are left out.
+    ///
+    /// # Errors
+    /// If a folder cannot be listed; one that is not there is empty.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        if !prefix.is_empty() {
+            self.check(prefix)?;
+        }
+        let mut listed = self.0.list(prefix).await?;
+        listed.retain(|file| {
+            let name = file.path.rsplit('/').next().unwrap_or_default();
+            !name.starts_with('.')
+        });
+        listed.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(listed)
     }
 
     /// Whether there is a file.
@@ -170,12 +239,8 @@ impl OwnFolder {
     /// # Errors
     /// If that cannot be told.
     pub async fn exists(&self, path: &str) -> Result<bool, StoreError> {
-        let path = self.locate(path);
-        blocking(move || {
-            path.try_exists()
-                .map_err(|e| StoreError::io("look for", path, e))
-        })
-        .await
+        self.check(path)?;
+        self.0.exists(path).await
     }
 
     /// Removes a file; none there is fine.
@@ -183,224 +248,110 @@ impl OwnFolder {
     /// # Errors
     /// If it cannot be removed.
     pub async fn remove_file(&self, path: &str) -> Result<(), StoreError> {
-        let path = self.locate(path);
-        blocking(move || match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("remove", path, error))
-            }
-            _ => Ok(()),
-        })
-        .await
+        self.check(path)?;
+        self.0.remove_file(path).await
     }
 
-    /// Removes the folder `path` and all that is in it; nothing there is fine.
+    /// Removes the folder `prefix` and all that is in it; nothing there is fine.
     ///
     /// # Errors
     /// If something cannot be removed.
-    pub async fn remove(&self, path: &str) -> Result<(), StoreError> {
-        let path = self.outside_raw(self.locate(path))?;
-        blocking(move || match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("remove", path, error))
-            }
-            _ => Ok(()),
-        })
-        .await
+    pub async fn remove(&self, prefix: &str) -> Result<(), StoreError> {
+        self.check(prefix)?;
+        self.0.remove(prefix).await
     }
-}
 
-/// A file of lines that grows at its end.
-#[derive(Debug)]
-pub struct Appender {
-    file: File,
-    path: PathBuf,
-}
-
-impl Appender {
-    /// Appends whole lines. When it returns they outlive this process.
+    /// Takes the lock `name`, in which `holder` stands for others to read.
     ///
     /// # Errors
-    /// If they cannot all be written, for example on a full disk; a line may then be there in part,
-    /// which the next [`OwnFolder::append`] cuts off.
-    pub fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
-        self.file
-            .write_all(lines)
-            .map_err(|e| StoreError::io("append to", &self.path, e))
+    /// [`StoreError::Held`] if another process has it.
+    pub async fn lock(&self, name: &str, holder: &str) -> Result<Lock, StoreError> {
+        self.check(name)?;
+        self.0.lock(name, holder).await.map(Lock)
     }
 }
 
-/// A file on its way to appear. One that is dropped before it appeared leaves nothing.
+/// A file of lines that grows at its end, held by one at a time. Dropping it gives it back, where
+/// that is possible in the background; [`release`](Self::release) waits for it.
 #[derive(Debug)]
-pub struct Publication {
-    file: Option<BufWriter<File>>,
-    draft: PathBuf,
-    target: PathBuf,
+pub struct Appender(Box<dyn AppendLines>);
+
+impl Appender {
+    #[cfg(test)]
+    pub(super) fn over(lines: impl AppendLines + 'static) -> Self {
+        Self(Box::new(lines))
+    }
+
+    /// Appends whole lines. When it returns they outlive this process. In a container a file takes
+    /// 50,000 appends, one for each 4 MiB.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if somebody else took the file over; and if the lines cannot all be
+    /// written, for example on a full disk. The same lines may be appended again, and more after
+    /// them: what is there of them is not written twice. A line that stays there in part is made
+    /// harmless by the next [`OwnFolder::append`].
+    pub async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.0.append(lines).await
+    }
+
+    /// Ends, with [`StoreError::Held`], when it is known that somebody else took the file over. Never
+    /// on this machine, where only the end of this process gives it away.
+    pub fn lost(&self) -> BoxFuture<'static, StoreError> {
+        self.0.lost()
+    }
+
+    /// Gives the file back, so that the next can have it at once.
+    pub async fn release(self) {
+        self.0.release().await;
+    }
 }
+
+/// A file on its way to appear. One that is dropped before it appeared leaves nothing to be seen.
+#[derive(Debug)]
+pub struct Publication(Box<dyn Draft>);
 
 impl Publication {
     /// Adds to the draft.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
-        let Some(file) = &mut self.file else {
-            return Ok(());
-        };
-        file.write_all(content)
-            .map_err(|e| StoreError::io("write", &self.draft, e))
+    pub async fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
+        self.0.write(content).await
     }
 
-    /// Makes the file appear in one step, in place of an older one. It outlives a loss of power.
+    /// Makes the file appear in one step, in place of what `over` says; `false` if something else
+    /// is there, which is left as it is. What appeared outlives a loss of power.
     ///
     /// # Errors
-    /// If it cannot be completed; then the older one is still there.
-    pub fn commit(mut self) -> Result<(), StoreError> {
-        let Some(file) = self.file.take() else {
-            return Ok(());
-        };
-        let appeared = file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&self.draft, &self.target))
-            .and_then(|()| sync_folder(&self.target));
-        if appeared.is_err() {
-            let _ = fs::remove_file(&self.draft);
-        }
-        appeared.map_err(|e| StoreError::io("write", &self.target, e))
+    /// If it cannot be completed; then what was there before still is.
+    pub async fn commit(self, over: Over) -> Result<bool, StoreError> {
+        self.0.commit(over).await
     }
 }
 
-impl Drop for Publication {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            let _ = fs::remove_file(&self.draft);
-        }
+/// A lock that is held. Dropping it gives it back, where that is possible in the background;
+/// [`release`](Self::release) waits for it.
+#[derive(Debug)]
+pub struct Lock(Box<dyn Held>);
+
+impl Lock {
+    /// Gives the lock back, so that the next can have it at once.
+    pub async fn release(self) {
+        self.0.release().await;
     }
 }
 
-/// Makes a rename outlive a loss of power; a file system that cannot is not an error.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|_| cfg!(unix)) {
-        let _ = File::open(folder)?.sync_all();
+/// Whether `path` is plain names with `/` between them, or what is wrong with it.
+pub(super) fn check_path(path: &str) -> Result<(), &'static str> {
+    for name in path.split('/') {
+        match name {
+            "" => return Err("the path has an empty name"),
+            "." | ".." => return Err("the path would leave its folder"),
+            _ => {}
+        }
     }
     Ok(())
-}
-
-/// The absolute path with its links resolved, for as much of it as exists.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let path = std::path::absolute(path)?;
-    let mut missing = Vec::new();
-    let mut existing = path.as_path();
-    loop {
-        match fs::canonicalize(existing) {
-            Ok(mut real) => {
-                real.extend(missing.iter().rev());
-                return Ok(real);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else {
-                    return Err(error);
-                };
-                missing.push(name);
-                existing = parent;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder() -> (tempfile::TempDir, OwnFolder) {
-        let home = tempfile::tempdir().unwrap();
-        fs::create_dir(home.path().join("raw")).unwrap();
-        let own = OwnFolder::new(home.path().join("own"), &home.path().join("raw")).unwrap();
-        (home, own)
-    }
-
-    #[test]
-    fn raw_cannot_be_written() {
-        let (home, _) = folder();
-        let raw = home.path().join("raw");
-        for inside in [
-            raw.clone(),
-            raw.join("new/deep"),
-            home.path().join("own/../raw/x"),
-        ] {
-            // A `..` through a folder that is not there leads nowhere.
-            let refused = OwnFolder::new(&inside, &raw);
-            assert!(refused.is_err(), "{}", inside.display());
-        }
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::symlink(&raw, home.path().join("link")).unwrap();
-            let refused = OwnFolder::new(home.path().join("link/out"), &raw).unwrap_err();
-            assert!(matches!(refused, StoreError::Forbidden { .. }), "{refused}");
-        }
-    }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn no_link_in_a_folder_above_raw_leads_into_it() {
-        let home = tempfile::tempdir().unwrap();
-        let raw = home.path().join("buckets");
-        fs::create_dir_all(raw.join("train")).unwrap();
-        fs::write(raw.join("train/.a.unfinished"), "RAW").unwrap();
-        std::os::unix::fs::symlink(&raw, home.path().join("link")).unwrap();
-        let own = OwnFolder::new(home.path(), &raw).unwrap();
-        for path in ["buckets/train/a", "link/train/a", "buckets"] {
-            let error = own.publish(path).await.unwrap_err();
-            assert!(
-                matches!(error, StoreError::Forbidden { .. }),
-                "{path}: {error}"
-            );
-        }
-        assert!(own.remove("buckets").await.is_err());
-        assert!(own.remove("link").await.is_err());
-        let lone = OwnFolder::new(home.path(), &raw.join("train/.a.unfinished"));
-        assert!(lone.unwrap().publish("buckets/train/a").await.is_err());
-        assert_eq!(fs::read(raw.join("train/.a.unfinished")).unwrap(), b"RAW");
-    }
-
-    #[tokio::test]
-    async fn no_path_leaves_the_folder() {
-        let (_home, own) = folder();
-        for path in ["../x", "/etc/x", "a/../../x", "", "."] {
-            let error = own.publish(path).await.unwrap_err();
-            assert!(
-                matches!(error, StoreError::Forbidden { .. }),
-                "{path}: {error}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_publication_appears_only_when_committed() {
-        let (_home, own) = folder();
-        own.replace("a/b", b"old".to_vec()).await.unwrap();
-        let mut publication = own.publish("a/b").await.unwrap();
-        publication.write(b"new").unwrap();
-        assert_eq!(own.read("a/b").await.unwrap().unwrap(), b"old");
-        publication.commit().unwrap();
-        assert_eq!(own.read("a/b").await.unwrap().unwrap(), b"new");
-        assert_eq!(own.read("a/c").await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_torn_line_is_cut_off() {
-        let (_home, own) = folder();
-        own.replace("part", b"one\ntwo\nthr".to_vec())
-            .await
-            .unwrap();
-        let (mut appender, lines) = own.append("part").await.unwrap();
-        assert_eq!(lines, b"one\ntwo\n");
-        appender.append(b"three\n").unwrap();
-        assert_eq!(
-            own.read("part").await.unwrap().unwrap(),
-            b"one\ntwo\nthree\n"
-        );
-    }
 }

@@ -1,29 +1,19 @@
-//! RAW in a local folder: opened for reading only.
+//! RAW: what is read and never written, whatever it lies in.
 
-use super::{StoreError, blocking};
+use super::azure::{Account, Area, AzureRaw};
+use super::local::LocalRaw;
+use super::{StoreError, Version};
 use crate::dataset::layout::{self, BucketName, Entry};
+use async_trait::async_trait;
 use bytes::Bytes;
-use std::fs::{self, File, Metadata};
-use std::io::{Read, Seek, SeekFrom};
+use std::fmt::Debug;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Bytes read at a time when a file is streamed.
-const BLOCK: usize = 1 << 18;
-
-/// Blocks read ahead.
-const BLOCKS_AHEAD: usize = 2;
-
-/// Which version of a blob it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// The store's mark. For a local file: its length and time of change.
-    pub etag: String,
-    /// Length in bytes.
-    pub length: u64,
-}
+/// Blocks of a file as they come, or why they stopped coming.
+pub(super) type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
 
 /// One bucket file of RAW.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,21 +24,64 @@ pub struct RawFile {
     pub path: String,
 }
 
-/// RAW: a dataset's folder, or the folder of a lone file. Has no method that writes.
-#[derive(Clone, Debug)]
-pub struct RawFolder {
-    root: PathBuf,
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Folder,
+    File,
+    /// A pipe or device: opening it may wait for ever, and it cannot be read twice.
+    Other,
 }
 
+/// What a place that holds RAW can do. Nothing in it writes: who holds one cannot.
+#[async_trait]
+pub(super) trait RawBlobs: Debug + Send + Sync {
+    fn locate(&self, path: &str) -> String;
+
+    /// What lies in the folder and in its folders, but for hidden names and for the folders
+    /// themselves. May go deeper.
+    async fn entries(&self) -> Result<Vec<(String, Kind)>, StoreError>;
+
+    async fn version(&self, path: &str) -> Result<Version, StoreError>;
+
+    async fn read(&self, path: &str) -> Result<Bytes, StoreError>;
+
+    async fn read_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        version: &Version,
+    ) -> Result<Bytes, StoreError>;
+
+    async fn blocks(
+        &self,
+        path: &str,
+        version: Option<&Version>,
+    ) -> Result<(Version, Blocks), StoreError>;
+}
+
+/// RAW: a dataset's folder, or the folder of a lone file. Has no method that writes.
+#[derive(Clone, Debug)]
+pub struct RawFolder(Arc<dyn RawBlobs>);
+
 impl RawFolder {
-    /// The folder at `root`, which must exist when it is read.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+    /// The folder at `root` on this machine, which must exist when it is read.
+    pub fn local(root: impl Into<PathBuf>) -> Self {
+        Self(Arc::new(LocalRaw::new(root.into())))
     }
 
-    /// Where a file of the folder lies.
-    pub fn locate(&self, path: &str) -> PathBuf {
-        self.root.join(path)
+    /// The folder `path` of `container`, empty for the whole of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] if container or path are no such names.
+    pub fn azure(account: &Account, container: &str, path: &str) -> Result<Self, StoreError> {
+        let area = Area::new(container, path)?;
+        Ok(Self(Arc::new(AzureRaw::new(account, area))))
+    }
+
+    /// Where a file of the folder lies, as a person would write it.
+    pub fn locate(&self, path: &str) -> String {
+        self.0.locate(path)
     }
 
     /// The bucket files of a dataset, by split and bucket, and what was passed over with the reason.
@@ -56,32 +89,20 @@ impl RawFolder {
     /// # Errors
     /// If a folder cannot be listed.
     pub async fn buckets(&self) -> Result<(Vec<RawFile>, Vec<(String, &'static str)>), StoreError> {
-        let root = self.root.clone();
-        blocking(move || {
-            let (mut files, mut ignored) = (Vec::new(), Vec::new());
-            for (name, kind) in list(&root)? {
-                if kind != Kind::Folder {
-                    if name != layout::RAW_METADATA {
-                        ignored.push((name, "not inside a split's folder"));
-                    }
-                    continue;
-                }
-                for (file, kind) in list(&root.join(&name))? {
-                    let path = format!("{name}/{file}");
-                    match (layout::classify(&path), kind) {
-                        (Entry::Bucket(name), Kind::File) => files.push(RawFile { name, path }),
-                        (Entry::Bucket(_), Kind::Folder) => ignored.push((path, "a folder")),
-                        (Entry::Bucket(_), Kind::Other) => {
-                            ignored.push((path, "not a regular file"));
-                        }
-                        (Entry::Ignored(reason), _) => ignored.push((path, reason)),
-                    }
-                }
+        let (mut files, mut ignored) = (Vec::new(), Vec::new());
+        for (path, kind) in self.0.entries().await? {
+            if path == layout::RAW_METADATA {
+                continue;
             }
-            files.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
-            Ok((files, ignored))
-        })
-        .await
+            match (layout::classify(&path), kind) {
+                (Entry::Bucket(name), Kind::File) => files.push(RawFile { name, path }),
+                (Entry::Bucket(_), Kind::Folder) => ignored.push((path, "a folder")),
+                (Entry::Bucket(_), Kind::Other) => ignored.push((path, "not a regular file")),
+                (Entry::Ignored(reason), _) => ignored.push((path, reason)),
+            }
+        }
+        files.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+        Ok((files, ignored))
     }
 
     /// The version that is there now.
@@ -89,8 +110,7 @@ impl RawFolder {
     /// # Errors
     /// If the file is not there or cannot be read.
     pub async fn version(&self, path: &str) -> Result<Version, StoreError> {
-        let path = self.locate(path);
-        blocking(move || open(&path).map(|(_, version)| version)).await
+        self.0.version(path).await
     }
 
     /// A small file as a whole.
@@ -98,13 +118,7 @@ impl RawFolder {
     /// # Errors
     /// If the file is not there or cannot be read.
     pub async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
-        let path = self.locate(path);
-        blocking(move || {
-            fs::read(&path)
-                .map(Bytes::from)
-                .map_err(|e| StoreError::io("read", &path, e))
-        })
-        .await
+        self.0.read(path).await
     }
 
     /// The bytes of `range`, of that version and no other.
@@ -117,211 +131,19 @@ impl RawFolder {
         range: Range<u64>,
         version: &Version,
     ) -> Result<Bytes, StoreError> {
-        let path = self.locate(path);
-        let expected = version.clone();
-        blocking(move || {
-            let (mut file, found) = open(&path)?;
-            check(&path, &expected, &found)?;
-            let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
-            let mut bytes = vec![0; length];
-            file.seek(SeekFrom::Start(range.start))
-                .and_then(|_| file.read_exact(&mut bytes))
-                .map_err(|e| StoreError::io("read", &path, e))?;
-            Ok(Bytes::from(bytes))
-        })
-        .await
+        self.0.read_range(path, range, version).await
     }
 
-    /// The file from its beginning in blocks, and the version it is. Memory holds a few blocks,
-    /// whatever the file's size.
+    /// The file from its beginning in blocks, and the version it is: `version` where one is given.
+    /// Memory holds a few blocks, whatever the file's size.
     ///
     /// # Errors
-    /// If the file cannot be opened; later failures come in place of a block.
+    /// If the file cannot be opened, or is not `version`; later failures come in place of a block.
     pub async fn blocks(
         &self,
         path: &str,
+        version: Option<&Version>,
     ) -> Result<(Version, mpsc::Receiver<Result<Bytes, StoreError>>), StoreError> {
-        let path = self.locate(path);
-        let opened = path.clone();
-        let (mut file, version) = blocking(move || open(&opened)).await?;
-        let (blocks, received) = mpsc::channel(BLOCKS_AHEAD);
-        let expected = version.clone();
-        tokio::task::spawn_blocking(move || {
-            loop {
-                let mut block = Vec::with_capacity(BLOCK);
-                let read = file.by_ref().take(BLOCK as u64).read_to_end(&mut block);
-                let block = match read {
-                    Ok(0) => break,
-                    Ok(_) => Ok(Bytes::from(block)),
-                    Err(error) => Err(StoreError::io("read", &path, error)),
-                };
-                let failed = block.is_err();
-                if blocks.blocking_send(block).is_err() || failed {
-                    return;
-                }
-            }
-            let unchanged = file
-                .metadata()
-                .map_err(|e| StoreError::io("read", &path, e))
-                .and_then(|metadata| check(&path, &expected, &version_of(&metadata)));
-            if let Err(error) = unchanged {
-                let _ = blocks.blocking_send(Err(error));
-            }
-        });
-        Ok((version, received))
-    }
-}
-
-/// What a name stands for, links followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Folder,
-    File,
-    /// A pipe or device: opening it may wait for ever, and it cannot be read twice.
-    Other,
-}
-
-/// Names and what they stand for, in order of name. Hidden ones are left out.
-fn list(folder: &Path) -> Result<Vec<(String, Kind)>, StoreError> {
-    let failed = |error| StoreError::io("list", folder, error);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        let wrong = |operation, why: &str| StoreError::Io {
-            operation,
-            path: path.clone(),
-            source: std::io::Error::other(why),
-        };
-        let name = entry.file_name().into_string().map_err(|_| {
-            let why = "its name is not UTF-8; rename it";
-            wrong("take into a dataset", why)
-        })?;
-        if name.starts_with('.') {
-            continue;
-        }
-        // `fs::metadata` follows links.
-        let metadata = fs::metadata(&path).map_err(|error| {
-            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-                let why = format!("{error}; remove the link, or bring back what it leads to");
-                wrong("follow the link", &why)
-            } else {
-                StoreError::io("read", &path, error)
-            }
-        })?;
-        let kind = match metadata {
-            metadata if metadata.is_dir() => Kind::Folder,
-            metadata if metadata.is_file() => Kind::File,
-            _ => Kind::Other,
-        };
-        names.push((name, kind));
-    }
-    names.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(names)
-}
-
-fn open(path: &Path) -> Result<(File, Version), StoreError> {
-    let file = File::open(path).map_err(|e| StoreError::io("open", path, e))?;
-    let metadata = file
-        .metadata()
-        .map_err(|e| StoreError::io("read", path, e))?;
-    if metadata.is_dir() {
-        let source = std::io::Error::other("it is a folder; a file is needed");
-        return Err(StoreError::io("read", path, source));
-    }
-    Ok((file, version_of(&metadata)))
-}
-
-fn version_of(metadata: &Metadata) -> Version {
-    let changed = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let etag = format!(
-        "{:x}-{:x}",
-        metadata.len(),
-        changed.unwrap_or_default().as_nanos()
-    );
-    Version {
-        etag,
-        length: metadata.len(),
-    }
-}
-
-fn check(path: &Path, expected: &Version, found: &Version) -> Result<(), StoreError> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(StoreError::Changed {
-        path: path.to_owned(),
-        expected: expected.etag.clone(),
-        found: found.etag.clone(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_dataset_is_its_bucket_files_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        for split in ["train", "test"] {
-            fs::create_dir(folder.path().join(split)).unwrap();
-        }
-        for file in [
-            "metadata.json",
-            "invalid_records_1.json",
-            "train/short.json",
-            "train/metadata.json",
-            "test/long.jsonl",
-            "test/notes.txt",
-        ] {
-            fs::write(folder.path().join(file), "[]").unwrap();
-        }
-        let (files, ignored) = RawFolder::new(folder.path()).buckets().await.unwrap();
-        let paths = files
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect::<Vec<_>>();
-        assert_eq!(paths, ["test/long.jsonl", "train/short.json"]);
-        assert_eq!(ignored.len(), 3, "{ignored:?}");
-    }
-
-    #[tokio::test]
-    async fn a_range_is_read_of_the_version_asked_for_only() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("a"), "0123456789").unwrap();
-        let raw = RawFolder::new(folder.path());
-        let version = raw.version("a").await.unwrap();
-        assert_eq!(raw.read_range("a", 2..5, &version).await.unwrap(), "234");
-        fs::write(folder.path().join("a"), "another text").unwrap();
-        let error = raw.read_range("a", 2..5, &version).await.unwrap_err();
-        assert!(matches!(error, StoreError::Changed { .. }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_stream_is_the_whole_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let content = (0..3 * BLOCK + 17).map(|i| i as u8).collect::<Vec<_>>();
-        fs::write(folder.path().join("a"), &content).unwrap();
-        let (version, mut blocks) = RawFolder::new(folder.path()).blocks("a").await.unwrap();
-        assert_eq!(version.length, content.len() as u64);
-        let mut read = Vec::new();
-        while let Some(block) = blocks.recv().await {
-            read.extend_from_slice(&block.unwrap());
-        }
-        assert!(read == content);
-    }
-
-    #[tokio::test]
-    async fn what_is_not_there_is_said() {
-        let raw = RawFolder::new("/nowhere");
-        let error = raw.version("a").await.unwrap_err();
-        assert!(error.is_not_found());
-        assert_eq!(
-            error.to_string(),
-            "/nowhere/a does not exist; check the path"
-        );
+        self.0.blocks(path, version).await
     }
 }

@@ -29,6 +29,25 @@ pub struct Reading {
     pub tokens: Tokens,
 }
 
+impl Reading {
+    /// What came since an earlier reading.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let (now, before) = (self.tokens, earlier.tokens);
+        Self {
+            sent: self.sent.saturating_sub(earlier.sent),
+            retried: self.retried.saturating_sub(earlier.retried),
+            throttled: self.throttled.saturating_sub(earlier.throttled),
+            tokens: Tokens {
+                calls: now.calls.saturating_sub(before.calls),
+                reserved: now.reserved.saturating_sub(before.reserved),
+                prompt: now.prompt.saturating_sub(before.prompt),
+                cached: now.cached.saturating_sub(before.cached),
+                completion: now.completion.saturating_sub(before.completion),
+            },
+        }
+    }
+}
+
 impl Meter {
     /// A request goes out.
     pub fn sent(&self) {

@@ -8,8 +8,8 @@ use super::pacing::Told;
 use super::wire::{Answer, Request};
 use crate::clock::Clock;
 use crate::dataset::figures::Tokens;
+use crate::identity::cause;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -234,24 +234,4 @@ struct Fault {
     reason: String,
     /// The request may have reached the service.
     sent: bool,
-}
-
-/// A transport error in a few words: its kind and its innermost cause, without the URL.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "time-out"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "connection broken"
-    };
-    let mut innermost: &dyn Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    if error.is_timeout() {
-        kind.to_owned()
-    } else {
-        format!("{kind}: {innermost}")
-    }
 }

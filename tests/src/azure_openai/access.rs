@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::config::Access;
 use super::errors::ErrorAnswer;
@@ -28,6 +29,12 @@ pub(super) enum Credential<'a> {
     None,
 }
 
+/// What a log shows in place of a credential: the same number for the same one, so that callers with
+/// credentials of their own can be told apart.
+pub fn caller(credential: &str) -> u64 {
+    xxh3_64(credential.as_bytes())
+}
+
 impl<'a> Credential<'a> {
     /// The key wins where a request has both.
     pub(super) fn of(headers: &'a HeaderMap) -> Self {
@@ -42,6 +49,14 @@ impl<'a> Credential<'a> {
                 .then_some(token.trim())
         });
         bearer.map_or(Self::None, Self::Bearer)
+    }
+
+    /// See [`caller`]; 0 for nobody.
+    pub(super) fn caller(self) -> u64 {
+        match self {
+            Self::Key(credential) | Self::Bearer(credential) => caller(credential),
+            Self::None => 0,
+        }
     }
 
     pub(super) fn auth(self) -> Auth {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::access::Auth;
 use super::answer::Usage;
+use super::clock::Clock;
 use super::families::Form;
 use super::faults::Fault;
 use super::request::Kind;
@@ -23,12 +24,18 @@ pub struct Record {
     pub index: u64,
     /// Arrival, in service microseconds since the start.
     pub arrived_us: u64,
+    /// When the answer had been handed to the connection, or the caller was gone, in service
+    /// microseconds since the start; absent while under way.
+    pub ended_us: Option<u64>,
     /// The header `x-ms-client-request-id`.
     pub client_request_id: Option<String>,
     /// The URL form.
     pub form: Form,
     /// What the caller identified itself with.
     pub auth: Auth,
+    /// Tells callers apart that have credentials of their own; see [`caller`](super::caller).
+    #[serde(with = "hex")]
+    pub caller: u64,
     /// The deployment asked for, whether it exists or not.
     pub deployment: String,
     /// What was asked for, by the parameters alone.
@@ -171,7 +178,12 @@ impl Log {
     }
 
     /// Takes a request in. With a capacity of 0 it is counted and not recorded.
-    pub(super) fn arrive(self: &Arc<Self>, mut record: Record, capacity: usize) -> Ticket {
+    pub(super) fn arrive(
+        self: &Arc<Self>,
+        mut record: Record,
+        capacity: usize,
+        clock: Clock,
+    ) -> Ticket {
         let asked = (record.kind, record.key, record.swapped);
         let (kind, charged_tokens) = (record.kind, record.charged_tokens);
         lock(self.shard(record.key))
@@ -201,6 +213,7 @@ impl Log {
         drop(records);
         Ticket {
             log: Arc::clone(self),
+            clock,
             index,
             asked,
             charged_tokens,
@@ -289,6 +302,7 @@ impl Log {
 #[derive(Debug)]
 pub(super) struct Ticket {
     log: Arc<Log>,
+    clock: Clock,
     index: u64,
     asked: AskedKey,
     charged_tokens: u64,
@@ -356,6 +370,7 @@ impl Drop for Ticket {
         let Some(record) = records.get_mut(self.index) else {
             return;
         };
+        record.ended_us = Some(self.clock.now().as_micros() as u64);
         record.attempt = self.attempt;
         record.status = self.status;
         record.fault = self.fault;

@@ -63,7 +63,6 @@ mod headers;
 mod judgement;
 mod latency;
 mod limits;
-mod line;
 mod log;
 mod logprobs;
 mod meaning;
@@ -71,12 +70,13 @@ mod message;
 mod parameters;
 mod prompt_cache;
 mod question;
+mod repeats;
 mod request;
 mod server;
 mod service;
 mod text;
 
-pub use access::Auth;
+pub use access::{Auth, caller};
 pub use config::{
     Access, AlwaysFail, Config, ContentFilter, Faults, Headers, NoLogprobs, Oddities, Quirks,
 };
@@ -85,5 +85,6 @@ pub use faults::Fault;
 pub use latency::Latency;
 pub use limits::{LimitChange, Limits, Meter, Remaining, Shortage, Throttle};
 pub use log::{Asked, Record, Stats};
+pub use repeats::{Excuse, Loss, Repeats, repeats};
 pub use request::Kind;
 pub use server::Double;

@@ -24,9 +24,9 @@ use super::errors::ErrorAnswer;
 use super::families::Form;
 use super::faults::Fault;
 use super::limits::Limits;
-use super::line::{LineCutter, Lines};
 use super::log::{Asked, Record, Stats};
 use super::service::{Call, Reply, Service};
+use crate::line::{LineCutter, Lines};
 
 /// Prompts beyond the largest context must still be read, to be refused with the right words.
 const BODY_LIMIT: usize = 64 << 20;
@@ -82,6 +82,11 @@ impl Double {
     /// The port listened on.
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The time since its start by which it dates what it records.
+    pub fn now(&self) -> Duration {
+        self.service.settings().clock.now()
     }
 
     /// The requests recorded so far, in order of arrival.

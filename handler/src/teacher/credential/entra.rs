@@ -1,11 +1,11 @@
 //! Tokens of Entra for the model itself, instead of a key.
 
-use super::attempts::Failure;
-use super::identity::Identities;
 use super::proof::Proof;
 use super::renewal::Source;
-use super::secret::Secret;
 use crate::clock::Clock;
+use crate::identity::Failure;
+use crate::identity::Identities;
+use crate::identity::Secret;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::time::Duration;

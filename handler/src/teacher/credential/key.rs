@@ -1,8 +1,8 @@
 //! The key of the environment. It cannot be renewed: a process keeps the environment it began with.
 
-use super::attempts::Failure;
 use super::proof::Proof;
-use super::secret::Secret;
+use crate::identity::Failure;
+use crate::identity::Secret;
 
 /// Makes a proof of the key, if it is set.
 pub(super) fn proof(key: Option<&Secret>) -> Result<Proof, Failure> {

@@ -1,13 +1,13 @@
 //! Which sources are tried, and in what order.
 
-use super::attempts::{Attempt, Failure, NoCredential};
 use super::entra::Entra;
-use super::identity::{Identities, Way};
 use super::key;
 use super::renewal::{Credential, Source};
-use super::secret::Secret;
 use super::vault::{Vault, VaultSecret};
 use crate::clock::Clock;
+use crate::identity::Secret;
+use crate::identity::{Attempt, Failure, NoCredential};
+use crate::identity::{Identities, Way};
 use clap::ValueEnum;
 
 const KEY_VARIABLE: &str = "AZURE_OPENAI_API_KEY";
@@ -185,8 +185,8 @@ fn not_tried(way: &str, why: &str) -> Attempt {
 
 #[cfg(test)]
 mod tests {
-    use super::super::identity::Surroundings;
     use super::*;
+    use crate::identity::Surroundings;
     use std::time::Duration;
 
     fn settings(auth: Auth, key: Option<&str>) -> Settings {

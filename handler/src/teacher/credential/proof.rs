@@ -1,7 +1,7 @@
 //! The header that a request proves itself with.
 
-use super::attempts::Failure;
-use super::secret::Secret;
+use crate::identity::Failure;
+use crate::identity::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::time::Duration;
 

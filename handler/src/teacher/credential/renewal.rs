@@ -4,8 +4,8 @@
 //! without anybody waiting, and once when the service refuses it. However many requests meet the
 //! refusal, one of them renews and the others take what it brought, or the reason why it brought nothing.
 
-use super::attempts::Failure;
 use super::proof::Proof;
+use crate::identity::Failure;
 use futures::future::BoxFuture;
 use reqwest::header::{HeaderName, HeaderValue};
 use std::fmt;
@@ -257,8 +257,8 @@ impl Credential {
 
 #[cfg(test)]
 mod tests {
-    use super::super::secret::Secret;
     use super::*;
+    use crate::identity::Secret;
     use std::sync::atomic::AtomicU32;
 
     const HOUR: Duration = Duration::from_secs(3600);

@@ -1,12 +1,12 @@
 //! The key as a secret of a Key Vault.
 
-use super::attempts::Failure;
 use super::entra::until;
-use super::identity::{Identities, client_options, explain};
 use super::proof::Proof;
 use super::renewal::Source;
-use super::secret::Secret;
 use crate::clock::Clock;
+use crate::identity::Failure;
+use crate::identity::Secret;
+use crate::identity::{Identities, client_options, explain};
 use azure_core::error::Error;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::future::BoxFuture;

@@ -1,0 +1,306 @@
+//! From the paths of the command line to where a run reads and writes.
+
+mod spot;
+
+use super::UsageError;
+use crate::config::LabelArgs;
+use crate::dataset::layout::{self, BucketName};
+use crate::identity::{Identities, Surroundings};
+use crate::run::paths;
+use crate::run::places::Places;
+use crate::store::{OwnFolder, RawFile, StoreError};
+use anyhow::{anyhow, bail};
+use spot::{Accounts, Spot};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the command line names.
+struct Named {
+    input: Spot,
+    output: Spot,
+    work: Option<Spot>,
+}
+
+/// Resolves input and output, and refuses what would write into RAW.
+///
+/// # Errors
+/// If the input is not there or holds nothing, or the output is refused.
+pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<Places> {
+    let settings = args.service.credential(Surroundings::of_process());
+    let named = named(args, settings.identities)?;
+    let is_folder = match &named.input {
+        Spot::Local(input) => is_folder(input)?,
+        Spot::Blob(_) => !named.input.is_file().await?,
+    };
+    let input = match named.input {
+        Spot::Local(input) => {
+            Spot::Local(fs::canonicalize(&input).map_err(|e| unreadable(&input, &e))?)
+        }
+        input @ Spot::Blob(_) => input,
+    };
+    let named = Named { input, ..named };
+    match is_folder {
+        true => dataset(args, named).await,
+        false => lone_file(args, named).await,
+    }
+}
+
+fn named(args: &LabelArgs, identities: Identities) -> anyhow::Result<Named> {
+    let mut accounts = Accounts::new(identities);
+    let work = args.work.as_deref();
+    Ok(Named {
+        input: accounts.spot(&args.input, "--input")?,
+        output: accounts.spot(&args.output, "--output")?,
+        work: work.map(|work| accounts.spot(work, "--work")).transpose()?,
+    })
+}
+
+fn unreadable(input: &Path, error: &io::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to do that",
+        _ => "check the path",
+    };
+    anyhow!(
+        "--input {} cannot be read: {error}; {remedy}",
+        input.display()
+    )
+}
+
+/// Whether the input is a folder rather than a file.
+fn is_folder(input: &Path) -> anyhow::Result<bool> {
+    let kind = fs::metadata(input).map_err(|error| unreadable(input, &error))?;
+    if !kind.is_dir() && !kind.is_file() {
+        return Err(usage(format!(
+            "--input {} is not a regular file, and it is read twice; copy it to one",
+            input.display()
+        )));
+    }
+    Ok(kind.is_dir())
+}
+
+async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
+    let Named {
+        input,
+        output,
+        work,
+    } = named;
+    if args.split.is_some() || args.bucket.is_some() {
+        return Err(usage(
+            "--split and --bucket are for a single file; in a dataset's folder the paths say them",
+        ));
+    }
+    let name = input.name()?;
+    let Some(labeled) = layout::labeled_dataset(&name) else {
+        return Err(usage(format!(
+            "--input {input} is a labelled dataset; give the RAW one"
+        )));
+    };
+    if output.is_file().await? {
+        return Err(usage(format!(
+            "--output {output} is a file; for a dataset it is the folder in which {labeled} appears"
+        )));
+    }
+    let raw = input.raw()?;
+    let (files, ignored) = raw.buckets().await?;
+    for (path, reason) in &ignored {
+        if matches!(layout::classify(path), layout::Entry::Bucket(_)) {
+            tracing::warn!(path, reason, "passed over, though it is named like data");
+        } else {
+            tracing::info!(path, reason, "passed over");
+        }
+    }
+    if files.is_empty() {
+        bail!("--input {input} holds no <split>/<bucket>.json; give the dataset's own folder");
+    }
+    for pair in files.windows(2) {
+        if let [a, b] = pair
+            && a.name == b.name
+        {
+            bail!(
+                "--input {input}: {} and {} would become the same labelled file; remove one",
+                a.path,
+                b.path
+            );
+        }
+    }
+    let own = Own {
+        raw: &input,
+        base: Some(&output),
+        work: work.as_ref(),
+    };
+    let labeled_at = output.join(&labeled);
+    let work_at = work.clone().unwrap_or_else(|| match &output {
+        Spot::Local(_) => output.join(".softlabel").join(&name),
+        // Beside it nothing may be written.
+        Spot::Blob(_) => labeled_at.join(".softlabel"),
+    });
+    Ok(Places {
+        raw,
+        files,
+        source: name,
+        labeled,
+        output: own.folder(&labeled_at, "--output").await?,
+        lone_output: None,
+        work: own.folder(&work_at, "--work").await?,
+        metadata: layout::LABELED_METADATA.into(),
+    })
+}
+
+async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
+    let Named {
+        input,
+        output,
+        work,
+    } = named;
+    let output = match output {
+        Spot::Local(output) => Spot::Local(output_file(&output)?),
+        output @ Spot::Blob(_) => output,
+    };
+    let (Some(folder), Some(parent)) = (input.parent(), output.parent()) else {
+        return Err(usage("--input and --output are files"));
+    };
+    if output.is(&input) {
+        return Err(usage("--output is the --input; RAW is never written"));
+    }
+    let base = parent.above_labeled();
+    if matches!(output, Spot::Blob(_)) && base.is_none() {
+        return Err(usage(format!(
+            "--output {output} lies in no folder whose name begins with {prefix}, and no other is \
+             written; give {parent}/{prefix}NAME/FILE.jsonl",
+            prefix = layout::LABELED_PREFIX
+        )));
+    }
+    // Where the file lies in a dataset, nothing of that dataset may be written.
+    let dataset = match folder.parent() {
+        Some(dataset) if dataset.is_dataset().await? => Some(dataset),
+        _ => None,
+    };
+    let in_dataset = dataset.is_some();
+    let name = BucketName {
+        split: args
+            .split
+            .clone()
+            .or_else(|| folder.name().ok().filter(|_| in_dataset)),
+        bucket: args
+            .bucket
+            .clone()
+            .or_else(|| input.stem().filter(|_| in_dataset)),
+    };
+    check_names(&name)?;
+    let work_at = work
+        .clone()
+        .unwrap_or_else(|| output.with_ending(".softlabel"));
+    if output.exists().await? && !work_at.join(paths::RUN).exists().await? {
+        return Err(usage(format!(
+            "--output {output} is there already and comes from no run in {work_at}; remove it, or \
+             give another name"
+        )));
+    }
+    if let Some(dataset) = parent.dataset_around().await? {
+        return Err(usage(format!(
+            "--output {output} lies inside the RAW dataset {dataset}; RAW is never written"
+        )));
+    }
+    let own = Own {
+        raw: dataset.as_ref().unwrap_or(&input),
+        base: base.as_ref(),
+        work: work.as_ref(),
+    };
+    Ok(Places {
+        raw: folder.raw()?,
+        files: vec![RawFile {
+            name,
+            path: input.name()?,
+        }],
+        source: input.to_string(),
+        labeled: output.to_string(),
+        output: own.folder(&parent, "--output").await?,
+        lone_output: Some(output.name()?),
+        work: own.folder(&work_at, "--work").await?,
+        metadata: layout::LABELED_METADATA.into(),
+    })
+}
+
+/// The file to write on this machine.
+fn output_file(output: &Path) -> anyhow::Result<PathBuf> {
+    let output = std::path::absolute(output)?;
+    if output.is_dir() {
+        return Err(usage(format!(
+            "--output {} is a folder; for a single file it is the file to write",
+            output.display()
+        )));
+    }
+    if fs::metadata(&output).is_ok_and(|there| !there.is_file()) {
+        return Err(usage(format!(
+            "--output {} is not a regular file; give the file to write",
+            output.display()
+        )));
+    }
+    Ok(output)
+}
+
+/// Names that go into lines are plain.
+fn check_names(name: &BucketName) -> anyhow::Result<()> {
+    let names = [
+        ("--split", &name.split, "train"),
+        ("--bucket", &name.bucket, "short_3_to_5_turns"),
+    ];
+    for (flag, name, example) in names {
+        let odd = |name: &String| {
+            name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') || name == "-"
+        };
+        if name.as_ref().is_some_and(odd) {
+            return Err(usage(format!(
+                "{flag} is one plain name, such as {example}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where what is ours may lie.
+struct Own<'a> {
+    /// What must not be written.
+    raw: &'a Spot,
+    /// Where labelled datasets appear.
+    base: Option<&'a Spot>,
+    /// What was given for work.
+    work: Option<&'a Spot>,
+}
+
+impl Own<'_> {
+    /// A folder that may be written, or the refusal as wrong usage.
+    async fn folder(&self, spot: &Spot, flag: &str) -> anyhow::Result<OwnFolder> {
+        if let Some(dataset) = spot.dataset_around().await? {
+            return Err(usage(format!(
+                "{flag} {spot} lies inside the RAW dataset {dataset}; RAW is never written"
+            )));
+        }
+        if let Spot::Local(path) = spot
+            && let Some(occupied) = occupied(path)
+        {
+            return Err(usage(format!(
+                "{flag} needs a folder at {spot}, but {} is a file; remove it, or choose another \
+                 {flag}",
+                occupied.display()
+            )));
+        }
+        let own = spot.own(self.raw, self.base, self.work);
+        own.map_err(|error| match error {
+            StoreError::Forbidden { .. } => usage(format!("{flag}: {error}")),
+            other => other.into(),
+        })
+    }
+}
+
+/// What is in the way of a folder at `path`: the file that has its name or that of a folder above.
+fn occupied(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().find(|path| path.exists())?;
+    (!there.is_dir()).then(|| there.to_owned())
+}
+
+fn usage(text: impl Into<String>) -> anyhow::Error {
+    UsageError(text.into()).into()
+}

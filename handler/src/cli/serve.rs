@@ -1,0 +1,174 @@
+//! `softlabel serve`: the custom handler of an Azure Functions app.
+
+use super::deployments::Deployments;
+use super::signals::Signals;
+use super::{Exit, UsageError, connect};
+use crate::clock::Clock;
+use crate::config::{DataPath, LogArgs, ServeArgs};
+use crate::functions::{App, Data, Settings};
+use crate::host;
+use crate::identity::{Secret, Surroundings};
+use crate::run::runs::Runs;
+use crate::store::azure::{Account, Area, Connection, Guard, Tuning};
+use crate::store::{OwnFolder, StoreError};
+use anyhow::Context;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long a part belongs to a process that died.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// A message that a killed process had comes back at once; its lease is waited for.
+const LEASE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Serves the host until a signal comes.
+///
+/// # Errors
+/// If settings are missing or wrong, or the port is taken.
+pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    log_to_stdout(&args.log)?;
+    let mut signals = Signals::listen();
+    let stop = CancellationToken::new();
+    let port = args.port;
+    make_work_container(&args)?;
+    let app = app(args, stop.clone())?;
+    // Last: the host takes any answer for readiness.
+    let listener = TcpListener::bind(("127.0.0.1", port))
+        .await
+        .with_context(|| format!("cannot listen on 127.0.0.1:{port}; is another process there?"))?;
+    tracing::info!(event = "started", port, "softlabel takes invocations");
+    let serving = tokio::spawn(host::serve(listener, Arc::new(app), stop.clone()));
+    let exit = signals.first().await;
+    tracing::info!(
+        event = "stopping",
+        "what is in flight is finished, then this process ends"
+    );
+    stop.cancel();
+    tokio::select! {
+        served = serving => served.context("the server broke off")??,
+        _ = signals.first() => {}
+    }
+    Ok(exit)
+}
+
+/// One JSON object a line: the host takes lines of stderr for errors.
+fn log_to_stdout(log: &LogArgs) -> anyhow::Result<()> {
+    let filter = log
+        .filter("info")
+        .map_err(|error| UsageError(format!("SOFTLABEL_LOG is no filter ({error}); try info")))?;
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .finish();
+    // Only a second call in one process fails, and there the first one stays.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+fn app(args: ServeArgs, stop: CancellationToken) -> anyhow::Result<App> {
+    let (data, work) = storage(&args)?;
+    Ok(app_over(data, Runs::new(work, Clock::system()), args, stop))
+}
+
+/// The app over any storage.
+pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) -> App {
+    let settings = Settings {
+        labels: connect::label_settings(&args.labeling, &args.service),
+        chunk: args.cut.limits(),
+        salvage: args.cut.salvage,
+        deadline: args.invocation_deadline,
+        stall_after: args.stall_after,
+        tries: args.tries,
+        retention_days: args.retention_days,
+        window: connect::window(&args.cut, &args.service),
+        price: args.service.price(),
+        max_cost: args.max_cost,
+    };
+    let work = runs.work().clone();
+    let deployments = Deployments::new(args.labeling, args.service, work, stop.clone());
+    App::new(data, runs, Arc::new(deployments), settings, stop)
+}
+
+/// The account of a connection, by the values of its settings: connection string, address,
+/// credential, client id.
+fn account(
+    args: &ServeArgs,
+    name: &'static str,
+    parts: [Option<&str>; 4],
+) -> anyhow::Result<Account> {
+    let setting = |setting: &str| {
+        let names = ["", "__blobServiceUri", "__credential", "__clientId"];
+        let part = setting.strip_prefix(name)?;
+        let (_, value) = names.iter().zip(parts).find(|(name, _)| **name == part)?;
+        value.map(str::to_owned)
+    };
+    let patience = Tuning {
+        lease: LEASE,
+        lease_patience: LEASE_PATIENCE,
+        ..Tuning::default()
+    };
+    let connection = Connection::from_settings(name, setting).map_err(usage)?;
+    let identities = args.service.identities(Surroundings::of_process());
+    Ok(Account::new(&connection, identities, patience).map_err(usage)?)
+}
+
+fn usage(error: impl std::fmt::Display) -> UsageError {
+    UsageError(error.to_string())
+}
+
+fn data_account(args: &ServeArgs) -> anyhow::Result<Account> {
+    let parts = [
+        args.data_connection.as_ref().map(Secret::expose),
+        args.data_blobs.as_deref(),
+        args.data_credential.as_deref(),
+        args.data_client_id.as_deref(),
+    ];
+    account(args, "SoftlabelData", parts)
+}
+
+fn work_account(args: &ServeArgs) -> anyhow::Result<Account> {
+    let parts = [
+        args.work_connection.as_ref().map(Secret::expose),
+        args.work_blobs.as_deref(),
+        args.work_credential.as_deref(),
+        args.work_client_id.as_deref(),
+    ];
+    account(args, "AzureWebJobsStorage", parts)
+}
+
+/// Where the data lies, and where the app keeps its runs.
+fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder)> {
+    let DataPath { container, base } = &args.data;
+    let data = Data::azure(data_account(args)?, container, base).map_err(usage)?;
+    let work = work_area(&work_account(args)?, args).map_err(usage)?;
+    Ok((data, work))
+}
+
+/// In an emulator nobody else makes the work container; in the cloud the deployment does.
+fn make_work_container(args: &ServeArgs) -> anyhow::Result<()> {
+    if args.work_connection.is_none() {
+        return Ok(());
+    }
+    let (account, container) = (work_account(args)?, args.work_container.clone());
+    tokio::spawn(async move {
+        if let Err(error) = account.create_container(&container).await {
+            tracing::warn!(%error, "the work container cannot be made");
+        }
+    });
+    Ok(())
+}
+
+/// The work container. Where the data has the same name, even in another account, it is refused.
+fn work_area(account: &Account, args: &ServeArgs) -> Result<OwnFolder, StoreError> {
+    let DataPath { container, base } = &args.data;
+    let work = Area::new(&args.work_container, "")?;
+    let guard = Guard::default()
+        .work_in(work)
+        .never(Area::new(container, base)?);
+    OwnFolder::azure(account, &args.work_container, "", &guard)
+}

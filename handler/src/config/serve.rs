@@ -1,0 +1,153 @@
+//! Settings of the function app.
+//!
+//! Connections are named as the Functions host names them, so that its triggers and the app read the
+//! same settings.
+
+use super::values::{parse_price, parse_time};
+use super::{CutArgs, LabelingArgs, LogArgs, ServiceArgs};
+use crate::teacher::credential::Secret;
+use clap::Args;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Heads the settings of storage in the help.
+const STORAGE: &str = "Storage";
+
+/// Settings of `softlabel serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The container of the data account, and the path in it below which the datasets lie.
+    #[arg(long, env = "SOFTLABEL_DATA", value_name = "CONTAINER[/BASE/PATH]")]
+    pub data: DataPath,
+    /// The connection string of the data account. For Azurite alone: in the cloud give the address.
+    #[arg(long, help_heading = STORAGE, env = "SoftlabelData", value_name = "TEXT",
+          hide_env_values = true)]
+    pub data_connection: Option<Secret>,
+    /// The address of the data account's blobs.
+    #[arg(long, help_heading = STORAGE, env = "SoftlabelData__blobServiceUri",
+          value_name = "https://ACCOUNT.blob.core.windows.net")]
+    pub data_blobs: Option<String>,
+    /// managedidentity reads and writes the data as the app's identity; without it whatever identity
+    /// is there is tried.
+    #[arg(long, help_heading = STORAGE, env = "SoftlabelData__credential", value_name = "KIND")]
+    pub data_credential: Option<String>,
+    /// The client id of a user-assigned managed identity for the data.
+    #[arg(long, help_heading = STORAGE, env = "SoftlabelData__clientId", value_name = "ID")]
+    pub data_client_id: Option<String>,
+    /// The connection string of the app's own storage. For Azurite alone.
+    #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage", value_name = "TEXT",
+          hide_env_values = true)]
+    pub work_connection: Option<Secret>,
+    /// The address of the blobs in the app's own storage.
+    #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage__blobServiceUri",
+          value_name = "https://ACCOUNT.blob.core.windows.net")]
+    pub work_blobs: Option<String>,
+    /// managedidentity works in the app's own storage as the app's identity.
+    #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage__credential", value_name = "KIND")]
+    pub work_credential: Option<String>,
+    /// The client id of a user-assigned managed identity for the app's own storage.
+    #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage__clientId", value_name = "ID")]
+    pub work_client_id: Option<String>,
+    /// The container in the app's own storage in which it keeps its runs.
+    #[arg(long, help_heading = STORAGE, env = "SOFTLABEL_WORK_CONTAINER", value_name = "NAME",
+          default_value = "softlabel-work")]
+    pub work_container: String,
+    /// The port on loopback on which the Functions host expects the app.
+    #[arg(long, env = "FUNCTIONS_CUSTOMHANDLER_PORT", value_name = "PORT")]
+    pub port: u16,
+    /// After so long an invocation hands on what is left. The host's functionTimeout, which would kill
+    /// all invocations of an instance, must be longer: by what is in flight then, a call's time-out.
+    #[arg(long, env = "SOFTLABEL_INVOCATION_DEADLINE", default_value = "20m", value_name = "TIME",
+          value_parser = parse_time)]
+    pub invocation_deadline: Duration,
+    /// A run that does not move for so long has its messages sent again; then after twice as long, and
+    /// so on, up to six times.
+    #[arg(long, env = "SOFTLABEL_STALL_AFTER", default_value = "10m", value_name = "TIME",
+          value_parser = parse_time)]
+    pub stall_after: Duration,
+    /// How often that may be in vain, while no other run moves either, before a run is ended.
+    #[arg(long, env = "SOFTLABEL_TRIES", default_value_t = 12, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub tries: u32,
+    /// How many days the work of an ended run is kept: its full records, and what --only failed needs.
+    #[arg(long, env = "SOFTLABEL_RETENTION_DAYS", default_value_t = 30, value_name = "DAYS",
+          value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub retention_days: u32,
+    /// US dollars that a dataset may cost. One that is estimated to cost more, or whose price is not
+    /// known, waits until somebody approves it.
+    #[arg(long, env = "SOFTLABEL_MAX_COST", default_value_t = 100.0, value_name = "USD",
+          value_parser = parse_price)]
+    pub max_cost: f64,
+    /// How files are cut.
+    #[command(flatten)]
+    pub cut: CutArgs,
+    /// What a label is.
+    #[command(flatten)]
+    pub labeling: LabelingArgs,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// A container and a path in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataPath {
+    /// The container.
+    pub container: String,
+    /// The path in it, without slashes around it; empty for the container itself.
+    pub base: String,
+}
+
+impl FromStr for DataPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (container, base) = text.split_once('/').unwrap_or((text, ""));
+        let is_plain = |name: &str| !name.is_empty() && name != "." && name != "..";
+        let base_is_plain = base.is_empty() || base.split('/').all(is_plain);
+        let container_is_plain = (3..=63).contains(&container.len())
+            && container
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !container_is_plain || !base_is_plain {
+            return Err(format!(
+                "{text:?} is no container with a path; write for example data/experiments/v4, \
+                 without slashes around it"
+            ));
+        }
+        Ok(Self {
+            container: container.to_owned(),
+            base: base.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_lies_in_a_container_below_a_path() {
+        let path = "data/experiments/v4".parse::<DataPath>().unwrap();
+        assert_eq!(
+            (path.container.as_str(), path.base.as_str()),
+            ("data", "experiments/v4")
+        );
+        assert_eq!("data".parse::<DataPath>().unwrap().base, "");
+        for wrong in [
+            "",
+            "/data",
+            "data//v4",
+            "data/v4/",
+            "data/../x",
+            "Data",
+            "ab",
+            "a_b_c",
+        ] {
+            assert!(wrong.parse::<DataPath>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `abandon-chunk`: gives up a chunk that failed too often. What it could not label gets its
+//! `labeling_error`, so that the bucket ends `partial` instead of never.
+//!
+//! The host counts an instance that died as a failure of whatever it was doing. So a chunk gets further
+//! tries as long as they bring something: it is given up when it has failed too often for the second
+//! time without a turn more than the first time.
+//!
+//! Safe to run twice: a turn that is settled stays as it is.
+
+use super::FunctionError;
+use super::app::App;
+use super::message::{ChunkMessage, RunMessage, message};
+use crate::dataset::figures::Tokens;
+use crate::dataset::line::{ErrorCode, LabelingError};
+use crate::host::{Answer, Invocation};
+use crate::run::chunk::{ChunkJob, conversations};
+use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord, fold};
+use crate::run::paths::BucketPaths;
+use crate::run::record::Record;
+use crate::run::{RunError, work};
+use crate::store::{StoreError, Version};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
+    let ChunkMessage { run, chunk } = message(invocation, "chunk")?;
+    let Some((record, manifest)) = app.chunk_of(&run).await? else {
+        return Ok(Answer::done());
+    };
+    let job = ChunkJob {
+        manifest,
+        number: usize::try_from(chunk).unwrap_or(usize::MAX),
+        paths: BucketPaths::of_run(&run),
+        base: record.base.as_deref().map(BucketPaths::of_run),
+        round: record.round,
+        flush_every: Duration::ZERO,
+        stop: CancellationToken::new(),
+    };
+    let (mut appender, lines) = match app.runs.work().append(&job.part()).await {
+        Ok(taken) => taken,
+        // Somebody labels it after all.
+        Err(StoreError::Held { .. }) => return Ok(Answer::done()),
+        Err(error) => return Err(error.into()),
+    };
+    let lines = job.seed(app.runs.work(), &mut appender, lines).await?;
+    let (records, _) = fold(&lines, job.turns());
+    let delivery = invocation.metadata("Id").unwrap_or_default();
+    if !record.given_up && moved(app, &record, &job, &records, &delivery).await? {
+        appender.release().await;
+        tracing::warn!(
+            event = "chunk_poisoned",
+            run,
+            chunk,
+            "the chunk is tried again"
+        );
+        return Ok(Answer::done().send("chunks", [ChunkMessage::new(&run, chunk)]));
+    }
+    let ids = ids(app, &record, &job).await?;
+    let mut given_up = Vec::new();
+    let mut count = 0_u64;
+    for (turn, turn_record) in records.iter().enumerate() {
+        if turn_record.todo(job.round, false) == Todo::Nothing {
+            continue;
+        }
+        count += 1;
+        let (conversation_id, message_id) = ids.get(turn).cloned().unwrap_or_default();
+        let message = "The chunk of this turn failed too often and was given up.";
+        let entry = Entry {
+            turn: u32::try_from(turn).unwrap_or(u32::MAX),
+            round: job.round,
+            event: Event::Error(FailureRecord {
+                conversation_id,
+                message_id,
+                error: LabelingError::new(ErrorCode::Abandoned, message),
+                tokens: Tokens::default(),
+            }),
+        };
+        given_up.extend(serde_json::to_vec(&entry).unwrap_or_default());
+        given_up.push(b'\n');
+    }
+    appender.append(&given_up).await?;
+    appender.release().await;
+    tracing::error!(
+        event = "chunk_abandoned",
+        run,
+        chunk,
+        turns = count,
+        "the chunk is given up"
+    );
+    let chunks = record.chunks.unwrap_or_default();
+    app.enter_finished(&record, &job, chunk).await?;
+    let complete = app.ledger(&record).await?.count() >= chunks;
+    let publish = complete.then(|| RunMessage::new(&run));
+    Ok(Answer::done().send("publishes", publish))
+}
+
+/// Whether more turns of a chunk are settled than when it last failed too often, or it never did. The
+/// same `delivery` may come again before it was answered, and gets the same answer.
+async fn moved(
+    app: &App,
+    record: &Record,
+    job: &ChunkJob,
+    records: &[TurnRecord],
+    delivery: &str,
+) -> Result<bool, RunError> {
+    #[derive(Serialize, Deserialize)]
+    struct Note {
+        settled: usize,
+        delivery: String,
+    }
+    let rationales = record.settings.with_rationales;
+    let todo = |turn: &&TurnRecord| turn.todo(job.round, rationales) == Todo::Nothing;
+    let settled = records.iter().filter(todo).count();
+    let path = job.paths.poisoned(job.number);
+    let work = app.runs.work();
+    let before = work::read::<Note>(work, &path).await?;
+    if before
+        .as_ref()
+        .is_some_and(|before| !delivery.is_empty() && before.delivery == delivery)
+    {
+        return Ok(true);
+    }
+    let delivery = delivery.to_owned();
+    work::write(work, &path, &Note { settled, delivery }).await?;
+    Ok(before.is_none_or(|before| before.settled < settled))
+}
+
+/// The ids of the chunk's turns; none where it cannot be understood, which may be why it failed.
+async fn ids(
+    app: &App,
+    record: &Record,
+    job: &ChunkJob,
+) -> Result<Vec<(String, String)>, RunError> {
+    let Some(chunk) = job.manifest.chunks.get(job.number) else {
+        return Ok(Vec::new());
+    };
+    let source = &job.manifest.source;
+    let source = Version {
+        etag: source.etag.clone(),
+        length: source.length,
+    };
+    let raw = app.data.raw(&record.dataset)?;
+    let bytes = chunk.bytes.clone();
+    let bytes = raw.read_range(&record.file, bytes, &source).await?;
+    // Where reading panics, that is why the chunk was given up.
+    let parsed = tokio::task::spawn_blocking(move || conversations(&bytes)).await;
+    let conversations = parsed.unwrap_or_default().into_iter();
+    let ids = conversations.flat_map(|conversation| {
+        let id = conversation.id;
+        let turns = conversation.turns.into_iter();
+        turns.map(move |turn| (id.clone(), turn.message_id))
+    });
+    Ok(ids.collect())
+}

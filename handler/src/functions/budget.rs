@@ -1,0 +1,314 @@
+//! The cap on what a dataset costs, so that dropping a file never spends a fortune unasked.
+
+use super::app::App;
+use super::message::RunMessage;
+use crate::labeling::strategy;
+use crate::run::RunError;
+use crate::run::budget::Budget;
+use crate::run::entry::fold;
+use crate::run::forecast::forecast;
+use crate::run::ledger::Ledger;
+use crate::run::manifest::Manifest;
+use crate::run::paths::BucketPaths;
+use crate::run::record::{ApiProfile, Record, State};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Chunks of a file that are looked at to estimate what it costs.
+const SAMPLED: usize = 64;
+
+/// Added to what a sample says.
+const MARGIN: f64 = 1.05;
+
+/// Where a dataset's budget is pinned.
+const BUDGET: &str = "budget";
+
+impl App {
+    /// What labelling the file of a run will cost, in US dollars; `None` where no price is known. Exact
+    /// up to the length of rationales for a file of up to [`SAMPLED`] chunks; of a larger one so many are
+    /// looked at, evenly spread, and a margin is added.
+    pub(super) async fn estimated_usd(
+        &self,
+        record: &Record,
+        manifest: &Arc<Manifest>,
+        profile: &ApiProfile,
+    ) -> Result<Option<f64>, RunError> {
+        let settings = &record.settings;
+        let (Some(price), Ok(strategy)) = (
+            self.settings.price_of(settings),
+            strategy::by_name(&settings.strategy),
+        ) else {
+            return Ok(None);
+        };
+        let raw = self.data.raw(&record.dataset)?;
+        let (sample, share) = sample(manifest);
+        let profile = &profile.api_profile;
+        let sample = [sample];
+        // Not shared: instances do not know each other's answers.
+        let estimated = forecast(&raw, &sample, settings, strategy, profile, false, |_| {});
+        let tokens = estimated.await?.tokens(settings.with_rationales);
+        let margin = if share < 1.0 { MARGIN } else { 1.0 };
+        let all = price.of(tokens) / share * margin;
+        Ok(Some(all * self.share_left(record).await?))
+    }
+
+    /// Writes into a run's record what it is estimated to cost.
+    pub(super) async fn set_estimate(
+        &self,
+        record: &Record,
+        usd: Option<f64>,
+    ) -> Result<(), RunError> {
+        let update = self.runs.update(&record.run, |record| {
+            let changed = record.estimated_usd != usd;
+            record.estimated_usd = usd;
+            changed
+        });
+        update.await.map(drop)
+    }
+
+    /// The share of a file's turns that a run asks about: all, or those that failed in its base.
+    async fn share_left(&self, record: &Record) -> Result<f64, RunError> {
+        let Some(base) = &record.base else {
+            return Ok(1.0);
+        };
+        let base = self.runs.read(base).await?;
+        let report = base.and_then(|base| base.report);
+        let published = report.filter(|report| report.published.is_some());
+        Ok(published.map_or(1.0, |report| {
+            report.figures.failed as f64 / report.figures.turns.max(1) as f64
+        }))
+    }
+
+    /// Takes from the dataset's budget what a run is estimated to cost, or says why it must wait for
+    /// an approval.
+    pub(super) async fn afford(
+        &self,
+        record: &Record,
+        usd: Option<f64>,
+    ) -> Result<Result<(), String>, RunError> {
+        let cap = self.settings.max_cost;
+        let (run, dataset) = (&record.run, &record.dataset);
+        // Without a price nothing can be compared; whoever approves says that it may go on all the same.
+        let wanted = usd.unwrap_or(f64::MIN_POSITIVE);
+        let mut affordable = false;
+        let taken = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
+            let known = usd.is_some() || budget.unpriced.contains(run);
+            affordable = known && budget.take(run, wanted, cap);
+            affordable
+        });
+        let budget = taken.await?;
+        if affordable {
+            return Ok(Ok(()));
+        }
+        let approve = format!("POST /api/runs/{run}/approve lets it go on");
+        Ok(Err(match usd {
+            Some(usd) => format!(
+                "it is estimated to cost {usd:.2} USD, with {:.2} USD taken by other runs of the \
+                 dataset and {:.2} USD allowed for all; {approve}",
+                budget.taken_by_others(run),
+                budget.allowed(cap)
+            ),
+            None => format!(
+                "no price is known for {}, so that its cost cannot be compared with the cap; set \
+                 SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT, or {approve}",
+                record.settings.model
+            ),
+        }))
+    }
+
+    /// Whether a run that waits for an approval may go on by now: the cap was raised, others gave
+    /// something back, or the word of an approval got lost.
+    pub(super) async fn is_affordable(&self, record: &Record) -> Result<bool, RunError> {
+        let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
+        let mut budget = budget.unwrap_or_default();
+        let known = record.estimated_usd.is_some() || budget.unpriced.contains(&record.run);
+        let wanted = record.estimated_usd.unwrap_or(f64::MIN_POSITIVE);
+        Ok(known && budget.take(&record.run, wanted, self.settings.max_cost))
+    }
+
+    /// What the finished chunks of a run have cost, beyond what its base had cost already.
+    pub(super) fn spent_usd(&self, record: &Record, ledger: &Ledger) -> f64 {
+        let tokens = ledger.sum().map(|sum| sum.tokens).unwrap_or_default();
+        let price = self.settings.price_of(&record.settings);
+        let all = price.map_or(0.0, |price| price.of(tokens));
+        (all - record.base_usd.unwrap_or_default()).max(0.0)
+    }
+
+    /// A run goes on: where it has cost more than it was to cost in all, it takes what it will cost at
+    /// that rate, or waits for an approval.
+    pub(super) async fn keep_to_budget(
+        &self,
+        record: &Record,
+        ledger: &Ledger,
+    ) -> Result<(), RunError> {
+        let spent = self.spent_usd(record, ledger);
+        if record.state != State::Labeling || spent <= record.estimated_usd.unwrap_or(f64::MAX) {
+            return Ok(());
+        }
+        let (finished, chunks) = (ledger.count(), record.chunks.unwrap_or_default());
+        let projected = spent * chunks as f64 / finished.max(1) as f64;
+        self.set_estimate(record, Some(projected)).await?;
+        if let Err(reason) = self.afford(record, Some(projected)).await? {
+            self.await_approval(record, reason).await?;
+        }
+        Ok(())
+    }
+
+    /// A run has ended: what it did not spend is free for others.
+    pub(super) async fn settle_budget(&self, record: &Record) -> Result<(), RunError> {
+        let ledger = self.ledger(record).await?;
+        let unfinished = self.unfinished_usd(record, &ledger).await?;
+        let spent = self.spent_usd(record, &ledger) + unfinished;
+        let (run, dataset) = (&record.run, &record.dataset);
+        let settled = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
+            let before = budget.clone();
+            budget.settle(run, spent);
+            *budget != before
+        });
+        settled.await.map(drop)
+    }
+
+    /// What chunks have cost that were begun and not finished.
+    async fn unfinished_usd(&self, record: &Record, ledger: &Ledger) -> Result<f64, RunError> {
+        let Some(price) = self.settings.price_of(&record.settings) else {
+            return Ok(0.0);
+        };
+        let (paths, work) = (BucketPaths::of_run(&record.run), self.runs.work());
+        let begun = work.list(&paths.parts()).await?;
+        let begun = begun
+            .into_iter()
+            .map(|part| part.path)
+            .collect::<BTreeSet<_>>();
+        let manifest = self.manifest(&record.run).await?;
+        let chunks = manifest.iter().flat_map(|manifest| manifest.chunks.iter());
+        let mut usd = 0.0;
+        for (number, chunk) in chunks.enumerate() {
+            if ledger.has(number as u64) || !begun.contains(&paths.part(number)) {
+                continue;
+            }
+            if let Some(lines) = work.read(&paths.part(number)).await? {
+                let (records, _) = fold(&lines, chunk.turns);
+                usd += records
+                    .iter()
+                    .map(|turn| price.of(turn.tokens))
+                    .sum::<f64>();
+            }
+        }
+        Ok(usd)
+    }
+
+    /// A run waits until somebody approves what it costs.
+    pub(super) async fn await_approval(
+        &self,
+        record: &Record,
+        reason: String,
+    ) -> Result<(), RunError> {
+        let now = self.runs.clock().now();
+        let run = &record.run;
+        let mut waits = false;
+        let awaits = self.runs.update(run, |record| {
+            waits = record.await_approval(reason.clone(), now);
+            waits
+        });
+        awaits.await?;
+        if waits {
+            let dataset = &record.dataset;
+            tracing::warn!(
+                event = "run_awaiting_approval",
+                run,
+                dataset,
+                reason,
+                "the run waits for an approval of its cost"
+            );
+        }
+        Ok(())
+    }
+
+    /// Approves `usd` for a dataset or, without a sum, what all its runs are estimated to cost, and lets
+    /// those without a price go on. Gives the messages for the runs that waited for it.
+    pub(super) async fn approve(
+        &self,
+        dataset: &str,
+        usd: Option<f64>,
+    ) -> Result<Vec<RunMessage>, RunError> {
+        let mut waiting = self.runs.all().await?;
+        waiting
+            .retain(|record| record.dataset == dataset && record.state == State::AwaitingApproval);
+        let approved = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
+            let others = waiting.iter().map(|record| {
+                let taken = budget.runs.get(&record.run).copied().unwrap_or_default();
+                record.estimated_usd.unwrap_or_default().max(taken) - taken
+            });
+            // A little more, as sums of fractions are not exact.
+            let sum = (budget.taken() + others.sum::<f64>()) * 1.01 + 0.01;
+            budget.approve(usd.unwrap_or(sum));
+            let unpriced = waiting
+                .iter()
+                .filter(|record| record.estimated_usd.is_none());
+            let unpriced = unpriced.map(|record| record.run.clone());
+            budget.unpriced.extend(unpriced);
+            true
+        });
+        approved.await?;
+        Ok(waiting
+            .iter()
+            .map(|record| RunMessage::new(&record.run))
+            .collect())
+    }
+}
+
+/// The manifest with up to [`SAMPLED`] of its chunks, and their share of its turns.
+fn sample(manifest: &Arc<Manifest>) -> (Arc<Manifest>, f64) {
+    let every = manifest.chunks.len().div_ceil(SAMPLED).max(1);
+    if every == 1 {
+        return (Arc::clone(manifest), 1.0);
+    }
+    let chunks = manifest.chunks.iter().step_by(every).cloned();
+    let chunks = chunks.collect::<Vec<_>>();
+    let turns = chunks
+        .iter()
+        .map(|chunk| u64::from(chunk.turns))
+        .sum::<u64>();
+    let share = turns as f64 / manifest.turns.max(1) as f64;
+    let sample = Manifest {
+        chunks,
+        ..manifest.as_ref().clone()
+    };
+    (Arc::new(sample), share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::metadata::SourceFile;
+    use crate::run::manifest::Chunk;
+
+    #[test]
+    fn a_large_file_is_sampled_evenly() {
+        let chunk = |number: u64| Chunk {
+            bytes: number..number + 1,
+            first_conversation: number,
+            conversations: 1,
+            turns: 100,
+        };
+        let manifest = |chunks: u64| {
+            Arc::new(Manifest {
+                split: None,
+                bucket: None,
+                source: SourceFile::default(),
+                conversations: chunks,
+                turns: chunks * 100,
+                chunks: (0..chunks).map(chunk).collect(),
+                broken_conversations: 0,
+                broken: Vec::new(),
+                salvaged: None,
+            })
+        };
+        let (whole, share) = sample(&manifest(SAMPLED as u64));
+        assert_eq!((whole.chunks.len(), share), (SAMPLED, 1.0));
+        let (some, share) = sample(&manifest(2500));
+        assert!(some.chunks.len() <= SAMPLED && some.chunks.len() > SAMPLED / 2);
+        assert!((share - some.chunks.len() as f64 / 2500.0).abs() < 1e-12);
+        assert!(some.chunks.last().unwrap().bytes.start > 2400);
+    }
+}

@@ -1,0 +1,269 @@
+//! `plan-bucket`: cuts a run's file into chunks and sends a message for each that is not finished.
+//!
+//! Safe to run twice: the manifest is written once, the request parameters are settled once a dataset
+//! and deployment, and a chunk that was finished is not sent again. It is also how a run goes on that
+//! waited or whose messages got lost.
+
+use super::FunctionError;
+use super::app::App;
+use super::message::{ChunkMessage, RunMessage, message};
+use crate::dataset::layout::{self, Entry};
+use crate::dataset::metadata::Status;
+use crate::host::{Answer, Invocation};
+use crate::labeling::{prompt, strategy};
+use crate::run::RunError;
+use crate::run::ledger::Ledger;
+use crate::run::manifest::Manifest;
+use crate::run::paths::BucketPaths;
+use crate::run::plan::{PlanError, plan};
+use crate::run::publish;
+use crate::run::record::{ApiProfile, Record, State};
+use crate::run::settings::LabelSettings;
+use crate::run::work;
+use crate::store::{RawFile, StoreError};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A ledger is one append blob, which takes 50,000 appends; some chunks are entered twice.
+const MOST_CHUNKS: usize = 40_000;
+
+pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
+    let RunMessage { run } = message(invocation, "plan")?;
+    let Some(record) = app.workable(&run).await? else {
+        return Ok(Answer::done());
+    };
+    if app.end_if_unknown(&record).await? {
+        return Ok(Answer::done());
+    }
+    let manifest = match app.manifest(&run).await? {
+        Some(manifest) => manifest,
+        None => match cut(app, &record).await? {
+            Some(manifest) => manifest,
+            None => return Ok(Answer::done()),
+        },
+    };
+    if manifest.chunks.len() > MOST_CHUNKS {
+        let reason = format!(
+            "its {} chunks are more than the {MOST_CHUNKS} that a run keeps account of; set \
+             SOFTLABEL_CHUNK_TURNS higher and relabel it",
+            manifest.chunks.len()
+        );
+        app.runs.end(&run, State::Failed, Some(reason)).await?;
+        return Ok(Answer::done());
+    }
+    let profile = match profile(app, &record).await? {
+        Ok(profile) => profile,
+        Err(reason) => {
+            app.wait(&record, reason).await?;
+            return Ok(Answer::done());
+        }
+    };
+    let usd = match record.estimated_usd {
+        Some(usd) => Some(usd),
+        None => estimated(app, &record, &manifest, &profile).await?,
+    };
+    if let Err(reason) = app.afford(&record, usd).await? {
+        app.await_approval(&record, reason).await?;
+        return Ok(Answer::done());
+    }
+    let chunks = manifest.chunks.len() as u64;
+    let now = app.runs.clock().now();
+    let planned = app.runs.update(&run, |record| {
+        let pending = publish::pending(&manifest);
+        record.planned(profile.clone(), pending, chunks, now)
+    });
+    let Some(record) = planned.await?.filter(|record| !record.state.is_over()) else {
+        return Ok(Answer::done());
+    };
+    let ledger = app.ledger(&record).await?;
+    let unfinished = (0..chunks).filter(|chunk| !ledger.has(*chunk));
+    let messages = unfinished.map(|chunk| ChunkMessage::new(&run, chunk));
+    let messages = messages.collect::<Vec<_>>();
+    tracing::info!(
+        event = "run_planned",
+        run,
+        dataset = record.dataset,
+        file = record.file,
+        conversations = manifest.conversations,
+        turns = manifest.turns,
+        chunks,
+        sent = messages.len(),
+        "the file is cut into chunks"
+    );
+    let publishes = messages.is_empty().then(|| RunMessage::new(&run));
+    Ok(Answer::done()
+        .send("chunks", messages)
+        .send("publishes", publishes))
+}
+
+/// Estimates what a run costs, and writes that into its record.
+async fn estimated(
+    app: &App,
+    record: &Record,
+    manifest: &Arc<Manifest>,
+    profile: &ApiProfile,
+) -> Result<Option<f64>, RunError> {
+    let usd = app.estimated_usd(record, manifest, profile).await?;
+    app.set_estimate(record, usd).await?;
+    Ok(usd)
+}
+
+/// Why this version of the program cannot label as a run was begun, if so.
+fn unknown_way(settings: &LabelSettings) -> Option<String> {
+    let known = strategy::by_name(&settings.strategy).ok();
+    let same = known.is_some_and(|known| known.version() == settings.strategy_version)
+        && settings.prompt_version == prompt::PROMPT_VERSION;
+    (!same).then(|| {
+        format!(
+            "the run is pinned to strategy {} version {} and prompt version {}, which this version \
+             of softlabel does not have; relabel the whole dataset, so that it has one definition of \
+             a label",
+            settings.strategy, settings.strategy_version, settings.prompt_version
+        )
+    })
+}
+
+/// Cuts the file of a run into chunks; `None` where that ended the run.
+async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunError> {
+    let run = &record.run;
+    let path = BucketPaths::of_run(run).manifest();
+    let manifest = match &record.base {
+        // Its results are taken over chunk by chunk, so the chunks must be the same.
+        Some(base) => match app.manifest(base).await? {
+            Some(manifest) => manifest.as_ref().clone(),
+            None => {
+                let reason = format!("the work of run {base} was removed; relabel all turns");
+                app.runs.end(run, State::Failed, Some(reason)).await?;
+                return Ok(None);
+            }
+        },
+        None => match scan(app, record).await {
+            Ok(manifest) => manifest,
+            Err(PlanError::Store(error)) if error.is_changed() || error.is_not_found() => {
+                let reason = "RAW changed before the run was planned".to_owned();
+                app.runs.end(run, State::Superseded, Some(reason)).await?;
+                return Ok(None);
+            }
+            Err(PlanError::Store(error)) => return Err(error.into()),
+            Err(PlanError::Scan { intact, error, .. })
+                if app.settings.salvage && intact.conversations > 0 =>
+            {
+                Manifest {
+                    salvaged: Some(error.to_string()),
+                    ..*intact
+                }
+            }
+            Err(PlanError::Scan { path, error, .. }) => {
+                let reason = format!("{path}: {error}; {}", error.remedy());
+                let unread = record.unread(Status::Failed);
+                let tell = app.runs.update(run, |record| {
+                    record.report = Some(unread.clone());
+                    !record.state.is_over()
+                });
+                tell.await?;
+                app.runs.end(run, State::Failed, Some(reason)).await?;
+                return Ok(None);
+            }
+        },
+    };
+    let content = work::content(app.runs.work(), &path, serde_json::to_vec(&manifest))?;
+    app.runs.work().create(&path, content).await?;
+    app.manifest(run).await
+}
+
+async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
+    let name = match layout::classify(&record.file) {
+        Entry::Bucket(name) => name,
+        Entry::Ignored(reason) => {
+            let place = app.data.raw(&record.dataset)?.locate(&record.file);
+            return Err(StoreError::forbidden(place, reason).into());
+        }
+    };
+    let file = RawFile {
+        name,
+        path: record.file.clone(),
+    };
+    let raw = app.data.raw(&record.dataset)?;
+    let limits = app.settings.chunk;
+    plan(&raw, &file, Some(&record.source), limits, &Arc::default()).await
+}
+
+/// The request parameters of a run, settled once for its dataset and deployment, or why they cannot
+/// be settled now.
+async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, String>, RunError> {
+    if let Some(profile) = &record.profile {
+        return Ok(Ok(profile.clone()));
+    }
+    let settings = &record.settings;
+    let whom = format!(
+        "{}\0{}\0{:?}",
+        settings.deployment, settings.model, settings.model_family
+    );
+    let name = format!("profile-{:016x}", xxh3_64(whom.as_bytes()));
+    if let Some(pinned) = app.runs.pinned(&record.dataset, &name).await? {
+        return Ok(Ok(pinned));
+    }
+    let settled = tokio::select! {
+        settled = app.labelers.settle(settings) => settled,
+        () = tokio::time::sleep(app.settings.deadline) => {
+            let seconds = app.settings.deadline.as_secs();
+            Err(format!("the service did not settle the request parameters in {seconds} seconds"))
+        }
+        () = app.stop.cancelled() => Err("this instance of the app ended".to_owned()),
+    };
+    match settled {
+        Ok(settled) => Ok(Ok(app.runs.pin(&record.dataset, &name, settled).await?)),
+        Err(reason) => Ok(Err(reason)),
+    }
+}
+
+impl App {
+    /// Ends a run that this version of the program cannot label as it was begun; says whether it did.
+    pub(super) async fn end_if_unknown(&self, record: &Record) -> Result<bool, RunError> {
+        let Some(reason) = unknown_way(&record.settings) else {
+            return Ok(false);
+        };
+        self.runs
+            .end(&record.run, State::Failed, Some(reason))
+            .await?;
+        Ok(true)
+    }
+
+    /// The record of a run that may be worked on now, `None` where it may not: it is over, is not the
+    /// current one of its file, or waits.
+    pub(super) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {
+        let Some(record) = self.runs.read(run).await? else {
+            tracing::warn!(run, "a message names a run that is not there");
+            return Ok(None);
+        };
+        let waits = record.state == State::Waiting
+            && record
+                .not_before
+                .is_some_and(|until| until > self.runs.clock().now());
+        if record.state.is_over() || waits || !self.runs.is_current(&record).await? {
+            return Ok(None);
+        }
+        Ok(Some(record))
+    }
+
+    /// A run can do nothing for a while: the longer, the oftener that was so.
+    pub(super) async fn wait(&self, record: &Record, reason: String) -> Result<(), RunError> {
+        let now = self.runs.clock().now();
+        let wait = self.settings.first_wait();
+        let wait = wait * 2_u32.saturating_pow(record.watch.tries);
+        let wait = wait.min(self.settings.longest_wait());
+        let until = now.saturating_add(wait).unwrap_or(now);
+        let run = &record.run;
+        let seconds = wait.as_secs();
+        tracing::warn!(event = "run_waiting", run, reason, seconds, "the run waits");
+        let waits = |record: &mut Record| record.wait(reason.clone(), until, now);
+        self.runs.update(run, waits).await.map(drop)
+    }
+
+    /// The finished chunks of a run.
+    pub(super) async fn ledger(&self, record: &Record) -> Result<Ledger, RunError> {
+        let path = BucketPaths::of_run(&record.run).ledger();
+        let content = self.runs.work().read(&path).await?.unwrap_or_default();
+        Ok(Ledger::read(&content, record.chunks.unwrap_or_default()))
+    }
+}

@@ -1,0 +1,442 @@
+//! `reconcile`: now and then sets right what an event, a message or an instance lost.
+//!
+//! Each run whose end is not settled is looked at: one that does not move has its messages sent again,
+//! one that waited goes on, one whose chunks are all finished is published, one that does not move
+//! whatever is tried is ended. Of one that has ended the metadata is brought up to date and, where RAW
+//! is another version by now, that version is taken up. Work that is past its retention is removed.
+//!
+//! Safe to run twice and in parallel: it changes records by compare-and-swap and sends messages, which
+//! may come twice.
+
+use super::FunctionError;
+use super::app::{App, Settings};
+use super::message::{ChunkMessage, RunMessage};
+use super::metadata;
+use crate::host::Answer;
+use crate::run::RunError;
+use crate::run::record::{Record, State};
+use crate::run::runs::Current;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A mark without a record is of a beginning that was cut short; it is somebody's, or nobody's after
+/// so long.
+const CUT_SHORT: SignedDuration = SignedDuration::from_mins(10);
+
+/// A run that may only be waiting for its turn gets so many times the tries.
+const IN_LINE: u32 = 4;
+
+/// What is to be done about a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    /// Nothing now.
+    Leave,
+    /// It is planned, and what is not finished is sent again.
+    SendAgain,
+    /// It is published.
+    Publish,
+    /// What is not finished is given up.
+    GiveUp,
+}
+
+/// How patient the reconciler is.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// A run that has not moved for so long is sent again; then for twice as long, and so on.
+    stall_after: Duration,
+    /// The longest time between two tries.
+    longest: Duration,
+    /// A run whose chunks are all finished has its publication sent again after so long.
+    publish_after: Duration,
+    /// Tries before it is given up.
+    tries: u32,
+}
+
+impl Settings {
+    fn patience(&self) -> Patience {
+        Patience {
+            stall_after: self.stall_after,
+            longest: self.stall_after * 6,
+            publish_after: self.first_wait(),
+            tries: self.tries,
+        }
+    }
+
+    /// How long a run waits at first when nothing can be done.
+    pub(super) fn first_wait(&self) -> Duration {
+        self.stall_after / 10
+    }
+
+    /// How long it waits at most.
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.stall_after * 3
+    }
+}
+
+/// Decides about a run of which `finished` chunks are done, and notes in its record what that means.
+/// While others move it may only be waiting for its turn, so it is given up later.
+fn decide(
+    record: &mut Record,
+    finished: u64,
+    others_move: bool,
+    patience: &Patience,
+    now: Timestamp,
+) -> Action {
+    if record.state.is_over() {
+        return Action::Leave;
+    }
+    let watch = &mut record.watch;
+    if finished > watch.finished {
+        watch.finished = finished;
+        watch.moved = now;
+        watch.tries = 0;
+    }
+    let complete = record.chunks.is_some_and(|chunks| finished >= chunks);
+    let due = match record.state {
+        State::AwaitingApproval => false,
+        State::Waiting => record.not_before.is_none_or(|until| until <= now),
+        _ => {
+            let doubled = patience.stall_after * 2_u32.saturating_pow(watch.tries);
+            let wait = match complete {
+                true => patience.publish_after,
+                false => doubled.min(patience.longest),
+            };
+            let since = watch.moved.max(watch.sent);
+            since.saturating_add(wait).is_ok_and(|due| due <= now)
+        }
+    };
+    if !due {
+        return Action::Leave;
+    }
+    watch.sent = now;
+    // One that waits, or has nothing left but to be published, does not stand in line for others.
+    let in_line = matches!(record.state, State::Planning | State::Labeling) && !complete;
+    let most = match others_move && in_line {
+        true => patience.tries.saturating_mul(IN_LINE),
+        false => patience.tries,
+    };
+    if watch.tries >= most {
+        record.resume(now);
+        return Action::GiveUp;
+    }
+    watch.tries += 1;
+    record.resume(now);
+    match complete {
+        true => Action::Publish,
+        false => Action::SendAgain,
+    }
+}
+
+pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
+    let now = app.runs.clock().now();
+    let mut records = Vec::new();
+    for (run, marked) in app.runs.active().await? {
+        match app.runs.read(&run).await {
+            Ok(Some(record)) => records.push(record),
+            Ok(None) if now.duration_since(marked) > CUT_SHORT => app.runs.settled(&run).await?,
+            Ok(None) => {}
+            Err(error) => tracing::error!(run, %error, "the run's record cannot be read"),
+        }
+    }
+    let stalled = SignedDuration::try_from(app.settings.stall_after).unwrap_or(CUT_SHORT);
+    log(&records, stalled, now);
+    let moves = |record: &&Record| {
+        !record.state.is_over() && now.duration_since(record.watch.moved) < stalled
+    };
+    let moving = records
+        .iter()
+        .filter(moves)
+        .map(|record| record.run.clone());
+    let moving = moving.collect::<BTreeSet<_>>();
+    let mut round = Round::default();
+    for record in &records {
+        let others_move = moving.iter().any(|other| *other != record.run);
+        // One run that cannot be looked at is no reason not to look at the others.
+        if let Err(error) = look(app, record, others_move, &mut round).await {
+            tracing::error!(run = record.run, %error, "the run cannot be reconciled now");
+        }
+    }
+    round.settle(app).await;
+    // What was decided must be sent, whatever becomes of old work.
+    if let Err(error) = super::retention::remove_old(app, &records).await {
+        tracing::error!(%error, "old work cannot be removed now");
+    }
+    Ok(round.answer)
+}
+
+/// What one round of looking comes to.
+#[derive(Debug, Default)]
+struct Round {
+    /// What is to be sent.
+    answer: Answer,
+    /// Runs that have ended, by dataset.
+    ended: BTreeMap<String, Vec<String>>,
+}
+
+impl Round {
+    fn send<M: Serialize>(&mut self, binding: &str, messages: impl IntoIterator<Item = M>) {
+        self.answer = std::mem::take(&mut self.answer).send(binding, messages);
+    }
+
+    /// Brings the metadata up to date, and only then forgets that runs have ended.
+    async fn settle(&self, app: &App) {
+        for (dataset, runs) in &self.ended {
+            let settled = async {
+                metadata::refresh(app, dataset).await?;
+                for run in runs {
+                    app.runs.settled(run).await?;
+                }
+                Ok::<_, RunError>(())
+            };
+            if let Err(error) = settled.await {
+                tracing::error!(dataset, %error, "the metadata cannot be brought up to date now");
+            }
+        }
+    }
+}
+
+/// Says how everything stands, for alerts.
+fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
+    let open = records.iter().filter(|record| !record.state.is_over());
+    let open = open.collect::<Vec<_>>();
+    let stands = |record: &&&Record| now.duration_since(record.watch.moved) > stalled;
+    let awaiting = |record: &&&Record| record.state == State::AwaitingApproval;
+    let runs_awaiting_approval = open.iter().filter(awaiting).count();
+    let stands = |record: &&&Record| !awaiting(record) && stands(record);
+    let stalled_runs = open.iter().filter(stands).count();
+    let waiting_chunks = open.iter().map(|record| {
+        let chunks = record.chunks.unwrap_or_default();
+        chunks.saturating_sub(record.watch.finished)
+    });
+    tracing::info!(
+        event = "reconciled",
+        runs = open.len(),
+        stalled_runs,
+        runs_awaiting_approval,
+        waiting_chunks = waiting_chunks.sum::<u64>(),
+        "the runs were looked at"
+    );
+}
+
+/// Looks at one run, and adds what is to be done to the `round`.
+async fn look(
+    app: &App,
+    record: &Record,
+    others_move: bool,
+    round: &mut Round,
+) -> Result<(), RunError> {
+    let (run, dataset, file) = (&record.run, &record.dataset, &record.file);
+    let current = app.runs.current(dataset, file).await?;
+    let is_current = current.as_ref().is_some_and(|current| current.run == *run);
+    let was_current = current
+        .as_ref()
+        .is_some_and(|current| current.before.contains(run));
+    let raw = app.raw_version(dataset, file).await?;
+    let is_there = raw
+        .as_ref()
+        .is_some_and(|raw| raw.etag == record.source.etag);
+    if !record.state.is_over() && is_there && !is_current && !was_current {
+        return begin_again(app, record, current, round).await;
+    }
+    if !record.state.is_over() && is_there && is_current {
+        return go_on(app, record, others_move, round).await;
+    }
+    let reason = match (&raw, is_there) {
+        (_, true) => "another run took its place",
+        (Some(_), _) => "RAW is another version by now",
+        (None, _) => "RAW is gone",
+    };
+    app.runs
+        .end(run, State::Superseded, Some(reason.to_owned()))
+        .await?;
+    if let Some(raw) = raw.filter(|raw| is_current && !is_there && raw.length > 0) {
+        // Its event may have got lost.
+        round.send("plans", app.take_up(dataset, file, raw).await?);
+    }
+    app.settle_budget(record).await?;
+    round
+        .ended
+        .entry(dataset.clone())
+        .or_default()
+        .push(run.clone());
+    Ok(())
+}
+
+/// Whoever began this run was cut short before it became current.
+async fn begin_again(
+    app: &App,
+    record: &Record,
+    current: Option<Current>,
+    round: &mut Round,
+) -> Result<(), RunError> {
+    let run = &record.run;
+    // Whoever asked for it has been told nothing, and may have asked for another one since.
+    if let Some(current) = current
+        && let Some(other) = app.runs.read(&current.run).await?
+        && other.created >= record.created
+    {
+        let reason = format!("run {} was begun since", other.run);
+        app.runs.end(run, State::Superseded, Some(reason)).await?;
+        return Ok(());
+    }
+    let begun = app.begin(record.clone()).await?;
+    round.send(
+        "plans",
+        (!begun.state.is_over()).then(|| RunMessage::new(run)),
+    );
+    Ok(())
+}
+
+/// A run that is not at its end.
+async fn go_on(
+    app: &App,
+    record: &Record,
+    others_move: bool,
+    round: &mut Round,
+) -> Result<(), RunError> {
+    let run = &record.run;
+    if record.state == State::AwaitingApproval {
+        let affordable = app.is_affordable(record).await?;
+        round.send("plans", affordable.then(|| RunMessage::new(run)));
+        return Ok(());
+    }
+    let ledger = app.ledger(record).await?;
+    app.keep_to_budget(record, &ledger).await?;
+    let finished = ledger.count();
+    let patience = app.settings.patience();
+    let now = app.runs.clock().now();
+    let mut action = Action::Leave;
+    let decided = app.runs.update(run, |record| {
+        let before = record.clone();
+        action = decide(record, finished, others_move, &patience, now);
+        *record != before
+    });
+    let Some(record) = decided.await? else {
+        return Ok(());
+    };
+    if action != Action::Leave {
+        let tries = record.watch.tries;
+        tracing::warn!(
+            event = "run_stalled",
+            run,
+            ?action,
+            tries,
+            finished,
+            "the run stood still"
+        );
+    }
+    match action {
+        Action::Leave => {}
+        Action::SendAgain => round.send("plans", [RunMessage::new(run)]),
+        Action::Publish => round.send("publishes", [RunMessage::new(run)]),
+        Action::GiveUp => give_up(app, &record, round).await?,
+    }
+    Ok(())
+}
+
+/// Ends a run that does not move whatever is tried: what is finished is published, what is not is
+/// given up; where nothing can be, the run has failed.
+async fn give_up(app: &App, record: &Record, round: &mut Round) -> Result<(), RunError> {
+    let run = &record.run;
+    let ledger = app.ledger(record).await?;
+    let chunks = record.chunks.unwrap_or_default();
+    let why = record.waited_for.as_deref().unwrap_or("nobody said why");
+    let reason = format!(
+        "it did not move in {} tries ({why}); relabel the bucket once that is mended",
+        record.watch.tries
+    );
+    if record.chunks.is_none() || ledger.count() >= chunks {
+        app.runs.end(run, State::Failed, Some(reason)).await?;
+        return Ok(());
+    }
+    let give_up = app.runs.update(run, |record| {
+        let begins = !std::mem::replace(&mut record.given_up, true);
+        if begins {
+            record.reason = Some(reason.clone());
+        }
+        begins
+    });
+    give_up.await?;
+    let left = (0..chunks).filter(|chunk| !ledger.has(*chunk));
+    round.send("abandoned", left.map(|chunk| ChunkMessage::new(run, chunk)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::record::tests::{at, planned, record};
+
+    const PATIENCE: Patience = Patience {
+        stall_after: Duration::from_secs(600),
+        longest: Duration::from_secs(3600),
+        publish_after: Duration::from_secs(60),
+        tries: 3,
+    };
+
+    fn action(record: &mut Record, finished: u64, second: i64) -> Action {
+        decide(record, finished, false, &PATIENCE, at(second))
+    }
+
+    #[test]
+    fn a_run_that_moves_is_left_alone() {
+        let mut run = planned("r", 100);
+        for step in 0..50 {
+            let second = i64::try_from(step).unwrap() * 599;
+            assert_eq!(action(&mut run, step, second), Action::Leave);
+        }
+    }
+
+    #[test]
+    fn a_run_that_stands_still_is_sent_again_at_growing_intervals_and_then_given_up() {
+        let mut run = planned("r", 100);
+        let mut sent = Vec::new();
+        for minute in 0..200 {
+            match action(&mut run, 5, minute * 60) {
+                Action::Leave => {}
+                what => sent.push((minute, what)),
+            }
+        }
+        let (minutes, actions) = sent.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        assert_eq!(minutes, [10, 30, 70, 130, 190]);
+        assert_eq!(actions[..3], [Action::SendAgain; 3]);
+        assert_eq!(actions[3..], [Action::GiveUp; 2]);
+    }
+
+    #[test]
+    fn a_run_that_may_stand_in_line_is_given_up_later() {
+        let mut run = planned("r", 100);
+        run.watch.finished = 5;
+        let mut act = |hour: i64| decide(&mut run, 5, true, &PATIENCE, at(hour * 3600));
+        assert!((1..=12).all(|hour| act(hour) == Action::SendAgain));
+        assert_eq!(act(13), Action::GiveUp);
+        // One that waits does not stand in line.
+        let mut run = planned("r", 100);
+        for second in 0..3 {
+            run.wait("no such deployment".into(), at(second), at(second));
+            let action = decide(&mut run, 0, true, &PATIENCE, at(second));
+            assert_eq!(action, Action::SendAgain);
+        }
+        run.wait("no such deployment".into(), at(9), at(9));
+        assert_eq!(decide(&mut run, 0, true, &PATIENCE, at(9)), Action::GiveUp);
+    }
+
+    #[test]
+    fn a_run_whose_chunks_are_finished_is_published_soon() {
+        let mut run = planned("r", 3);
+        assert_eq!(action(&mut run, 3, 10), Action::Leave);
+        assert_eq!(action(&mut run, 3, 69), Action::Leave);
+        assert_eq!(action(&mut run, 3, 70), Action::Publish);
+    }
+
+    #[test]
+    fn a_run_that_waited_goes_on() {
+        let mut run = record("r");
+        run.wait("outage".into(), at(100), at(0));
+        assert_eq!(action(&mut run, 0, 99), Action::Leave);
+        assert_eq!(action(&mut run, 0, 100), Action::SendAgain);
+        assert_eq!(run.state, State::Planning);
+    }
+}

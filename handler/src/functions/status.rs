@@ -1,0 +1,156 @@
+//! What is shown of a run.
+
+use crate::dataset::figures::Tokens;
+use crate::dataset::layout::{self, Entry};
+use crate::dataset::line::ErrorCode;
+use crate::dataset::metadata::Cost;
+use crate::run::ledger::Ledger;
+use crate::run::record::{Origin, Record, State};
+use crate::run::settings::LabelSettings;
+use crate::store::OwnFolder;
+use crate::teacher::model::Price;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The rate is that of the last so long.
+const LATELY: SignedDuration = SignedDuration::from_mins(10);
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct RunStatus {
+    run: String,
+    dataset: String,
+    file: String,
+    origin: Origin,
+    state: State,
+    /// When it came into that state.
+    since: Timestamp,
+    created: Timestamp,
+    /// Why it waits, or why it ended as it did.
+    reason: Option<String>,
+    /// Before that nothing is tried, while it waits.
+    not_before: Option<Timestamp>,
+    /// Turns in all; `null` until it is planned.
+    turns: Option<u64>,
+    /// Turns of finished chunks.
+    turns_done: u64,
+    labeled: u64,
+    /// Turns without a label, by code.
+    errors: BTreeMap<ErrorCode, u64>,
+    chunks: Option<u64>,
+    chunks_done: u64,
+    /// Turns a second over the last ten minutes; `null` where none was finished in them.
+    turns_per_second: Option<f64>,
+    /// At that rate; `null` where there is none.
+    seconds_left: Option<u64>,
+    /// What was billed, as far as chunks are finished.
+    tokens: Tokens,
+    cost_usd: Cost,
+    /// What it will cost at most; `unknown` until it is planned, or where no price is known.
+    estimated_usd: Cost,
+    settings: LabelSettings,
+    links: Links,
+}
+
+/// Where to look further.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Links {
+    status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approve: Option<String>,
+    /// The labelled file, which appears at the end.
+    labeled: String,
+    /// The labelled dataset's metadata.
+    metadata: String,
+}
+
+impl RunStatus {
+    /// What record and ledger say, `now`.
+    pub(super) fn new(
+        record: Record,
+        ledger: &Ledger,
+        price: Option<Price>,
+        now: Timestamp,
+    ) -> Self {
+        let sum = ledger.sum();
+        let report = record.report.as_ref();
+        // A run that is at its end may have no ledger any more.
+        let published = report.filter(|report| report.published.is_some());
+        let tokens = match (&sum, published) {
+            (Some(sum), _) => sum.tokens,
+            (None, Some(report)) => report.figures.tokens,
+            (None, None) => Tokens::default(),
+        };
+        let turns = report
+            .filter(|_| record.chunks.is_some())
+            .map(|report| report.figures.turns);
+        let figures = published.map(|report| &report.figures);
+        let turns_done = figures
+            .map(|figures| figures.turns)
+            .or(sum.as_ref().map(|sum| sum.turns));
+        let labeled = figures
+            .map(|figures| figures.labeled)
+            .or(sum.as_ref().map(|sum| sum.labeled));
+        let errors = figures
+            .map(|figures| figures.errors.clone())
+            .or(sum.map(|sum| sum.errors));
+        let turns_done = turns_done.unwrap_or_default();
+        let rate = match record.state {
+            State::Labeling => ledger.rate(now, record.created, LATELY),
+            _ => None,
+        };
+        let left = turns.unwrap_or_default().saturating_sub(turns_done);
+        Self {
+            turns,
+            turns_done,
+            labeled: labeled.unwrap_or_default(),
+            errors: errors.unwrap_or_default(),
+            chunks: record.chunks,
+            chunks_done: ledger.count().max(match published {
+                Some(_) => record.chunks.unwrap_or_default(),
+                None => 0,
+            }),
+            turns_per_second: rate,
+            seconds_left: rate.map(|rate| (left as f64 / rate).ceil() as u64),
+            tokens,
+            cost_usd: Cost::from(price.map(|price| price.of(tokens))),
+            estimated_usd: Cost::from(record.estimated_usd),
+            run: record.run,
+            dataset: record.dataset,
+            file: record.file,
+            origin: record.origin,
+            state: record.state,
+            since: record.since,
+            created: record.created,
+            reason: record.reason,
+            not_before: record.not_before,
+            settings: record.settings,
+            links: Links::default(),
+        }
+    }
+
+    /// Adds where to look further.
+    pub(super) fn with_links(
+        mut self,
+        labeled: &OwnFolder,
+        address: impl Fn(&str) -> String,
+    ) -> Self {
+        let status = format!("/api/runs/{}", self.run);
+        let file = match layout::classify(&self.file) {
+            Entry::Bucket(name) => layout::labeled_path(&name),
+            Entry::Ignored(_) => String::new(),
+        };
+        self.links = Links {
+            cancel: (!self.state.is_over()).then(|| address(&format!("{status}/cancel"))),
+            approve: (self.state == State::AwaitingApproval)
+                .then(|| address(&format!("{status}/approve"))),
+            status: address(&status),
+            labeled: labeled.locate(&file),
+            metadata: labeled.locate(layout::LABELED_METADATA),
+        };
+        self
+    }
+}

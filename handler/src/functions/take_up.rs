@@ -1,0 +1,79 @@
+//! Beginning a run for a version of a bucket file.
+
+use super::app::App;
+use super::message::RunMessage;
+use crate::run::RunError;
+use crate::run::record::{Beginning, Identity, Origin, Record};
+use crate::run::settings::LabelSettings;
+use crate::store::{StoreError, Version};
+
+/// What is pinned for a dataset: the settings of all runs that uploads begin in it.
+pub(super) const SETTINGS: &str = "settings";
+
+impl App {
+    /// The settings of a dataset: those in force when its first run began, so that a new deployment
+    /// of the app neither mixes labels nor buys them twice.
+    pub(super) async fn dataset_settings(&self, dataset: &str) -> Result<LabelSettings, RunError> {
+        let settings = self.settings.labels.clone();
+        self.runs.pin(dataset, SETTINGS, settings).await
+    }
+
+    /// The version of a RAW file that is there now; `None` where it is gone.
+    pub(super) async fn raw_version(
+        &self,
+        dataset: &str,
+        file: &str,
+    ) -> Result<Option<Version>, StoreError> {
+        match self.data.raw(dataset)?.version(file).await {
+            Ok(version) => Ok(Some(version)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins the run that an upload of `version` of a file means, or finds it. Gives the message
+    /// that has it planned, unless it is over.
+    ///
+    /// Safe to repeat: the run's name follows from the file and its version. A version that somebody had
+    /// labelled before word of its upload came is not taken up again.
+    pub(super) async fn take_up(
+        &self,
+        dataset: &str,
+        file: &str,
+        version: Version,
+    ) -> Result<Option<RunMessage>, RunError> {
+        if let Some(current) = self.runs.current(dataset, file).await?
+            && let Some(there) = self.runs.read(&current.run).await?
+            && there.source.etag == version.etag
+        {
+            return Ok((!there.state.is_over()).then(|| RunMessage::new(&there.run)));
+        }
+        let data = self.data.name();
+        let identity = Identity {
+            data: &data,
+            dataset,
+            file,
+            etag: &version.etag,
+            request: "",
+        };
+        let beginning = Beginning {
+            origin: Origin::Upload,
+            dataset: dataset.to_owned(),
+            file: file.to_owned(),
+            source: version.clone(),
+            settings: self.dataset_settings(dataset).await?,
+            base: None,
+        };
+        let record = Record::new(identity.name(), beginning, self.runs.clock().now());
+        let record = self.begin(record).await?;
+        Ok((!record.state.is_over()).then(|| RunMessage::new(&record.run)))
+    }
+
+    /// Begins a run while RAW still is its version.
+    pub(super) async fn begin(&self, record: Record) -> Result<Record, RunError> {
+        let (dataset, file) = (record.dataset.clone(), record.file.clone());
+        self.runs
+            .begin(record, || self.raw_version(&dataset, &file))
+            .await
+    }
+}

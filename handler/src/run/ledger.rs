@@ -1,0 +1,178 @@
+//! The ledger of a run: a line for each chunk that is finished, with what became of its turns.
+//!
+//! It tells whether all is there and how far a run is, without a look at any part. A chunk may stand
+//! in it twice, as after a lost answer: the first line counts.
+
+use super::entry::TurnRecord;
+use crate::dataset::figures::Tokens;
+use crate::dataset::line::ErrorCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A finished chunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FinishedChunk {
+    /// Its number.
+    pub chunk: u64,
+    /// When it was finished.
+    pub at: Timestamp,
+    /// Its turns.
+    pub turns: u64,
+    /// Those with a label.
+    pub labeled: u64,
+    /// Those without, by code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<ErrorCode, u64>,
+    /// What was billed.
+    pub tokens: Tokens,
+}
+
+impl FinishedChunk {
+    /// What the records of a chunk add up to.
+    pub fn of(chunk: u64, records: &[TurnRecord], at: Timestamp) -> Self {
+        let mut finished = Self {
+            chunk,
+            at,
+            turns: records.len() as u64,
+            labeled: 0,
+            errors: BTreeMap::new(),
+            tokens: Tokens::default(),
+        };
+        for record in records {
+            finished.tokens += record.tokens;
+            match &record.label {
+                Some(Ok(_)) => finished.labeled += 1,
+                Some(Err(failure)) => *finished.errors.entry(failure.error.code).or_default() += 1,
+                None => {}
+            }
+        }
+        finished
+    }
+
+    /// Its line.
+    pub fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+/// All finished chunks, each once, in the order in which they were finished.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    finished: Vec<FinishedChunk>,
+    chunks: BTreeSet<u64>,
+}
+
+impl Ledger {
+    /// Reads a ledger of a run of `chunks` chunks. Lines that are none are passed over.
+    pub fn read(content: &[u8], chunks: u64) -> Self {
+        let mut ledger = Self::default();
+        for line in content.split(|&byte| byte == b'\n') {
+            if let Ok(finished) = serde_json::from_slice::<FinishedChunk>(line)
+                && finished.chunk < chunks
+                && ledger.chunks.insert(finished.chunk)
+            {
+                ledger.finished.push(finished);
+            }
+        }
+        ledger
+    }
+
+    /// The finished chunks.
+    pub fn finished(&self) -> &[FinishedChunk] {
+        &self.finished
+    }
+
+    /// Whether that chunk is finished.
+    pub fn has(&self, chunk: u64) -> bool {
+        self.chunks.contains(&chunk)
+    }
+
+    /// How many chunks are finished.
+    pub fn count(&self) -> u64 {
+        self.chunks.len() as u64
+    }
+
+    /// What all of them add up to; `None` while none is finished.
+    pub fn sum(&self) -> Option<FinishedChunk> {
+        let (first, rest) = self.finished.split_first()?;
+        Some(rest.iter().fold(first.clone(), |mut sum, finished| {
+            sum.turns += finished.turns;
+            sum.labeled += finished.labeled;
+            sum.tokens += finished.tokens;
+            sum.at = sum.at.max(finished.at);
+            for (code, count) in &finished.errors {
+                *sum.errors.entry(*code).or_default() += count;
+            }
+            sum
+        }))
+    }
+
+    /// Turns a second over the last `span` before `now`; `None` where nothing was finished in it.
+    pub fn rate(
+        &self,
+        now: Timestamp,
+        began: Timestamp,
+        span: jiff::SignedDuration,
+    ) -> Option<f64> {
+        let from = now
+            .saturating_sub(span)
+            .map_or(began, |from| from.max(began));
+        let recent = self.finished.iter().filter(|finished| finished.at > from);
+        let turns = recent.map(|finished| finished.turns).sum::<u64>();
+        let seconds = now.duration_since(from).as_secs_f64();
+        (turns > 0 && seconds > 0.0).then(|| turns as f64 / seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::record::tests::at;
+    use jiff::SignedDuration;
+
+    fn finished(chunk: u64, second: i64) -> FinishedChunk {
+        FinishedChunk {
+            chunk,
+            at: at(second),
+            turns: 100,
+            labeled: 99,
+            errors: BTreeMap::from([(ErrorCode::EmptyMessage, 1)]),
+            tokens: Tokens {
+                calls: 2,
+                ..Tokens::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_chunk_counts_once_and_only_if_there_is_such_a_chunk() {
+        let mut content = Vec::new();
+        for chunk in [3, 0, 3, 9] {
+            content.extend(finished(chunk, 10).line());
+        }
+        content.extend(b"half a li");
+        let ledger = Ledger::read(&content, 4);
+        assert_eq!(ledger.count(), 2);
+        assert!(ledger.has(0) && ledger.has(3) && !ledger.has(9));
+        let sum = ledger.sum().unwrap();
+        assert_eq!((sum.turns, sum.labeled, sum.tokens.calls), (200, 198, 4));
+        assert_eq!(sum.errors[&ErrorCode::EmptyMessage], 2);
+        assert_eq!(Ledger::read(b"", 4).sum(), None);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_late() {
+        let content = [finished(0, 10), finished(1, 100), finished(2, 110)]
+            .iter()
+            .flat_map(FinishedChunk::line)
+            .collect::<Vec<_>>();
+        let ledger = Ledger::read(&content, 9);
+        let span = SignedDuration::from_secs(50);
+        assert_eq!(ledger.rate(at(120), at(0), span), Some(4.0));
+        assert_eq!(ledger.rate(at(20), at(0), span), Some(15.0));
+        assert_eq!(ledger.rate(at(900), at(0), span), None);
+    }
+}

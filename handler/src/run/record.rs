@@ -1,0 +1,439 @@
+//! The record of a run of the function app: one bucket file in one version under one set of
+//! settings, and how far it is.
+//!
+//! A record is changed by compare-and-swap only, through the transitions here. Each gives whether it
+//! changed anything, so that a step that comes twice does no harm, and a run that has ended never
+//! begins again.
+
+use super::settings::{LabelSettings, Method};
+use crate::dataset::metadata::{BucketReport, SourceFile, Status};
+use crate::store::Version;
+use crate::teacher::profile::Profile;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3Default;
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Its file is not cut into chunks yet.
+    Planning,
+    /// Its chunks are labelled.
+    Labeling,
+    /// Nothing can be done before some time, such as in an outage of the service.
+    Waiting,
+    /// It would cost more than its dataset may, until somebody approves that.
+    AwaitingApproval,
+    /// Every turn that can be labelled has its label.
+    Complete,
+    /// It is published, but turns failed or conversations could not be read.
+    Partial,
+    /// Nothing could be labelled.
+    Failed,
+    /// Another run, or another version of RAW, took its place.
+    Superseded,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl State {
+    /// Whether the run is at its end.
+    pub fn is_over(self) -> bool {
+        let open = [
+            Self::Planning,
+            Self::Labeling,
+            Self::Waiting,
+            Self::AwaitingApproval,
+        ];
+        !open.contains(&self)
+    }
+
+    /// The state as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planning => "planning",
+            Self::Labeling => "labeling",
+            Self::Waiting => "waiting",
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a run began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Its file was uploaded.
+    Upload,
+    /// Somebody asked for it.
+    Relabel,
+}
+
+/// The request parameters that a probe settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApiProfile {
+    /// The request parameters.
+    pub api_profile: Profile,
+    /// Why they are what they are, a sentence a step.
+    pub api_profile_reasons: Vec<String>,
+}
+
+/// What the reconciler remembers of a run from one look to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Chunks that were finished when it last looked.
+    pub finished: u64,
+    /// When the run last moved: began, finished a chunk, changed its state.
+    pub moved: Timestamp,
+    /// When its messages were last sent.
+    pub sent: Timestamp,
+    /// How often they were sent again since it last moved.
+    pub tries: u32,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its name.
+    pub run: String,
+    /// The RAW dataset.
+    pub dataset: String,
+    /// The bucket file in it, such as `train/short_3_to_5_turns.json`.
+    pub file: String,
+    /// Which version of the file.
+    pub source: Version,
+    /// Why it began.
+    pub origin: Origin,
+    /// Everything that decides what its labels are.
+    pub settings: LabelSettings,
+    /// The request parameters, once they are settled.
+    #[serde(flatten, default)]
+    pub profile: Option<ApiProfile>,
+    /// The run whose results it begins with, to ask again for its failed turns only.
+    pub base: Option<String>,
+    /// 0, or one more than that of `base`.
+    pub round: u32,
+    /// When it began.
+    pub created: Timestamp,
+    /// Where it stands.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why it waits, or why it ended as it did.
+    pub reason: Option<String>,
+    /// Why it last waited.
+    #[serde(default)]
+    pub waited_for: Option<String>,
+    /// It does not move whatever is tried: what is not labelled yet gets no further try.
+    #[serde(default)]
+    pub given_up: bool,
+    /// Before that nothing is tried, while it waits.
+    pub not_before: Option<Timestamp>,
+    /// How many chunks there are, once it is planned.
+    pub chunks: Option<u64>,
+    /// What it will cost at most, in US dollars, once that is estimated.
+    #[serde(default)]
+    pub estimated_usd: Option<f64>,
+    /// What the results had cost that it begins with.
+    #[serde(default)]
+    pub base_usd: Option<f64>,
+    /// What is known of its bucket: after planning what there is to label, at the end the result.
+    pub report: Option<BucketReport>,
+    /// Its work was removed.
+    #[serde(default)]
+    pub swept: bool,
+    /// For the reconciler.
+    pub watch: Watch,
+}
+
+/// What makes a run the one it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Where the data lies.
+    pub data: &'a str,
+    /// The RAW dataset.
+    pub dataset: &'a str,
+    /// The bucket file in it.
+    pub file: &'a str,
+    /// The file's ETag.
+    pub etag: &'a str,
+    /// What was asked for; empty for a run that an upload began.
+    pub request: &'a str,
+}
+
+impl Identity<'_> {
+    /// The run's name: the same for the same identity.
+    pub fn name(&self) -> String {
+        let mut hash = Xxh3Default::new();
+        for part in [self.data, self.dataset, self.file, self.etag, self.request] {
+            hash.update(part.as_bytes());
+            hash.update(b"\0");
+        }
+        format!("{:016x}", hash.digest())
+    }
+}
+
+/// What a run begins with.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// Why it begins.
+    pub origin: Origin,
+    /// The RAW dataset.
+    pub dataset: String,
+    /// The bucket file in it.
+    pub file: String,
+    /// Which version of the file.
+    pub source: Version,
+    /// Everything that decides what its labels are.
+    pub settings: LabelSettings,
+    /// The run whose failed turns are asked again, and its round.
+    pub base: Option<(String, u32)>,
+}
+
+impl Record {
+    /// A run that begins now.
+    pub fn new(run: String, beginning: Beginning, now: Timestamp) -> Self {
+        let Beginning {
+            origin,
+            dataset,
+            file,
+            source,
+            settings,
+            base,
+        } = beginning;
+        Self {
+            run,
+            dataset,
+            file,
+            source,
+            origin,
+            settings,
+            profile: None,
+            round: base.as_ref().map_or(0, |(_, round)| round + 1),
+            base: base.map(|(run, _)| run),
+            created: now,
+            state: State::Planning,
+            since: now,
+            reason: None,
+            waited_for: None,
+            given_up: false,
+            not_before: None,
+            chunks: None,
+            estimated_usd: None,
+            base_usd: None,
+            report: None,
+            swept: false,
+            watch: Watch {
+                finished: 0,
+                moved: now,
+                sent: now,
+                tries: 0,
+            },
+        }
+    }
+
+    /// How its labels are made, once the request parameters are settled.
+    pub fn method(&self) -> Option<Method> {
+        let profile = self.profile.clone()?;
+        Some(Method {
+            settings: self.settings.clone(),
+            api_profile: profile.api_profile,
+            api_profile_reasons: profile.api_profile_reasons,
+        })
+    }
+
+    /// What is known of a bucket whose file was not read to its end.
+    pub fn unread(&self, status: Status) -> BucketReport {
+        BucketReport {
+            status,
+            source: SourceFile {
+                path: self.file.clone(),
+                etag: self.source.etag.clone(),
+                length: self.source.length,
+                fingerprint: String::new(),
+            },
+            ..BucketReport::default()
+        }
+    }
+
+    /// Whether its bucket was published by it.
+    pub fn is_published(&self) -> bool {
+        let report = self.report.as_ref();
+        report.is_some_and(|report| report.published.is_some())
+    }
+
+    fn enter(&mut self, state: State, reason: Option<String>, now: Timestamp) -> bool {
+        if self.state.is_over() {
+            return false;
+        }
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+        }
+        self.reason = reason;
+        self.not_before = None;
+        true
+    }
+
+    /// Its file is cut into `chunks`, and the request parameters are settled.
+    pub fn planned(
+        &mut self,
+        profile: ApiProfile,
+        report: BucketReport,
+        chunks: u64,
+        now: Timestamp,
+    ) -> bool {
+        if self.state == State::Labeling || !self.enter(State::Labeling, None, now) {
+            return false;
+        }
+        self.profile.get_or_insert(profile);
+        self.report.get_or_insert(report);
+        self.chunks = Some(chunks);
+        self.watch.moved = now;
+        self.watch.sent = now;
+        true
+    }
+
+    /// Nothing can be done before `until`. One of many chunks that say so is enough.
+    pub fn wait(&mut self, reason: String, until: Timestamp, now: Timestamp) -> bool {
+        if self.state == State::Waiting || !self.enter(State::Waiting, Some(reason), now) {
+            return false;
+        }
+        self.waited_for.clone_from(&self.reason);
+        self.not_before = Some(until);
+        true
+    }
+
+    /// It would cost more than it may.
+    pub fn await_approval(&mut self, reason: String, now: Timestamp) -> bool {
+        self.state != State::AwaitingApproval
+            && self.enter(State::AwaitingApproval, Some(reason), now)
+    }
+
+    /// It may go on where it was.
+    pub fn resume(&mut self, now: Timestamp) -> bool {
+        let state = match self.chunks {
+            Some(_) => State::Labeling,
+            None => State::Planning,
+        };
+        self.state == State::Waiting && self.enter(state, None, now)
+    }
+
+    /// It is at its end.
+    pub fn end(&mut self, state: State, reason: Option<String>, now: Timestamp) -> bool {
+        self.enter(state, reason, now)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::labeling::label::HardLabel;
+    use crate::labeling::strategy::Budget;
+    use crate::teacher::model::Family;
+    use crate::teacher::tokens::Encoding;
+
+    pub(crate) fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    pub(crate) fn settings() -> LabelSettings {
+        LabelSettings {
+            model: "gpt-5.2".into(),
+            model_family: Family::Gpt5None,
+            deployment: "d".into(),
+            encoding: Encoding::O200kBase,
+            strategy: "user_message_only".into(),
+            strategy_version: 1,
+            prompt_version: "1".into(),
+            with_rationales: true,
+            hard_label: HardLabel::Generated,
+            budget: Budget {
+                message_tokens: 4000,
+                context_tokens: 4000,
+            },
+        }
+    }
+
+    pub(crate) fn record(run: &str) -> Record {
+        let beginning = Beginning {
+            origin: Origin::Upload,
+            dataset: "v4".into(),
+            file: "train/short.json".into(),
+            source: Version {
+                etag: "e1".into(),
+                length: 10,
+            },
+            settings: settings(),
+            base: None,
+        };
+        Record::new(run.into(), beginning, at(0))
+    }
+
+    pub(crate) fn planned(run: &str, chunks: u64) -> Record {
+        let mut record = record(run);
+        record.chunks = Some(chunks);
+        record.state = State::Labeling;
+        record
+    }
+
+    #[test]
+    fn a_run_that_ended_never_begins_again() {
+        let mut record = planned("r", 3);
+        assert!(record.end(State::Cancelled, Some("why".into()), at(5)));
+        assert!(!record.end(State::Complete, None, at(6)));
+        assert!(!record.wait("x".into(), at(9), at(7)));
+        assert!(!record.resume(at(8)));
+        assert_eq!((record.state, record.since), (State::Cancelled, at(5)));
+    }
+
+    #[test]
+    fn waiting_ends_where_it_began() {
+        let mut unplanned = record("a");
+        assert!(unplanned.wait("no credential".into(), at(60), at(1)));
+        assert!(!unplanned.wait("another word".into(), at(90), at(2)));
+        assert_eq!(unplanned.not_before, Some(at(60)));
+        assert!(unplanned.resume(at(61)));
+        assert_eq!(unplanned.state, State::Planning);
+        let mut labeling = planned("b", 3);
+        labeling.wait("outage".into(), at(60), at(1));
+        labeling.resume(at(61));
+        assert_eq!((labeling.state, labeling.reason), (State::Labeling, None));
+    }
+
+    #[test]
+    fn the_name_follows_from_what_is_labelled_and_how() {
+        let identity = Identity {
+            data: "c/base",
+            dataset: "v4",
+            file: "train/short.json",
+            etag: "e1",
+            request: "",
+        };
+        assert_eq!(identity.name(), identity.name());
+        assert_eq!(identity.name().len(), 16);
+        for other in [
+            Identity {
+                etag: "e2",
+                ..identity
+            },
+            Identity {
+                request: "{}",
+                ..identity
+            },
+            Identity {
+                data: "c/basev",
+                dataset: "4",
+                ..identity
+            },
+        ] {
+            assert_ne!(other.name(), identity.name());
+        }
+    }
+}

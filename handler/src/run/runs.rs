@@ -1,0 +1,438 @@
+//! All runs of the function app, in the work area.
+//!
+//! ```text
+//! runs/<run>.json              a run's record, changed by compare-and-swap
+//! active/<run>                 a mark for the reconciler, until the run's end is settled
+//! current/<dataset>/<file>     which run is the file's current one, and which were before
+//! datasets/<dataset>/…         what is pinned for a dataset
+//! work/<run>/…                 manifest, parts, ledger
+//! ```
+//!
+//! Invariant: of the runs of one file the current one alone publishes. A run becomes current once, by
+//! a compare-and-swap that is made only while RAW still is the version the run is about, so that a
+//! late word of an older version changes nothing.
+
+use super::RunError;
+use super::record::{Record, State};
+use super::work;
+use crate::clock::Clock;
+use crate::store::{OwnFolder, StoreError, Version};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Records read at a time.
+const READ_AT_ONCE: usize = 16;
+
+/// A swap that fails so often meets something else than others who swap.
+const SWAPS: usize = 100;
+
+/// Which run of a file is the current one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Current {
+    /// The current run.
+    pub run: String,
+    /// Those that were, the latest last.
+    pub before: Vec<String>,
+}
+
+/// The runs in a work area.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    work: OwnFolder,
+    clock: Clock,
+}
+
+fn record_path(run: &str) -> String {
+    format!("runs/{run}.json")
+}
+
+fn active_path(run: &str) -> String {
+    format!("active/{run}")
+}
+
+fn current_path(dataset: &str, file: &str) -> String {
+    format!("current/{dataset}/{file}")
+}
+
+/// Whether a text can be the name of a run, before it becomes part of a path.
+pub fn is_run_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+impl Runs {
+    /// The runs in `work`.
+    pub fn new(work: OwnFolder, clock: Clock) -> Self {
+        Self { work, clock }
+    }
+
+    /// The work area.
+    pub fn work(&self) -> &OwnFolder {
+        &self.work
+    }
+
+    /// Where "now" comes from.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// A run's record, if there is such a run.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn read(&self, run: &str) -> Result<Option<Record>, RunError> {
+        if !is_run_name(run) {
+            return Ok(None);
+        }
+        work::read(&self.work, &record_path(run)).await
+    }
+
+    /// Changes a run's record by `change`, which says whether it did; it may be asked again, about a
+    /// newer record. Gives the record as it is then, or `None` if there is no such run.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn update(
+        &self,
+        run: &str,
+        mut change: impl FnMut(&mut Record) -> bool + Send,
+    ) -> Result<Option<Record>, RunError> {
+        let path = record_path(run);
+        for _ in 0..SWAPS {
+            let Some((mut record, version)) = self.read_versioned::<Record>(&path).await? else {
+                return Ok(None);
+            };
+            if !change(&mut record) || self.swap(&path, &record, &version).await? {
+                return Ok(Some(record));
+            }
+        }
+        Err(self.crowded(&path))
+    }
+
+    /// Ends a run; one that has ended stays as it is.
+    ///
+    /// # Errors
+    /// If its record cannot be read or written.
+    pub async fn end(
+        &self,
+        run: &str,
+        state: State,
+        reason: Option<String>,
+    ) -> Result<Option<Record>, RunError> {
+        let now = self.clock.now();
+        let mut ended = false;
+        let end = self.update(run, |record| {
+            ended = record.end(state, reason.clone(), now);
+            ended
+        });
+        let record = end.await?;
+        if ended {
+            let (dataset, file) = record.as_ref().map_or(("", ""), |record| {
+                (record.dataset.as_str(), record.file.as_str())
+            });
+            let state = state.as_str();
+            tracing::info!(
+                event = "run_ended",
+                run,
+                dataset,
+                file,
+                state,
+                reason,
+                "the run ended"
+            );
+        }
+        Ok(record)
+    }
+
+    /// Begins a run and makes it the current one of its file, or finds it as it is. `raw` tells the
+    /// version of RAW that is there now, `None` where it is gone.
+    ///
+    /// Safe to repeat and to be killed in: the mark comes first, then the record, then the place as
+    /// current run, and each is taken as it is where it is there.
+    ///
+    /// # Errors
+    /// If something cannot be read or written.
+    pub async fn begin<F>(
+        &self,
+        record: Record,
+        raw: impl Fn() -> F + Send + Sync,
+    ) -> Result<Record, RunError>
+    where
+        F: Future<Output = Result<Option<Version>, StoreError>> + Send,
+    {
+        let run = record.run.clone();
+        if let Some(there) = self.read(&run).await?
+            && there.state.is_over()
+        {
+            return Ok(there);
+        }
+        self.work.create(&active_path(&run), Vec::new()).await?;
+        let created = self.create(&record_path(&run), &record).await?;
+        if created {
+            let Record { dataset, file, .. } = &record;
+            tracing::info!(event = "run_began", run, dataset, file, "a run begins");
+        }
+        let path = current_path(&record.dataset, &record.file);
+        for _ in 0..SWAPS {
+            let current = self.read_versioned::<Current>(&path).await?;
+            match &current {
+                Some((current, _)) if current.run == run => return self.as_it_is(record).await,
+                Some((current, _)) if current.before.contains(&run) => {
+                    let reason = format!("run {} took its place", current.run);
+                    self.end(&run, State::Superseded, Some(reason)).await?;
+                    return self.as_it_is(record).await;
+                }
+                _ => {}
+            }
+            // After the place was read: who takes it in between makes the swap fail.
+            if raw().await?.map(|version| version.etag) != Some(record.source.etag.clone()) {
+                let reason = "RAW is another version by now".to_owned();
+                self.end(&run, State::Superseded, Some(reason)).await?;
+                return self.as_it_is(record).await;
+            }
+            let mut before = Vec::new();
+            let placed = match current {
+                None => {
+                    self.create(
+                        &path,
+                        &Current {
+                            run: run.clone(),
+                            before: Vec::new(),
+                        },
+                    )
+                    .await?
+                }
+                Some((current, version)) => {
+                    before = current.before;
+                    before.push(current.run);
+                    let next = Current {
+                        run: run.clone(),
+                        before: before.clone(),
+                    };
+                    self.swap(&path, &next, &version).await?
+                }
+            };
+            if placed {
+                if let Some(former) = before.last() {
+                    let reason = format!("run {run} took its place");
+                    self.end(former, State::Superseded, Some(reason)).await?;
+                }
+                return self.as_it_is(record).await;
+            }
+        }
+        Err(self.crowded(&path))
+    }
+
+    async fn as_it_is(&self, record: Record) -> Result<Record, RunError> {
+        Ok(self.read(&record.run).await?.unwrap_or(record))
+    }
+
+    /// Which run of a file is the current one, if any ever was.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn current(&self, dataset: &str, file: &str) -> Result<Option<Current>, RunError> {
+        work::read(&self.work, &current_path(dataset, file)).await
+    }
+
+    /// Whether `record` is of the current run of its file; where it is not, it ends.
+    ///
+    /// # Errors
+    /// If something cannot be read or written.
+    pub async fn is_current(&self, record: &Record) -> Result<bool, RunError> {
+        let current = self.current(&record.dataset, &record.file).await?;
+        match current {
+            Some(current) if current.run == record.run => Ok(true),
+            Some(current) if current.before.contains(&record.run) => {
+                let reason = format!("run {} took its place", current.run);
+                self.end(&record.run, State::Superseded, Some(reason))
+                    .await?;
+                Ok(false)
+            }
+            // Its beginning was cut short; whoever began it is told again.
+            _ => Ok(false),
+        }
+    }
+
+    /// The names of all runs, with the time their records were last changed.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub async fn listed(&self) -> Result<Vec<(String, Timestamp)>, RunError> {
+        let listed = self.work.list("runs").await?.into_iter();
+        let named = listed.filter_map(|listed| {
+            let name = listed.path.strip_prefix("runs/")?.strip_suffix(".json")?;
+            Some((name.to_owned(), listed.modified))
+        });
+        Ok(named.collect())
+    }
+
+    /// The records of all runs, in no order.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub async fn all(&self) -> Result<Vec<Record>, RunError> {
+        let runs = stream::iter(self.listed().await?);
+        let read = runs.map(|(run, _)| async move { self.read(&run).await });
+        let records = read.buffered(READ_AT_ONCE).try_collect::<Vec<_>>().await?;
+        Ok(records.into_iter().flatten().collect())
+    }
+
+    /// Removes a run's record.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub async fn forget(&self, run: &str) -> Result<(), RunError> {
+        Ok(self.work.remove_file(&record_path(run)).await?)
+    }
+
+    /// The names of the runs whose end is not settled, with the time they were marked.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub async fn active(&self) -> Result<Vec<(String, Timestamp)>, RunError> {
+        let listed = self.work.list("active").await?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|listed| {
+                let run = listed.path.strip_prefix("active/")?;
+                Some((run.to_owned(), listed.modified))
+            })
+            .collect())
+    }
+
+    /// The end of a run is settled: the reconciler need not look at it any more.
+    ///
+    /// # Errors
+    /// If the mark cannot be removed.
+    pub async fn settled(&self, run: &str) -> Result<(), RunError> {
+        Ok(self.work.remove_file(&active_path(run)).await?)
+    }
+
+    /// The current run of each file of a dataset, with those before it.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub async fn of_dataset(&self, dataset: &str) -> Result<Vec<(Current, Record)>, RunError> {
+        let listed = self.work.list(&format!("current/{dataset}")).await?;
+        let found = stream::iter(listed).map(|listed| async move {
+            let Some(current) = work::read::<Current>(&self.work, &listed.path).await? else {
+                return Ok(None);
+            };
+            let record = self.read(&current.run).await?;
+            Ok::<_, RunError>(record.map(|record| (current, record)))
+        });
+        let found = found.buffered(READ_AT_ONCE).try_collect::<Vec<_>>().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// What is pinned for a dataset under `name`: what is there already, or else `value` from now on.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn pin<T: Serialize + DeserializeOwned + Sync + Send>(
+        &self,
+        dataset: &str,
+        name: &str,
+        value: T,
+    ) -> Result<T, RunError> {
+        let path = format!("datasets/{dataset}/{name}.json");
+        if self.create(&path, &value).await? {
+            return Ok(value);
+        }
+        Ok(work::read(&self.work, &path).await?.unwrap_or(value))
+    }
+
+    /// What is pinned for a dataset under `name`, if anything is.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn pinned<T: DeserializeOwned>(
+        &self,
+        dataset: &str,
+        name: &str,
+    ) -> Result<Option<T>, RunError> {
+        work::read(&self.work, &format!("datasets/{dataset}/{name}.json")).await
+    }
+
+    /// Pins something else for a dataset under `name`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn repin<T: Serialize>(
+        &self,
+        dataset: &str,
+        name: &str,
+        value: &T,
+    ) -> Result<(), RunError> {
+        work::write(
+            &self.work,
+            &format!("datasets/{dataset}/{name}.json"),
+            value,
+        )
+        .await
+    }
+
+    /// Changes what is pinned for a dataset under `name`, or a default where nothing is, by `change`,
+    /// which says whether it did; it may be asked again, about something newer. Gives what is pinned
+    /// then.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn repin_by<T: Serialize + DeserializeOwned + Default + Send>(
+        &self,
+        dataset: &str,
+        name: &str,
+        mut change: impl FnMut(&mut T) -> bool + Send,
+    ) -> Result<T, RunError> {
+        let path = format!("datasets/{dataset}/{name}.json");
+        for _ in 0..SWAPS {
+            let there = self.read_versioned::<T>(&path).await?;
+            let (mut value, version) = there.map_or_else(
+                || (T::default(), None),
+                |(value, version)| (value, Some(version)),
+            );
+            let written = match (change(&mut value), version) {
+                (false, _) => true,
+                (true, Some(version)) => self.swap(&path, &value, &version).await?,
+                (true, None) => self.create(&path, &value).await?,
+            };
+            if written {
+                return Ok(value);
+            }
+        }
+        Err(self.crowded(&path))
+    }
+
+    async fn read_versioned<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Option<(T, Version)>, RunError> {
+        let Some((content, version)) = self.work.read_versioned(path).await? else {
+            return Ok(None);
+        };
+        Ok(Some((work::parse(&self.work, path, &content)?, version)))
+    }
+
+    async fn create<T: Serialize>(&self, path: &str, value: &T) -> Result<bool, RunError> {
+        let content = work::content(&self.work, path, serde_json::to_vec(value))?;
+        Ok(self.work.create(path, content).await?)
+    }
+
+    async fn swap<T: Serialize>(
+        &self,
+        path: &str,
+        value: &T,
+        over: &Version,
+    ) -> Result<bool, RunError> {
+        let content = work::content(&self.work, path, serde_json::to_vec(value))?;
+        Ok(self.work.swap(path, content, over).await?)
+    }
+
+    fn crowded(&self, path: &str) -> RunError {
+        RunError::Crowded {
+            path: self.work.locate(path),
+        }
+    }
+}

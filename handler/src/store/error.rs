@@ -1,0 +1,148 @@
+//! What went wrong with a blob: few meanings, each a sentence that says what to do.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use tokio::task::JoinError;
+
+/// A store's failure: what was done, on what, and why it failed. A place is a path on this machine or
+/// a URL, as a person would write it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is nothing at that place.
+    #[error("{place} does not exist; check the path")]
+    NotFound {
+        /// The place.
+        place: String,
+    },
+    /// The blob is not the version that was asked for.
+    #[error(
+        "{place} changed while it was read: version {found}, not {expected}; run again without \
+         changing RAW"
+    )]
+    Changed {
+        /// The place.
+        place: String,
+        /// The version asked for.
+        expected: String,
+        /// The version that is there.
+        found: String,
+    },
+    /// A place that must not be written.
+    #[error("{place} must not be written: {reason}")]
+    Forbidden {
+        /// The place.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// Another process works on the same run, or took over from this one.
+    #[error("another process works on this run: {holder} holds {place}; wait for it, or stop it")]
+    Held {
+        /// What it holds.
+        place: String,
+        /// Who holds it, in words.
+        holder: String,
+    },
+    /// The service is not there, too busy, or took too long, also after several tries.
+    #[error("cannot {operation} {place}: {reason}; try again later")]
+    Unavailable {
+        /// What was done.
+        operation: &'static str,
+        /// The place.
+        place: String,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The service refused, and will again.
+    #[error("cannot {operation} {place}: {reason}; {remedy}")]
+    Refused {
+        /// What was done.
+        operation: &'static str,
+        /// The place.
+        place: String,
+        /// Why it failed.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The operating system refused. Why stands in the source, which whoever prints adds.
+    #[error("cannot {operation} {place}")]
+    Io {
+        /// What was done.
+        operation: &'static str,
+        /// The place.
+        place: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    pub(super) fn io(operation: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
+        let place = path.as_ref().display().to_string();
+        if source.kind() == io::ErrorKind::NotFound {
+            Self::NotFound { place }
+        } else {
+            Self::Io {
+                operation,
+                place,
+                source,
+            }
+        }
+    }
+
+    /// Work on `place` broke off inside this process: it panicked, or the process ends.
+    pub fn broken_off(operation: &'static str, place: impl fmt::Display, error: JoinError) -> Self {
+        Self::Io {
+            operation,
+            place: place.to_string(),
+            source: io::Error::other(error),
+        }
+    }
+
+    /// A place that must not be written, and why.
+    pub fn forbidden(place: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::Forbidden {
+            place: place.to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Whether the blob is not the version that was asked for.
+    pub fn is_changed(&self) -> bool {
+        matches!(self, Self::Changed { .. })
+    }
+
+    /// Whether there is nothing at the place.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether the service refuses it, as long as nobody grants a right.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether the same may work later without anybody doing anything.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// What a person can do about a refusal of the operating system; `None` where the error's own words
+/// say it.
+pub fn remedy(error: &io::Error) -> Option<&'static str> {
+    Some(match error.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to do that",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, then the same command continues"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files, then the same command continues"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "choose another place",
+        io::ErrorKind::Other => return None,
+        _ => "check the path and the disk",
+    })
+}

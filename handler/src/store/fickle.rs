@@ -1,0 +1,89 @@
+//! A file of lines in memory that a test holds back, breaks, or gives to somebody else.
+
+use super::StoreError;
+use super::own::{AppendLines, Appender};
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How the file takes what is appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// At once.
+    #[default]
+    Good,
+    /// Not until the mood is another.
+    Slow,
+    /// It refuses.
+    Bad,
+}
+
+/// The file, as the test sees it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fickle {
+    lines: Arc<Mutex<Vec<u8>>>,
+    mood: watch::Sender<Mood>,
+    lost: CancellationToken,
+}
+
+impl Fickle {
+    /// The file, as whoever has it for appending sees it.
+    pub(crate) fn appender(&self) -> Appender {
+        Appender::over(self.clone())
+    }
+
+    pub(crate) fn set(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    /// Gives the file to somebody else.
+    pub(crate) fn lose(&self) {
+        self.lost.cancel();
+    }
+
+    /// What was appended so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.lines.lock().unwrap().clone()).unwrap()
+    }
+}
+
+fn held() -> StoreError {
+    StoreError::Held {
+        place: "part".into(),
+        holder: "somebody else".into(),
+    }
+}
+
+#[async_trait]
+impl AppendLines for Fickle {
+    async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
+        let mut mood = self.mood.subscribe();
+        let mood = *mood.wait_for(|mood| *mood != Mood::Slow).await.unwrap();
+        if self.lost.is_cancelled() {
+            return Err(held());
+        }
+        if mood == Mood::Bad {
+            return Err(StoreError::Unavailable {
+                operation: "append to",
+                place: "part".into(),
+                reason: "its mood is bad".into(),
+            });
+        }
+        self.lines.lock().unwrap().extend_from_slice(lines);
+        Ok(())
+    }
+
+    fn lost(&self) -> BoxFuture<'static, StoreError> {
+        let lost = self.lost.clone();
+        async move {
+            lost.cancelled().await;
+            held()
+        }
+        .boxed()
+    }
+
+    async fn release(self: Box<Self>) {}
+}

@@ -1,0 +1,170 @@
+//! A file that is written under a hidden name and appears by a rename.
+
+use super::super::own::Draft;
+use super::super::{Over, StoreError};
+use super::lock::FileGuard;
+use super::own::Root;
+use super::{beside, blocking, is_at, modified, version_of};
+use async_trait::async_trait;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes that are gathered before they are written.
+const BLOCK: usize = 1 << 18;
+
+/// Later than a file by so much is later on every file system that keeps fractions of a second.
+const LATER: Duration = Duration::from_micros(1);
+
+/// The file under its hidden name. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct DraftFile {
+    file: File,
+    draft: PathBuf,
+    target: PathBuf,
+    appeared: bool,
+}
+
+impl DraftFile {
+    /// Begins a file that is to appear as `path`.
+    pub(super) fn begin(root: &Root, path: &str) -> Result<Self, StoreError> {
+        let target = root.prepare(path)?;
+        let mut ending = ".unfinished".to_owned();
+        let mut taken = 0;
+        loop {
+            // Few names: what a killed process left is written over. Where somebody is at it, the
+            // next one is free.
+            let draft = root.outside_raw(beside(&target, &ending))?;
+            let failed = |error| StoreError::io("write", &draft, error);
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&draft)
+                .map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) if is_at(&file, &draft) => {
+                    file.set_len(0).map_err(failed)?;
+                    return Ok(Self {
+                        file,
+                        draft,
+                        target,
+                        appeared: false,
+                    });
+                }
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    taken += 1;
+                    ending = format!(".{taken}.unfinished");
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+    }
+
+    pub(super) fn write(&self, content: &[u8]) -> Result<(), StoreError> {
+        (&self.file)
+            .write_all(content)
+            .map_err(|e| StoreError::io("write", &self.draft, e))
+    }
+
+    /// Makes the file appear, if what is there is what `over` says.
+    pub(super) fn commit(mut self, over: &Over) -> Result<bool, StoreError> {
+        let failed = |error| StoreError::io("write", &self.target, error);
+        self.file.sync_all().map_err(failed)?;
+        let _guard = FileGuard::take(&self.target)?;
+        let there = match fs::metadata(&self.target) {
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        if let Over::Version(expected) = over
+            && *expected != there.as_ref().map(version_of)
+        {
+            return Ok(false);
+        }
+        if let Some(there) = there {
+            // Clocks of file systems tick in milliseconds, and a version must not come twice.
+            let earliest = modified(&there) + LATER;
+            let draft = self.file.metadata().map_err(failed)?;
+            if modified(&draft) < earliest {
+                self.file.set_modified(earliest).map_err(failed)?;
+            }
+        }
+        fs::rename(&self.draft, &self.target).map_err(failed)?;
+        sync_folder(&self.target).map_err(failed)?;
+        self.appeared = true;
+        Ok(true)
+    }
+}
+
+impl Drop for DraftFile {
+    fn drop(&mut self) {
+        if !self.appeared {
+            let _ = fs::remove_file(&self.draft);
+        }
+    }
+}
+
+/// Makes a rename outlive a loss of power; a file system that cannot is not an error.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|_| cfg!(unix)) {
+        let _ = File::open(folder)?.sync_all();
+    }
+    Ok(())
+}
+
+/// A draft that is written in blocks.
+#[derive(Debug)]
+pub(super) struct LocalDraft {
+    /// Gone once a write failed or was given up, as nobody knows what it holds then.
+    draft: Option<DraftFile>,
+    target: PathBuf,
+    pending: Vec<u8>,
+}
+
+impl LocalDraft {
+    pub(super) fn new(draft: DraftFile) -> Self {
+        Self {
+            target: draft.target.clone(),
+            draft: Some(draft),
+            pending: Vec::new(),
+        }
+    }
+
+    fn take(&mut self) -> Result<DraftFile, StoreError> {
+        self.draft.take().ok_or_else(|| {
+            let source = io::Error::other("an earlier write to it failed");
+            StoreError::io("write", &self.target, source)
+        })
+    }
+}
+
+#[async_trait]
+impl Draft for LocalDraft {
+    async fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
+        self.pending.extend_from_slice(content);
+        if self.pending.len() < BLOCK {
+            return Ok(());
+        }
+        let (draft, mut pending) = (self.take()?, std::mem::take(&mut self.pending));
+        let (draft, pending) = blocking(move || {
+            draft.write(&pending)?;
+            pending.clear();
+            Ok((draft, pending))
+        })
+        .await?;
+        (self.draft, self.pending) = (Some(draft), pending);
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, over: Over) -> Result<bool, StoreError> {
+        let (draft, pending) = (self.take()?, std::mem::take(&mut self.pending));
+        blocking(move || {
+            draft.write(&pending)?;
+            draft.commit(&over)
+        })
+        .await
+    }
+}

@@ -1,0 +1,71 @@
+//! Folders on this machine.
+//!
+//! Files appear by a rename, locks are those of the operating system: they end with the process that
+//! has them, however it ends.
+
+mod draft;
+mod lines;
+mod lock;
+mod own;
+mod raw;
+
+pub(super) use own::LocalOwn;
+pub(super) use raw::LocalRaw;
+
+use super::{StoreError, Version};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Runs file work where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::broken_off("finish work on", "a file", error)),
+    }
+}
+
+fn version_of(metadata: &Metadata) -> Version {
+    let changed = modified(metadata).duration_since(UNIX_EPOCH);
+    let etag = format!(
+        "{:x}-{:x}",
+        metadata.len(),
+        changed.unwrap_or_default().as_nanos()
+    );
+    Version {
+        etag,
+        length: metadata.len(),
+    }
+}
+
+fn modified(metadata: &Metadata) -> SystemTime {
+    metadata.modified().unwrap_or(UNIX_EPOCH)
+}
+
+/// A hidden name beside `target`, for what belongs to it.
+fn beside(target: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(ending);
+    target.with_file_name(name)
+}
+
+/// Whether `path` still leads to `file`: another process may have removed or replaced it between
+/// opening and locking.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(there)) => inode(held) == inode(there),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}

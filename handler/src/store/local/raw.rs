@@ -1,0 +1,270 @@
+//! RAW in a local folder: opened for reading only.
+
+use super::super::raw::{Blocks, Kind, RawBlobs};
+use super::super::{StoreError, Version};
+use super::{blocking, version_of};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+
+/// Bytes read at a time when a file is streamed.
+const BLOCK: usize = 1 << 18;
+
+/// Blocks read ahead.
+const BLOCKS_AHEAD: usize = 2;
+
+/// A dataset's folder, or the folder of a lone file.
+#[derive(Debug)]
+pub(in crate::store) struct LocalRaw {
+    root: PathBuf,
+}
+
+impl LocalRaw {
+    pub(in crate::store) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+#[async_trait]
+impl RawBlobs for LocalRaw {
+    fn locate(&self, path: &str) -> String {
+        self.at(path).display().to_string()
+    }
+
+    async fn entries(&self) -> Result<Vec<(String, Kind)>, StoreError> {
+        let root = self.root.clone();
+        blocking(move || {
+            let mut entries = Vec::new();
+            for (name, kind) in list(&root)? {
+                if kind != Kind::Folder {
+                    entries.push((name, kind));
+                    continue;
+                }
+                for (file, kind) in list(&root.join(&name))? {
+                    entries.push((format!("{name}/{file}"), kind));
+                }
+            }
+            Ok(entries)
+        })
+        .await
+    }
+
+    async fn version(&self, path: &str) -> Result<Version, StoreError> {
+        let path = self.at(path);
+        blocking(move || open(&path).map(|(_, version)| version)).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
+        let path = self.at(path);
+        blocking(move || {
+            fs::read(&path)
+                .map(Bytes::from)
+                .map_err(|e| StoreError::io("read", &path, e))
+        })
+        .await
+    }
+
+    async fn read_range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        version: &Version,
+    ) -> Result<Bytes, StoreError> {
+        let path = self.at(path);
+        let expected = version.clone();
+        blocking(move || {
+            let (mut file, found) = open(&path)?;
+            check(&path, &expected, &found)?;
+            let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+            let mut bytes = vec![0; length];
+            file.seek(SeekFrom::Start(range.start))
+                .and_then(|_| file.read_exact(&mut bytes))
+                .map_err(|e| StoreError::io("read", &path, e))?;
+            Ok(Bytes::from(bytes))
+        })
+        .await
+    }
+
+    async fn blocks(
+        &self,
+        path: &str,
+        version: Option<&Version>,
+    ) -> Result<(Version, Blocks), StoreError> {
+        let path = self.at(path);
+        let (opened, expected) = (path.clone(), version.cloned());
+        let (mut file, version) = blocking(move || {
+            let (file, version) = open(&opened)?;
+            if let Some(expected) = &expected {
+                check(&opened, expected, &version)?;
+            }
+            Ok((file, version))
+        })
+        .await?;
+        let (blocks, received) = mpsc::channel(BLOCKS_AHEAD);
+        let expected = version.clone();
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let mut block = Vec::with_capacity(BLOCK);
+                let read = file.by_ref().take(BLOCK as u64).read_to_end(&mut block);
+                let block = match read {
+                    Ok(0) => break,
+                    Ok(_) => Ok(Bytes::from(block)),
+                    Err(error) => Err(StoreError::io("read", &path, error)),
+                };
+                let failed = block.is_err();
+                if blocks.blocking_send(block).is_err() || failed {
+                    return;
+                }
+            }
+            let unchanged = file
+                .metadata()
+                .map_err(|e| StoreError::io("read", &path, e))
+                .and_then(|metadata| check(&path, &expected, &version_of(&metadata)));
+            if let Err(error) = unchanged {
+                let _ = blocks.blocking_send(Err(error));
+            }
+        });
+        Ok((version, received))
+    }
+}
+
+/// Names and what they stand for, links followed, in order of name. Hidden ones are left out.
+fn list(folder: &Path) -> Result<Vec<(String, Kind)>, StoreError> {
+    let failed = |error| StoreError::io("list", folder, error);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        let wrong = |operation, why: &str| StoreError::Io {
+            operation,
+            place: path.display().to_string(),
+            source: std::io::Error::other(why),
+        };
+        let name = entry.file_name().into_string().map_err(|_| {
+            let why = "its name is not UTF-8; rename it";
+            wrong("take into a dataset", why)
+        })?;
+        if name.starts_with('.') {
+            continue;
+        }
+        // `fs::metadata` follows links.
+        let metadata = fs::metadata(&path).map_err(|error| {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                let why = format!("{error}; remove the link, or bring back what it leads to");
+                wrong("follow the link", &why)
+            } else {
+                StoreError::io("read", &path, error)
+            }
+        })?;
+        let kind = match metadata {
+            metadata if metadata.is_dir() => Kind::Folder,
+            metadata if metadata.is_file() => Kind::File,
+            _ => Kind::Other,
+        };
+        names.push((name, kind));
+    }
+    names.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(names)
+}
+
+fn open(path: &Path) -> Result<(File, Version), StoreError> {
+    let file = File::open(path).map_err(|e| StoreError::io("open", path, e))?;
+    let metadata = file
+        .metadata()
+        .map_err(|e| StoreError::io("read", path, e))?;
+    if metadata.is_dir() {
+        let source = std::io::Error::other("it is a folder; a file is needed");
+        return Err(StoreError::io("read", path, source));
+    }
+    Ok((file, version_of(&metadata)))
+}
+
+fn check(path: &Path, expected: &Version, found: &Version) -> Result<(), StoreError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(StoreError::Changed {
+        place: path.display().to_string(),
+        expected: expected.etag.clone(),
+        found: found.etag.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RawFolder;
+
+    #[tokio::test]
+    async fn a_dataset_is_its_bucket_files_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for split in ["train", "test"] {
+            fs::create_dir(folder.path().join(split)).unwrap();
+        }
+        for file in [
+            "metadata.json",
+            "invalid_records_1.json",
+            "train/short.json",
+            "train/metadata.json",
+            "test/long.jsonl",
+            "test/notes.txt",
+        ] {
+            fs::write(folder.path().join(file), "[]").unwrap();
+        }
+        let (files, ignored) = RawFolder::local(folder.path()).buckets().await.unwrap();
+        let paths = files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect::<Vec<_>>();
+        assert_eq!(paths, ["test/long.jsonl", "train/short.json"]);
+        assert_eq!(ignored.len(), 3, "{ignored:?}");
+    }
+
+    #[tokio::test]
+    async fn a_range_is_read_of_the_version_asked_for_only() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "0123456789").unwrap();
+        let raw = RawFolder::local(folder.path());
+        let version = raw.version("a").await.unwrap();
+        assert_eq!(raw.read_range("a", 2..5, &version).await.unwrap(), "234");
+        fs::write(folder.path().join("a"), "another text").unwrap();
+        let error = raw.read_range("a", 2..5, &version).await.unwrap_err();
+        assert!(matches!(error, StoreError::Changed { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_the_whole_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = (0..3 * BLOCK + 17).map(|i| i as u8).collect::<Vec<_>>();
+        fs::write(folder.path().join("a"), &content).unwrap();
+        let (version, mut blocks) = RawFolder::local(folder.path())
+            .blocks("a", None)
+            .await
+            .unwrap();
+        assert_eq!(version.length, content.len() as u64);
+        let mut read = Vec::new();
+        while let Some(block) = blocks.recv().await {
+            read.extend_from_slice(&block.unwrap());
+        }
+        assert!(read == content);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_said() {
+        let raw = RawFolder::local("/nowhere");
+        let error = raw.version("a").await.unwrap_err();
+        assert!(error.is_not_found());
+        assert_eq!(
+            error.to_string(),
+            "/nowhere/a does not exist; check the path"
+        );
+    }
+}

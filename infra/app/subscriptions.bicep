@@ -1,0 +1,78 @@
+// Which events wake the app. The webhook of the blob trigger is another one, made after the app is
+// deployed (infra/hooks/postdeploy.sh); this one is enough.
+
+param topicName string
+param name string
+param containerName string
+param basePath string
+param appAccountId string
+param queueName string
+param deadLetterContainerName string
+
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
+  name: topicName
+}
+
+resource bucketUploaded 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
+  parent: topic
+  name: name
+  properties: {
+    eventDeliverySchema: 'EventGridSchema'
+    filter: {
+      includedEventTypes: ['Microsoft.Storage.BlobCreated']
+      isSubjectCaseSensitive: true
+      subjectBeginsWith: '/blobServices/default/containers/${containerName}/blobs/${empty(basePath) ? '' : '${basePath}/'}'
+      subjectEndsWith: '.json'
+      advancedFilters: [
+        {
+          // Complete blobs only.
+          operatorType: 'StringIn'
+          key: 'data.api'
+          values: ['PutBlob', 'PutBlockList', 'CopyBlob', 'FlushWithClose']
+        }
+        {
+          // Nothing that we write starts anything.
+          operatorType: 'StringNotContains'
+          key: 'subject'
+          values: ['/LABELED_', '/invalid_records_']
+        }
+        {
+          // The dataset's metadata has its own function.
+          operatorType: 'StringNotEndsWith'
+          key: 'subject'
+          values: ['/metadata.json']
+        }
+      ]
+    }
+    retryPolicy: {
+      eventTimeToLiveInMinutes: 1440
+      maxDeliveryAttempts: 30
+    }
+    deliveryWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      destination: {
+        endpointType: 'StorageQueue'
+        properties: {
+          resourceId: appAccountId
+          queueName: queueName
+          // Without an end: the default of seven days could lose an event while the app is stopped.
+          queueMessageTimeToLiveInSeconds: -1
+        }
+      }
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: appAccountId
+          blobContainerName: deadLetterContainerName
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,159 @@
+//! Makes the packages of the function app: `cargo zip`.
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use softlabel_package::script_root::{Hosting, ScriptRoot};
+use softlabel_package::{archive, executable, portable};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Make the packages of the function app.
+///
+/// Builds softlabel for Linux on x86-64 with the oldest glibc that Azure Functions has, and makes
+/// two zips that differ in how the blob trigger learns of new blobs:
+///
+/// softlabel-flex.zip for Flex Consumption: from Event Grid
+///
+/// softlabel-local.zip for Azure Functions Core Tools and for the other plans: the host polls
+///
+/// What the build needs beside Rust, a C compiler and Python 3 with pip is installed into
+/// target/tools. Zips are checked before they get their names: structure, functions and queues,
+/// permissions, and what the executable needs of the machine.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo zip", max_term_width = 100)]
+struct Args {
+    /// Take this executable, instead of building one
+    #[arg(long, value_name = "PATH")]
+    executable: Option<PathBuf>,
+    /// Make the local zip alone, for this machine: what Azure would refuse about the executable is
+    /// a warning
+    #[arg(long, requires = "executable")]
+    local: bool,
+    /// Where the zips are made; by default target/package
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match make(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make(args: &Args) -> Result<()> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the package lies in the repository")?;
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => PathBuf::from(target),
+        None => repository.join("target"),
+    };
+    let target = std::path::absolute(target).context("cannot find the target folder")?;
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => target.join("package"),
+    };
+    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    let zips = [
+        (Hosting::Flex, output.join("softlabel-flex.zip")),
+        (Hosting::Local, output.join("softlabel-local.zip")),
+    ];
+    for (_, zip) in &zips {
+        remove(zip)?;
+    }
+    let executable = match &args.executable {
+        Some(executable) => executable.clone(),
+        None => portable::build(repository, &target)?,
+    };
+    let contents =
+        fs::read(&executable).with_context(|| format!("cannot read {}", executable.display()))?;
+    let mut made: Vec<_> = zips.into_iter().collect();
+    made.retain(|(hosting, _)| !args.local || *hosting == Hosting::Local);
+    for (hosting, zip) in &made {
+        let root = ScriptRoot::read(repository, *hosting)?;
+        let unchecked = zip.with_extension("unchecked");
+        archive::write(&root, &contents, &unchecked)?;
+        let checked = check(&unchecked, *hosting, args);
+        if checked.is_err() {
+            remove(&unchecked)?;
+        }
+        let needs = checked.with_context(|| format!("cannot pack {}", executable.display()))?;
+        fs::rename(&unchecked, zip).with_context(|| format!("cannot write {}", zip.display()))?;
+        let size = fs::metadata(zip)
+            .with_context(|| format!("cannot read {}", zip.display()))?
+            .len();
+        println!(
+            "{}: {}, with an executable of {} that {needs}",
+            short(zip),
+            megabytes(size),
+            megabytes(contents.len() as u64)
+        );
+    }
+    for (hosting, zip) in &made {
+        println!("\n{}", next_step(*hosting, &short(zip)));
+    }
+    Ok(())
+}
+
+/// Reads the zip back; says what its executable needs.
+fn check(zip: &Path, hosting: Hosting, args: &Args) -> Result<String> {
+    let (_, contents) = archive::read(zip, hosting)?;
+    match executable::check(&contents) {
+        Ok(Some(glibc)) => Ok(format!("runs with glibc {glibc} and newer")),
+        Ok(None) => Ok("runs without glibc".to_owned()),
+        Err(error) if args.local => {
+            eprintln!("warning: Azure would not run the executable: {error:#}");
+            Ok("runs on this machine".to_owned())
+        }
+        Err(error) if args.executable.is_some() => bail!(
+            "{error:#}. Leave --executable out for one that is built to suit, or add --local for a \
+             zip that is for this machine alone"
+        ),
+        Err(error) => Err(error),
+    }
+}
+
+fn next_step(hosting: Hosting, zip: &str) -> String {
+    match hosting {
+        Hosting::Flex => format!(
+            "Deploy it to Flex Consumption:\n  \
+             az functionapp deployment source config-zip --resource-group GROUP --name APP --src {zip}\n\
+             or, where azd made the app:\n  \
+             azd deploy SERVICE --from-package {zip}"
+        ),
+        Hosting::Local => format!(
+            "Run it with Azure Functions Core Tools and Azurite (README.md, \"On your machine\"):\n  \
+             unzip {zip} -d target/app\n  \
+             cp local.settings.sample.json target/app/local.settings.json\n  \
+             cd target/app && func start"
+        ),
+    }
+}
+
+/// A file's name as seen from the current folder.
+fn short(file: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let short = file.strip_prefix(here).unwrap_or(file);
+    short.display().to_string()
+}
+
+/// A size in bytes, in millions.
+fn megabytes(size: u64) -> String {
+    let tenths = (size + 50_000) / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+/// Removes what an earlier call left: a call that fails must not leave a zip that looks new.
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}

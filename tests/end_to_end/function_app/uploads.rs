@@ -1,0 +1,190 @@
+//! Datasets that are dropped.
+
+use super::*;
+use serde_json::json;
+use softlabel_doubles::event_grid::Faults;
+use softlabel_doubles::functions_host::Outcome;
+
+#[test]
+fn a_dataset_that_is_dropped_is_labelled() {
+    on_the_cloud(async {
+        let cloud = cloud(options()).await;
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples");
+        let dataset = "devchat_sample_20261101";
+        cloud.upload(dataset, &samples.join(dataset)).await.unwrap();
+        let before = cloud.data().list("").await.unwrap();
+        cloud.until_all_ended(9, PATIENCE).await.unwrap();
+        let metadata = format!("LABELED_{dataset}/labeling_metadata.json");
+        let read = async || {
+            let blob = cloud.data().get(&cloud.path(&metadata)).await?;
+            let content = blob.map(|blob| blob.content).unwrap_or_default();
+            Ok::<Value, anyhow::Error>(serde_json::from_slice(&content).unwrap_or_default())
+        };
+        // The last run's end comes a moment before the metadata.
+        let complete = async || Ok(read().await?["completed"].is_string());
+        softlabel_doubles::until(PATIENCE, "the metadata is complete", complete)
+            .await
+            .unwrap();
+        let metadata = read().await.unwrap();
+        assert_eq!(metadata["status"], "complete", "{metadata}");
+        let mut lines = 0;
+        for (split, buckets) in metadata["splits"].as_object().unwrap() {
+            for bucket in buckets.as_object().unwrap().keys() {
+                let path = format!("LABELED_{dataset}/{split}/{bucket}.jsonl");
+                lines += cloud.lines(&path).await.unwrap().unwrap().len();
+            }
+        }
+        assert_eq!(metadata["totals"]["turns"], lines);
+        // RAW is as it was, and what was written lies where it may.
+        let after = cloud.data().list("").await.unwrap();
+        let labeled = cloud.path(&format!("LABELED_{dataset}/"));
+        let (ours, raw) = after
+            .into_iter()
+            .partition::<Vec<_>, _>(|blob| blob.name.starts_with(&labeled));
+        let etags = |blobs: &[softlabel_doubles::storage::BlobItem]| {
+            let etags = blobs
+                .iter()
+                .map(|blob| (blob.name.clone(), blob.etag.clone()));
+            etags.collect::<Vec<_>>()
+        };
+        assert_eq!(etags(&raw), etags(&before));
+        assert_eq!(ours.len(), 10);
+        assert_discreet(&cloud, &samples.join(dataset));
+        // Nothing that was written started anything: a file has an event, and a run.
+        assert_eq!(cloud.runs().await.unwrap().len(), 9);
+        cloud.stop().await;
+    });
+}
+
+/// No log shows a message, a user's name or the key; every line is one JSON object.
+fn assert_discreet(cloud: &LocalCloud, samples: &Path) {
+    let lines = cloud.host().unwrap().lines();
+    let log = lines.iter().filter(|line| line.text.starts_with('{'));
+    let log = log.map(|line| line.text.as_str()).collect::<Vec<_>>();
+    assert!(log.len() > 20);
+    for line in &log {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["message"].is_string(), "{line}");
+    }
+    let log = log.join("\n");
+    assert!(!log.contains("a-key-for-the-double"));
+    for split in ["train", "val", "test"] {
+        for conversation in harness::raw(&samples.join(split).join("short_3_to_5_turns.json")) {
+            let turns = conversation["turnsArray"].as_array().unwrap();
+            let texts = turns
+                .iter()
+                .flat_map(|turn| [&turn["userMessage"], &turn["modelMessage"]]);
+            for text in texts.chain([&conversation["userName"]]) {
+                let text = text.as_str().unwrap_or_default();
+                assert!(text.len() < 12 || !log.contains(text), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn events_that_come_twice_late_and_out_of_order_buy_nothing_twice() {
+    on_the_cloud(async {
+        let faults = Faults {
+            seed: 5,
+            twice: 1.0,
+            late: 0.5,
+            longest_delay: Duration::from_millis(500),
+            reordered: 1.0,
+            lost: 0.0,
+        };
+        let cloud = cloud(Options {
+            event_faults: faults,
+            ..options()
+        })
+        .await;
+        let (content, turns) = bucket(1, 12);
+        cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
+        cloud.until_all_ended(1, PATIENCE).await.unwrap();
+        assert_labeled(&cloud, SHORT_LABELED, &turns).await;
+        assert!(asked(&cloud).values().all(|&times| times == 1));
+        cloud.stop().await;
+    });
+}
+
+#[test]
+fn the_marker_alone_suffices_where_every_event_gets_lost() {
+    on_the_cloud(async {
+        let faults = Faults {
+            lost: 1.0,
+            ..Faults::default()
+        };
+        let cloud = cloud(Options {
+            event_faults: faults,
+            ..options()
+        })
+        .await;
+        let (content, turns) = bucket(2, 6);
+        cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
+        let marker = json!({"actual_counts": {"train": {"short": 7}}});
+        let path = cloud.path("v4/metadata.json");
+        cloud.data().put(&path, marker.to_string()).await.unwrap();
+        cloud.until_all_ended(1, PATIENCE).await.unwrap();
+        assert_labeled(&cloud, SHORT_LABELED, &turns).await;
+        let path = cloud.path("LABELED_v4/labeling_metadata.json");
+        let warned = async || {
+            let metadata = cloud.data().get(&path).await?;
+            let metadata = metadata.map(|blob| String::from_utf8_lossy(&blob.content).into_owned());
+            Ok(metadata.is_some_and(|text| text.contains("metadata.json says 7")))
+        };
+        softlabel_doubles::until(PATIENCE, "the counts are compared", warned)
+            .await
+            .unwrap();
+        cloud.stop().await;
+    });
+}
+
+#[test]
+fn a_file_that_is_cut_off_ends_as_a_failed_run_and_not_as_a_poison_message() {
+    on_the_cloud(async {
+        let cloud = cloud(options()).await;
+        let (content, _) = bucket(3, 6);
+        let cut = &content[..content.len() / 2];
+        cloud
+            .data()
+            .put(&cloud.path(SHORT), cut.to_vec())
+            .await
+            .unwrap();
+        let runs = cloud.until_all_ended(1, PATIENCE).await.unwrap();
+        assert_eq!(runs[0]["state"], "failed");
+        let reason = runs[0]["reason"].as_str().unwrap();
+        assert!(reason.contains("byte"), "{reason}");
+        let failed = |outcome: &Outcome| !matches!(outcome, Outcome::Succeeded);
+        let invocations = cloud.host().unwrap().invocations();
+        let failed = invocations
+            .iter()
+            .filter(|it| it.outcome.as_ref().is_some_and(failed));
+        assert_eq!(failed.count(), 0);
+        assert_eq!(asked(&cloud).len(), 0);
+        cloud.stop().await;
+    });
+}
+
+#[test]
+fn a_file_that_is_replaced_is_labelled_as_it_is_then() {
+    on_the_cloud(async {
+        let cloud = cloud(Options {
+            service: slow(100.0),
+            ..options()
+        })
+        .await;
+        let path = cloud.path(SHORT);
+        let (content, _) = bucket(4, 40);
+        cloud.data().put(&path, content).await.unwrap();
+        let begun = async || Ok(cloud.service().log().len() > 20);
+        softlabel_doubles::until(PATIENCE, "labelling began", begun)
+            .await
+            .unwrap();
+        let (content, turns) = bucket(5, 6);
+        cloud.data().put(&path, content).await.unwrap();
+        let runs = cloud.until_all_ended(2, PATIENCE).await.unwrap();
+        assert_eq!(states(&runs), ["complete", "superseded"]);
+        assert_labeled(&cloud, SHORT_LABELED, &turns).await;
+        cloud.stop().await;
+    });
+}

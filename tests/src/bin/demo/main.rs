@@ -1,0 +1,121 @@
+//! Labels the sample dataset against a double of Azure OpenAI: in a whole cloud on this machine, as a
+//! user of the function app meets it, or over a local folder.
+
+mod cloud;
+mod folder;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use softlabel_doubles::azure_openai::{Config, Faults, Latency, Oddities};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The dataset in `samples/`.
+const DATASET: &str = "devchat_sample_20261101";
+
+/// Drop the sample dataset into a cloud on this machine, and watch it being labelled.
+///
+/// Azurite keeps the blobs and queues; Event Grid, the Functions host and Azure OpenAI are doubles; the
+/// function app is the real executable. It needs Node's npm, which installs Azurite under target/.
+#[derive(Debug, Parser)]
+#[command(max_term_width = 100)]
+struct Args {
+    /// Without a cloud: label the local folder, as `softlabel label` does.
+    #[arg(long)]
+    local: bool,
+    /// Leave the cloud running: drop further datasets, ask for relabels.
+    #[arg(long, conflicts_with = "local")]
+    keep: bool,
+    /// What of a conversation the model sees.
+    #[arg(long, default_value = "user_message_only")]
+    strategy: String,
+    /// Do not ask for rationales.
+    #[arg(long)]
+    no_rationales: bool,
+    /// Where the labelled dataset appears; by default target/demo.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Print what the app logs.
+    #[arg(long, conflicts_with = "local")]
+    echo: bool,
+}
+
+/// What both kinds of demo work with.
+struct Stage {
+    repository: PathBuf,
+    softlabel: PathBuf,
+    output: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the package lies in the repository")?
+        .to_owned();
+    let softlabel = build(&repository)?;
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => {
+            let output = repository.join("target/demo");
+            // The demo shows a run from its beginning.
+            if output.exists() {
+                std::fs::remove_dir_all(&output).context("cannot remove the last demo's output")?;
+            }
+            output
+        }
+    };
+    let stage = Stage {
+        repository,
+        softlabel,
+        output,
+    };
+    match args.local {
+        true => folder::run(&args, &stage).await,
+        false => cloud::run(&args, &stage).await,
+    }
+}
+
+/// Builds the product, under the profile of this program.
+fn build(repository: &Path) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let profile = (!cfg!(debug_assertions)).then_some("--release");
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "softlabel"])
+        .args(profile)
+        .current_dir(repository)
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cargo build ended with {status}");
+    }
+    let here = std::env::current_exe().context("cannot find this program")?;
+    Ok(here.with_file_name(format!("softlabel{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// A service with the latency, the odd answers and the faults of a usual day.
+fn service() -> Config {
+    let faults = serde_json::from_str(r#"{"rates": {"500": 0.01, "503": 0.01, "reset": 0.01}}"#);
+    Config {
+        seed: 20_261_101,
+        latency: Latency::LogNormal {
+            median_ms: 250.0,
+            sigma: 0.4,
+        },
+        text_latency: Some(Latency::LogNormal {
+            median_ms: 600.0,
+            sigma: 0.4,
+        }),
+        oddities: Oddities {
+            single_entry: 0.5,
+            short_list: 0.1,
+            junk: 0.1,
+            whitespace_variants: 0.1,
+            sentinel: 0.05,
+            ..Oddities::default()
+        },
+        faults: faults.unwrap_or_else(|_| Faults::default()),
+        ..Config::default()
+    }
+}

@@ -1,0 +1,51 @@
+//! Functions that a queue's messages wake.
+
+use std::sync::Arc;
+
+use super::function::Function;
+use super::instance::{Call, Execution, Instance};
+use super::payload::Payload;
+use super::queue_listener::{QueueListener, Work};
+use crate::storage::{Message, Queue, Storage};
+
+pub(super) struct QueueFunction {
+    instance: Arc<Instance>,
+    function: Arc<Function>,
+    poison: Queue,
+}
+
+/// Who wakes this function by that queue.
+pub(super) fn listener(
+    instance: &Arc<Instance>,
+    function: &Arc<Function>,
+    queue: &str,
+    storage: &Storage,
+) -> QueueListener<QueueFunction> {
+    QueueListener {
+        instance: Arc::clone(instance),
+        queue: storage.queue(queue),
+        settings: instance.app.queues.clone(),
+        watcher: instance.watcher(queue),
+        work: QueueFunction {
+            instance: Arc::clone(instance),
+            function: Arc::clone(function),
+            poison: storage.queue(&format!("{queue}-poison")),
+        },
+    }
+}
+
+impl Work for QueueFunction {
+    async fn run(&self, message: &Message, text: &str) -> Execution {
+        let payload = Payload::message(&self.function.binding, message, text);
+        let call = Call {
+            function: &self.function,
+            subject: text,
+            dequeue_count: Some(message.dequeue_count),
+        };
+        self.instance.execute(call, &payload).await
+    }
+
+    fn poison(&self, _: Option<&str>) -> Queue {
+        self.poison.clone()
+    }
+}

@@ -1,0 +1,448 @@
+//! The whole cloud of the function app on this machine: storage, Event Grid, the Functions host and
+//! Azure OpenAI, with the app in it as it is deployed.
+//!
+//! Azurite keeps the blobs and queues; everything else is a double of this package. The app itself is
+//! the real executable, laid out as in its package.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use softlabel_package::script_root::{Hosting, ScriptRoot};
+use tempfile::TempDir;
+
+use crate::azure_openai::{self, Config, Double};
+use crate::azurite::Account;
+use crate::event_grid::{self, EventGrid, Filter};
+use crate::functions_host::{self, Chaos, Host};
+use crate::storage::{Container, Storage};
+use crate::until;
+
+/// What the keys begin with that open the double of Azure OpenAI, as it opens for any. Each instance has
+/// one of its own, so that its calls can be told from those of others.
+const API_KEY: &str = "a-key-for-the-double";
+
+/// The setting that holds it.
+const API_KEY_SETTING: &str = "AZURE_OPENAI_API_KEY";
+
+/// How the cloud is made up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The repository, with `host.json` and `functions/`.
+    pub repository: PathBuf,
+    /// The app's executable.
+    pub executable: PathBuf,
+    /// The path in the data container below which the datasets lie; may be empty.
+    pub base: String,
+    /// How the service behaves.
+    pub service: Config,
+    /// Settings of the app, beside those that say where everything is.
+    pub settings: BTreeMap<String, String>,
+    /// Where the app reaches blobs, if not where they are: a proxy before Azurite.
+    pub blob_endpoint: Option<String>,
+    /// How many instances of the app there are at first.
+    pub instances: usize,
+    /// What goes wrong with messages.
+    pub chaos: Chaos,
+    /// What goes wrong with events.
+    pub event_faults: event_grid::Faults,
+    /// Time between two runs of the reconciler; `None` for its schedule.
+    pub reconcile_every: Option<Duration>,
+    /// How long a message is gone that a crashed host had.
+    pub message_lease: Duration,
+    /// Prints the app's log to stderr.
+    pub echo: bool,
+}
+
+impl Options {
+    /// One instance, times that suit a test, nothing going wrong.
+    pub fn new(repository: impl Into<PathBuf>, executable: impl Into<PathBuf>) -> Self {
+        Self {
+            repository: repository.into(),
+            executable: executable.into(),
+            base: "experiments/v4".to_owned(),
+            service: Config::default(),
+            settings: BTreeMap::new(),
+            blob_endpoint: None,
+            instances: 1,
+            chaos: Chaos::default(),
+            event_faults: event_grid::Faults::default(),
+            reconcile_every: Some(Duration::from_millis(500)),
+            message_lease: Duration::from_secs(4),
+            echo: false,
+        }
+    }
+
+    /// Adds a setting of the app, or changes it.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.settings.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// The running cloud. Dropping it ends it.
+#[derive(Debug)]
+pub struct LocalCloud {
+    options: Options,
+    account: Account,
+    storage: Storage,
+    service: Option<Double>,
+    events: EventGrid,
+    hosts: Vec<Arc<Host>>,
+    /// Those that were replaced.
+    former: Vec<Arc<Host>>,
+    root: TempDir,
+}
+
+/// The container with the datasets.
+const DATA: &str = "datasets";
+
+/// The container in which the app keeps its runs.
+const WORK: &str = "softlabel-work";
+
+/// What an HTTP function answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Value,
+}
+
+impl LocalCloud {
+    /// Starts everything, over an account of Azurite's that nobody else uses.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start(account: Account, options: Options) -> Result<Self> {
+        let storage = account.storage();
+        for container in [DATA, WORK] {
+            storage.container(container).create().await?;
+        }
+        let uploads = storage.queue("bucket-uploaded");
+        uploads.create().await?;
+        let service = Double::start(options.service.clone()).await?;
+        let filter = serde_json::from_value::<Filter>(filter(&options.base))?;
+        let events = EventGrid::start(event_grid::Options {
+            faults: options.event_faults.clone(),
+            ..event_grid::Options::new(storage.container(DATA), filter, uploads)
+        });
+        let root = tempfile::tempdir().context("cannot make a folder for the app")?;
+        let mut cloud = Self {
+            events: events.await?,
+            account,
+            storage,
+            service: Some(service),
+            hosts: Vec::new(),
+            former: Vec::new(),
+            root,
+            options,
+        };
+        let script_root = ScriptRoot::read(&cloud.options.repository, Hosting::Local)?;
+        script_root.lay_out(&cloud.app_folder(), &cloud.options.executable)?;
+        for _ in 0..cloud.options.instances {
+            cloud.start_instance().await?;
+        }
+        Ok(cloud)
+    }
+
+    /// The folder with the app as it is deployed.
+    fn app_folder(&self) -> PathBuf {
+        self.root.path().join("app")
+    }
+
+    /// Starts one more instance of the app.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_instance(&mut self) -> Result<Arc<Host>> {
+        let options = &self.options;
+        let mut host = functions_host::Options {
+            lease: options.message_lease,
+            singleton_lease: Duration::from_secs(2),
+            blob_polling: Duration::from_millis(200),
+            // Kills are not the app's fault here.
+            exit_window: Duration::ZERO,
+            chaos: options.chaos.clone(),
+            echo: options.echo,
+            ..functions_host::Options::new(self.app_folder())
+        };
+        if let Some(period) = options.reconcile_every {
+            host.timer_periods.insert("reconcile".to_owned(), period);
+        }
+        host.settings = self.settings();
+        let host = Arc::new(Host::start(host).await?);
+        self.hosts.push(Arc::clone(&host));
+        Ok(host)
+    }
+
+    /// Starts an instance in the place of the first one, which has crashed.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn replace_first_instance(&mut self) -> Result<()> {
+        self.replace_instance(0).await
+    }
+
+    /// Starts an instance in the place of another, which has crashed.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn replace_instance(&mut self, place: usize) -> Result<()> {
+        self.start_instance().await?;
+        let gone = self.hosts.swap_remove(place);
+        self.former.push(gone);
+        Ok(())
+    }
+
+    /// The settings of the app, as the portal would show them.
+    fn settings(&self) -> BTreeMap<String, String> {
+        let options = &self.options;
+        let connection = self.account.connection_string();
+        let data = match &options.blob_endpoint {
+            Some(proxy) => connection.replace(
+                self.account.blob_endpoint(),
+                &format!("{proxy}/{}", self.account.name()),
+            ),
+            None => connection.clone(),
+        };
+        let path = match options.base.as_str() {
+            "" => DATA.to_owned(),
+            base => format!("{DATA}/{base}"),
+        };
+        let endpoint = self.service().endpoint();
+        let number = self.hosts.len() + self.former.len();
+        let api_key = format!("{API_KEY}-{number}");
+        let usual = [
+            ("AzureWebJobsStorage", data.as_str()),
+            ("SoftlabelData", &data),
+            ("SOFTLABEL_DATA", &path),
+            ("SOFTLABEL_WORK_CONTAINER", WORK),
+            ("AZURE_OPENAI_ENDPOINT", &endpoint),
+            (API_KEY_SETTING, api_key.as_str()),
+            // The double has no quota unless a test sets one.
+            ("SOFTLABEL_TPM", "1000000000"),
+            ("SOFTLABEL_RPM", "10000000"),
+            // Waits that suit a test.
+            ("SOFTLABEL_FIRST_BACKOFF", "5ms"),
+            ("SOFTLABEL_LONGEST_BACKOFF", "50ms"),
+            (
+                "AzureFunctionsJobHost__extensions__queues__visibilityTimeout",
+                "00:00:01",
+            ),
+            (
+                "AzureFunctionsJobHost__extensions__queues__maxPollingInterval",
+                "00:00:00.200",
+            ),
+        ];
+        let mut settings = usual
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>();
+        settings.extend(options.settings.clone());
+        settings
+    }
+
+    /// The teacher.
+    pub fn service(&self) -> &Double {
+        #[expect(
+            clippy::expect_used,
+            reason = "it is taken when the cloud is dropped, not before"
+        )]
+        self.service.as_ref().expect("the service runs")
+    }
+
+    /// How the service's log names an instance of the app.
+    pub fn caller(&self, host: &Host) -> u64 {
+        azure_openai::caller(host.setting(API_KEY_SETTING).unwrap_or_default())
+    }
+
+    /// The messages that were lost on purpose, by any instance so far, as queue and text.
+    pub fn lost_messages(&self) -> Vec<(String, String)> {
+        let hosts = self.former.iter().chain(&self.hosts);
+        hosts.flat_map(|host| host.lost_messages()).collect()
+    }
+
+    /// The instances of the app, the newest last.
+    pub fn hosts(&self) -> &[Arc<Host>] {
+        &self.hosts
+    }
+
+    /// The host of the first instance, which answers HTTP.
+    ///
+    /// # Errors
+    /// When there is no instance.
+    pub fn host(&self) -> Result<&Arc<Host>> {
+        self.hosts
+            .first()
+            .context("there is no instance of the app")
+    }
+
+    /// What Event Grid let through.
+    pub fn events(&self) -> &EventGrid {
+        &self.events
+    }
+
+    /// Blobs and queues as a user of the account sees them.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The container with the datasets.
+    pub fn data(&self) -> Container {
+        self.storage.container(DATA)
+    }
+
+    /// The container in which the app keeps its runs.
+    pub fn work(&self) -> Container {
+        self.storage.container(WORK)
+    }
+
+    /// Where something of a dataset lies in the data container.
+    pub fn path(&self, path: &str) -> String {
+        match self.options.base.as_str() {
+            "" => path.to_owned(),
+            base => format!("{base}/{path}"),
+        }
+    }
+
+    /// Uploads a dataset's folder as the exporter does, `metadata.json` last. Gives the files' paths.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a blob cannot be written.
+    pub async fn upload(&self, dataset: &str, folder: &Path) -> Result<Vec<String>> {
+        let mut files = Vec::new();
+        list(folder, "", &mut files)?;
+        files.sort_by_key(|file| (file == "metadata.json", file.clone()));
+        for file in &files {
+            let content = tokio::fs::read(folder.join(file)).await?;
+            let path = self.path(&format!("{dataset}/{file}"));
+            self.data().put(&path, content).await?;
+        }
+        Ok(files)
+    }
+
+    /// Calls an HTTP function of the first instance, with the function key.
+    ///
+    /// # Errors
+    /// When nothing answers, or not with JSON.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
+        let host = self.host()?;
+        let url = format!("{}/api/{path}", host.endpoint());
+        let client = reqwest::Client::new();
+        let request = client
+            .request(method.parse()?, url)
+            .header("x-functions-key", host.function_key());
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        let body = serde_json::from_str(&text)
+            .with_context(|| format!("{method} {path} answered {status}: {text}"))?;
+        Ok(Reply { status, body })
+    }
+
+    /// The state of every run, as the app shows it.
+    ///
+    /// # Errors
+    /// When the app does not answer.
+    pub async fn runs(&self) -> Result<Vec<Value>> {
+        let reply = self.call("GET", "runs", None).await?;
+        ensure!(reply.status == 200, "GET runs answered {}", reply.status);
+        let runs = reply.body.get("runs").and_then(Value::as_array);
+        Ok(runs.cloned().unwrap_or_default())
+    }
+
+    /// Waits until as many runs are there as `least`, and all are at their end.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`; the error says how far they are.
+    pub async fn until_all_ended(&self, least: usize, patience: Duration) -> Result<Vec<Value>> {
+        let mut seen = Vec::new();
+        let ended = async || {
+            // An instance that was just killed answers a little later.
+            let Ok(runs) = self.runs().await else {
+                return Ok(false);
+            };
+            seen = runs;
+            let open = |run: &Value| is_open(run.get("state").and_then(Value::as_str));
+            Ok(seen.len() >= least && !seen.iter().any(open))
+        };
+        let what = format!("{least} runs are at their end");
+        let waited = until(patience, &what, ended).await;
+        waited.with_context(|| format!("the runs are {}", json!(seen)))?;
+        Ok(seen)
+    }
+
+    /// The lines of a labelled file, `None` where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a line is no JSON.
+    pub async fn lines(&self, path: &str) -> Result<Option<Vec<Value>>> {
+        let Some(blob) = self.data().get(&self.path(path)).await? else {
+            return Ok(None);
+        };
+        let lines = blob.content.split(|&byte| byte == b'\n');
+        let lines = lines.filter(|line| !line.is_empty());
+        let parsed = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+        Ok(Some(parsed.context("a line is no JSON")?))
+    }
+
+    /// Lets what runs end, and stops the instances and the service.
+    pub async fn stop(mut self) {
+        for host in &self.hosts {
+            host.stop().await;
+        }
+        if let Some(service) = self.service.take() {
+            service.stop().await;
+        }
+    }
+}
+
+/// Whether a run in that state goes on.
+fn is_open(state: Option<&str>) -> bool {
+    let ended = ["complete", "partial", "failed", "superseded", "cancelled"];
+    !state.is_some_and(|state| ended.contains(&state))
+}
+
+/// The subscription's filter, as it is deployed.
+fn filter(base: &str) -> Value {
+    let below = match base {
+        "" => String::new(),
+        base => format!("{base}/"),
+    };
+    json!({
+        "subjectBeginsWith": format!("/blobServices/default/containers/{DATA}/blobs/{below}"),
+        "subjectEndsWith": ".json",
+        "includedEventTypes": ["Microsoft.Storage.BlobCreated"],
+        "advancedFilters": [
+            {"operatorType": "StringNotContains", "key": "subject", "values": ["/LABELED_"]}
+        ],
+    })
+}
+
+/// The files below a folder, with `/` between names.
+fn list(folder: &Path, below: &str, files: &mut Vec<String>) -> Result<()> {
+    let entries = std::fs::read_dir(folder.join(below));
+    for entry in entries.with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = match below {
+            "" => name,
+            below => format!("{below}/{name}"),
+        };
+        if entry.file_type()?.is_dir() {
+            list(folder, &path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
