@@ -74,6 +74,7 @@ impl Gate {
     pub async fn enter(&self, tokens: u64) -> Result<Pass<'_>, Closed> {
         let leave = async {
             loop {
+                let room = self.turnstile.room().await;
                 // The semaphore is never closed: an error cannot come.
                 let slot = self.slots.acquire().await.map_err(|_| Closed)?;
                 let turn = self.turnstile.turn().await;
@@ -96,7 +97,7 @@ impl Gate {
                         },
                     }
                 };
-                drop((turn, slot));
+                drop((turn, slot, room));
                 tokio::select! {
                     () = tokio::time::sleep_until(not_before) => {}
                     () = changed => {}
@@ -376,6 +377,22 @@ mod tests {
         assert_eq!(second.await.unwrap_err(), Closed);
         assert_eq!(gate.slots.available_permits(), 100);
         assert!(gate.turnstile.turn().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deployments_that_share_slots_do_not_wait_for_the_slowest() {
+        let slots = Arc::new(Semaphore::new(8));
+        let gate = |tpm| {
+            let turnstile = Turnstile::new(Quota::new(tpm, 60_000), Concurrency::Fixed(8));
+            Gate::new(Arc::clone(&slots), Arc::new(turnstile), ENDURANCE)
+        };
+        let (slow, fast) = (gate(600), gate(600_000));
+        let waiting = futures::future::join_all((0..20).map(|_| slow.enter(100)));
+        tokio::pin!(waiting);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        // One is on its way, two wait with their slots, and the others without.
+        assert_eq!(slots.available_permits(), 5);
+        assert!(fast.enter(100).now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]

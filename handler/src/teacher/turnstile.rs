@@ -5,8 +5,12 @@
 use super::pacing::{Concurrency, Pacer, Quota, Ready, Sent, Told};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+
+/// Of the calls in flight at most, so many may hold their slots and still wait for their turn: the next
+/// one need not be woken first, and deployments that share slots do not wait for the slowest.
+const WAITING: u32 = 4;
 
 /// Longest sleep at a time: what is waited for may change.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -17,6 +21,8 @@ pub struct Turnstile {
     /// The pacer's times are what has passed since then.
     since: Instant,
     pacer: Mutex<Pacer>,
+    /// Places for those who hold a slot while they wait for their turn.
+    room: Semaphore,
     turn: tokio::sync::Mutex<()>,
     /// Told when the first of the queue may find the way open.
     moved: Notify,
@@ -50,20 +56,23 @@ pub(super) enum Leave {
 impl Turnstile {
     /// The way to a deployment with this quota, all of it this process's.
     pub fn new(quota: Quota, concurrency: Concurrency) -> Self {
-        Self::with(Pacer::new(quota, concurrency, Duration::ZERO))
+        let pacer = Pacer::new(quota, concurrency, Duration::ZERO);
+        Self::with(pacer, concurrency)
     }
 
     /// The way to a deployment whose quota is shared by several processes: nothing goes through
     /// before a share is [granted](super::sharing).
     pub fn shared(quota: Quota, concurrency: Concurrency) -> Self {
         let pacer = Pacer::new(quota, concurrency, Duration::ZERO);
-        Self::with(pacer.shared(Duration::ZERO))
+        Self::with(pacer.shared(Duration::ZERO), concurrency)
     }
 
-    fn with(pacer: Pacer) -> Self {
+    fn with(pacer: Pacer, concurrency: Concurrency) -> Self {
+        let room = concurrency.most().div_ceil(WAITING);
         Self {
             since: Instant::now(),
             pacer: Mutex::new(pacer),
+            room: Semaphore::new(room as usize),
             turn: tokio::sync::Mutex::default(),
             moved: Notify::new(),
             wanted: Notify::new(),
@@ -82,6 +91,11 @@ impl Turnstile {
         let latest = Instant::now() + LONGEST_WAIT;
         let at = self.since.checked_add(at);
         at.map_or(latest, |at| at.min(latest))
+    }
+
+    /// Waits until there is room for one more to wait with a slot. `None` cannot come.
+    pub(super) async fn room(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.acquire().await.ok()
     }
 
     /// Waits at the end of the queue until those before are through.
