@@ -79,10 +79,8 @@ impl Day {
             if check::state(&record) == "complete" {
                 continue;
             }
-            let reason = record.get("reason").and_then(Value::as_str);
             ensure!(
-                check::state(&record) == "partial"
-                    && reason.is_some_and(|r| r.contains("did not move")),
+                check::state(&record) == "partial",
                 "a run does not end as it should where the service refuses everything: {record}"
             );
             let text = |key: &str| record.get(key).and_then(Value::as_str);
