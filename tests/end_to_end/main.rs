@@ -13,6 +13,7 @@
 mod bad_input;
 mod blobs;
 mod cli;
+mod cost;
 mod credentials;
 mod dry_run;
 mod faults;

@@ -114,6 +114,8 @@ impl Connect for Deployments {
             &service,
             Arc::clone(&self.slots),
             self.turnstile(&settings.deployment),
+            // What a dataset may cost is decided before a run and looked at by the reconciler.
+            None,
         )
         .map_err(|stop| stop.to_string())?;
         Ok(Labeler::new(

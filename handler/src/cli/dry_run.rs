@@ -67,6 +67,17 @@ fn render(args: &LabelArgs, planned: &Run, forecast: &Forecast) -> String {
     let price = args.service.price();
     table.row("price without rationales", cost(forecast, price, false));
     table.row("price with rationales", cost(forecast, price, true));
+    if let (Some(cap), Some(price)) = (args.max_cost, price) {
+        let most = price.of(forecast.tokens(with_rationales));
+        let verdict = match most <= cap {
+            true => "enough".into(),
+            false => format!(
+                "the run stops after about {:.0} % of it",
+                100.0 * cap / most
+            ),
+        };
+        table.row("--max-cost", format!("{cap:.2} USD: {verdict}"));
+    }
     let wait = |latency: std::time::Duration| time(latency.as_secs_f64());
     for (name, with) in [("without rationales", false), ("with rationales", true)] {
         let quota = forecast.seconds_at_quota(&pace, with);

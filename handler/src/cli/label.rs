@@ -1,20 +1,22 @@
 //! `softlabel label`.
 
-use super::progress::Display;
+use super::progress::{Bill, Display};
 use super::screen::Screen;
 use super::signals::Signals;
 use super::table::{Table, counted, number, percent, time};
 use super::{Exit, UsageError, connect, dry_run, places, print};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only};
-use crate::dataset::metadata::{Cost, Status};
+use crate::dataset::metadata::{Cost, Spending, Status};
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::settings::Method;
 use crate::run::single_process::{Options, Run};
 use crate::run::turn::Labeler;
+use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
 use crate::teacher::model::Price;
+use crate::teacher::purse::Purse;
 use crate::teacher::transport::Transport;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +31,15 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     let started = Instant::now();
     if args.restart && args.only.is_some() {
         return Err(UsageError("--only and --restart exclude each other; give one".into()).into());
+    }
+    let price = args.service.price();
+    if args.max_cost.is_some() && price.is_none() {
+        return Err(UsageError(format!(
+            "--max-cost needs a price, and none is known for the model {}; set --price-input and \
+             --price-output",
+            args.service.model
+        ))
+        .into());
     }
     let places = places::resolve(&args).await?;
     // Before the files are read: what is wrong here is told at once.
@@ -62,7 +73,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
 /// Labels a run that belongs to this process.
 async fn label(
     args: &LabelArgs,
-    planned: Run,
+    mut planned: Run,
     transport: Transport,
     mut signals: Signals,
     screen: &Screen,
@@ -90,7 +101,15 @@ async fn label(
             }
         }
     };
+    let price = args.service.price();
     let profile = method.api_profile.clone();
+    let before = planned.find_bills().await?;
+    let spent = |price: Price| {
+        // The call that settled the profile is this run's too.
+        price.of(before.tokens) + price.of(transport.meter().read().tokens)
+    };
+    let purse = args.max_cost.zip(price);
+    let purse = purse.map(|(cap, price)| Arc::new(Purse::new(price, cap, spent(price))));
     let teacher = Arc::new(connect::teacher(
         transport,
         profile,
@@ -98,6 +117,7 @@ async fn label(
         &args.service,
         connect::slots(&args.service),
         connect::turnstile(&args.service),
+        purse,
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
@@ -109,17 +129,24 @@ async fn label(
     let stopped = signals.watch(screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {
-        let _display = Display::labeling(screen, &progress, &teacher);
+        let _display = Display::labeling(screen, &progress, &teacher, Bill { price, before });
         planned.label(method, labeler).await?
     };
     let seconds = started.elapsed().as_secs_f64();
-    let summary = summary(&metadata, teacher.meter(), seconds, args.service.price());
+    let summary = summary(&metadata, teacher.meter(), seconds, price);
     print(&format!("{summary}\nmetadata: {metadata_path}\n"))?;
     // With --restart the same command would forget what it is to continue.
     let again = match args.restart {
         true => "the same command without --restart",
         false => "the same command",
     };
+    if let Some(stop @ Stop::Cost(_)) = teacher.stopped() {
+        screen.line(&format!("the run stopped early: {stop}"));
+        return Ok(match metadata.status {
+            Status::Complete => Exit::Complete,
+            _ => Exit::Partial,
+        });
+    }
     if let Some(stop) = teacher.stopped() {
         let text =
             format!("the run stopped early, what was answered is kept, and {again} continues");
@@ -182,6 +209,13 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
         ));
     }
     Exit::Partial
+}
+
+fn usd(cost: Cost) -> String {
+    match cost {
+        Cost::Usd(usd) => format!("{usd:.4} USD"),
+        Cost::Unknown(_) => "unknown; set --price-input and --price-output".into(),
+    }
 }
 
 /// What a person wants to know at the end.
@@ -269,12 +303,22 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64, price: Option<Pric
         ),
     );
     table.row(
-        "cost",
-        match metadata.cost_usd {
-            Cost::Usd(usd) => format!("{usd:.4} USD"),
-            Cost::Unknown(_) => "unknown; set --price-input and --price-output".into(),
-        },
+        "tokens charged to the quota",
+        format!("{} (prompts and longest answers)", number(tokens.reserved)),
     );
+    table.row("cost", usd(metadata.cost_usd));
+    let Spending {
+        cost_usd,
+        projected_cost_usd,
+        ..
+    } = metadata.spending;
+    if pending > 0 {
+        let projected = match projected_cost_usd {
+            Cost::Usd(usd) => format!(", about {usd:.4} USD at the end"),
+            Cost::Unknown(_) => String::new(),
+        };
+        table.row("spent so far", format!("{}{projected}", usd(cost_usd)));
+    }
     table.row(
         "this process",
         format!(

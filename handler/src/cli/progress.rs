@@ -3,9 +3,13 @@
 use super::screen::Screen;
 use super::table::{number, percent, time};
 use crate::config::ProgressStyle;
+use crate::dataset::metadata::{Cost, Spending};
+use crate::run::entry::Billed;
 use crate::run::progress::{Progress, Snapshot};
 use crate::teacher::Teacher;
 use crate::teacher::meter::Reading;
+use crate::teacher::model::Price;
+use crate::teacher::pacing::Quota;
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +25,9 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Rates are those of the last minute.
 const RATES_OVER: Duration = Duration::from_secs(60);
+
+/// Calls in flight that can reach so much of the quota are enough.
+const NEARLY_ALL: f64 = 0.97;
 
 /// Shows the progress of a run until it is dropped.
 pub(super) struct Display {
@@ -78,12 +85,16 @@ impl Display {
         screen: &Screen,
         progress: &Arc<Progress>,
         teacher: &Arc<Teacher>,
+        bill: Bill,
     ) -> Self {
         let (progress, teacher) = (Arc::clone(progress), Arc::clone(teacher));
         let mut rates = Rates::since(Instant::now(), &progress.read(), teacher.meter());
         Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
-            let now = progress.read();
-            let mut text = rates.text(Instant::now(), &now, teacher.meter());
+            let (now, meter) = (progress.read(), teacher.meter());
+            let turnstile = teacher.turnstile();
+            let mut text = rates.text(Instant::now(), &now, meter);
+            text.push_str(&rates.of_the_quota(turnstile.quota(), turnstile.reach()));
+            text.push_str(&bill.text(&now, meter));
             text.push_str(&condition(&teacher));
             View {
                 position: now.turns_done,
@@ -154,6 +165,29 @@ struct View {
     text: String,
 }
 
+/// What a run costs: the price of its tokens, and what was billed before this process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bill {
+    pub(super) price: Option<Price>,
+    pub(super) before: Billed,
+}
+
+impl Bill {
+    fn text(&self, now: &Snapshot, meter: Reading) -> String {
+        let mut tokens = self.before.tokens;
+        tokens += meter.tokens;
+        let done = self.before.turns + now.done_here();
+        let usd = self.price.map(|price| move |tokens| price.of(tokens));
+        let spending = Spending::new(tokens, done, now.turns_total, usd);
+        let usd = |cost: Cost| cost.usd().map(|usd| format!("{usd:.2}"));
+        match (usd(spending.cost_usd), usd(spending.projected_cost_usd)) {
+            (Some(cost), Some(projected)) => format!(", {cost} of about {projected} USD"),
+            (Some(cost), None) => format!(", {cost} USD"),
+            _ => ", cost unknown".into(),
+        }
+    }
+}
+
 /// Rates over the last minute, from what was counted at its beginning. Time is passed in.
 struct Rates {
     past: VecDeque<(Instant, u64, Reading)>,
@@ -162,12 +196,12 @@ struct Rates {
 impl Rates {
     /// Rates from `at` on.
     fn since(at: Instant, now: &Snapshot, meter: Reading) -> Self {
-        let past = [(at, done_here(now), meter)].into();
+        let past = [(at, now.done_here(), meter)].into();
         Self { past }
     }
 
     fn text(&mut self, at: Instant, now: &Snapshot, meter: Reading) -> String {
-        self.past.push_back((at, done_here(now), meter));
+        self.past.push_back((at, now.done_here(), meter));
         while self.past.len() > 2
             && self
                 .past
@@ -187,7 +221,7 @@ impl Rates {
                 0.0
             }
         };
-        let turns = rate(done_here(now), turns_then);
+        let turns = rate(now.done_here(), turns_then);
         let tokens = |meter: Reading| meter.tokens.prompt + meter.tokens.completion;
         let errors = now.errors.values().sum::<u64>();
         let mut text = format!(
@@ -208,11 +242,26 @@ impl Rates {
         }
         text
     }
-}
 
-/// Turns that this process has done. Those that it found done say nothing about its pace.
-fn done_here(now: &Snapshot) -> u64 {
-    now.turns_done.saturating_sub(now.turns_before)
+    /// The share of `quota` that is used, and what the calls in flight can `reach` of it, where that is
+    /// less.
+    fn of_the_quota(&self, quota: Quota, reach: Option<f64>) -> String {
+        let (Some(&(then, _, before)), Some(&(at, _, now))) = (self.past.front(), self.past.back())
+        else {
+            return String::new();
+        };
+        let seconds = (at - then).as_secs_f64();
+        let tokens = now.tokens.reserved - before.tokens.reserved;
+        let needed = quota.seconds(tokens as f64, (now.sent - before.sent) as f64);
+        let mut text = match seconds > 0.0 {
+            true => format!(", {:.0} % of the quota", 100.0 * needed / seconds),
+            false => String::new(),
+        };
+        if let Some(reach) = reach.filter(|&reach| reach < NEARLY_ALL) {
+            text.push_str(&format!(" (--concurrency reaches {:.0} %)", 100.0 * reach));
+        }
+        text
+    }
 }
 
 /// What holds the run up, as the end of a line.
@@ -285,6 +334,50 @@ mod tests {
             rates.text(start + seconds(6), &snapshot(910, 900), meter(20)),
             "910 of 1,000 turns, 100/min, 200 requests/min, 100,000 tokens/min, 0 errors, 54 s left"
         );
+    }
+
+    #[test]
+    fn the_share_of_the_quota_is_that_of_the_scarcer_half_of_it() {
+        let start = Instant::now();
+        let reading = |sent, reserved| Reading {
+            sent,
+            tokens: Tokens {
+                reserved,
+                ..Tokens::default()
+            },
+            ..Reading::default()
+        };
+        let mut rates = Rates::since(start, &snapshot(0, 0), reading(10, 5_000));
+        rates.text(start + seconds(6), &snapshot(50, 0), reading(60, 45_000));
+        let quota = |tpm, rpm| Quota::new(tpm, rpm);
+        let tokens = rates.of_the_quota(quota(1_000_000, 10_000), Some(1.2));
+        assert_eq!(tokens, ", 40 % of the quota");
+        let requests = rates.of_the_quota(quota(1_000_000, 1_000), Some(0.6));
+        assert_eq!(requests, ", 50 % of the quota (--concurrency reaches 60 %)");
+    }
+
+    #[test]
+    fn money_counts_what_was_spent_before_and_an_unknown_price_is_no_number() {
+        let tokens = |prompt| Tokens {
+            prompt,
+            ..Tokens::default()
+        };
+        let bill = |price| Bill {
+            price,
+            before: Billed {
+                tokens: tokens(2_000_000),
+                turns: 100,
+            },
+        };
+        let meter = Reading {
+            tokens: tokens(1_000_000),
+            ..Reading::default()
+        };
+        let price = Price::of_model("gpt-5.2");
+        // Of those that it was told to be done before, 60 were found so far.
+        let now = snapshot(110, 60);
+        assert_eq!(bill(price).text(&now, meter), ", 5.25 of about 35.00 USD");
+        assert_eq!(bill(None).text(&now, meter), ", cost unknown");
     }
 
     #[test]

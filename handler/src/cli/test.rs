@@ -32,6 +32,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         service,
         connect::slots(service),
         connect::turnstile(service),
+        None,
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

@@ -23,11 +23,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-use values::parse_time;
+use values::{parse_time, parse_usd};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 complete, 1 could not run, 2 wrong usage, 3 ran to the end with failed turns or \
-conversations, 130 or 143 stopped by a signal (the same command continues).
+conversations, or stopped at --max-cost, 130 or 143 stopped by a signal (the same command continues).
 
 Example:
   export AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com AZURE_OPENAI_API_KEY=…
@@ -90,6 +90,10 @@ pub struct LabelArgs {
     /// Say what a run will take, with one prompt of each kind, and send nothing.
     #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
+    /// US dollars that the run may cost. It stops before a call that might cost more, and the same
+    /// command with a higher amount continues it.
+    #[arg(long, env = "SOFTLABEL_MAX_COST", value_name = "USD", value_parser = parse_usd)]
+    pub max_cost: Option<f64>,
     /// How long a label takes, for --dry-run.
     #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
           value_parser = parse_time)]

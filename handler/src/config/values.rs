@@ -67,6 +67,14 @@ pub(super) fn parse_scope(text: &str) -> Result<String, String> {
     }
 }
 
+/// An amount of US dollars.
+pub(super) fn parse_usd(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(usd) if usd.is_finite() && usd >= 0.0 => Ok(usd),
+        _ => Err("an amount is a number of US dollars, such as 12.50".into()),
+    }
+}
+
 /// US dollars per million tokens.
 pub(super) fn parse_price(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-/// Tokens as the service bills them, and the calls they were spent on.
+/// Tokens as the service bills them, the calls they were spent on, and what the quota was charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Answers received that carried a bill.
@@ -16,6 +16,10 @@ pub struct Tokens {
     pub cached: u64,
     /// Generated tokens.
     pub completion: u64,
+    /// Tokens that the quota was charged, which is no money: prompt and longest answer of each attempt,
+    /// whatever came of it.
+    #[serde(default)]
+    pub reserved: u64,
 }
 
 impl AddAssign for Tokens {
@@ -24,6 +28,7 @@ impl AddAssign for Tokens {
         self.prompt += other.prompt;
         self.cached += other.cached;
         self.completion += other.completion;
+        self.reserved += other.reserved;
     }
 }
 

@@ -1,6 +1,6 @@
 //! `labeling_metadata.json`, and the counts in RAW's own `metadata.json`.
 
-use super::figures::Figures;
+use super::figures::{Figures, Tokens};
 use super::layout::BucketName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -100,8 +100,10 @@ pub struct LabelingMetadata<S> {
     /// Everything that decides what the labels are.
     #[serde(flatten)]
     pub settings: S,
-    /// US dollars for the tokens, or the text `unknown` where the price is not known.
+    /// US dollars for the tokens of `totals`, or the text `unknown` where the price is not known.
     pub cost_usd: Cost,
+    /// What the run has spent, buckets that are not published yet included.
+    pub spending: Spending,
     /// All buckets added up.
     pub totals: Figures,
     /// Per split and bucket the same figures. A missing split or bucket name is the key `-`.
@@ -109,6 +111,38 @@ pub struct LabelingMetadata<S> {
     /// What a person should look at, such as counts that differ from RAW's metadata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// What a run has spent so far, and what it will have spent at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spending {
+    /// What was billed, and what the quota was charged.
+    pub tokens: Tokens,
+    /// US dollars for what was billed.
+    pub cost_usd: Cost,
+    /// US dollars at the end, if the turns that are left are like those that are done.
+    pub projected_cost_usd: Cost,
+}
+
+impl Spending {
+    /// Of a run that was billed `tokens` for `turns_done` of its `turns`, in US dollars by `usd`, if the
+    /// price is known.
+    pub fn new(
+        tokens: Tokens,
+        turns_done: u64,
+        turns: u64,
+        usd: Option<impl Fn(Tokens) -> f64>,
+    ) -> Self {
+        let cost = usd.map(|usd| usd(tokens));
+        let projected = cost
+            .filter(|_| turns_done > 0)
+            .map(|cost| cost * turns.max(turns_done) as f64 / turns_done as f64);
+        Self {
+            tokens,
+            cost_usd: cost.into(),
+            projected_cost_usd: projected.into(),
+        }
+    }
 }
 
 /// An amount of money that may be unknown, which is never written as 0.
@@ -127,6 +161,16 @@ pub enum Cost {
 pub enum Unknown {
     /// The only value.
     Unknown,
+}
+
+impl Cost {
+    /// The amount, if it is known.
+    pub fn usd(self) -> Option<f64> {
+        match self {
+            Self::Usd(usd) => Some(usd),
+            Self::Unknown(_) => None,
+        }
+    }
 }
 
 impl From<Option<f64>> for Cost {
@@ -224,6 +268,25 @@ mod tests {
     fn unreadable_metadata_is_a_warning() {
         assert_eq!(compare_counts(b"[", &BTreeMap::new()).len(), 1);
         assert_eq!(compare_counts(b"{}", &BTreeMap::new()).len(), 1);
+    }
+
+    #[test]
+    fn what_is_left_is_taken_to_cost_what_was_done_did() {
+        let tokens = Tokens {
+            prompt: 300,
+            ..Tokens::default()
+        };
+        let usd = |tokens: Tokens| tokens.prompt as f64;
+        let spending = |done| Spending::new(tokens, done, 40, Some(usd));
+        assert_eq!(spending(10).projected_cost_usd, Cost::Usd(1200.0));
+        assert_eq!(spending(40).projected_cost_usd, Cost::Usd(300.0));
+        assert_eq!(spending(0).cost_usd, Cost::Usd(300.0));
+        assert_eq!(spending(0).projected_cost_usd.usd(), None);
+        let unknown = Spending::new(tokens, 10, 40, None::<fn(Tokens) -> f64>);
+        assert_eq!(
+            (unknown.cost_usd.usd(), unknown.projected_cost_usd.usd()),
+            (None, None)
+        );
     }
 
     #[test]

@@ -179,6 +179,9 @@ async fn failed(app: &App, record: &Record, error: RunError) -> Result<Answer, F
             .await?;
         return Ok(Answer::done());
     }
+    if app.end_if_base_gone(record, &error).await? {
+        return Ok(Answer::done());
+    }
     if !error.is_raw_changed() {
         return Err(error.into());
     }

@@ -5,14 +5,16 @@
 
 use super::app::App;
 use super::take_up::SETTINGS;
+use crate::dataset::figures::Tokens;
 use crate::dataset::layout::{self, BucketName, Entry};
-use crate::dataset::metadata::{BucketReport, Status, compare_counts};
+use crate::dataset::metadata::{BucketReport, Spending, Status, compare_counts};
 use crate::run::RunError;
 use crate::run::record::{Record, State};
 use crate::run::report::{self, Heading, Metadata};
 use crate::run::runs::Current;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::work;
+use crate::teacher::model::Price;
 use std::collections::BTreeMap;
 
 /// A swap that fails so often meets something else than others who publish.
@@ -80,7 +82,29 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         method,
     };
     let price = app.settings.price_of(&heading.method.settings);
-    Ok(Some(report::metadata(heading, buckets, warnings, price)))
+    let spending = spending(&buckets, price);
+    Ok(Some(report::metadata(
+        heading, buckets, warnings, price, spending,
+    )))
+}
+
+/// What the published buckets have cost, and what all of them will.
+fn spending(buckets: &[(BucketName, BucketReport)], price: Option<Price>) -> Spending {
+    let mut tokens = Tokens::default();
+    let (mut done, mut all) = (0, 0);
+    for (_, report) in buckets {
+        all += report.figures.turns;
+        if report.published.is_some() {
+            tokens += report.figures.tokens;
+            done += report.figures.turns;
+        }
+    }
+    Spending::new(
+        tokens,
+        done,
+        all,
+        price.map(|price| move |tokens| price.of(tokens)),
+    )
 }
 
 /// What the bucket's labelled file is: that of the current run or, until it is published, of the last

@@ -342,7 +342,7 @@ async fn give_up(app: &App, record: &Record, round: &mut Round) -> Result<(), Ru
     let run = &record.run;
     let ledger = app.ledger(record).await?;
     let chunks = record.chunks.unwrap_or_default();
-    let why = record.reason.as_deref().unwrap_or("nobody said why");
+    let why = record.waited_for.as_deref().unwrap_or("nobody said why");
     let reason = format!(
         "it did not move in {} tries ({why}); relabel the bucket once that is mended",
         record.watch.tries

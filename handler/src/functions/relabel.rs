@@ -268,6 +268,13 @@ async fn record(
                 );
                 return Ok(Err(ApiError::conflict(text)));
             }
+            if former.base.is_some() && !former.is_published() {
+                let text = format!(
+                    "run {} took over results of another run and was not finished; relabel all",
+                    former.run
+                );
+                return Ok(Err(ApiError::conflict(text)));
+            }
             let base = (former.run.clone(), former.round);
             (former.settings.clone(), Some(base))
         }

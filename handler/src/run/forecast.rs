@@ -100,6 +100,7 @@ impl Forecast {
             cached: 0,
             completion: self.labels.calls * LABEL_TOKENS
                 + rationales.calls * u64::from(call::RATIONALE_MAX_TOKENS),
+            reserved: self.labels.charged() + rationales.charged(),
         }
     }
 

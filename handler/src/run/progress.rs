@@ -39,6 +39,13 @@ pub struct Snapshot {
     pub errors: BTreeMap<ErrorCode, u64>,
 }
 
+impl Snapshot {
+    /// Turns that this process has done. Those that it found done say nothing about its pace.
+    pub fn done_here(&self) -> u64 {
+        self.turns_done.saturating_sub(self.turns_before)
+    }
+}
+
 impl Progress {
     /// `bytes` of RAW will be scanned.
     pub fn will_scan(&self, bytes: u64) {

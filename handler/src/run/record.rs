@@ -127,6 +127,9 @@ pub struct Record {
     pub since: Timestamp,
     /// Why it waits, or why it ended as it did.
     pub reason: Option<String>,
+    /// Why it last waited.
+    #[serde(default)]
+    pub waited_for: Option<String>,
     /// It does not move whatever is tried: what is not labelled yet gets no further try.
     #[serde(default)]
     pub given_up: bool,
@@ -218,6 +221,7 @@ impl Record {
             state: State::Planning,
             since: now,
             reason: None,
+            waited_for: None,
             given_up: false,
             not_before: None,
             chunks: None,
@@ -301,6 +305,7 @@ impl Record {
         if self.state == State::Waiting || !self.enter(State::Waiting, Some(reason), now) {
             return false;
         }
+        self.waited_for.clone_from(&self.reason);
         self.not_before = Some(until);
         true
     }

@@ -3,7 +3,7 @@
 use super::settings::Method;
 use crate::dataset::figures::Figures;
 use crate::dataset::layout::BucketName;
-use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Status};
+use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Spending, Status};
 use crate::teacher::model::Price;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,7 @@ pub fn metadata(
     buckets: Vec<(BucketName, BucketReport)>,
     warnings: Vec<String>,
     price: Option<Price>,
+    spending: Spending,
 ) -> Metadata {
     let mut totals = Figures::default();
     let mut splits = BTreeMap::<String, BTreeMap<String, BucketReport>>::new();
@@ -77,6 +78,7 @@ pub fn metadata(
         tool: concat!("softlabel ", env!("CARGO_PKG_VERSION")).into(),
         settings: heading.method,
         cost_usd: Cost::from(price.map(|price| price.of(totals.tokens))),
+        spending,
         totals,
         splits,
         warnings,

@@ -3,6 +3,7 @@
 
 use super::RunError;
 use super::chunk::{ChunkEnd, ChunkJob};
+use super::entry::Billed;
 use super::manifest::{ChunkLimits, Manifest};
 use super::paths::{self, BucketPaths};
 use super::places::Places;
@@ -15,9 +16,13 @@ use super::turn::Labeler;
 use super::work;
 use crate::clock::Clock;
 use crate::dataset::layout::{self, BucketName};
-use crate::dataset::metadata::{BucketReport, compare_counts};
+use crate::dataset::metadata::{BucketReport, Spending, compare_counts};
 use crate::store::{Lock, Over, RawFile};
+use crate::teacher::Teacher;
+use crate::teacher::disposition::Stop;
 use crate::teacher::model::Price;
+use jiff::Timestamp;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +80,10 @@ pub struct Run {
     reports: BTreeMap<BucketName, Published>,
     warnings: Vec<String>,
     progress: Arc<Progress>,
+    /// What earlier processes of the run were billed.
+    before: Billed,
+    /// Who is asked, once somebody is.
+    teacher: Option<Arc<Teacher>>,
 }
 
 /// The steps of a run that are on their way.
@@ -134,6 +143,8 @@ impl Run {
             reports: BTreeMap::new(),
             warnings: Vec::new(),
             progress,
+            before: Billed::default(),
+            teacher: None,
         };
         run.plan_files().await?;
         run.check_redo()?;
@@ -321,6 +332,43 @@ impl Run {
         })
     }
 
+    /// Finds out what earlier processes of the run were billed, as far as they had recorded it: what
+    /// was in flight when one was killed is not among it.
+    ///
+    /// # Errors
+    /// If a part cannot be read.
+    pub async fn find_bills(&mut self) -> Result<Billed, RunError> {
+        let Some(pinned) = &self.pinned else {
+            return Ok(self.before);
+        };
+        let mut billed = Billed::default();
+        for manifest in &self.manifests {
+            let published = self.reports.get(&manifest.name());
+            // What its report says is all, unless a later round has asked for more.
+            if let Some(published) = published.filter(|published| published.round == pinned.round) {
+                billed.tokens += published.report.figures.tokens;
+                billed.turns += manifest.turns;
+                continue;
+            }
+            let paths = BucketPaths::new(&manifest.source.path);
+            for number in 0..manifest.chunks.len() {
+                let part = self.places.work.read(&paths.part(number)).await?;
+                billed.add_part(&part.unwrap_or_default());
+            }
+        }
+        // The metadata counts calls that belong to no turn too, but may be older than the parts.
+        let folder = self.places.metadata_folder();
+        let said = work::read::<Said>(folder, &self.places.metadata).await;
+        let said = said.ok().flatten();
+        if let Some(said) = said.filter(|said| said.started == pinned.started)
+            && said.spending.tokens.calls > billed.tokens.calls
+        {
+            billed.tokens = said.spending.tokens;
+        }
+        self.before = billed;
+        Ok(billed)
+    }
+
     /// Labels and publishes what is left, under `method` and through `labeler`. The run must be
     /// [claimed](Self::claim).
     ///
@@ -331,6 +379,7 @@ impl Run {
         method: Method,
         labeler: Arc<Labeler>,
     ) -> Result<Metadata, RunError> {
+        self.teacher = Some(Arc::clone(&labeler.teacher));
         let pinned = self.pin(method).await?;
         let round = pinned.round;
         self.report(&pinned).await?;
@@ -387,6 +436,10 @@ impl Run {
         }
         while let Some(step) = underway.steps.join_next().await {
             self.settle(step, &mut underway, &pinned, &labeler).await;
+        }
+        if let Some(stop @ (Stop::Cost(_) | Stop::Funds(_))) = labeler.teacher.stopped() {
+            self.warnings
+                .push(format!("The run stopped early: {stop}."));
         }
         match underway.failure {
             Some(failure) => Err(failure),
@@ -547,6 +600,22 @@ impl Run {
         self.report(pinned).await.map(drop)
     }
 
+    /// What was spent so far, by this process and those before it.
+    fn spending(&self) -> Spending {
+        let here = self.teacher.as_ref().map(|teacher| teacher.meter().tokens);
+        let mut tokens = self.before.tokens;
+        tokens += here.unwrap_or_default();
+        let progress = self.progress.read();
+        let done = self.before.turns + progress.done_here();
+        let price = self.options.price;
+        Spending::new(
+            tokens,
+            done.min(progress.turns_total),
+            progress.turns_total,
+            price.map(|price| move |tokens| price.of(tokens)),
+        )
+    }
+
     /// Brings the metadata up to date.
     async fn report(&self, pinned: &Pinned) -> Result<Metadata, RunError> {
         let buckets = self.manifests.iter().map(|manifest| {
@@ -574,7 +643,13 @@ impl Run {
             started: pinned.started,
             method: pinned.method.clone(),
         };
-        let metadata = report::metadata(heading, buckets, warnings, self.options.price);
+        let metadata = report::metadata(
+            heading,
+            buckets,
+            warnings,
+            self.options.price,
+            self.spending(),
+        );
         work::write_readable(
             self.places.metadata_folder(),
             &self.places.metadata,
@@ -583,6 +658,13 @@ impl Run {
         .await?;
         Ok(metadata)
     }
+}
+
+/// What the metadata says of money.
+#[derive(Deserialize)]
+struct Said {
+    started: Timestamp,
+    spending: Spending,
 }
 
 /// Why a file cannot be planned: the file's own problem, or one that ends the run.

@@ -8,7 +8,8 @@ use super::disposition::{Disposition, Stop};
 use super::gate::{Gate, Pass};
 use super::meter::Reading;
 use super::profile::Profile;
-use super::transport::Transport;
+use super::purse::{Purse, Refused};
+use super::transport::{Exchange, Transport};
 use super::turnstile::Turnstile;
 use super::wire::{Choice, Request};
 use crate::dataset::figures::Tokens;
@@ -93,7 +94,7 @@ pub enum Question<'a> {
 pub struct Reply {
     /// What the model said.
     pub choice: Choice,
-    /// What was billed.
+    /// What was billed, and what all attempts took of the quota.
     pub tokens: Tokens,
     /// Of the attempt that succeeded.
     pub latency: Duration,
@@ -122,6 +123,8 @@ pub struct Teacher {
     probe: Prompt,
     patience: Patience,
     gate: Gate,
+    /// What its calls may cost; without one they may cost anything.
+    purse: Option<Arc<Purse>>,
     rng: Mutex<StdRng>,
     stop: OnceLock<Stop>,
 }
@@ -144,9 +147,16 @@ impl Teacher {
             probe,
             patience,
             gate: Gate::new(slots, turnstile, patience.outage),
+            purse: None,
             rng: Mutex::new(rng),
             stop: OnceLock::new(),
         }
+    }
+
+    /// The same, and its calls are paid from `purse`: it stops before the first one that might cost
+    /// more than there is.
+    pub fn paying_from(self, purse: Option<Arc<Purse>>) -> Self {
+        Self { purse, ..self }
     }
 
     /// Stops sending; what is in flight is answered.
@@ -225,7 +235,8 @@ impl Teacher {
         };
         let call = Call {
             teacher: self,
-            charged: u64::from(tokens) + u64::from(request.answer_tokens()),
+            prompt: u64::from(tokens),
+            answer: u64::from(request.answer_tokens()),
             request,
             met: Mutex::default(),
             sending: Default::default(),
@@ -248,6 +259,12 @@ impl Teacher {
             outcome = answered => outcome,
             () = interrupted => Err(Failure::Stopped),
         };
+        let reserved = call.met().reserved;
+        let with_reserved = |tokens: Tokens| Tokens { reserved, ..tokens };
+        let outcome = outcome.map(|reply| Reply {
+            tokens: with_reserved(reply.tokens),
+            ..reply
+        });
         outcome.map_err(|failure| match failure {
             Failure::Stopped => AskError::Stopped,
             // The attempts were not used up: this fault is no verdict on the turn.
@@ -259,10 +276,10 @@ impl Teacher {
                 );
                 AskError::Turn(
                     LabelingError::new(ErrorCode::Transient, message),
-                    Tokens::default(),
+                    with_reserved(Tokens::default()),
                 )
             }
-            Failure::Turn(error, tokens) => AskError::Turn(error, tokens),
+            Failure::Turn(error, tokens) => AskError::Turn(error, with_reserved(tokens)),
         })
     }
 }
@@ -278,8 +295,9 @@ enum Failure {
 struct Call<'a> {
     teacher: &'a Teacher,
     request: Request<'a>,
-    /// Tokens that each attempt takes of the quota, on arrival: the prompt and the longest answer.
-    charged: u64,
+    /// Tokens of the prompt and of the longest answer. Each attempt takes both of the quota.
+    prompt: u64,
+    answer: u64,
     met: Mutex<Met>,
     /// Held while a request is in flight.
     sending: tokio::sync::Mutex<()>,
@@ -296,6 +314,8 @@ struct Met {
     throttlings: u32,
     /// How often it failed through no fault of its own.
     spared: u32,
+    /// Tokens that its attempts took of the quota.
+    reserved: u64,
     /// For the breaker.
     counted: Counted,
 }
@@ -316,14 +336,14 @@ impl Call<'_> {
         let Teacher { gate, patience, .. } = self.teacher;
         loop {
             let exchange = {
-                let pass = gate.enter(self.charged).await;
+                let pass = gate.enter(self.prompt + self.answer).await;
                 let pass = pass.map_err(|_| Failure::Stopped)?;
                 if pass.is_probe() {
                     self.probe(pass).await?;
                     continue;
                 }
                 let _sending = self.sending.lock().await;
-                let exchange = self.teacher.transport.send(&self.request).await;
+                let exchange = self.send(&self.request).await?;
                 let counted = &mut self.met().counted;
                 match &exchange.result {
                     Err(Disposition::Retry { reason, .. }) => pass.failed(reason, counted),
@@ -364,6 +384,31 @@ impl Call<'_> {
         }
     }
 
+    /// Sends `request`, which takes of quota and purse what the call does.
+    async fn send(&self, request: &Request<'_>) -> Result<Exchange, Failure> {
+        let Teacher {
+            transport, purse, ..
+        } = self.teacher;
+        let hold = match purse {
+            Some(purse) => Some(purse.hold(self.prompt, self.answer).await),
+            None => None,
+        };
+        let hold = hold.transpose().map_err(|refused| {
+            self.stop(match refused {
+                Refused::Empty { spent } => Stop::Cost(format!("{spent:.4}")),
+                Refused::Unreachable(why) => Stop::Funds(why),
+            })
+        })?;
+        let charged = self.prompt + self.answer;
+        self.met().reserved += charged;
+        transport.meter().reserved(charged);
+        let exchange = transport.send(request).await;
+        if let Some(hold) = hold.filter(|_| !exchange.lost) {
+            hold.settle(exchange.tokens);
+        }
+        Ok(exchange)
+    }
+
     /// Finds out whether the service is back. Not with the call itself: one that fails for what is
     /// in it would look like an outage without an end.
     async fn probe(&self, pass: Pass<'_>) -> Result<(), Failure> {
@@ -372,7 +417,7 @@ impl Call<'_> {
         let profile = &self.teacher.profile;
         let request = profile.classification(model, probe.system, &probe.user);
         let mut counted = Counted::default();
-        let exchange = self.teacher.transport.send(&request).await;
+        let exchange = self.send(&request).await?;
         let told = exchange.told;
         match exchange.result {
             Err(Disposition::Retry { reason, .. }) => pass.failed(&reason, &mut counted),

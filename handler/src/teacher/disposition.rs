@@ -90,6 +90,15 @@ pub enum Stop {
          again later"
     )]
     Outage(u64, String),
+    /// The next call might pass what may be spent.
+    #[error(
+        "{0} US dollars are spent, and the next call might pass the cap; raise --max-cost, and the same \
+         command continues"
+    )]
+    Cost(String),
+    /// Nobody can tell what may be spent.
+    #[error("it cannot be told what may still be spent ({0}); try again later")]
+    Funds(String),
     /// The first call found nobody who answers it, again and again.
     #[error(
         "the service cannot be reached, or does not answer as it should ({0}); check \

@@ -246,6 +246,7 @@ impl Drop for Pass<'_> {
 mod tests {
     use super::*;
     use crate::teacher::pacing::{Concurrency, Quota};
+    use futures::FutureExt;
 
     const ENDURANCE: Endurance = Endurance {
         open_after: Duration::from_secs(5),
@@ -323,5 +324,71 @@ mod tests {
         assert!(others.iter().all(Result::is_ok));
         assert!(start.elapsed() < Duration::from_secs(15));
         assert_eq!(gate.outage(), None);
+    }
+
+    /// A gate at 1,000 tokens a second.
+    fn paced() -> Gate {
+        let turnstile = Turnstile::new(Quota::new(60_000, 60_000), Concurrency::Fixed(100));
+        Gate::new(
+            Arc::new(Semaphore::new(100)),
+            Arc::new(turnstile),
+            ENDURANCE,
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_go_in_the_order_in_which_they_come_and_a_large_one_is_not_passed_by() {
+        let gate = paced();
+        let start = Instant::now();
+        let gone = Mutex::new(Vec::new());
+        let calls = (0..40).map(|call| {
+            let (gate, gone) = (&gate, &gone);
+            async move {
+                let tokens = if call == 20 { 5_000 } else { 100 };
+                let pass = gate.enter(tokens).await.unwrap();
+                gone.lock().unwrap().push((call, start.elapsed()));
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                pass.answered(&Told::default());
+            }
+        });
+        futures::future::join_all(calls).await;
+        let gone = gone.into_inner().unwrap();
+        assert!(gone.iter().map(|(call, _)| *call).eq(0..40), "{gone:?}");
+        let seconds = |call: usize| gone[call].1.as_secs_f64();
+        assert!((seconds(20) - 2.0).abs() < 0.1, "{gone:?}");
+        // The next one waits until it is paid for.
+        assert!((seconds(21) - 7.1).abs() < 0.2, "{gone:?}");
+        assert!((seconds(39) - 8.9).abs() < 0.3, "{gone:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_waiting_leaves_its_turn_and_its_slot() {
+        let gate = paced();
+        gate.enter(60_000).await.unwrap().answered(&Told::default());
+        let first = gate.enter(1);
+        let second = gate.enter(1);
+        tokio::pin!(first, second);
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(futures::poll!(&mut second).is_pending());
+        assert_eq!(gate.slots.available_permits(), 98);
+        gate.close();
+        assert_eq!(first.await.unwrap_err(), Closed);
+        assert_eq!(second.await.unwrap_err(), Closed);
+        assert_eq!(gate.slots.available_permits(), 100);
+        assert!(gate.turnstile.turn().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_one_gate_holds_for_all_of_the_deployment() {
+        let turnstile = Arc::new(Turnstile::new(
+            Quota::new(u32::MAX, u32::MAX),
+            Concurrency::Fixed(10),
+        ));
+        let slots = Arc::new(Semaphore::new(10));
+        let gates = [(); 2].map(|()| Gate::new(slots.clone(), turnstile.clone(), ENDURANCE));
+        let start = Instant::now();
+        gates[0].pause(Duration::from_secs(3));
+        gates[1].enter(1).await.unwrap().answered(&Told::default());
+        assert!(start.elapsed() >= Duration::from_secs(3));
     }
 }

@@ -13,6 +13,7 @@ pub struct Meter {
     prompt: AtomicU64,
     cached: AtomicU64,
     completion: AtomicU64,
+    reserved: AtomicU64,
 }
 
 /// The totals at one instant.
@@ -24,7 +25,7 @@ pub struct Reading {
     pub retried: u64,
     /// 429 answers.
     pub throttled: u64,
-    /// What was billed.
+    /// What was billed, and what the quota was charged.
     pub tokens: Tokens,
 }
 
@@ -38,6 +39,7 @@ impl Reading {
             throttled: self.throttled.saturating_sub(earlier.throttled),
             tokens: Tokens {
                 calls: now.calls.saturating_sub(before.calls),
+                reserved: now.reserved.saturating_sub(before.reserved),
                 prompt: now.prompt.saturating_sub(before.prompt),
                 cached: now.cached.saturating_sub(before.cached),
                 completion: now.completion.saturating_sub(before.completion),
@@ -50,6 +52,11 @@ impl Meter {
     /// A request goes out.
     pub fn sent(&self) {
         self.sent.fetch_add(1, Relaxed);
+    }
+
+    /// An attempt takes `tokens` of the quota.
+    pub fn reserved(&self, tokens: u64) {
+        self.reserved.fetch_add(tokens, Relaxed);
     }
 
     /// An answer came, with its bill.
@@ -81,6 +88,7 @@ impl Meter {
                 prompt: self.prompt.load(Relaxed),
                 cached: self.cached.load(Relaxed),
                 completion: self.completion.load(Relaxed),
+                reserved: self.reserved.load(Relaxed),
             },
         }
     }

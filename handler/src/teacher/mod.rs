@@ -17,6 +17,7 @@ pub mod model;
 pub mod pacing;
 pub mod probe;
 pub mod profile;
+pub mod purse;
 pub mod record;
 pub mod sharing;
 pub mod tokens;

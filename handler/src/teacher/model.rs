@@ -48,14 +48,21 @@ pub struct Price {
     pub output: f64,
 }
 
+/// List prices of autumn 2026, by model. A model that is not here has no known price.
+const PRICES: [(&str, Price); 1] = [(
+    "gpt-5.2",
+    Price {
+        input: 1.75,
+        cached: 0.175,
+        output: 14.0,
+    },
+)];
+
 impl Price {
-    /// The list price of a model (autumn 2026), or `None` where it is not known.
+    /// The list price of a model, or `None` where it is not known.
     pub fn of_model(model: &str) -> Option<Self> {
-        (model == "gpt-5.2").then_some(Self {
-            input: 1.75,
-            cached: 0.175,
-            output: 14.0,
-        })
+        let mut prices = PRICES.into_iter();
+        prices.find_map(|(name, price)| (name == model).then_some(price))
     }
 
     /// What the tokens cost, in US dollars.
@@ -98,6 +105,7 @@ mod tests {
             prompt: 1_000_000,
             cached: 400_000,
             completion: 100_000,
+            reserved: 5_000_000,
         };
         assert!((price.of(tokens) - (0.6 * 1.75 + 0.4 * 0.175 + 1.4)).abs() < 1e-9);
         assert_eq!(Price::of_model("who-knows"), None);

@@ -46,6 +46,8 @@ pub struct Exchange {
     pub tokens: Tokens,
     /// What the service says of its quota; nothing where it did not answer.
     pub told: Told,
+    /// It was sent, and no whole answer came: whether it is billed cannot be told.
+    pub lost: bool,
     /// From sending until the last byte.
     pub latency: Duration,
     /// `x-ms-client-request-id`, ours.
@@ -137,15 +139,24 @@ impl Transport {
         let mut service_request_id = None;
         let mut tokens = Tokens::default();
         let mut told = Told::default();
+        let lost;
         let result = match self.exchange(request, header, client_request_id).await {
-            Err(disposition) => Err(disposition),
+            Err(fault) => {
+                lost = fault.sent;
+                Err(Disposition::Retry {
+                    reason: fault.reason,
+                    after: None,
+                })
+            }
             Ok((status, headers, body)) => {
                 told = Told::read(&headers);
                 service_request_id = headers
                     .get("apim-request-id")
                     .and_then(|value| value.to_str().ok())
                     .map(str::to_owned);
-                dispose(status, &headers, &body, self.clock.now()).and_then(|answer| {
+                let disposed = dispose(status, &headers, &body, self.clock.now());
+                lost = (200..300).contains(&status) && disposed.is_err();
+                disposed.and_then(|answer| {
                     tokens = answer.tokens();
                     self.meter.answered(tokens);
                     let finish = answer
@@ -168,6 +179,7 @@ impl Transport {
             result,
             tokens,
             told,
+            lost,
             latency: started.elapsed(),
             client_request_id,
             service_request_id,
@@ -179,13 +191,15 @@ impl Transport {
         request: &Request<'_>,
         proof: &Header,
         id: Uuid,
-    ) -> Result<(u16, HeaderMap, Vec<u8>), Disposition> {
-        let fault = |reason: String| Disposition::Retry {
-            reason,
-            after: None,
+    ) -> Result<(u16, HeaderMap, Vec<u8>), Fault> {
+        let broken = |error: reqwest::Error| Fault {
+            reason: cause(&error),
+            sent: !error.is_connect(),
         };
-        let body = serde_json::to_vec(request)
-            .map_err(|error| fault(format!("the request cannot be written: {error}")))?;
+        let body = serde_json::to_vec(request).map_err(|error| Fault {
+            reason: format!("the request cannot be written: {error}"),
+            sent: false,
+        })?;
         let mut response = self
             .http
             .post(self.endpoint.url().clone())
@@ -198,20 +212,26 @@ impl Transport {
             .body(body)
             .send()
             .await
-            .map_err(|error| fault(cause(&error)))?;
+            .map_err(broken)?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let mut bytes = Vec::new();
-        while let Some(part) = response
-            .chunk()
-            .await
-            .map_err(|error| fault(cause(&error)))?
-        {
+        while let Some(part) = response.chunk().await.map_err(broken)? {
             if bytes.len() + part.len() > LARGEST_ANSWER {
-                return Err(fault("the answer has no end".into()));
+                return Err(Fault {
+                    reason: "the answer has no end".into(),
+                    sent: true,
+                });
             }
             bytes.extend_from_slice(&part);
         }
         Ok((status, headers, bytes))
     }
+}
+
+/// Why no answer came.
+struct Fault {
+    reason: String,
+    /// The request may have reached the service.
+    sent: bool,
 }

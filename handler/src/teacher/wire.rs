@@ -167,6 +167,7 @@ impl Answer {
                 .and_then(|details| details.cached_tokens)
                 .unwrap_or(0),
             completion: usage.completion_tokens.unwrap_or(0),
+            reserved: 0,
         }
     }
 }
