@@ -403,7 +403,8 @@ impl Day {
         self.label_anew().await?;
         let service = self.cloud.service();
         let labels = async || Ok(service.stats().requests > before + 40);
-        until(SOON, "labelling is under way", labels).await?;
+        // After kills, shares of the quota and leases run out first.
+        until(SOON * 3, "labelling is under way", labels).await?;
         self.line.down(Fault::Status(503));
         let noticed = service.now() + UNFLUSHED / 2;
         self.losses.push(Loss {

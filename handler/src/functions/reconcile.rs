@@ -25,6 +25,10 @@ use std::time::Duration;
 /// so long.
 const CUT_SHORT: SignedDuration = SignedDuration::from_mins(10);
 
+/// Chunks of a run that was ended by somebody go on for no longer than this: until they look again, and
+/// until their calls are answered.
+pub(super) const STILL_ENDING: SignedDuration = SignedDuration::from_secs(120);
+
 /// A run that may only be waiting for its turn gets so many times the tries.
 const IN_LINE: u32 = 4;
 
@@ -255,12 +259,16 @@ async fn look(
         // Its event may have got lost.
         round.send("plans", app.take_up(dataset, file, raw).await?);
     }
-    app.settle_budget(record).await?;
-    round
-        .ended
-        .entry(dataset.clone())
-        .or_default()
-        .push(run.clone());
+    let ended = round.ended.entry(dataset.clone()).or_default();
+    let Some(record) = app.runs.read(run).await? else {
+        return Ok(());
+    };
+    let since = app.runs.clock().now().duration_since(record.since);
+    // Of a run that was not published, chunks under way still record what they are answered.
+    if record.is_published() || since >= STILL_ENDING {
+        app.settle_budget(&record).await?;
+        ended.push(run.clone());
+    }
     Ok(())
 }
 
