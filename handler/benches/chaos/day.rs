@@ -175,6 +175,7 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     // So many that calls in a row fail which are more than chance.
     .setting("SOFTLABEL_CONCURRENCY", "12")
     .setting("SOFTLABEL_ATTEMPTS", "20")
+    .setting("SOFTLABEL_CALL_TIMEOUT", "5s")
     .setting("SOFTLABEL_STALL_AFTER", "2s")
     .setting("SOFTLABEL_TRIES", "4")
     .setting("SOFTLABEL_OUTAGE_AFTER", "100ms")

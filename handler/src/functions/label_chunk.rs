@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Time between two looks at whether the run still is to be worked on.
-const RUN_LOOK: Duration = Duration::from_secs(15);
+pub(super) const RUN_LOOK: Duration = Duration::from_secs(15);
 
 /// Results wait no longer than this before they are appended: a kill costs so much work, and an
 /// append costs money.

@@ -10,6 +10,7 @@
 
 use super::FunctionError;
 use super::app::{App, Settings};
+use super::label_chunk::RUN_LOOK;
 use super::message::{ChunkMessage, RunMessage};
 use super::metadata;
 use crate::host::Answer;
@@ -25,9 +26,8 @@ use std::time::Duration;
 /// so long.
 const CUT_SHORT: SignedDuration = SignedDuration::from_mins(10);
 
-/// Chunks of a run that was ended by somebody go on for no longer than this: until they look again, and
-/// until their calls are answered.
-pub(super) const STILL_ENDING: SignedDuration = SignedDuration::from_secs(120);
+/// More than enough to record what was answered.
+const FLUSHED: Duration = Duration::from_secs(5);
 
 /// A run that may only be waiting for its turn gets so many times the tries.
 const IN_LINE: u32 = 4;
@@ -66,6 +66,13 @@ impl Settings {
             publish_after: self.first_wait(),
             tries: self.tries,
         }
+    }
+
+    /// Chunks of a run that was ended by somebody go on for no longer than this: until they look again,
+    /// and until their calls are answered.
+    pub(super) fn still_ending(&self) -> SignedDuration {
+        let longest = RUN_LOOK + self.call_timeout + FLUSHED;
+        SignedDuration::try_from(longest).unwrap_or(CUT_SHORT)
     }
 
     /// How long a run waits at first when nothing can be done.
@@ -265,7 +272,7 @@ async fn look(
     };
     let since = app.runs.clock().now().duration_since(record.since);
     // Of a run that was not published, chunks under way still record what they are answered.
-    if record.is_published() || since >= STILL_ENDING {
+    if record.is_published() || since >= app.settings.still_ending() {
         app.settle_budget(&record).await?;
         ended.push(run.clone());
     }

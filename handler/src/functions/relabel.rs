@@ -6,7 +6,6 @@
 use super::FunctionError;
 use super::app::App;
 use super::message::RunMessage;
-use super::reconcile::STILL_ENDING;
 use super::runs::{ApiError, address};
 use super::take_up::SETTINGS;
 use crate::dataset::layout;
@@ -18,7 +17,6 @@ use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
 use crate::teacher::model::Family;
 use crate::teacher::tokens::Encoding;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -280,7 +278,7 @@ async fn record(
         return Ok(Ok((there, false)));
     }
     if let Some(former) = former.as_ref().filter(|_| base.is_some())
-        && let Err(error) = may_be_continued(former, app.runs.clock().now())
+        && let Err(error) = may_be_continued(app, former)
     {
         return Ok(Err(error));
     }
@@ -314,12 +312,13 @@ async fn record(
 }
 
 /// Whether a run that has ended can begin with what this one has.
-fn may_be_continued(former: &Record, now: Timestamp) -> Result<(), ApiError> {
+fn may_be_continued(app: &App, former: &Record) -> Result<(), ApiError> {
     let run = &former.run;
     if !former.state.is_over() || former.is_published() {
         return Ok(());
     }
-    if now.duration_since(former.since) < STILL_ENDING {
+    let since = app.runs.clock().now().duration_since(former.since);
+    if since < app.settings.still_ending() {
         return Err(ApiError::conflict(format!(
             "run {run} ended just now and what was in flight is still recorded; ask again in two \
              minutes"
