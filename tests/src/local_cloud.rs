@@ -373,7 +373,12 @@ impl LocalCloud {
             };
             seen = runs;
             let open = |run: &Value| is_open(run.get("state").and_then(Value::as_str));
-            Ok(seen.len() >= least && !seen.iter().any(open))
+            let ended = seen.len() >= least && !seen.iter().any(open);
+            if !ended {
+                // Each look reads something of every run.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(ended)
         };
         let what = format!("{least} runs are at their end");
         let waited = until(patience, &what, ended).await;

@@ -17,8 +17,20 @@ const NOTHING: f64 = 1e-9;
 
 /// Checks both, once every end is settled.
 pub(crate) async fn check(cloud: &LocalCloud, buckets: &[Bucket], records: &[Value]) -> Result<()> {
-    let settled = async || Ok(cloud.work().list("active/").await?.is_empty());
-    until(SETTLED_IN, "the end of every run is settled", settled).await?;
+    let mut active = Vec::new();
+    let settled = async || {
+        let marks = cloud.work().list("active/").await?;
+        active = marks.into_iter().map(|mark| mark.name).collect();
+        Ok(active.is_empty())
+    };
+    let settled = until(SETTLED_IN, "the end of every run is settled", settled).await;
+    settled.with_context(|| {
+        let name = |record: &Value| record.get("run").and_then(Value::as_str).map(str::to_owned);
+        let left = records.iter().filter(|record| {
+            name(record).is_some_and(|name| active.iter().any(|mark| mark.ends_with(&name)))
+        });
+        format!("marked are {active:?}: {}", json!(left.collect::<Vec<_>>()))
+    })?;
     metadata(cloud, buckets).await.context("the metadata")?;
     budget(cloud, records).await.context("the budget")
 }

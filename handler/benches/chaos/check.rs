@@ -67,14 +67,21 @@ pub(crate) async fn all(
         tally.turns += bucket.newest()?.ids.len();
     }
     let records = records(cloud).await?;
+    let mut ends = Ok(());
     for record in &records {
-        ended(record, given_up)?;
+        ends = ends.and(ended(record, given_up));
         *tally.states.entry(state(record).to_owned()).or_default() += 1;
     }
     written(cloud, buckets).await?;
     begun(&records, buckets)?;
-    calls::check(cloud, buckets, &records, losses, tally)?;
-    books::check(cloud, buckets, &records).await
+    let asked = calls::check(cloud, buckets, &records, losses, tally);
+    let books = books::check(cloud, buckets, &records).await;
+    // One complaint is no reason not to tell of another.
+    let complaints = [ends, asked, books].into_iter().filter_map(Result::err);
+    let complaints = complaints.map(|error| format!("{error:#}"));
+    let complaints = complaints.collect::<Vec<_>>().join("; and ");
+    ensure!(complaints.is_empty(), complaints);
+    Ok(())
 }
 
 /// The state of a run.
@@ -114,9 +121,14 @@ fn ended(record: &Value, given_up: &GivenUp) -> Result<()> {
     let known = run.is_some_and(|run| given_up.contains(run));
     let over = ["complete", "superseded", "cancelled"].contains(&state(record));
     let gave_up = record.get("given_up") == Some(&Value::Bool(true));
+    let reason = record.get("reason").and_then(Value::as_str);
     ensure!(
         known || (over && !gave_up),
         "a run came to nothing: {record}"
+    );
+    ensure!(
+        !known || reason.is_some_and(|reason| reason.contains("did not move")),
+        "a run that was given up does not say so: {record}"
     );
     Ok(())
 }

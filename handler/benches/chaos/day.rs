@@ -42,10 +42,13 @@ const EVENTS: [Event; 12] = [
 
 /// Milliseconds between two of them. A kill excuses some two seconds of calls, so most of a day lies
 /// beyond.
-const PAUSE: Range<u64> = 1000..3500;
+const PAUSE: Range<u64> = 500..2000;
 
-/// How long labelling may take to get under way, or a point to be reached.
+/// How long labelling may take to get under way.
 const SOON: Duration = Duration::from_secs(20);
+
+/// How long is waited for a point to be reached.
+const REACHED_IN: Duration = Duration::from_secs(3);
 
 /// The points at which the app is killed: about to send this.
 const POINTS: [(&str, &str, Option<&str>); 12] = [
@@ -123,7 +126,7 @@ impl Special {
     /// Four seeds in a row have everything.
     fn of(seed: u64) -> Self {
         Self {
-            outage: seed % 2 == 1,
+            outage: seed % 4 == 1,
             refusal: match seed % 4 {
                 2 => Some(Refusal::Unavailable),
                 3 => Some(Refusal::UnknownKeys),
@@ -172,11 +175,12 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     // So many that calls in a row fail which are more than chance.
     .setting("SOFTLABEL_CONCURRENCY", "12")
     .setting("SOFTLABEL_ATTEMPTS", "20")
-    .setting("SOFTLABEL_STALL_AFTER", "4s")
-    .setting("SOFTLABEL_TRIES", "3")
+    .setting("SOFTLABEL_CALL_TIMEOUT", "5s")
+    .setting("SOFTLABEL_STALL_AFTER", "2s")
+    .setting("SOFTLABEL_TRIES", "4")
     .setting("SOFTLABEL_OUTAGE_AFTER", "100ms")
     .setting("SOFTLABEL_OUTAGE_PROBE", "200ms")
-    .setting("SOFTLABEL_OUTAGE_PATIENCE", "1s");
+    .setting("SOFTLABEL_OUTAGE_PATIENCE", "500ms");
     let cloud = LocalCloud::start(account, options).await?;
     let buckets = ["train/short", "test/long"];
     let buckets = buckets.map(|name| Bucket::new(name, rng.random()));
@@ -202,6 +206,9 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     for event in events {
         let pause = day.rng.random_range(PAUSE);
         tokio::time::sleep(Duration::from_millis(pause)).await;
+        if echo {
+            println!("{:?}: {event:?}", day.cloud.service().now());
+        }
         day.happen(event).await?;
     }
     day.line.clear();
@@ -286,7 +293,7 @@ impl Day {
                 host.terminate_worker().await;
                 self.tally.count("worker asked to end");
             }
-            Event::KillAtAPoint => self.kill_at_a_point().await,
+            Event::KillAtAPoint => self.kill_at_a_point().await?,
             Event::LoseAnswers => {
                 let comp = ["comp=appendblock", "comp=lease", "comp=blocklist"];
                 let comp = comp.choose(&mut self.rng).copied().unwrap_or_default();
@@ -315,10 +322,9 @@ impl Day {
     }
 
     /// Kills every worker at the moment in which one of them is about to do something in particular.
-    async fn kill_at_a_point(&mut self) {
-        let Some(&(name, path, query)) = POINTS.choose(&mut self.rng) else {
-            return;
-        };
+    async fn kill_at_a_point(&mut self) -> Result<()> {
+        let point = POINTS.choose(&mut self.rng);
+        let &(name, path, query) = point.context("there is no point")?;
         let after = self.rng.random_range(0..2);
         let when = When::new(Method::PUT, path).after(after);
         let when = match query {
@@ -326,8 +332,10 @@ impl Day {
             None => when,
         };
         let held = self.line.hold(when);
-        // So that there is something to be done, which may well be held.
-        let body = json!({"dataset": "v4", "force": true});
+        // So that there is something to be done. Asking may well be held, too.
+        let place = self.rng.random_range(0..self.buckets.len());
+        self.upload(place, false).await?;
+        let body = self.asking_for(place)?;
         let asks = async {
             let _ = self.cloud.call("POST", "relabel", Some(&body)).await;
             std::future::pending::<()>().await;
@@ -338,7 +346,7 @@ impl Day {
                 () = asks => {}
             }
         };
-        if tokio::time::timeout(SOON / 4, arrived).await.is_ok() {
+        if tokio::time::timeout(REACHED_IN, arrived).await.is_ok() {
             for host in self.cloud.hosts().to_vec() {
                 self.lose(&host, Host::kill_worker).await;
             }
@@ -348,6 +356,25 @@ impl Day {
         }
         drop(held);
         self.line.clear();
+        Ok(())
+    }
+
+    /// The request to label a bucket, whatever is under way.
+    pub(crate) fn asking_for(&self, place: usize) -> Result<Value> {
+        let bucket = self.buckets.get(place).context("there is no such bucket")?;
+        let (split, name) = bucket.parts();
+        Ok(json!({"dataset": "v4", "splits": [split], "buckets": [name], "force": true}))
+    }
+
+    /// Uploads new versions of all files and sees to it that they are labelled, whatever becomes of
+    /// their events. What was asked before would be remembered. Gives the names of the runs.
+    pub(crate) async fn label_anew(&mut self) -> Result<Vec<String>> {
+        let mut runs = Vec::new();
+        for place in 0..self.buckets.len() {
+            self.upload(place, false).await?;
+            runs.extend(self.ask(&self.asking_for(place)?).await?);
+        }
+        Ok(runs)
     }
 
     async fn relabel(&mut self) {
@@ -373,11 +400,12 @@ impl Day {
     /// While something is labelled every request of the app to blobs fails for some time. That costs no
     /// more than a kill of all instances a second later, by when they have tried to append something.
     async fn storage_outage(&mut self) -> Result<()> {
-        self.ask(&json!({"dataset": "v4", "force": true})).await?;
+        let before = self.cloud.service().stats().requests;
+        self.label_anew().await?;
         let service = self.cloud.service();
-        let before = service.stats().requests;
         let labels = async || Ok(service.stats().requests > before + 40);
-        until(SOON, "labelling is under way", labels).await?;
+        // After kills, shares of the quota and leases run out first.
+        until(SOON * 3, "labelling is under way", labels).await?;
         self.line.down(Fault::Status(503));
         let noticed = service.now() + UNFLUSHED / 2;
         self.losses.push(Loss {

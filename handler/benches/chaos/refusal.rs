@@ -42,16 +42,15 @@ impl Refusal {
 }
 
 impl Day {
-    /// Has all buckets labelled again, lets the service refuse everything meanwhile until all runs are
+    /// Has all buckets labelled anew, lets the service refuse everything meanwhile until all runs are
     /// at their end, and then asks for what failed.
     pub(crate) async fn refuse(&mut self, refusal: Refusal) -> Result<()> {
         let slow = |config: &mut Config| config.latency = Latency::Fixed { ms: 300.0 };
         self.cloud.service().update(slow)?;
-        let body = json!({"dataset": "v4", "force": true});
-        let runs = self.ask(&body).await?;
+        let runs = self.label_anew().await?;
         ensure!(
             runs.len() == self.buckets.len(),
-            "not all buckets are relabelled"
+            "not all buckets are labelled anew"
         );
         let under_way = async || {
             for run in &runs {
@@ -76,18 +75,18 @@ impl Day {
         });
         let mut given_up = 0;
         for record in records {
+            let text = |key: &str| record.get(key).and_then(Value::as_str);
+            let run = text("run").context("a record without a name")?;
+            if record.get("given_up") == Some(&Value::Bool(true)) {
+                self.given_up.insert(run.to_owned());
+            }
             if check::state(&record) == "complete" {
                 continue;
             }
-            let reason = record.get("reason").and_then(Value::as_str);
             ensure!(
-                check::state(&record) == "partial"
-                    && reason.is_some_and(|r| r.contains("did not move")),
+                check::state(&record) == "partial",
                 "a run does not end as it should where the service refuses everything: {record}"
             );
-            let text = |key: &str| record.get(key).and_then(Value::as_str);
-            let run = text("run").context("a record without a name")?;
-            self.given_up.insert(run.to_owned());
             given_up += 1;
             let file = text("file").context("a record without a file")?;
             let bucket = self.buckets.iter().find(|bucket| bucket.file() == file);

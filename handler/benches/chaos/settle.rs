@@ -3,7 +3,7 @@
 use crate::bucket::Bucket;
 use crate::check;
 use crate::day::Day;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use softlabel_doubles::local_cloud::LocalCloud;
 use std::time::{Duration, Instant};
@@ -48,16 +48,11 @@ impl Day {
             for (place, complaint) in missing {
                 let bucket = self.buckets.get(place).context("there is no such bucket")?;
                 if let Some(why) = self.recourse(bucket).await? {
-                    let (split, name) = bucket.parts();
-                    let body = json!({
-                        "dataset": "v4", "splits": [split], "buckets": [name], "force": true,
-                    });
-                    self.ask(&body).await?;
+                    self.ask(&self.asking_for(place)?).await?;
                     self.tally.count(&format!("person asked as {why}"));
                 } else if still.elapsed() > STILL {
                     let records = check::records(&self.cloud).await?;
-                    ensure!(
-                        Instant::now() < deadline && still.elapsed() < STILL,
+                    bail!(
                         "{}: {complaint}, and nothing happens any more; poisonous messages: {:?}; the \
                          records are {}",
                         bucket.name,

@@ -82,6 +82,7 @@ pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: Cancellati
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         deadline: args.invocation_deadline,
+        call_timeout: args.service.call_timeout,
         stall_after: args.stall_after,
         tries: args.tries,
         retention_days: args.retention_days,

@@ -43,7 +43,11 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         Err(StoreError::Held { .. }) => return Ok(Answer::done()),
         Err(error) => return Err(error.into()),
     };
-    let lines = job.seed(app.runs.work(), &mut appender, lines).await?;
+    let lines = match job.seed(app.runs.work(), &mut appender, lines).await {
+        Ok(lines) => lines,
+        Err(error) if app.end_if_base_gone(&record, &error).await? => return Ok(Answer::done()),
+        Err(error) => return Err(error.into()),
+    };
     let (records, _) = fold(&lines, job.turns());
     let delivery = invocation.metadata("Id").unwrap_or_default();
     if !record.given_up && moved(app, &record, &job, &records, &delivery).await? {

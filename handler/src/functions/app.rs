@@ -31,6 +31,8 @@ pub struct Settings {
     /// After so long an invocation hands on what is left. Shorter than the host's `functionTimeout`,
     /// which would kill every invocation of the instance.
     pub deadline: Duration,
+    /// How long a call may take.
+    pub call_timeout: Duration,
     /// A run that does not move for so long has its messages sent again.
     pub stall_after: Duration,
     /// How often that may be in vain before the run is ended.

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Time between two looks at whether the run still is to be worked on.
-const RUN_LOOK: Duration = Duration::from_secs(15);
+pub(super) const RUN_LOOK: Duration = Duration::from_secs(15);
 
 /// Results wait no longer than this before they are appended: a kill costs so much work, and an
 /// append costs money.
@@ -177,6 +177,9 @@ async fn failed(app: &App, record: &Record, error: RunError) -> Result<Answer, F
     if error.is_storage_down() {
         app.wait(record, crate::cli::sentence(&error.into()))
             .await?;
+        return Ok(Answer::done());
+    }
+    if app.end_if_base_gone(record, &error).await? {
         return Ok(Answer::done());
     }
     if !error.is_raw_changed() {

@@ -60,7 +60,15 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     };
     let usd = match record.estimated_usd {
         Some(usd) => Some(usd),
-        None => estimated(app, &record, &manifest, &profile).await?,
+        None => match estimated(app, &record, &manifest, &profile).await {
+            Ok(usd) => usd,
+            Err(error) if error.is_raw_changed() => {
+                let reason = "RAW changed while its cost was estimated".to_owned();
+                app.runs.end(&run, State::Superseded, Some(reason)).await?;
+                return Ok(Answer::done());
+            }
+            Err(error) => return Err(error.into()),
+        },
     };
     if let Err(reason) = app.afford(&record, usd).await? {
         app.await_approval(&record, reason).await?;
@@ -227,6 +235,20 @@ impl App {
             .end(&record.run, State::Failed, Some(reason))
             .await?;
         Ok(true)
+    }
+
+    /// Ends a run whose base is not there any more; says whether it did.
+    pub(super) async fn end_if_base_gone(
+        &self,
+        record: &Record,
+        error: &RunError,
+    ) -> Result<bool, RunError> {
+        let gone = matches!(error, RunError::BaseGone { .. });
+        if gone {
+            let reason = Some(error.to_string());
+            self.runs.end(&record.run, State::Failed, reason).await?;
+        }
+        Ok(gone)
     }
 
     /// The record of a run that may be worked on now, `None` where it may not: it is over, is not the

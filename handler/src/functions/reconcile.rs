@@ -10,6 +10,7 @@
 
 use super::FunctionError;
 use super::app::{App, Settings};
+use super::label_chunk::RUN_LOOK;
 use super::message::{ChunkMessage, RunMessage};
 use super::metadata;
 use crate::host::Answer;
@@ -24,6 +25,9 @@ use std::time::Duration;
 /// A mark without a record is of a beginning that was cut short; it is somebody's, or nobody's after
 /// so long.
 const CUT_SHORT: SignedDuration = SignedDuration::from_mins(10);
+
+/// More than enough to record what was answered.
+const FLUSHED: Duration = Duration::from_secs(5);
 
 /// A run that may only be waiting for its turn gets so many times the tries.
 const IN_LINE: u32 = 4;
@@ -62,6 +66,13 @@ impl Settings {
             publish_after: self.first_wait(),
             tries: self.tries,
         }
+    }
+
+    /// Chunks of a run that was ended by somebody go on for no longer than this: until they look again,
+    /// and until their calls are answered.
+    pub(super) fn still_ending(&self) -> SignedDuration {
+        let longest = RUN_LOOK + self.call_timeout + FLUSHED;
+        SignedDuration::try_from(longest).unwrap_or(CUT_SHORT)
     }
 
     /// How long a run waits at first when nothing can be done.
@@ -255,12 +266,16 @@ async fn look(
         // Its event may have got lost.
         round.send("plans", app.take_up(dataset, file, raw).await?);
     }
-    app.settle_budget(record).await?;
-    round
-        .ended
-        .entry(dataset.clone())
-        .or_default()
-        .push(run.clone());
+    let ended = round.ended.entry(dataset.clone()).or_default();
+    let Some(record) = app.runs.read(run).await? else {
+        return Ok(());
+    };
+    let since = app.runs.clock().now().duration_since(record.since);
+    // Of a run that was not published, chunks under way still record what they are answered.
+    if record.is_published() || since >= app.settings.still_ending() {
+        app.settle_budget(&record).await?;
+        ended.push(run.clone());
+    }
     Ok(())
 }
 

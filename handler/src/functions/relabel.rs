@@ -17,13 +17,9 @@ use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
 use crate::teacher::model::Family;
 use crate::teacher::tokens::Encoding;
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
-
-/// Chunks of a run that was ended by somebody go on for no longer than this.
-const STILL_ENDING: SignedDuration = SignedDuration::from_secs(60);
 
 /// Which turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,16 +254,6 @@ async fn record(
                             strategy, rationales, model and deployment";
                 return Ok(Err(ApiError::wrong(text)));
             }
-            // Those who labelled it notice its end a little later.
-            let since = app.runs.clock().now().duration_since(former.since);
-            if former.state.is_over() && !former.is_published() && since < STILL_ENDING {
-                let text = format!(
-                    "run {} ended just now and what was in flight is still recorded; ask again in a \
-                     minute",
-                    former.run
-                );
-                return Ok(Err(ApiError::conflict(text)));
-            }
             let base = (former.run.clone(), former.round);
             (former.settings.clone(), Some(base))
         }
@@ -290,6 +276,11 @@ async fn record(
     let run = identity.name();
     if let Some(there) = app.runs.read(&run).await? {
         return Ok(Ok((there, false)));
+    }
+    if let Some(former) = former.as_ref().filter(|_| base.is_some())
+        && let Err(error) = may_be_continued(app, former)
+    {
+        return Ok(Err(error));
     }
     if let Some(former) = &former
         && !former.state.is_over()
@@ -318,6 +309,27 @@ async fn record(
         record.base_usd = Some(before + app.spent_usd(&former, &ledger));
     }
     Ok(Ok((record, true)))
+}
+
+/// Whether a run that has ended can begin with what this one has.
+fn may_be_continued(app: &App, former: &Record) -> Result<(), ApiError> {
+    let run = &former.run;
+    if !former.state.is_over() || former.is_published() {
+        return Ok(());
+    }
+    let since = app.runs.clock().now().duration_since(former.since);
+    if since < app.settings.still_ending() {
+        return Err(ApiError::conflict(format!(
+            "run {run} ended just now and what was in flight is still recorded; ask again in two \
+             minutes"
+        )));
+    }
+    if former.base.is_some() {
+        return Err(ApiError::conflict(format!(
+            "run {run} took over results of another run and was not finished; relabel all"
+        )));
+    }
+    Ok(())
 }
 
 /// What of a request makes its runs the ones they are. `force` makes them like no other.

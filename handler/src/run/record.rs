@@ -276,7 +276,10 @@ impl Record {
             self.state = state;
             self.since = now;
         }
-        self.reason = reason;
+        // Why it was given up stays.
+        if reason.is_some() || !self.given_up {
+            self.reason = reason;
+        }
         self.not_before = None;
         true
     }
@@ -302,7 +305,8 @@ impl Record {
 
     /// Nothing can be done before `until`. One of many chunks that say so is enough.
     pub fn wait(&mut self, reason: String, until: Timestamp, now: Timestamp) -> bool {
-        if self.state == State::Waiting || !self.enter(State::Waiting, Some(reason), now) {
+        let waits = self.state == State::Waiting || self.given_up;
+        if waits || !self.enter(State::Waiting, Some(reason), now) {
             return false;
         }
         self.waited_for.clone_from(&self.reason);

@@ -4,6 +4,7 @@ use super::*;
 use serde_json::json;
 use softlabel_doubles::azure_openai::{Excuse, Loss, Record, repeats};
 use softlabel_doubles::faulty_line::{FaultyLine, When};
+use softlabel_doubles::functions_host::Invocation;
 use softlabel_doubles::until;
 
 /// Waits until labelling is under way.
@@ -196,9 +197,15 @@ fn a_chunk_that_was_given_up_ends_its_run_as_partial() {
         let poison = cloud.storage().queue("label-chunk-poison");
         let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, message);
         // The first time it gets further tries; the second time it has not moved.
-        for _ in 0..2 {
+        for times in 1..=2 {
             let put = poison.put_or_create(&encoded, Duration::ZERO);
             put.await.unwrap();
+            let told = async || {
+                let invocations = cloud.host()?.invocations();
+                let of_it = |it: &&Invocation| it.function == "abandon-chunk" && it.ended.is_some();
+                Ok(invocations.iter().filter(of_it).count() >= times)
+            };
+            until(PATIENCE, "the app is told", told).await.unwrap();
         }
         cloud
             .service()
