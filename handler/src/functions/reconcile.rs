@@ -22,9 +22,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A mark without a record is of a beginning that was cut short; it is somebody's, or nobody's after
-/// so long.
-const CUT_SHORT: SignedDuration = SignedDuration::from_mins(10);
+/// A mark without a record is of a beginning that was cut short, after so long. Whoever begins after all
+/// makes the mark again.
+const CUT_SHORT: SignedDuration = SignedDuration::from_secs(30);
 
 /// More than enough to record what was answered.
 const FLUSHED: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ impl Settings {
     /// and until their calls are answered.
     pub(super) fn still_ending(&self) -> SignedDuration {
         let longest = RUN_LOOK + self.call_timeout + FLUSHED;
-        SignedDuration::try_from(longest).unwrap_or(CUT_SHORT)
+        SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX)
     }
 
     /// How long a run waits at first when nothing can be done.
@@ -151,7 +151,7 @@ pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
             Err(error) => tracing::error!(run, %error, "the run's record cannot be read"),
         }
     }
-    let stalled = SignedDuration::try_from(app.settings.stall_after).unwrap_or(CUT_SHORT);
+    let stalled = SignedDuration::try_from(app.settings.stall_after).unwrap_or(SignedDuration::MAX);
     log(&records, stalled, now);
     let moves = |record: &&Record| {
         !record.state.is_over() && now.duration_since(record.watch.moved) < stalled

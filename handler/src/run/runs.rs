@@ -170,6 +170,8 @@ impl Runs {
         self.work.create(&active_path(&run), Vec::new()).await?;
         let created = self.create(&record_path(&run), &record).await?;
         if created {
+            // By now the reconciler may have taken the first one for a beginning that was cut short.
+            self.work.create(&active_path(&run), Vec::new()).await?;
             let Record { dataset, file, .. } = &record;
             tracing::info!(event = "run_began", run, dataset, file, "a run begins");
         }
