@@ -1,12 +1,12 @@
-//! No call is asked again without need.
+//! No answer is lost without need, and nothing that is kept is asked again.
 
 use crate::bucket::Bucket;
 use crate::tally::Tally;
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use softlabel_doubles::azure_openai::{Excuse, Loss, Record, repeats};
+use softlabel_doubles::azure_openai::{Excuse, Kind, Loss, Record};
 use softlabel_doubles::local_cloud::LocalCloud;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// A result may wait so long before it is appended.
@@ -15,47 +15,132 @@ pub(crate) const UNFLUSHED: Duration = Duration::from_secs(2);
 /// What the probe asks about until the request parameters are settled; it belongs to no dataset.
 const PROBE: &str = "Thanks, that worked!";
 
-/// Checks the service's log: a question comes once for each run that asks all turns of a version, and
-/// once more only where the answer may have been lost.
-pub(crate) fn check(
+/// What the service is asked, a label or a rationale, and about which message.
+type Question = (Kind, String);
+
+/// Holds the service's log against what the runs keep: an answer that no run keeps may have been lost,
+/// as its caller was killed or storage was down.
+pub(crate) async fn check(
     cloud: &LocalCloud,
     buckets: &[Bucket],
     records: &[Value],
     losses: &[Loss],
     tally: &mut Tally,
 ) -> Result<()> {
-    let mut runs = HashMap::<&str, usize>::new();
-    for version in buckets.iter().flat_map(|bucket| &bucket.versions) {
-        // One that was replaced or cancelled before it was planned asked nothing, and one with a base
-        // begins with the answers of that.
-        let asks_all = |record: &&Value| {
-            let etag = record.pointer("/source/etag").and_then(Value::as_str);
-            etag == Some(version.etag.as_str())
-                && record.get("chunks").is_some_and(Value::is_u64)
-                && record.get("base").is_none_or(Value::is_null)
-        };
-        let count = records.iter().filter(asks_all).count();
-        for message in &version.messages {
-            *runs.entry(message.trim()).or_default() += count;
-        }
-    }
-    let allowed = |record: &Record| {
-        let message = record.user_text.as_deref().and_then(message);
-        let message = message.unwrap_or_default().trim();
-        match message {
-            PROBE => usize::MAX,
-            message => runs.get(message).copied().unwrap_or_default(),
-        }
-    };
+    let kept = kept(cloud, buckets, records).await?;
     let excuse = Excuse {
         losses,
         unflushed: UNFLUSHED,
     };
-    let counted = repeats(&cloud.service().log(), excuse, allowed)?;
-    tally.calls += counted.answered;
-    tally.exposed += counted.exposed;
-    tally.repeated += counted.repeated;
+    let mut answered = BTreeMap::<Question, Vec<Record>>::new();
+    for record in cloud.service().log() {
+        let message = record.user_text.as_deref().and_then(message);
+        let message = message.context("a question is about no message")?.trim();
+        if record.status == Some(200) && record.fully_sent && message != PROBE {
+            let question = (record.kind, message.to_owned());
+            answered.entry(question).or_default().push(record);
+        }
+    }
+    for (question, calls) in &answered {
+        let kept = kept.get(question).copied().unwrap_or_default();
+        let exposed = calls.iter().filter(|call| excuse.exposes(call)).count();
+        ensure!(
+            calls.len() <= kept + exposed,
+            "a question was answered {:?}, the runs keep {kept} of the answers, and {losses:?} can have \
+             cost {exposed}",
+            calls
+                .iter()
+                .map(|call| (call.caller, call.arrived_us, call.ended_us))
+                .collect::<Vec<_>>()
+        );
+        tally.calls += calls.len();
+        tally.exposed += exposed;
+        tally.lost += calls.len().saturating_sub(kept);
+    }
     Ok(())
+}
+
+/// How many answers to each question the runs keep.
+async fn kept(
+    cloud: &LocalCloud,
+    buckets: &[Bucket],
+    records: &[Value],
+) -> Result<HashMap<Question, usize>> {
+    let versions = buckets.iter().flat_map(|bucket| &bucket.versions);
+    let messages = versions.flat_map(|version| version.ids.iter().zip(&version.messages));
+    let messages = messages.collect::<HashMap<_, _>>();
+    let mut kept = HashMap::new();
+    for record in records {
+        let run = record.get("run").and_then(Value::as_str);
+        let run = run.context("a record without a name")?;
+        let has_base = record.get("base").is_some_and(Value::is_string);
+        for item in cloud.work().list(&format!("work/{run}/parts/")).await? {
+            let part = cloud.work().get(&item.name).await?;
+            let part = part.context("a part is gone")?;
+            for (turn, answers) in answers(&part.content, has_base) {
+                let id = answers.id.context("a turn without an id")?;
+                let message = messages.get(&id).context("a turn of no version")?.trim();
+                let both = [
+                    (Kind::Classification, answers.labels),
+                    (Kind::Text, answers.rationales),
+                ];
+                for (kind, given) in both {
+                    ensure!(
+                        given.len() <= 1,
+                        "run {run} keeps {} answers about turn {turn} of {}: {given:?}",
+                        given.len(),
+                        item.name
+                    );
+                    *kept.entry((kind, message.to_owned())).or_default() += given.len();
+                }
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// The different answers of a turn, by what tells them apart.
+#[derive(Debug, Default)]
+struct Answers {
+    id: Option<String>,
+    labels: BTreeSet<String>,
+    rationales: BTreeSet<String>,
+}
+
+/// The answers in a part that its own run asked for, by turn. One that begins with the part of a base
+/// says where that ends.
+fn answers(part: &[u8], has_base: bool) -> BTreeMap<u64, Answers> {
+    let mut turns = BTreeMap::<u64, Answers>::new();
+    let mut own = !has_base;
+    // A line that was torn by a kill was kept by nobody.
+    let lines = part.split(|&byte| byte == b'\n');
+    for line in lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok()) {
+        if line.get("seeded").is_some() {
+            own = true;
+            continue;
+        }
+        let turn = line.get("turn").and_then(Value::as_u64);
+        let answers = turns.entry(turn.unwrap_or(u64::MAX)).or_default();
+        let text = |pointer: &str| {
+            let text = line.pointer(pointer).and_then(Value::as_str);
+            text.map(str::to_owned)
+        };
+        let id = ["/label/message_id", "/error/message_id"]
+            .iter()
+            .find_map(|id| text(id));
+        answers.id = id.or(answers.id.take());
+        let asked = |event: &str| {
+            let event = line.get(event);
+            own && event.is_some_and(|event| event.get("reused") == Some(&Value::Bool(false)))
+        };
+        if asked("label") {
+            answers.labels.extend(text("/label/request_id"));
+        }
+        if asked("rationale") {
+            answers.rationales.extend(text("/rationale/text"));
+        }
+    }
+    turns
 }
 
 /// The message that a prompt is about.

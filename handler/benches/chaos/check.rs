@@ -74,8 +74,9 @@ pub(crate) async fn all(
     }
     written(cloud, buckets).await?;
     begun(&records, buckets)?;
-    let asked = calls::check(cloud, buckets, &records, losses, tally);
     let books = books::check(cloud, buckets, &records).await;
+    // After that: of a run that ended early, what was in flight is recorded a little later.
+    let asked = calls::check(cloud, buckets, &records, losses, tally).await;
     // One complaint is no reason not to tell of another.
     let complaints = [ends, asked, books].into_iter().filter_map(Result::err);
     let complaints = complaints.map(|error| format!("{error:#}"));

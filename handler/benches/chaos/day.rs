@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What goes wrong on every day, in an order that follows from the seed.
+/// What goes wrong on a day, in an order that follows from the seed.
 const EVENTS: [Event; 12] = [
     Event::Kill,
     Event::Kill,
@@ -203,6 +203,10 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     let mut events = EVENTS.to_vec();
     events.extend(special.outage.then_some(Event::Outage));
     events.shuffle(&mut day.rng);
+    if special.refusal.is_some() {
+        // The rest of that day is long.
+        events.truncate(EVENTS.len() * 2 / 3);
+    }
     for event in events {
         let pause = day.rng.random_range(PAUSE);
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -367,14 +371,13 @@ impl Day {
     }
 
     /// Uploads new versions of all files and sees to it that they are labelled, whatever becomes of
-    /// their events. What was asked before would be remembered. Gives the names of the runs.
-    pub(crate) async fn label_anew(&mut self) -> Result<Vec<String>> {
-        let mut runs = Vec::new();
+    /// their events. What was asked before would be remembered.
+    pub(crate) async fn label_anew(&mut self) -> Result<()> {
         for place in 0..self.buckets.len() {
             self.upload(place, false).await?;
-            runs.extend(self.ask(&self.asking_for(place)?).await?);
+            self.ask(&self.asking_for(place)?).await?;
         }
-        Ok(runs)
+        Ok(())
     }
 
     async fn relabel(&mut self) {

@@ -10,9 +10,9 @@
 //! * every run is at its end, and every bucket is labelled as its current version of RAW is: exactly one
 //!   line a turn, in raw order. A person helps only where no word of an upload reached the app, where a
 //!   run had been cancelled, and with what was given up while the service refused everything;
-//! * a call that was answered twice was in flight at its instance when that was killed, or answered at
-//!   most two seconds before, or belongs to another run over the same file; an outage of storage costs
-//!   no more than a kill of all instances;
+//! * an answer of the service is kept by exactly one run, or was lost as its instance was killed while it
+//!   was in flight or at most two seconds old; an outage of storage costs no more than a kill of all
+//!   instances. So nothing is asked again beyond that;
 //! * the labelled dataset's metadata agree with its files, and its budget with what its runs cost;
 //! * nothing was written outside `LABELED_*` and the work container, RAW is as it was uploaded, and
 //!   nothing that the app wrote began a run.

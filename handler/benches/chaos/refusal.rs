@@ -47,14 +47,12 @@ impl Day {
     pub(crate) async fn refuse(&mut self, refusal: Refusal) -> Result<()> {
         let slow = |config: &mut Config| config.latency = Latency::Fixed { ms: 300.0 };
         self.cloud.service().update(slow)?;
-        let runs = self.label_anew().await?;
-        ensure!(
-            runs.len() == self.buckets.len(),
-            "not all buckets are labelled anew"
-        );
+        self.label_anew().await?;
+        // A late event can still take the place of what was asked for.
         let under_way = async || {
-            for run in &runs {
-                let status = check::status(&self.cloud, run).await?;
+            for bucket in &self.buckets {
+                let run = self.current(bucket).await?;
+                let status = check::status(&self.cloud, &run).await?;
                 if status.get("chunks_done").and_then(Value::as_u64) == Some(0) {
                     return Ok(false);
                 }
@@ -68,11 +66,12 @@ impl Day {
         let ended = self.cloud.until_all_ended(0, GIVEN_UP_IN).await;
         ended.context("the service refuses everything, so that every run is to be given up")?;
         self.cloud.service().update(Refusal::end)?;
+        let mut current = Vec::new();
+        for bucket in &self.buckets {
+            current.push(json!(self.current(bucket).await?));
+        }
         let mut records = check::records(&self.cloud).await?;
-        records.retain(|record| {
-            let run = record.get("run").and_then(Value::as_str);
-            run.is_some_and(|run| runs.iter().any(|other| other == run))
-        });
+        records.retain(|record| record.get("run").is_some_and(|run| current.contains(run)));
         let mut given_up = 0;
         for record in records {
             let text = |key: &str| record.get(key).and_then(Value::as_str);

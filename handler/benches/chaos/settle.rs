@@ -65,8 +65,8 @@ impl Day {
         }
     }
 
-    /// Asks for a relabel until somebody takes it; gives the names of its runs.
-    pub(crate) async fn ask(&self, body: &Value) -> Result<Vec<String>> {
+    /// Asks for a relabel until somebody takes it.
+    pub(crate) async fn ask(&self, body: &Value) -> Result<()> {
         let deadline = Instant::now() + EVENING;
         loop {
             // An instance that was just killed answers nothing, and one that is to end says so.
@@ -74,10 +74,7 @@ impl Day {
             if let Ok(reply) = &reply
                 && reply.status == 202
             {
-                let runs = reply.body.get("runs").and_then(Value::as_array);
-                let runs = runs.into_iter().flatten();
-                let names = runs.filter_map(|run| run.get("run")?.as_str().map(str::to_owned));
-                return Ok(names.collect());
+                return Ok(());
             }
             ensure!(
                 Instant::now() < deadline,
@@ -85,6 +82,16 @@ impl Day {
             );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// The name of the run that a bucket is labelled by.
+    pub(crate) async fn current(&self, bucket: &Bucket) -> Result<String> {
+        let path = format!("current/v4/{}", bucket.file());
+        let current = self.cloud.work().get(&path).await?;
+        let current = current.context("a file with runs has no current one")?;
+        let current = serde_json::from_slice::<Value>(&current.content)?;
+        let run = current.get("run").and_then(Value::as_str);
+        Ok(run.context("a file has no current run")?.to_owned())
     }
 
     /// Why a person may have to ask for a bucket, if so.
@@ -101,13 +108,10 @@ impl Day {
             let unheard = settled && self.is_unheard_of(bucket)?;
             return Ok(unheard.then_some("every word of an upload was lost"));
         }
-        let path = format!("current/v4/{}", bucket.file());
-        let current = self.cloud.work().get(&path).await?;
-        let current = current.context("a file with runs has no current one")?;
-        let current = serde_json::from_slice::<Value>(&current.content)?;
+        let current = self.current(bucket).await?;
         let last = over_it
             .iter()
-            .find(|record| record.get("run") == current.get("run"));
+            .find(|record| record.get("run") == Some(&json!(current)));
         let cancelled = last.is_some_and(|last| {
             let run = last.get("run").and_then(Value::as_str);
             check::state(last) == "cancelled" && run.is_some_and(|run| self.cancelled.contains(run))

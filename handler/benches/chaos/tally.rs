@@ -10,8 +10,8 @@ pub(crate) struct Tally {
     pub(crate) calls: usize,
     /// Of these, those that a kill or an outage may have cost.
     pub(crate) exposed: usize,
-    /// Those that were asked for again.
-    pub(crate) repeated: usize,
+    /// Those that no run keeps.
+    pub(crate) lost: usize,
     pub(crate) turns: usize,
     /// Runs by the state they ended in.
     pub(crate) states: BTreeMap<String, usize>,
@@ -27,7 +27,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.exposed += other.exposed;
-        self.repeated += other.repeated;
+        self.lost += other.lost;
         self.turns += other.turns;
         for (what, times) in &other.happened {
             *self.happened.entry(what.clone()).or_default() += times;
@@ -48,12 +48,12 @@ impl fmt::Display for Tally {
         };
         write!(
             f,
-            "{} turns with one line each; {} calls answered, {} of them exposed to a loss, {} asked \
-             again; runs: {}; what went wrong: {}",
+            "{} turns with one line each; {} calls answered, {} of them exposed to a loss, {} lost; \
+             runs: {}; what went wrong: {}",
             self.turns,
             self.calls,
             self.exposed,
-            self.repeated,
+            self.lost,
             list(&self.states),
             list(&self.happened)
         )

@@ -40,6 +40,11 @@ pub struct Repeats {
 }
 
 impl Excuse<'_> {
+    /// Whether the answer to this call may have been lost.
+    pub fn exposes(&self, record: &Record) -> bool {
+        self.of(record).next().is_some()
+    }
+
     /// The losses that may have hit the answer to this call: its caller had it in flight, or not kept yet.
     fn of(&self, record: &Record) -> impl Iterator<Item = &Loss> {
         let (arrived, ended) = (arrived(record), ended(record));
@@ -105,9 +110,7 @@ pub fn repeats(
         );
         repeats.answered += records.len();
         repeats.repeated += records.len().saturating_sub(allowed);
-        let exposed = records
-            .iter()
-            .filter(|record| excuse.of(record).next().is_some());
+        let exposed = records.iter().filter(|record| excuse.exposes(record));
         repeats.exposed += exposed.count();
     }
     Ok(repeats)
