@@ -13,7 +13,7 @@
 //! late word of an older version changes nothing.
 
 use super::RunError;
-use super::record::{Record, State};
+use super::record::{Origin, Record, State};
 use super::work;
 use crate::clock::Clock;
 use crate::store::{OwnFolder, StoreError, Version};
@@ -186,6 +186,16 @@ impl Runs {
                     return self.as_it_is(record).await;
                 }
                 _ => {}
+            }
+            // Somebody had this version labelled before word of its upload came.
+            if record.origin == Origin::Upload
+                && let Some((current, _)) = &current
+                && let Some(there) = self.read(&current.run).await?
+                && there.source.etag == record.source.etag
+            {
+                let reason = format!("run {} labels this version", there.run);
+                self.end(&run, State::Superseded, Some(reason)).await?;
+                return self.as_it_is(record).await;
             }
             // After the place was read: who takes it in between makes the swap fail.
             if raw().await?.map(|version| version.etag) != Some(record.source.etag.clone()) {

@@ -23,7 +23,10 @@ const APP: [(&str, &str, &[&str]); 9] = [
     (
         "abandon-chunk",
         "chunk: queue label-chunk-poison",
-        &["publishes: queue publish-bucket"],
+        &[
+            "chunks: queue label-chunk",
+            "publishes: queue publish-bucket",
+        ],
     ),
     (
         "bucket-uploaded",
