@@ -48,7 +48,7 @@ const PAUSE: Range<u64> = 500..2000;
 const SOON: Duration = Duration::from_secs(20);
 
 /// How long is waited for a point to be reached.
-const REACHED_IN: Duration = Duration::from_secs(3);
+const REACHED_IN: Duration = Duration::from_secs(5);
 
 /// The points at which the app is killed: about to send this.
 const POINTS: [(&str, &str, Option<&str>); 12] = [
@@ -134,6 +134,15 @@ impl Special {
             },
         }
     }
+
+    /// How often a run may stand still before it is given up. A killed execution's lease outlasts some
+    /// tries, as they come so quickly here; few of them only where runs are to be given up.
+    fn tries(self) -> &'static str {
+        match self.refusal {
+            Some(_) => "5",
+            None => "12",
+        }
+    }
 }
 
 /// Lives through the day of a seed and checks what it leaves.
@@ -177,7 +186,7 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     .setting("SOFTLABEL_ATTEMPTS", "20")
     .setting("SOFTLABEL_CALL_TIMEOUT", "5s")
     .setting("SOFTLABEL_STALL_AFTER", "2s")
-    .setting("SOFTLABEL_TRIES", "4")
+    .setting("SOFTLABEL_TRIES", special.tries())
     .setting("SOFTLABEL_OUTAGE_AFTER", "100ms")
     .setting("SOFTLABEL_OUTAGE_PROBE", "200ms")
     .setting("SOFTLABEL_OUTAGE_PATIENCE", "500ms");
