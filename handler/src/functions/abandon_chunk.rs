@@ -2,8 +2,9 @@
 //! `labeling_error`, so that the bucket ends `partial` instead of never.
 //!
 //! The host counts an instance that died as a failure of whatever it was doing. So a chunk gets further
-//! tries as long as they bring something: it is given up when it has failed too often for the second
-//! time without a turn more than the first time.
+//! tries, and more as long as they bring something: it is given up when a message that was sent for further
+//! tries has failed too often itself, without a turn more than when it was sent. Several messages of one
+//! chunk that fail at the same time count as one.
 //!
 //! Safe to run twice: a turn that is settled stays as it is.
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
-    let ChunkMessage { run, chunk } = message(invocation, "chunk")?;
+    let ChunkMessage { run, chunk, again } = message(invocation, "chunk")?;
     let Some((record, manifest)) = app.chunk_of(&run).await? else {
         return Ok(Answer::done());
     };
@@ -50,7 +51,8 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     };
     let (records, _) = fold(&lines, job.turns());
     let delivery = invocation.metadata("Id").unwrap_or_default();
-    if !record.given_up && moved(app, &record, &job, &records, &delivery).await? {
+    let moved = moved(app, &record, &job, &records, &delivery).await?;
+    if !record.given_up && (moved || !again) {
         appender.release().await;
         tracing::warn!(
             event = "chunk_poisoned",
@@ -58,7 +60,11 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             chunk,
             "the chunk is tried again"
         );
-        return Ok(Answer::done().send("chunks", [ChunkMessage::new(&run, chunk)]));
+        let message = ChunkMessage {
+            again: true,
+            ..ChunkMessage::new(&run, chunk)
+        };
+        return Ok(Answer::done().send("chunks", [message]));
     }
     let ids = ids(app, &record, &job).await?;
     let mut given_up = Vec::new();

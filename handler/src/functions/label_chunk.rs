@@ -33,7 +33,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
     let deadline = Instant::now() + app.settings.deadline;
     let message = message::<ChunkMessage>(invocation, "chunk")?;
-    let ChunkMessage { run, chunk } = &message;
+    let ChunkMessage { run, chunk, .. } = &message;
     let Some((record, manifest)) = app.chunk_of(run).await? else {
         return Ok(Answer::done());
     };
@@ -65,7 +65,12 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         let Some(window) = app.open(job.turns(), &stop).await else {
             return Ok(Some(ChunkEnd::Interrupted));
         };
-        let Some(part) = take_part(app, &job).await? else {
+        let taken = tokio::select! {
+            taken = take_part(app, &job) => taken?,
+            // A lease that somebody holds may be waited for longer than this process has.
+            () = stop.cancelled() => return Ok(Some(ChunkEnd::Interrupted)),
+        };
+        let Some(part) = taken else {
             return Ok(None);
         };
         let raw = app.data.raw(&record.dataset)?;
@@ -161,7 +166,8 @@ async fn interrupted(
         app.wait(record, stop.to_string()).await?;
         return Ok(Answer::done());
     }
-    let ChunkMessage { run, chunk } = &message;
+    let message = ChunkMessage::new(&message.run, message.chunk);
+    let ChunkMessage { run, chunk, .. } = &message;
     tracing::info!(
         event = "chunk_handed_on",
         run,

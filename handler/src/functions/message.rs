@@ -1,4 +1,4 @@
-//! The messages between functions. They name a run and a chunk, no more.
+//! The messages between functions. They name a run and a chunk, and whether that failed too often before.
 
 use super::FunctionError;
 use crate::host::Invocation;
@@ -19,6 +19,9 @@ pub(super) struct ChunkMessage {
     pub(super) run: String,
     /// Which of its chunks.
     pub(super) chunk: u64,
+    /// It failed too often before, and gets further tries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) again: bool,
 }
 
 impl RunMessage {
@@ -30,8 +33,11 @@ impl RunMessage {
 
 impl ChunkMessage {
     pub(super) fn new(run: &str, chunk: u64) -> Self {
-        let run = run.to_owned();
-        Self { run, chunk }
+        Self {
+            run: run.to_owned(),
+            chunk,
+            again: false,
+        }
     }
 }
 

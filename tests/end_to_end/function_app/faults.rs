@@ -193,11 +193,12 @@ fn a_chunk_that_was_given_up_ends_its_run_as_partial() {
             .unwrap();
         let run = cloud.runs().await.unwrap()[0].clone();
         let last = run["chunks"].as_u64().unwrap() - 1;
-        let message = json!({"run": run["run"], "chunk": last}).to_string();
         let poison = cloud.storage().queue("label-chunk-poison");
-        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, message);
-        // The first time it gets further tries; the second time it has not moved.
+        // It gets further tries; the message that was sent for those has not moved it.
         for times in 1..=2 {
+            let message = json!({"run": run["run"], "chunk": last, "again": times == 2});
+            let engine = &base64::engine::general_purpose::STANDARD;
+            let encoded = base64::Engine::encode(engine, message.to_string());
             let put = poison.put_or_create(&encoded, Duration::ZERO);
             put.await.unwrap();
             let told = async || {
