@@ -65,7 +65,8 @@ pub struct ServeArgs {
     #[arg(long, env = "SOFTLABEL_STALL_AFTER", default_value = "10m", value_name = "TIME",
           value_parser = parse_time)]
     pub stall_after: Duration,
-    /// How often that may be in vain, while no other run moves either, before a run is ended.
+    /// How often that may be in vain before a run is ended; four times as often where others move, for
+    /// whose end it may wait.
     #[arg(long, env = "SOFTLABEL_TRIES", default_value_t = 12, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub tries: u32,

@@ -19,7 +19,7 @@ use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord, fold};
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
 use crate::run::{RunError, work};
-use crate::store::{StoreError, Version};
+use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -145,11 +145,7 @@ async fn ids(
     let Some(chunk) = job.manifest.chunks.get(job.number) else {
         return Ok(Vec::new());
     };
-    let source = &job.manifest.source;
-    let source = Version {
-        etag: source.etag.clone(),
-        length: source.length,
-    };
+    let source = job.manifest.version();
     let raw = app.data.raw(&record.dataset)?;
     let bytes = chunk.bytes.clone();
     let bytes = raw.read_range(&record.file, bytes, &source).await?;

@@ -15,6 +15,7 @@ use super::message::{ChunkMessage, RunMessage};
 use super::metadata;
 use crate::host::Answer;
 use crate::run::RunError;
+use crate::run::ledger::Ledger;
 use crate::run::record::{Record, State};
 use crate::run::runs::Current;
 use jiff::{SignedDuration, Timestamp};
@@ -129,7 +130,7 @@ fn decide(
         false => patience.tries,
     };
     if watch.tries >= most {
-        record.resume(now);
+        record.give_up(now);
         return Action::GiveUp;
     }
     watch.tries += 1;
@@ -346,34 +347,26 @@ async fn go_on(
         Action::Leave => {}
         Action::SendAgain => round.send("plans", [RunMessage::new(run)]),
         Action::Publish => round.send("publishes", [RunMessage::new(run)]),
-        Action::GiveUp => give_up(app, &record, round).await?,
+        Action::GiveUp => give_up(app, &record, &ledger, round).await?,
     }
     Ok(())
 }
 
 /// Ends a run that does not move whatever is tried: what is finished is published, what is not is
 /// given up; where nothing can be, the run has failed.
-async fn give_up(app: &App, record: &Record, round: &mut Round) -> Result<(), RunError> {
+async fn give_up(
+    app: &App,
+    record: &Record,
+    ledger: &Ledger,
+    round: &mut Round,
+) -> Result<(), RunError> {
     let run = &record.run;
-    let ledger = app.ledger(record).await?;
     let chunks = record.chunks.unwrap_or_default();
-    let why = record.waited_for.as_deref().unwrap_or("nobody said why");
-    let reason = format!(
-        "it did not move in {} tries ({why}); relabel the bucket once that is mended",
-        record.watch.tries
-    );
     if record.chunks.is_none() || ledger.count() >= chunks {
-        app.runs.end(run, State::Failed, Some(reason)).await?;
+        let reason = record.reason.clone();
+        app.runs.end(run, State::Failed, reason).await?;
         return Ok(());
     }
-    let give_up = app.runs.update(run, |record| {
-        let begins = !std::mem::replace(&mut record.given_up, true);
-        if begins {
-            record.reason = Some(reason.clone());
-        }
-        begins
-    });
-    give_up.await?;
     let left = (0..chunks).filter(|chunk| !ledger.has(*chunk));
     round.send("abandoned", left.map(|chunk| ChunkMessage::new(run, chunk)));
     Ok(())
@@ -436,6 +429,11 @@ mod tests {
         }
         run.wait("no such deployment".into(), at(9), at(9));
         assert_eq!(decide(&mut run, 0, true, &PATIENCE, at(9)), Action::GiveUp);
+        let reason = run.reason.clone().unwrap();
+        assert!(reason.contains("3 tries") && reason.contains("no such deployment"));
+        // From the same moment on no chunk can make it wait, which would keep it from being ended.
+        assert!(!run.wait("an outage".into(), at(99), at(10)));
+        assert_eq!((run.state, run.reason), (State::Labeling, Some(reason)));
     }
 
     #[test]

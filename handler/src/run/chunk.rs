@@ -12,7 +12,7 @@ use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
 use crate::dataset::scanner::{Found, Scanner};
 use crate::labeling::blank::is_blank;
-use crate::store::{Appender, OwnFolder, RawFolder, Version};
+use crate::store::{Appender, OwnFolder, RawFolder};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,10 +119,7 @@ impl ChunkJob {
         records: Vec<TurnRecord>,
     ) -> Result<Vec<(u32, TurnJob)>, RunError> {
         let source = &self.manifest.source;
-        let version = Version {
-            etag: source.etag.clone(),
-            length: source.length,
-        };
+        let version = self.manifest.version();
         let bytes = raw
             .read_range(&source.path, chunk.bytes.clone(), &version)
             .await

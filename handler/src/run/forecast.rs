@@ -14,7 +14,7 @@ use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::Label;
 use crate::labeling::prompt::{self, Mark, Prompt};
 use crate::labeling::strategy::{Input, Strategy};
-use crate::store::{RawFolder, Version};
+use crate::store::RawFolder;
 use crate::teacher::pacing::{Concurrency, Quota};
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::ENVELOPE;
@@ -219,10 +219,7 @@ async fn sizes(
     strategy: &'static dyn Strategy,
 ) -> Result<Sized, RunError> {
     let source = &manifest.source;
-    let version = Version {
-        etag: source.etag.clone(),
-        length: source.length,
-    };
+    let version = manifest.version();
     let bytes = raw
         .read_range(&source.path, chunk.bytes.clone(), &version)
         .await

@@ -2,6 +2,7 @@
 
 use crate::dataset::layout::BucketName;
 use crate::dataset::metadata::{BrokenConversation, SourceFile};
+use crate::store::Version;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -42,6 +43,14 @@ pub struct Chunk {
 }
 
 impl Manifest {
+    /// The version of the file that it describes.
+    pub fn version(&self) -> Version {
+        Version {
+            etag: self.source.etag.clone(),
+            length: self.source.length,
+        }
+    }
+
     /// Which bucket it is.
     pub fn name(&self) -> BucketName {
         BucketName {

@@ -329,6 +329,22 @@ impl Record {
         self.state == State::Waiting && self.enter(state, None, now)
     }
 
+    /// It does not move whatever is tried: what is not labelled yet gets no further try, and nothing
+    /// makes it wait any more.
+    pub fn give_up(&mut self, now: Timestamp) {
+        self.resume(now);
+        if !std::mem::replace(&mut self.given_up, true) {
+            let why = match &self.waited_for {
+                Some(why) => format!("it last waited because {why}"),
+                None => "none of its chunks was finished, and the app's log may say why".to_owned(),
+            };
+            self.reason = Some(format!(
+                "it did not move in {} tries: {why}; relabel the bucket once that is mended",
+                self.watch.tries
+            ));
+        }
+    }
+
     /// It is at its end.
     pub fn end(&mut self, state: State, reason: Option<String>, now: Timestamp) -> bool {
         self.enter(state, reason, now)
