@@ -47,6 +47,9 @@ const PAUSE: Range<u64> = 500..2000;
 /// How long labelling may take to get under way.
 const SOON: Duration = Duration::from_secs(20);
 
+/// More than a call takes.
+const LONGEST_CALL: Duration = Duration::from_secs(1);
+
 /// How long is waited for a point to be reached.
 const REACHED_IN: Duration = Duration::from_secs(5);
 
@@ -409,8 +412,9 @@ impl Day {
         }
     }
 
-    /// While something is labelled every request of the app to blobs fails for some time. That costs no
-    /// more than a kill of all instances a second later, by when they have tried to append something.
+    /// While something is labelled every request of the app to blobs fails for some time. A chunk asks
+    /// until its first result that cannot be appended is two seconds old; all that it asked since may be
+    /// lost.
     async fn storage_outage(&mut self) -> Result<()> {
         let before = self.cloud.service().stats().requests;
         self.label_anew().await?;
@@ -419,11 +423,11 @@ impl Day {
         // After kills, shares of the quota and leases run out first.
         until(SOON * 3, "labelling is under way", labels).await?;
         self.line.down(Fault::Status(503));
-        let noticed = service.now() + UNFLUSHED / 2;
+        let began = service.now();
         self.losses.push(Loss {
             caller: None,
-            began: noticed,
-            ended: noticed,
+            began,
+            ended: began + LONGEST_CALL + UNFLUSHED,
         });
         let length = self.rng.random_range(5_000..20_000);
         tokio::time::sleep(Duration::from_millis(length)).await;
