@@ -39,8 +39,14 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         .await
         .with_context(|| format!("cannot listen on 127.0.0.1:{port}; is another process there?"))?;
     tracing::info!(event = "started", port, "softlabel takes invocations");
-    let serving = tokio::spawn(host::serve(listener, Arc::new(app), stop.clone()));
-    let exit = signals.first().await;
+    let mut serving = tokio::spawn(host::serve(listener, Arc::new(app), stop.clone()));
+    let exit = tokio::select! {
+        exit = signals.first() => exit,
+        served = &mut serving => {
+            served.context("the server broke off")??;
+            anyhow::bail!("the server ended without a signal");
+        }
+    };
     tracing::info!(
         event = "stopping",
         "what is in flight is finished, then this process ends"

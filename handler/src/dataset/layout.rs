@@ -86,6 +86,7 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
         .split_once('/')
         .ok_or("not inside a dataset's folder")?;
     raw_dataset(dataset)?;
+    file.split('/').try_for_each(is_blob_name)?;
     match classify(file) {
         Entry::Bucket(_) if file.ends_with(".json") => Ok((dataset, file)),
         Entry::Bucket(_) => Err("not a .json file"),
@@ -107,7 +108,15 @@ pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
     } else if name.starts_with(LABELED_PREFIX) {
         Err("a labelled dataset, which is not labelled again")
     } else {
-        Ok(())
+        is_blob_name(name)
+    }
+}
+
+/// Blob storage drops a dot at the end of a name, and somebody on the way may decode a percent sign.
+fn is_blob_name(name: &str) -> Result<(), &'static str> {
+    match name.ends_with('.') || name.contains('%') {
+        true => Err("a name that ends with a dot or has a percent sign"),
+        false => Ok(()),
     }
 }
 
@@ -175,6 +184,10 @@ mod tests {
             "/train/short.json",
             "../train/short.json",
             "short.json",
+            "v4./train/short.json",
+            "v4/train./short.json",
+            "%2e%2e/train/short.json",
+            "v4/train/%2fshort.json",
         ] {
             assert!(bucket_file(path).is_err(), "{path}");
         }

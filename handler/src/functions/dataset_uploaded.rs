@@ -21,21 +21,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         );
         return Ok(Answer::done());
     }
-    let raw = app.data.raw(&dataset)?;
-    let (files, _) = raw.buckets().await?;
-    let mut messages = Vec::new();
-    for file in files {
-        // JSON Lines are for local runs; an event would not bring them either.
-        if layout::bucket_file(&format!("{dataset}/{}", file.path)).is_err() {
-            continue;
-        }
-        match app.raw_version(&dataset, &file.path).await? {
-            Some(version) if version.length > 0 => {
-                messages.extend(app.take_up(&dataset, &file.path, version).await?);
-            }
-            _ => {}
-        }
-    }
+    let messages = app.take_up_all(&dataset).await?;
     let planned = messages.len();
     tracing::info!(
         event = "dataset_uploaded",

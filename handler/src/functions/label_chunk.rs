@@ -37,7 +37,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let Some((record, manifest)) = app.chunk_of(run).await? else {
         return Ok(Answer::done());
     };
-    if app.end_if_unknown(&record).await? {
+    if record.given_up || app.end_if_unknown(&record).await? {
         return Ok(Answer::done());
     }
     let stop = app.stop.child_token();
@@ -51,7 +51,10 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         stop: stop.clone(),
     };
     let labeler = match record.method() {
-        Some(method) => app.labelers.get(&method).await,
+        Some(method) => tokio::select! {
+            labeler = app.labelers.get(&method) => labeler,
+            () = app.stop.cancelled() => return Ok(hand_on(message)),
+        },
         None => Err("its request parameters are not settled".to_owned()),
     };
     let labeler = match labeler {
@@ -166,6 +169,10 @@ async fn interrupted(
         app.wait(record, stop.to_string()).await?;
         return Ok(Answer::done());
     }
+    Ok(hand_on(message))
+}
+
+fn hand_on(message: ChunkMessage) -> Answer {
     let message = ChunkMessage::new(&message.run, message.chunk);
     let ChunkMessage { run, chunk, .. } = &message;
     tracing::info!(
@@ -174,7 +181,7 @@ async fn interrupted(
         chunk,
         "what is left of the chunk is handed on"
     );
-    Ok(Answer::done().send("chunks", [message]))
+    Answer::done().send("chunks", [message])
 }
 
 /// A chunk whose RAW is not there any more ends its run; the reconciler takes up what is there. Where

@@ -24,6 +24,7 @@ mod label_chunk;
 mod labelers;
 mod message;
 mod metadata;
+mod overlooked;
 mod plan_bucket;
 mod publish_bucket;
 mod reconcile;
@@ -43,6 +44,11 @@ use crate::host::invocation::InvocationError;
 use crate::host::{Answer, Failure, Functions, Invocation};
 use crate::run::RunError;
 use async_trait::async_trait;
+use std::time::Duration;
+
+/// A process that is to end gives so long to whatever can be begun again at no cost: a scan of a large
+/// file, a draft.
+const TO_FINISH: Duration = Duration::from_secs(5);
 
 /// Why a function failed. The host hands the message over again.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +59,12 @@ enum FunctionError {
     /// The host sent something else than expected.
     #[error(transparent)]
     Invocation(#[from] InvocationError),
+    /// There is no such function.
+    #[error("there is no function {0:?}")]
+    Unknown(String),
+    /// This process ends, and what it was asked for takes longer.
+    #[error("this instance ends before the work is done; another one begins it again")]
+    Stopping,
     /// A message that is none of ours.
     #[error("the message in {binding:?} is none of this app's: {error}")]
     Message {
@@ -72,6 +84,8 @@ impl From<crate::store::StoreError> for FunctionError {
 impl From<FunctionError> for Failure {
     fn from(error: FunctionError) -> Self {
         let kind = match &error {
+            FunctionError::Unknown(_) => "UnknownFunction",
+            FunctionError::Stopping => "Stopping",
             FunctionError::Run(_) => "Run",
             FunctionError::Invocation(_) => "Invocation",
             FunctionError::Message { .. } => "Message",
@@ -97,18 +111,30 @@ impl Functions for App {
     }
 
     async fn invoke(&self, invocation: Invocation) -> Result<Answer, Failure> {
-        let answered = match invocation.function.as_str() {
-            "bucket-uploaded" => bucket_uploaded::run(self, &invocation).await,
-            "dataset-uploaded" => dataset_uploaded::run(self, &invocation).await,
-            "plan-bucket" => plan_bucket::run(self, &invocation).await,
-            "label-chunk" => label_chunk::run(self, &invocation).await,
-            "abandon-chunk" => abandon_chunk::run(self, &invocation).await,
-            "publish-bucket" => publish_bucket::run(self, &invocation).await,
-            "reconcile" => reconcile::run(self).await,
-            "relabel" => relabel::run(self, &invocation).await,
-            "runs" => runs::run(self, &invocation).await,
-            other => return Err(Failure::new("UnknownFunction", other)),
+        // It stops by itself: what is in flight is paid for, and is recorded.
+        if invocation.function == "label-chunk" {
+            return Ok(label_chunk::run(self, &invocation).await?);
+        }
+        let work = async {
+            match invocation.function.as_str() {
+                "bucket-uploaded" => bucket_uploaded::run(self, &invocation).await,
+                "dataset-uploaded" => dataset_uploaded::run(self, &invocation).await,
+                "plan-bucket" => plan_bucket::run(self, &invocation).await,
+                "abandon-chunk" => abandon_chunk::run(self, &invocation).await,
+                "publish-bucket" => publish_bucket::run(self, &invocation).await,
+                "reconcile" => reconcile::run(self).await,
+                "relabel" => relabel::run(self, &invocation).await,
+                "runs" => runs::run(self, &invocation).await,
+                other => Err(FunctionError::Unknown(other.to_owned())),
+            }
         };
-        Ok(answered?)
+        let too_long = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(TO_FINISH).await;
+        };
+        tokio::select! {
+            answer = work => Ok(answer?),
+            () = too_long => Err(FunctionError::Stopping.into()),
+        }
     }
 }

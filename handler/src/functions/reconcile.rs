@@ -3,7 +3,8 @@
 //! Each run whose end is not settled is looked at: one that does not move has its messages sent again,
 //! one that waited goes on, one whose chunks are all finished is published, one that does not move
 //! whatever is tried is ended. Of one that has ended the metadata is brought up to date and, where RAW
-//! is another version by now, that version is taken up. Work that is past its retention is removed.
+//! is another version by now, that version is taken up. Once an hour work that is past its retention is
+//! removed, and files are taken up of which no word came.
 //!
 //! Safe to run twice and in parallel: it changes records by compare-and-swap and sends messages, which
 //! may come twice.
@@ -99,6 +100,7 @@ fn decide(
     if record.state.is_over() {
         return Action::Leave;
     }
+    let given_up = record.given_up;
     let watch = &mut record.watch;
     if finished > watch.finished {
         watch.finished = finished;
@@ -113,6 +115,8 @@ fn decide(
             let doubled = patience.stall_after * 2_u32.saturating_pow(watch.tries);
             let wait = match complete {
                 true => patience.publish_after,
+                // Nobody else does anything for it any more.
+                false if given_up => patience.stall_after,
                 false => doubled.min(patience.longest),
             };
             let since = watch.moved.max(watch.sent);
@@ -123,6 +127,9 @@ fn decide(
         return Action::Leave;
     }
     watch.sent = now;
+    if given_up && !complete {
+        return Action::GiveUp;
+    }
     // One that waits, or has nothing left but to be published, does not stand in line for others.
     let in_line = matches!(record.state, State::Planning | State::Labeling) && !complete;
     let most = match others_move && in_line {
@@ -174,6 +181,10 @@ pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
     // What was decided must be sent, whatever becomes of old work.
     if let Err(error) = super::retention::remove_old(app, &records).await {
         tracing::error!(%error, "old work cannot be removed now");
+    }
+    match super::overlooked::take_up(app).await {
+        Ok(messages) => round.send("plans", messages),
+        Err(error) => tracing::error!(%error, "overlooked files cannot be looked for now"),
     }
     Ok(round.answer)
 }
@@ -408,9 +419,9 @@ mod tests {
             }
         }
         let (minutes, actions) = sent.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-        assert_eq!(minutes, [10, 30, 70, 130, 190]);
+        assert_eq!(minutes, [10, 30, 70, 130, 140, 150, 160, 170, 180, 190]);
         assert_eq!(actions[..3], [Action::SendAgain; 3]);
-        assert_eq!(actions[3..], [Action::GiveUp; 2]);
+        assert_eq!(actions[3..], [Action::GiveUp; 7]);
     }
 
     #[test]
@@ -434,6 +445,19 @@ mod tests {
         // From the same moment on no chunk can make it wait, which would keep it from being ended.
         assert!(!run.wait("an outage".into(), at(99), at(10)));
         assert_eq!((run.state, run.reason), (State::Labeling, Some(reason)));
+    }
+
+    #[test]
+    fn what_is_left_of_a_run_that_was_given_up_gets_no_further_try() {
+        let mut run = planned("r", 9);
+        run.give_up(at(0));
+        assert_eq!(action(&mut run, 8, 10), Action::Leave);
+        // Word of the ninth got lost.
+        for again in 1..20 {
+            assert_eq!(action(&mut run, 8, 10 + again * 600), Action::GiveUp);
+        }
+        assert_eq!(action(&mut run, 9, 20_000), Action::Leave);
+        assert_eq!(action(&mut run, 9, 20_060), Action::Publish);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 /// Removes what is past its retention, once an hour. `active` are the runs that are not settled.
 ///
 /// # Errors
-/// If something cannot be listed or removed.
+/// If the runs cannot be listed.
 pub(super) async fn remove_old(app: &App, active: &[Record]) -> Result<(), RunError> {
     let now = app.runs.clock().now();
     if now.as_second() / 60 % 60 != 0 {
@@ -21,35 +21,41 @@ pub(super) async fn remove_old(app: &App, active: &[Record]) -> Result<(), RunEr
     }
     let kept = SignedDuration::from_hours(24 * i64::from(app.settings.retention_days));
     for (run, modified) in app.runs.listed().await? {
-        // A record is not changed after its end, so that it is as old as that.
-        if now.duration_since(modified) < kept {
-            continue;
-        }
         let begun_with = active
             .iter()
             .any(|record| record.base.as_ref() == Some(&run));
-        let Some(record) = app.runs.read(&run).await? else {
-            continue;
-        };
-        if !record.state.is_over() || record.swept || begun_with {
+        // A record is not changed after its end, so that it is as old as that.
+        if now.duration_since(modified) < kept || begun_with {
             continue;
         }
-        let work = app.runs.work();
-        work.remove(BucketPaths::of_run(&run).folder()).await?;
-        if is_shown(app, &record).await? {
-            let sweep = app
-                .runs
-                .update(&run, |record| !std::mem::replace(&mut record.swept, true));
-            sweep.await?;
-        } else {
-            app.runs.forget(&run).await?;
-            tracing::info!(
-                event = "run_forgotten",
-                run,
-                "the run is past its retention"
-            );
+        // One run that cannot be removed is no reason to keep the others.
+        if let Err(error) = remove(app, &run).await {
+            tracing::error!(run, %error, "the run's work cannot be removed now");
         }
     }
+    Ok(())
+}
+
+/// Removes the work of a run that is over, and its record if nothing is made of it.
+async fn remove(app: &App, run: &str) -> Result<(), RunError> {
+    let Some(record) = app.runs.read(run).await? else {
+        return Ok(());
+    };
+    if !record.state.is_over() || record.swept {
+        return Ok(());
+    }
+    let work = app.runs.work();
+    work.remove(BucketPaths::of_run(run).folder()).await?;
+    if is_shown(app, &record).await? {
+        let sweep = |record: &mut Record| !std::mem::replace(&mut record.swept, true);
+        return app.runs.update(run, sweep).await.map(drop);
+    }
+    app.runs.forget(run).await?;
+    tracing::info!(
+        event = "run_forgotten",
+        run,
+        "the run is past its retention"
+    );
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 
 use super::app::App;
 use super::message::RunMessage;
+use crate::dataset::layout;
 use crate::run::RunError;
-use crate::run::record::{Beginning, Identity, Origin, Record};
+use crate::run::record::{Beginning, Identity, Origin, Record, State};
 use crate::run::settings::LabelSettings;
 use crate::store::{StoreError, Version};
 
@@ -31,8 +32,27 @@ impl App {
         }
     }
 
+    /// Takes up every bucket file of a dataset that is there. Gives the messages that have them planned.
+    pub(super) async fn take_up_all(&self, dataset: &str) -> Result<Vec<RunMessage>, RunError> {
+        let (files, _) = self.data.raw(dataset)?.buckets().await?;
+        let mut messages = Vec::new();
+        for file in files {
+            // JSON Lines are for local runs; an event would not bring them either.
+            if layout::bucket_file(&format!("{dataset}/{}", file.path)).is_err() {
+                continue;
+            }
+            match self.raw_version(dataset, &file.path).await? {
+                Some(version) if version.length > 0 => {
+                    messages.extend(self.take_up(dataset, &file.path, version).await?);
+                }
+                _ => {}
+            }
+        }
+        Ok(messages)
+    }
+
     /// Begins the run that an upload of `version` of a file means, or finds it. Gives the message
-    /// that has it planned, unless it is over.
+    /// that has it planned, unless it is.
     ///
     /// Safe to repeat: the run's name follows from the file and its version. A version that somebody had
     /// labelled before word of its upload came is not taken up again.
@@ -46,7 +66,7 @@ impl App {
             && let Some(there) = self.runs.read(&current.run).await?
             && there.source.etag == version.etag
         {
-            return Ok((!there.state.is_over()).then(|| RunMessage::new(&there.run)));
+            return Ok(to_be_planned(&there));
         }
         let data = self.data.name();
         let identity = Identity {
@@ -66,7 +86,7 @@ impl App {
         };
         let record = Record::new(identity.name(), beginning, self.runs.clock().now());
         let record = self.begin(record).await?;
-        Ok((!record.state.is_over()).then(|| RunMessage::new(&record.run)))
+        Ok(to_be_planned(&record))
     }
 
     /// Begins a run while RAW still is its version.
@@ -76,4 +96,10 @@ impl App {
             .begin(record, || self.raw_version(&dataset, &file))
             .await
     }
+}
+
+/// The message that has a run planned. One that is planned gets no second one, which would have all its
+/// chunks sent twice: should its chunks get lost, the reconciler sends them again.
+fn to_be_planned(record: &Record) -> Option<RunMessage> {
+    (record.state == State::Planning).then(|| RunMessage::new(&record.run))
 }

@@ -316,8 +316,8 @@ impl Record {
 
     /// It would cost more than it may.
     pub fn await_approval(&mut self, reason: String, now: Timestamp) -> bool {
-        self.state != State::AwaitingApproval
-            && self.enter(State::AwaitingApproval, Some(reason), now)
+        let waits = self.state == State::AwaitingApproval || self.given_up;
+        !waits && self.enter(State::AwaitingApproval, Some(reason), now)
     }
 
     /// It may go on where it was.

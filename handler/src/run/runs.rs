@@ -21,6 +21,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Records read at a time.
 const READ_AT_ONCE: usize = 16;
@@ -167,11 +168,11 @@ impl Runs {
         {
             return Ok(there);
         }
-        self.work.create(&active_path(&run), Vec::new()).await?;
+        self.work.replace(&active_path(&run), Vec::new()).await?;
         let created = self.create(&record_path(&run), &record).await?;
         if created {
             // By now the reconciler may have taken the first one for a beginning that was cut short.
-            self.work.create(&active_path(&run), Vec::new()).await?;
+            self.work.replace(&active_path(&run), Vec::new()).await?;
             let Record { dataset, file, .. } = &record;
             tracing::info!(event = "run_began", run, dataset, file, "a run begins");
         }
@@ -320,6 +321,20 @@ impl Runs {
     /// If the mark cannot be removed.
     pub async fn settled(&self, run: &str) -> Result<(), RunError> {
         Ok(self.work.remove_file(&active_path(run)).await?)
+    }
+
+    /// The datasets that have runs.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub async fn datasets(&self) -> Result<BTreeSet<String>, RunError> {
+        let listed = self.work.list("current").await?;
+        let names = listed.iter().filter_map(|listed| {
+            let path = listed.path.strip_prefix("current/")?;
+            let (dataset, _) = path.split_once('/')?;
+            Some(dataset.to_owned())
+        });
+        Ok(names.collect())
     }
 
     /// The current run of each file of a dataset, with those before it.
