@@ -118,6 +118,34 @@ fn a_worker_that_is_asked_to_end_records_what_is_in_flight() {
 }
 
 #[test]
+fn a_worker_that_is_asked_to_end_does_not_wait_for_a_scan() {
+    on_the_cloud(async {
+        let azurite = Azurite::shared().await.unwrap();
+        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
+        let options = Options {
+            blob_endpoint: Some(line.endpoint()),
+            ..options()
+        };
+        let cloud = cloud(options).await;
+        let held = line.hold(When::get(SHORT));
+        let (content, turns) = bucket(16, 6);
+        cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
+        tokio::time::timeout(PATIENCE, held.arrived())
+            .await
+            .unwrap();
+        // Storage is given half a minute to answer.
+        let ends = cloud.host().unwrap().terminate_worker();
+        tokio::time::timeout(Duration::from_secs(20), ends)
+            .await
+            .unwrap();
+        drop(held);
+        cloud.until_all_ended(1, PATIENCE).await.unwrap();
+        assert_labeled(&cloud, SHORT_LABELED, &turns).await;
+        cloud.stop().await;
+    });
+}
+
+#[test]
 fn an_invocation_hands_on_what_is_left_at_its_deadline() {
     on_the_cloud(async {
         let cloud = cloud(
