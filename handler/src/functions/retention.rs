@@ -41,11 +41,13 @@ async fn remove(app: &App, run: &str) -> Result<(), RunError> {
     let Some(record) = app.runs.read(run).await? else {
         return Ok(());
     };
-    if !record.state.is_over() || record.swept {
+    if !record.state.is_over() {
         return Ok(());
     }
-    let work = app.runs.work();
-    work.remove(BucketPaths::of_run(run).folder()).await?;
+    if !record.swept {
+        let work = app.runs.work();
+        work.remove(BucketPaths::of_run(run).folder()).await?;
+    }
     if is_shown(app, &record).await? {
         let sweep = |record: &mut Record| !std::mem::replace(&mut record.swept, true);
         return app.runs.update(run, sweep).await.map(drop);

@@ -23,6 +23,8 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+mod hourly;
+
 thread_local! {
     /// How much later it is than the machine thinks, in seconds. A test has a thread of its own.
     static LATER: Cell<i64> = const { Cell::new(0) };
