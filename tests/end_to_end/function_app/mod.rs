@@ -3,6 +3,7 @@
 
 mod api;
 mod faults;
+mod money;
 mod uploads;
 
 use crate::harness;
