@@ -2,7 +2,7 @@
 
 use super::*;
 use serde_json::json;
-use softlabel_doubles::azure_openai::Stats;
+use softlabel_doubles::azure_openai::{Excuse, Loss, Record, Stats, repeats};
 use softlabel_doubles::until;
 
 /// US dollars for a million tokens of the prompt, and of the answer.
@@ -11,6 +11,12 @@ const OUTPUT: f64 = 2_000.0;
 
 /// Calls that an instance has in flight.
 const SLOTS: usize = 4;
+
+/// The service bills so many times the prompt tokens that we count.
+const FACTOR: f64 = 3.0;
+
+/// US dollars: more than the estimate, and about half of the bill.
+const CAP: f64 = 500.0;
 
 /// What the service billed, in US dollars.
 fn billed(stats: &Stats) -> f64 {
@@ -22,7 +28,7 @@ fn instances_of_which_one_is_killed_never_pass_the_cap_together() {
     on_the_cloud(async {
         let service = Config {
             prompt_cache: false,
-            billed_prompt_factor: 3.0,
+            billed_prompt_factor: FACTOR,
             ..slow(50.0)
         };
         let options = Options {
@@ -42,28 +48,66 @@ fn instances_of_which_one_is_killed_never_pass_the_cap_together() {
         let service = cloud.service();
         let both = async || {
             let log = service.log();
-            let of = |host| log.iter().filter(|call| call.caller == Some(cloud.caller(host))).count();
-            Ok(cloud.hosts().iter().all(|host| of(host) >= 2 * SLOTS))
+            let calls = |caller| log.iter().filter(|call| call.caller == caller).count();
+            let mut hosts = cloud.hosts().iter();
+            Ok(hosts.all(|host| calls(cloud.caller(host)) > 3 * SLOTS))
         };
         until(PATIENCE, "both instances label", both).await.unwrap();
-        cloud.hosts()[1].kill_worker().await;
-        let still = async || {
-            let runs = cloud.runs().await?;
-            let waits = runs.first().is_some_and(|run| run["state"] == "awaiting_approval");
-            let flying = service.log().iter().any(|call| call.ended_us.is_none());
-            Ok(waits && !flying)
+        let second = &cloud.hosts()[1];
+        let began = service.now();
+        second.kill_worker().await;
+        let killed = Loss {
+            caller: Some(cloud.caller(second)),
+            began,
+            ended: service.now(),
         };
-        until(PATIENCE, "the run waits and nothing is in flight", still).await.unwrap();
-        let run = cloud.runs().await.unwrap()[0].clone();
-        eprintln!("{run:#} {:?}", service.stats());
-        // Three processes, each of which learns from its first bill how the service counts; and the call
+        let stopped = async || {
+            let runs = cloud.runs().await?;
+            let labels = runs.iter().any(|run| run["state"] == "labeling");
+            Ok(!labels && service.stats().in_flight == 0)
+        };
+        until(PATIENCE, "nothing is labelled any more", stopped)
+            .await
+            .unwrap();
+        let stats = service.stats();
+        // Three processes of which each learns from its first bill how the service counts, and the call
         // that settles the request parameters.
-        let largest = service.log().iter().map(|call| call.prompt_tokens).max().unwrap();
-        let bound = (3 * SLOTS + 1) as f64 * 3.0 * largest as f64 * INPUT / 1e6;
-        let spent = billed(&service.stats());
-        assert!(spent <= CAP + bound, "{spent} of {CAP}, and {bound}");
-        assert!(spent > 0.7 * CAP, "{spent} of {CAP}");
+        let log = service.log();
+        let largest = log.iter().map(|call| call.prompt_tokens).max().unwrap();
+        let bound = (3 * SLOTS + 1) as f64 * FACTOR * largest as f64 * INPUT / 1e6;
+        let spent = billed(&stats);
+        assert!(spent <= CAP + bound, "{spent} of {CAP} and {bound}");
+        assert!(spent > 0.5 * CAP, "{spent} of {CAP}");
+        let run = cloud.runs().await.unwrap()[0].clone();
+        assert_eq!(run["state"], "awaiting_approval");
+        let reason = run["reason"].as_str().unwrap();
+        assert!(reason.contains("is used up"), "{reason}");
+        let estimate = run["estimated_usd"].as_f64().unwrap();
+        assert!(estimate > CAP, "{estimate}");
+
+        let approve = format!("runs/{}/approve", run["run"].as_str().unwrap());
+        let enough = json!({"max_cost_usd": 10.0 * CAP});
+        let reply = cloud.call("POST", &approve, Some(&enough)).await.unwrap();
+        assert_eq!(reply.status, 202, "{}", reply.body);
+        let runs = cloud.until_all_ended(1, PATIENCE).await.unwrap();
+        assert_eq!(states(&runs), ["complete"]);
+        assert_labeled(&cloud, SHORT_LABELED, &turns).await;
+        // Whatever was labelled by then was not asked again.
+        let excuse = Excuse {
+            losses: &[killed],
+            unflushed: UNFLUSHED,
+        };
+        let once = |record: &Record| match harness::message(record) == harness::PROBE {
+            true => usize::MAX,
+            false => 1,
+        };
+        let counted = repeats(&service.log(), excuse, once).unwrap();
+        assert!(
+            counted.answered - counted.exposed >= turns.len() / 2,
+            "{counted:?}"
+        );
+        let whole = billed(&service.stats());
+        assert!(whole > 1.5 * CAP, "{whole}");
         cloud.stop().await;
     });
 }
-const CAP: f64 = 300.0;
