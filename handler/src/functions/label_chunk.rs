@@ -168,17 +168,16 @@ async fn interrupted(
     labeler: &Labeler,
     message: ChunkMessage,
 ) -> Result<Answer, FunctionError> {
-    match labeler.teacher.stopped() {
-        Some(Stop::Cost { next, .. }) => {
-            if app.outgrown(record, *next).await? {
-                return Ok(Answer::done());
-            }
-        }
+    let waits = match labeler.teacher.stopped() {
+        Some(Stop::Cost { next, .. }) => app.outgrown(record, *next).await?,
         Some(stop) => {
             app.wait(record, stop.to_string()).await?;
-            return Ok(Answer::done());
+            true
         }
-        None => {}
+        None => false,
+    };
+    if waits {
+        return Ok(Answer::done());
     }
     let message = ChunkMessage::new(&message.run, message.chunk);
     let ChunkMessage { run, chunk, .. } = &message;
