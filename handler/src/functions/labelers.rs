@@ -13,8 +13,9 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// Runs whose connections and answers are kept. A host hands over 24 chunks at a time at most, and those
-/// of one file follow one another, so they are of a few runs; the answers of one take 5 MB at most. A run
-/// that has to make room is only slower when it comes back.
+/// of one file follow one another, so they are of a few runs; the answers of one take 5 MB at most, those
+/// of all 40 MB. A run that has to make room connects anew when it comes back, and may ask again what it
+/// no longer remembers of equal turns.
 const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// Makes labelers. What fails is told in one sentence.

@@ -687,6 +687,39 @@ async fn an_unknown_price_is_not_taken_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
+    let prices = ["--model=gpt-4.1", "--price-input=2", "--price-output=8"];
+    let mut world = World::new(&prices).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    assert!(world.only_run().await.estimated_usd.is_some());
+    let price = world.app.settings.price.take();
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::AwaitingApproval, 0));
+    assert!(run.reason.unwrap().contains("no price is known"));
+    world.app.settings.price = price;
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::Complete, turns));
+    assert!(run.estimated_usd.is_some());
+}
+
+#[tokio::test]
+async fn a_forced_relabel_is_asked_anew() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let body = json!({"dataset": "v4", "force": true});
+    assert_eq!(world.http("relabel", "POST", "relabel", &body).await.0, 202);
+    world.until_quiet().await;
+    assert_eq!(world.asked(), 2 * turns);
+}
+
+#[tokio::test]
 async fn a_late_event_does_not_take_the_place_of_what_somebody_asked_for() {
     let mut world = World::new(&[]).await;
     let turns = world.put(FILE, 1, 6);

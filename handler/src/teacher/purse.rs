@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    /// A pot with so much in it; out of reach where it is empty-handed for ever.
+    /// A pot with so much in it, or why it is out of reach.
     #[derive(Debug)]
     struct Pot(Mutex<Result<f64, String>>);
 
