@@ -100,15 +100,16 @@ async fn metadata(cloud: &LocalCloud, buckets: &[Bucket]) -> Result<()> {
     Ok(())
 }
 
-/// Of every run that was planned the budget holds what its status says that it has cost. One that did
-/// not finish its chunks may have cost more: they are in the status only when they are finished.
+/// Of every run the budget holds what its status says that it has cost, less what is in there of the run
+/// whose results it began with; nothing is drawn any more. One that did not finish its chunks may have
+/// cost more: they are in the status only when they are finished.
 async fn budget(cloud: &LocalCloud, records: &[Value]) -> Result<()> {
     let path = "datasets/v4/budget.json";
     let blob = cloud.work().get(path).await?.context("there is none")?;
     let budget = serde_json::from_slice::<Value>(&blob.content)?;
-    let taken = budget.get("runs").and_then(Value::as_object);
-    let taken = taken.context("it has no runs")?;
-    for name in taken.keys() {
+    let shares = budget.get("runs").and_then(Value::as_object);
+    let shares = shares.context("it has no runs")?;
+    for name in shares.keys() {
         let known = records
             .iter()
             .any(|record| record.get("run") == Some(&json!(name)));
@@ -117,22 +118,33 @@ async fn budget(cloud: &LocalCloud, records: &[Value]) -> Result<()> {
     for record in records {
         let run = record.get("run").and_then(Value::as_str);
         let run = run.context("a record without a name")?;
+        let share = shares.get(run);
+        let share = share.with_context(|| format!("run {run} is not in it"))?;
+        let nothing_drawn = share.get("drawn_usd") == Some(&json!({}));
+        let settled = share.get("settled") == Some(&json!(true));
+        ensure!(nothing_drawn && settled, "run {run} is settled: {share}");
+        let taken = share.get("taken_usd").and_then(Value::as_f64);
+        let taken = taken.with_context(|| format!("nothing is said to be taken: {share}"))?;
         let status = check::status(cloud, run).await?;
-        let cost = status.get("cost_usd").and_then(Value::as_f64);
-        let cost = cost.with_context(|| format!("no cost is known: {status}"))?;
-        let base = record.get("base_usd").and_then(Value::as_f64);
-        let cost = (cost - base.unwrap_or_default()).max(0.0);
-        let planned = record.get("chunks").is_some_and(Value::is_u64);
-        let entry = taken.get(run).and_then(Value::as_f64);
-        let Some(entry) = entry else {
-            ensure!(!planned, "run {run} took nothing: {status}");
-            continue;
-        };
         let all = status.get("chunks") == status.get("chunks_done");
+        let base = record.get("base").and_then(Value::as_str);
+        let before = match base {
+            Some(base) => cost(&check::status(cloud, base).await?)?,
+            None => 0.0,
+        };
+        let own = cost(&status)? - before;
+        // A base may have cost more than its status says, too.
+        let less = base.is_some() && (0.0..own).contains(&taken);
         ensure!(
-            (entry - cost).abs() < NOTHING || (!all && entry > cost),
-            "run {run} cost {cost}, and {entry} is taken for it: {status}"
+            (taken - own).abs() < NOTHING || (!all && taken > own) || less,
+            "run {run} cost {own}, and {taken} is taken for it: {status}"
         );
     }
     Ok(())
+}
+
+/// What a run has cost, as its status says.
+fn cost(status: &Value) -> Result<f64> {
+    let cost = status.get("cost_usd").and_then(Value::as_f64);
+    cost.with_context(|| format!("no cost is known: {status}"))
 }

@@ -10,6 +10,7 @@ use crate::run::record::ApiProfile;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
 use crate::store::OwnFolder;
+use crate::teacher::purse::Purse;
 use crate::teacher::sharing::keep_share;
 use crate::teacher::turnstile::Turnstile;
 use async_trait::async_trait;
@@ -101,7 +102,7 @@ impl Connect for Deployments {
         })
     }
 
-    async fn labeler(&self, method: &Method) -> Result<Labeler, String> {
+    async fn labeler(&self, method: &Method, purse: Option<Arc<Purse>>) -> Result<Labeler, String> {
         let settings = &method.settings;
         let strategy = strategy::by_name(&settings.strategy).map_err(|error| error.to_string())?;
         let service = self.service_of(settings);
@@ -114,8 +115,7 @@ impl Connect for Deployments {
             &service,
             Arc::clone(&self.slots),
             self.turnstile(&settings.deployment),
-            // What a dataset may cost is decided before a run and looked at by the reconciler.
-            None,
+            purse,
         )
         .map_err(|stop| stop.to_string())?;
         Ok(Labeler::new(

@@ -140,7 +140,7 @@ async fn label(
         true => "the same command without --restart",
         false => "the same command",
     };
-    if let Some(stop @ Stop::Cost(_)) = teacher.stopped() {
+    if let Some(stop @ Stop::Cost { .. }) = teacher.stopped() {
         screen.line(&format!("the run stopped early: {stop}"));
         return Ok(match metadata.status {
             Status::Complete => Exit::Complete,

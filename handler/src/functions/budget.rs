@@ -4,13 +4,15 @@ use super::app::App;
 use super::message::RunMessage;
 use crate::labeling::strategy;
 use crate::run::RunError;
-use crate::run::budget::Budget;
+use crate::run::budget::{BUDGET, Budget, Share};
 use crate::run::entry::fold;
 use crate::run::forecast::forecast;
+use crate::run::funds::RunFunds;
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::record::{ApiProfile, Record, State};
+use crate::teacher::purse::Purse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,9 +21,6 @@ const SAMPLED: usize = 64;
 
 /// Added to what a sample says.
 const MARGIN: f64 = 1.05;
-
-/// Where a dataset's budget is pinned.
-const BUDGET: &str = "budget";
 
 impl App {
     /// What labelling the file of a run will cost, in US dollars; `None` where no price is known. Exact
@@ -100,20 +99,46 @@ impl App {
         if affordable {
             return Ok(Ok(()));
         }
-        let approve = format!("POST /api/runs/{run}/approve lets it go on");
         Ok(Err(match usd {
-            Some(usd) => format!(
-                "it is estimated to cost {usd:.2} USD, with {:.2} USD taken by other runs of the \
-                 dataset and {:.2} USD allowed for all; {approve}",
-                budget.taken_by_others(run),
-                budget.allowed(cap)
-            ),
+            Some(usd) => self.too_dear(&budget, run, usd),
             None => format!(
                 "no price is known for {}, so that its cost cannot be compared with the cap; set \
-                 SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT, or {approve}",
-                record.settings.model
+                 SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT, or {}",
+                record.settings.model,
+                approve(run)
             ),
         }))
+    }
+
+    /// Why a run must wait that is to cost `usd`.
+    fn too_dear(&self, budget: &Budget, run: &str, usd: f64) -> String {
+        format!(
+            "it is estimated to cost {usd:.2} USD, with {:.2} USD taken by other runs of the dataset \
+             and {:.2} USD allowed for all; {}",
+            budget.taken_by_others(run),
+            budget.allowed(self.settings.max_cost),
+            approve(run)
+        )
+    }
+
+    /// What this process pays the calls of a run from; nothing where no price is known.
+    pub(super) fn purse(&self, record: &Record) -> Option<Arc<Purse>> {
+        let price = self.settings.price_of(&record.settings)?;
+        let (dataset, run) = (record.dataset.clone(), record.run.clone());
+        let funds = RunFunds::new(self.runs.clone(), dataset, run, self.settings.max_cost);
+        Some(Arc::new(Purse::drawing_from(price, Arc::new(funds))))
+    }
+
+    /// Whether a run must wait as its price was known when it was planned and is not any more.
+    pub(super) async fn has_lost_its_price(&self, record: &Record) -> Result<bool, RunError> {
+        let priced = self.settings.price_of(&record.settings).is_some();
+        if priced || record.estimated_usd.is_none() {
+            return Ok(false);
+        }
+        match self.afford(record, None).await? {
+            Ok(()) => Ok(false),
+            Err(reason) => self.await_approval(record, None, reason).await,
+        }
     }
 
     /// Whether a run that waits for an approval may go on by now: the cap was raised, others gave
@@ -121,37 +146,44 @@ impl App {
     pub(super) async fn is_affordable(&self, record: &Record) -> Result<bool, RunError> {
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
         let mut budget = budget.unwrap_or_default();
-        let known = record.estimated_usd.is_some() || budget.unpriced.contains(&record.run);
+        let priced = self.settings.price_of(&record.settings).is_some();
+        let known = priced || budget.unpriced.contains(&record.run);
         let wanted = record.estimated_usd.unwrap_or(f64::MIN_POSITIVE);
         Ok(known && budget.take(&record.run, wanted, self.settings.max_cost))
     }
 
-    /// What the finished chunks of a run have cost, beyond what its base had cost already.
-    pub(super) fn spent_usd(&self, record: &Record, ledger: &Ledger) -> f64 {
-        let tokens = ledger.sum().map(|sum| sum.tokens).unwrap_or_default();
+    /// What the finished chunks of a run have cost, without what its base had cost.
+    fn spent_usd(&self, record: &Record, ledger: &Ledger) -> f64 {
         let price = self.settings.price_of(&record.settings);
-        let all = price.map_or(0.0, |price| price.of(tokens));
-        (all - record.base_usd.unwrap_or_default()).max(0.0)
+        let spent = price.zip(ledger.sum());
+        spent.map_or(0.0, |(price, sum)| {
+            price.of(sum.tokens) - price.of(sum.inherited)
+        })
     }
 
-    /// A run goes on: where it has cost more than it was to cost in all, it takes what it will cost at
-    /// that rate, or waits for an approval.
-    pub(super) async fn keep_to_budget(
-        &self,
-        record: &Record,
-        ledger: &Ledger,
-    ) -> Result<(), RunError> {
-        let spent = self.spent_usd(record, ledger);
-        if record.state != State::Labeling || spent <= record.estimated_usd.unwrap_or(f64::MAX) {
-            return Ok(());
-        }
-        let (finished, chunks) = (ledger.count(), record.chunks.unwrap_or_default());
-        let projected = spent * chunks as f64 / finished.max(1) as f64;
-        self.set_estimate(record, Some(projected)).await?;
-        if let Err(reason) = self.afford(record, Some(projected)).await? {
-            self.await_approval(record, reason).await?;
-        }
-        Ok(())
+    /// The run has used up what it may spend: it waits for an approval of what it has drawn and what is
+    /// left at the rate so far, at least of a call that may cost `next`. Gives `false` where somebody let
+    /// it go on since `record` was read.
+    pub(super) async fn outgrown(&self, record: &Record, next: f64) -> Result<bool, RunError> {
+        let ledger = self.ledger(record).await?;
+        let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
+        let budget = budget.unwrap_or_default();
+        let drawn = budget.runs.get(&record.run).map_or(0.0, Share::drawn);
+        let turns = record
+            .report
+            .as_ref()
+            .map_or(0, |report| report.figures.turns);
+        let done = ledger.sum().map_or(0, |sum| sum.turns);
+        let estimated = record.estimated_usd.unwrap_or_default();
+        let rate = self.spent_usd(record, &ledger) / done.max(1) as f64;
+        let rate = rate.max(estimated / turns.max(1) as f64);
+        let left = turns.saturating_sub(done) as f64 * rate;
+        let usd = estimated.max(drawn + left.max(next));
+        let reason = format!(
+            "what it may spend is used up: {}",
+            self.too_dear(&budget, &record.run, usd)
+        );
+        self.await_approval(record, Some(usd), reason).await
     }
 
     /// A run has ended: what it did not spend is free for others.
@@ -190,24 +222,27 @@ impl App {
                 let (records, _) = fold(&lines, chunk.turns);
                 usd += records
                     .iter()
-                    .map(|turn| price.of(turn.tokens))
+                    .map(|turn| price.of(turn.tokens) - price.of(turn.inherited))
                     .sum::<f64>();
             }
         }
         Ok(usd)
     }
 
-    /// A run waits until somebody approves what it costs.
+    /// A run waits until somebody approves that it costs `usd`. Gives `false` where it goes on all the
+    /// same, as somebody let it since `record` was read.
     pub(super) async fn await_approval(
         &self,
         record: &Record,
+        usd: Option<f64>,
         reason: String,
-    ) -> Result<(), RunError> {
+    ) -> Result<bool, RunError> {
         let now = self.runs.clock().now();
-        let run = &record.run;
-        let mut waits = false;
+        let (run, since) = (&record.run, record.since);
+        let (mut goes_on, mut waits) = (false, false);
         let awaits = self.runs.update(run, |record| {
-            waits = record.await_approval(reason.clone(), now);
+            goes_on = record.state == State::Labeling && record.since != since;
+            waits = !goes_on && record.await_approval(usd, reason.clone(), now);
             waits
         });
         awaits.await?;
@@ -221,7 +256,7 @@ impl App {
                 "the run waits for an approval of its cost"
             );
         }
-        Ok(())
+        Ok(!goes_on)
     }
 
     /// Approves `usd` for a dataset or, without a sum, what all its runs are estimated to cost, and lets
@@ -236,7 +271,8 @@ impl App {
             .retain(|record| record.dataset == dataset && record.state == State::AwaitingApproval);
         let approved = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
             let others = waiting.iter().map(|record| {
-                let taken = budget.runs.get(&record.run).copied().unwrap_or_default();
+                let share = budget.runs.get(&record.run);
+                let taken = share.map_or(0.0, |share| share.taken_usd);
                 record.estimated_usd.unwrap_or_default().max(taken) - taken
             });
             // A little more, as sums of fractions are not exact.
@@ -255,6 +291,11 @@ impl App {
             .map(|record| RunMessage::new(&record.run))
             .collect())
     }
+}
+
+/// What a person can do about it.
+fn approve(run: &str) -> String {
+    format!("POST /api/runs/{run}/approve lets it go on")
 }
 
 /// The manifest with up to [`SAMPLED`] of its chunks, and their share of its turns.

@@ -16,6 +16,7 @@ use crate::run::paths::BucketPaths;
 use crate::run::record::{Record, State};
 use crate::run::turn::Labeler;
 use crate::store::{Appender, StoreError};
+use crate::teacher::disposition::Stop;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,10 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let Some((record, manifest)) = app.chunk_of(run).await? else {
         return Ok(Answer::done());
     };
-    if record.given_up || app.end_if_unknown(&record).await? {
+    if record.given_up
+        || app.end_if_unknown(&record).await?
+        || app.has_lost_its_price(&record).await?
+    {
         return Ok(Answer::done());
     }
     let stop = app.stop.child_token();
@@ -51,10 +55,13 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         stop: stop.clone(),
     };
     let labeler = match record.method() {
-        Some(method) => tokio::select! {
-            labeler = app.labelers.get(&method) => labeler,
-            () = app.stop.cancelled() => return Ok(hand_on(message)),
-        },
+        Some(method) => {
+            let purse = || app.purse(&record);
+            tokio::select! {
+                labeler = app.labelers.get(run, &method, purse) => labeler,
+                () = app.stop.cancelled() => return Ok(hand_on(message)),
+            }
+        }
         None => Err("its request parameters are not settled".to_owned()),
     };
     let labeler = match labeler {
@@ -86,6 +93,8 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         end = work => end,
         never = watch => match never {},
     };
+    // Only the last chunk that ends has anything to give back.
+    labeler.teacher.give_back().await;
     match end {
         // Somebody else labels it.
         Ok(None) => Ok(Answer::done()),
@@ -139,7 +148,7 @@ async fn finished(
     let chunks = record.chunks.unwrap_or_default();
     let (finished, lines) = app.enter_finished(record, job, chunk).await?;
     let run = &record.run;
-    // Of the whole process, as calls of one chunk cannot be told from those of another.
+    // Of all chunks of the run, as calls of one cannot be told from those of another.
     let spent = labeler.spent_since();
     tracing::info!(
         event = "chunk_ended",
@@ -158,15 +167,22 @@ async fn finished(
     Ok(Answer::done().send("publishes", publish))
 }
 
-/// What is left of a chunk is handed on, or waits for the service.
+/// What is left of a chunk is handed on, or waits for the service or for an approval.
 async fn interrupted(
     app: &App,
     record: &Record,
     labeler: &Labeler,
     message: ChunkMessage,
 ) -> Result<Answer, FunctionError> {
-    if let Some(stop) = labeler.teacher.stopped() {
-        app.wait(record, stop.to_string()).await?;
+    let waits = match labeler.teacher.stopped() {
+        Some(Stop::Cost { next, .. }) => app.outgrown(record, *next).await?,
+        Some(stop) => {
+            app.wait(record, stop.to_string()).await?;
+            true
+        }
+        None => false,
+    };
+    if waits {
         return Ok(Answer::done());
     }
     Ok(hand_on(message))

@@ -1,8 +1,10 @@
-//! Those who ask the model: one labeler for each way of labelling, shared by all invocations.
+//! Those who ask the model: one labeler for each run, shared by all invocations about it. So a run's
+//! calls are paid from its own purse, and what is asked anew in another run is asked anew.
 
 use crate::run::record::ApiProfile;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
+use crate::teacher::purse::Purse;
 use async_trait::async_trait;
 use lru::LruCache;
 use std::fmt;
@@ -10,8 +12,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// Ways of labelling whose connections and answers are kept.
-const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+/// Runs whose connections and answers are kept. A host hands over 24 chunks at a time at most, and those
+/// of one file follow one another, so they are of a few runs; the answers of one take 5 MB at most, those
+/// of all 40 MB. A run that has to make room connects anew when it comes back, and may ask again what it
+/// no longer remembers of equal turns.
+const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// Makes labelers. What fails is told in one sentence.
 #[async_trait]
@@ -22,11 +27,11 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
     /// Why no run is possible now.
     async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, String>;
 
-    /// A labeler that asks under settled parameters.
+    /// A labeler that asks under settled parameters, and pays from `purse`, if there is one.
     ///
     /// # Errors
     /// Why nobody can be asked now.
-    async fn labeler(&self, method: &Method) -> Result<Labeler, String>;
+    async fn labeler(&self, method: &Method, purse: Option<Arc<Purse>>) -> Result<Labeler, String>;
 }
 
 /// The labelers of this process.
@@ -52,15 +57,20 @@ impl Labelers {
         self.connect.settle(settings).await
     }
 
-    /// The labeler for a method. One that the service has stopped is replaced.
-    pub(super) async fn get(&self, method: &Method) -> Result<Arc<Labeler>, String> {
-        let key = serde_json::to_string(method).map_err(|error| error.to_string())?;
+    /// The labeler of `run`, whose labels are made by `method`; a new one pays from `purse`. One that has
+    /// stopped is replaced.
+    pub(super) async fn get(
+        &self,
+        run: &str,
+        method: &Method,
+        purse: impl FnOnce() -> Option<Arc<Purse>>,
+    ) -> Result<Arc<Labeler>, String> {
         let mut known = self.known.lock().await;
-        if let Some(labeler) = known.get(&key).filter(|known| !known.teacher.is_closed()) {
+        if let Some(labeler) = known.get(run).filter(|known| !known.teacher.is_closed()) {
             return Ok(Arc::clone(labeler));
         }
-        let labeler = Arc::new(self.connect.labeler(method).await?);
-        known.put(key, Arc::clone(&labeler));
+        let labeler = Arc::new(self.connect.labeler(method, purse()).await?);
+        known.put(run.to_owned(), Arc::clone(&labeler));
         Ok(labeler)
     }
 }

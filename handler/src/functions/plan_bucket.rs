@@ -71,7 +71,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         },
     };
     if let Err(reason) = app.afford(&record, usd).await? {
-        app.await_approval(&record, reason).await?;
+        app.await_approval(&record, usd, reason).await?;
         return Ok(Answer::done());
     }
     let chunks = manifest.chunks.len() as u64;

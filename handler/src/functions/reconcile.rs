@@ -330,7 +330,6 @@ async fn go_on(
         return Ok(());
     }
     let ledger = app.ledger(record).await?;
-    app.keep_to_budget(record, &ledger).await?;
     let finished = ledger.count();
     let patience = app.settings.patience();
     let now = app.runs.clock().now();

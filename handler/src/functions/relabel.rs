@@ -302,12 +302,7 @@ async fn record(
         settings,
         base,
     };
-    let mut record = Record::new(run, beginning, app.runs.clock().now());
-    if let Some(former) = former.filter(|_| record.base.is_some()) {
-        let ledger = app.ledger(&former).await?;
-        let before = former.base_usd.unwrap_or_default();
-        record.base_usd = Some(before + app.spent_usd(&former, &ledger));
-    }
+    let record = Record::new(run, beginning, app.runs.clock().now());
     Ok(Ok((record, true)))
 }
 

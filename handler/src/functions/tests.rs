@@ -189,6 +189,19 @@ impl World {
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
+    /// What the runs of the dataset have taken and drawn.
+    fn budget(&self) -> Value {
+        let path = self.home.path().join("work/datasets/v4/budget.json");
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    /// What a run is shown to have cost, in US dollars.
+    async fn cost(&mut self, run: &str) -> f64 {
+        let path = format!("runs/{run}");
+        let (_, shown) = self.http("runs", "GET", &path, &json!("")).await;
+        shown["cost_usd"].as_f64().unwrap()
+    }
+
     /// Questions about turns, the probe's left out.
     fn asked(&self) -> usize {
         self.service.log().len() - 1
@@ -404,6 +417,21 @@ async fn failed_turns_alone_are_asked_again() {
     assert_eq!(lines.len(), turns);
     assert!(lines.iter().all(|line| line["labeling_error"].is_null()));
     assert_eq!(world.metadata()["status"], "complete");
+    // Each has taken what it paid itself; the status counts what both did.
+    world.reconcile_later(60).await;
+    let taken = world.budget()["runs"].clone();
+    let taken = taken.as_object().unwrap().values();
+    let taken = taken.map(|share| share["taken_usd"].as_f64().unwrap());
+    let taken = taken.collect::<Vec<_>>();
+    assert!(
+        taken.len() == 2 && taken.iter().all(|&usd| usd > 0.0),
+        "{taken:?}"
+    );
+    let cost = world.cost(answer["runs"][0]["run"].as_str().unwrap()).await;
+    assert!(
+        (taken.iter().sum::<f64>() - cost).abs() < 1e-9,
+        "{taken:?} {cost}"
+    );
 }
 
 #[tokio::test]
@@ -540,13 +568,106 @@ async fn a_run_that_ended_has_taken_what_it_cost_and_no_more() {
     world.until_quiet().await;
     let run = world.only_run().await;
     world.reconcile_later(60).await;
-    let budget = world.home.path().join("work/datasets/v4/budget.json");
-    let budget: Value = serde_json::from_slice(&fs::read(budget).unwrap()).unwrap();
-    let (_, shown) = world
-        .http("runs", "GET", &format!("runs/{}", run.run), &json!(""))
-        .await;
-    assert_eq!(budget["runs"][&run.run], shown["cost_usd"]);
-    assert_ne!(shown["cost_usd"], shown["estimated_usd"]);
+    let cost = world.cost(&run.run).await;
+    let settled = json!({"taken_usd": cost, "drawn_usd": {}, "settled": true});
+    assert_eq!(world.budget()["runs"][&run.run], settled);
+    assert_ne!(run.estimated_usd, Some(cost));
+}
+
+#[tokio::test]
+async fn what_was_drawn_and_not_spent_is_given_back_with_the_last_call() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    // Planned, and one chunk labelled.
+    assert!(world.step().await && world.step().await);
+    let run = world.only_run().await.run;
+    let cost = world.cost(&run).await;
+    let drawn = world.budget()["runs"][&run]["drawn_usd"].clone();
+    let drawn = drawn
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|usd| usd.as_f64().unwrap());
+    let drawn = drawn.collect::<Vec<_>>();
+    assert_eq!(drawn.len(), 1);
+    assert!((drawn[0] - cost).abs() < 1e-9, "{drawn:?}");
+    assert!(drawn[0] > 0.0);
+}
+
+#[tokio::test]
+async fn a_run_that_costs_more_than_it_was_to_waits_before_it_passes_the_cap() {
+    let mut world = World::new(&["--max-cost=0.2", "--concurrency=2"]).await;
+    let bills = |factor: f64| move |config: &mut Config| config.billed_prompt_factor = factor;
+    world.service.update(bills(4.0)).unwrap();
+    let turns = world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    let reason = run.reason.unwrap();
+    assert!(
+        reason.starts_with("what it may spend is used up: it is estimated to cost"),
+        "{reason}"
+    );
+    let estimate = run.estimated_usd.unwrap();
+    assert!(estimate > 0.2, "{estimate}");
+    let asked = world.asked();
+    assert!(asked > 0 && asked < turns, "{asked} of {turns}");
+    // Nothing lets it go on but an approval, and no late word of a chunk.
+    for _ in 0..3 {
+        world.reconcile_later(10_000).await;
+        world
+            .queue
+            .push_back(("label-chunk", "chunk", json!({"run": run.run, "chunk": 0})));
+        world.until_quiet().await;
+    }
+    assert_eq!(world.asked(), asked);
+    let approve = format!("runs/{}/approve", run.run);
+    let enough = json!({"max_cost_usd": 10.0 * estimate});
+    assert_eq!(world.http("runs", "POST", &approve, &enough).await.0, 202);
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+    assert!(world.cost(&run.run).await > 0.2);
+}
+
+#[tokio::test]
+async fn a_cap_that_is_raised_lets_a_run_go_on_by_itself() {
+    let mut world = World::new(&["--max-cost=0.2", "--concurrency=2"]).await;
+    world
+        .service
+        .update(|config| config.billed_prompt_factor = 4.0)
+        .unwrap();
+    let turns = world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::AwaitingApproval);
+    world.app.settings.max_cost = 10.0;
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+}
+
+#[tokio::test]
+async fn a_chunk_that_ends_late_does_not_stop_a_run_that_was_let_go_on() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    let before = world.only_run().await;
+    world.queue.clear();
+    assert!(world.app.outgrown(&before, 1.0).await.unwrap());
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    assert!(run.estimated_usd.unwrap() >= 1.0);
+    LATER.set(LATER.get() + 1);
+    world.reconcile_later(0).await;
+    assert!(world.step().await);
+    let on = world.only_run().await;
+    assert!(!world.app.outgrown(&before, 1.0).await.unwrap());
+    assert_eq!(world.only_run().await, on);
 }
 
 #[tokio::test]
@@ -565,6 +686,39 @@ async fn an_unknown_price_is_not_taken_for_nothing() {
     assert_eq!(shown["estimated_usd"], "unknown");
     world.until_quiet().await;
     assert_eq!(world.asked(), turns);
+}
+
+#[tokio::test]
+async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
+    let prices = ["--model=gpt-4.1", "--price-input=2", "--price-output=8"];
+    let mut world = World::new(&prices).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    assert!(world.only_run().await.estimated_usd.is_some());
+    let price = world.app.settings.price.take();
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::AwaitingApproval, 0));
+    assert!(run.reason.unwrap().contains("no price is known"));
+    world.app.settings.price = price;
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::Complete, turns));
+    assert!(run.estimated_usd.is_some());
+}
+
+#[tokio::test]
+async fn a_forced_relabel_is_asked_anew() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let body = json!({"dataset": "v4", "force": true});
+    assert_eq!(world.http("relabel", "POST", "relabel", &body).await.0, 202);
+    world.until_quiet().await;
+    assert_eq!(world.asked(), 2 * turns);
 }
 
 #[tokio::test]

@@ -126,6 +126,8 @@ pub struct TurnRecord {
     pub rationale: Option<Result<RationaleRecord, FailureRecord>>,
     /// Everything billed for the turn, including what was asked in vain.
     pub tokens: Tokens,
+    /// What of that was billed to the run whose results this one begins with.
+    pub inherited: Tokens,
 }
 
 /// What is left to be done for a turn.
@@ -234,10 +236,14 @@ impl Billed {
 pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
     let mut records = vec![TurnRecord::default(); turns as usize];
     let mut unreadable = 0;
-    for line in lines
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty() && !Seeded::is_in(line))
-    {
+    let lines = lines.split(|&byte| byte == b'\n');
+    for line in lines.filter(|line| !line.is_empty()) {
+        if Seeded::is_in(line) {
+            for record in &mut records {
+                record.inherited = record.tokens;
+            }
+            continue;
+        }
         let entry = serde_json::from_slice::<Entry<'_>>(line).ok();
         let record = entry
             .as_ref()

@@ -26,6 +26,8 @@ pub struct FinishedChunk {
     pub errors: BTreeMap<ErrorCode, u64>,
     /// What was billed.
     pub tokens: Tokens,
+    /// What of that was billed to the run whose results this one begins with.
+    pub inherited: Tokens,
 }
 
 impl FinishedChunk {
@@ -38,9 +40,11 @@ impl FinishedChunk {
             labeled: 0,
             errors: BTreeMap::new(),
             tokens: Tokens::default(),
+            inherited: Tokens::default(),
         };
         for record in records {
             finished.tokens += record.tokens;
+            finished.inherited += record.inherited;
             match &record.label {
                 Some(Ok(_)) => finished.labeled += 1,
                 Some(Err(failure)) => *finished.errors.entry(failure.error.code).or_default() += 1,
@@ -102,6 +106,7 @@ impl Ledger {
             sum.turns += finished.turns;
             sum.labeled += finished.labeled;
             sum.tokens += finished.tokens;
+            sum.inherited += finished.inherited;
             sum.at = sum.at.max(finished.at);
             for (code, count) in &finished.errors {
                 *sum.errors.entry(*code).or_default() += count;
@@ -144,6 +149,7 @@ mod tests {
                 calls: 2,
                 ..Tokens::default()
             },
+            inherited: Tokens::default(),
         }
     }
 

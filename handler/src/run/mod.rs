@@ -12,6 +12,7 @@ pub mod budget;
 pub mod chunk;
 pub mod entry;
 pub mod forecast;
+pub mod funds;
 pub mod leave;
 pub mod ledger;
 pub mod manifest;

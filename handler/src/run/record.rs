@@ -140,9 +140,6 @@ pub struct Record {
     /// What it will cost at most, in US dollars, once that is estimated.
     #[serde(default)]
     pub estimated_usd: Option<f64>,
-    /// What the results had cost that it begins with.
-    #[serde(default)]
-    pub base_usd: Option<f64>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
     /// Its work was removed.
@@ -226,7 +223,6 @@ impl Record {
             not_before: None,
             chunks: None,
             estimated_usd: None,
-            base_usd: None,
             report: None,
             swept: false,
             watch: Watch {
@@ -303,10 +299,11 @@ impl Record {
         true
     }
 
-    /// Nothing can be done before `until`. One of many chunks that say so is enough.
+    /// Nothing can be done before `until`. One of many chunks that say so is enough; where somebody has to
+    /// approve its cost first, that stays.
     pub fn wait(&mut self, reason: String, until: Timestamp, now: Timestamp) -> bool {
-        let waits = self.state == State::Waiting || self.given_up;
-        if waits || !self.enter(State::Waiting, Some(reason), now) {
+        let waits = matches!(self.state, State::Waiting | State::AwaitingApproval);
+        if waits || self.given_up || !self.enter(State::Waiting, Some(reason), now) {
             return false;
         }
         self.waited_for.clone_from(&self.reason);
@@ -314,10 +311,14 @@ impl Record {
         true
     }
 
-    /// It would cost more than it may.
-    pub fn await_approval(&mut self, reason: String, now: Timestamp) -> bool {
+    /// It would cost more than it may: `usd`, where a price is known.
+    pub fn await_approval(&mut self, usd: Option<f64>, reason: String, now: Timestamp) -> bool {
         let waits = self.state == State::AwaitingApproval || self.given_up;
-        !waits && self.enter(State::AwaitingApproval, Some(reason), now)
+        if waits || !self.enter(State::AwaitingApproval, Some(reason), now) {
+            return false;
+        }
+        self.estimated_usd = usd;
+        true
     }
 
     /// It may go on where it was.

@@ -437,7 +437,7 @@ impl Run {
         while let Some(step) = underway.steps.join_next().await {
             self.settle(step, &mut underway, &pinned, &labeler).await;
         }
-        if let Some(stop @ (Stop::Cost(_) | Stop::Funds(_))) = labeler.teacher.stopped() {
+        if let Some(stop @ (Stop::Cost { .. } | Stop::Funds(_))) = labeler.teacher.stopped() {
             self.warnings
                 .push(format!("The run stopped early: {stop}."));
         }

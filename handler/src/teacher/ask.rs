@@ -159,6 +159,13 @@ impl Teacher {
         Self { purse, ..self }
     }
 
+    /// Gives back what was drawn for calls and not spent, unless one is in flight.
+    pub async fn give_back(&self) {
+        if let Some(purse) = &self.purse {
+            purse.give_back().await;
+        }
+    }
+
     /// Stops sending; what is in flight is answered.
     pub fn close(&self) {
         self.gate.close();
@@ -395,7 +402,7 @@ impl Call<'_> {
         };
         let hold = hold.transpose().map_err(|refused| {
             self.stop(match refused {
-                Refused::Empty { spent } => Stop::Cost(format!("{spent:.4}")),
+                Refused::Empty { spent, next } => Stop::Cost { spent, next },
                 Refused::Unreachable(why) => Stop::Funds(why),
             })
         })?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 const NO_QUOTA: Duration = Duration::from_secs(86_400);
 
 /// What to do after an answer that is not usable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Disposition {
     /// A passing fault: send it again, not before `after` if the service says so.
     Retry {
@@ -37,7 +37,7 @@ pub enum Disposition {
 }
 
 /// Why a run ends early.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Stop {
     /// 401.
     #[error("the service does not accept the credential (401): {0}")]
@@ -92,10 +92,15 @@ pub enum Stop {
     Outage(u64, String),
     /// The next call might pass what may be spent.
     #[error(
-        "{0} US dollars are spent, and the next call might pass the cap; raise --max-cost, and the same \
-         command continues"
+        "{spent:.4} US dollars are spent, and the next call might pass the cap; raise --max-cost, and the \
+         same command continues"
     )]
-    Cost(String),
+    Cost {
+        /// US dollars.
+        spent: f64,
+        /// What the next call may cost, in US dollars.
+        next: f64,
+    },
     /// Nobody can tell what may be spent.
     #[error("it cannot be told what may still be spent ({0}); try again later")]
     Funds(String),

@@ -5,23 +5,12 @@
 //! answered, the estimate gives way to the bill. A call whose answer is lost counts as billed. Where
 //! the service counts more tokens in prompts than we do, later estimates are that much higher.
 //!
-//! # Several processes
-//!
-//! A cap that several processes share is [drawn](SharedFunds) in small portions, enough for a minute
-//! each, from a record that is changed by compare-and-swap. What is drawn is off the cap, whoever drew
-//! it: **together they never spend more than the cap**, but for what bills are above their estimates:
-//! the tokens that the service counts and we do not, in the prompts of calls that are in flight when the
-//! first bill shows it.
-//! What a process has left when it ends it gives back; what one that is killed had left counts as
-//! spent, a minute of spending at most. Draws cost a process one read and one swap a minute.
+//! A purse has all its funds from the beginning, or draws small portions, enough for a minute each, from
+//! a [`Source`] that several processes share; what it did not spend it gives back.
 
 use super::model::Price;
-use super::record::{SharedRecord, update};
 use crate::dataset::figures::Tokens;
 use futures::future::BoxFuture;
-use rand::RngExt;
-use rand::rngs::StdRng;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,9 +24,6 @@ const PORTION: Duration = Duration::from_secs(60);
 
 /// At least so many calls are drawn at once, where that is there.
 const CALLS_AT_ONCE: f64 = 16.0;
-
-/// No more than this part of what is left is drawn at once, so that nobody sits on the last of it.
-const PART_OF_THE_REST: f64 = 0.25;
 
 /// Money for calls.
 pub struct Purse {
@@ -64,10 +50,12 @@ struct State {
 /// Why a call is not let through.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refused {
-    /// It might pass the cap. `spent` is what this purse paid so far, in US dollars.
+    /// It might pass the cap.
     Empty {
-        /// US dollars.
+        /// What this purse paid so far, in US dollars.
         spent: f64,
+        /// What the call may cost, in US dollars.
+        next: f64,
     },
     /// It cannot be told what is left.
     Unreachable(String),
@@ -81,7 +69,7 @@ pub trait Source: Send + Sync {
     /// Why it cannot be told what is left.
     fn draw(&self, wanted: f64, least: f64) -> BoxFuture<'_, Result<f64, String>>;
 
-    /// Gives back what was drawn and not spent.
+    /// Gives back what was drawn and not spent; less than nothing where more was billed than drawn.
     fn give_back(&self, left: f64) -> BoxFuture<'_, ()>;
 }
 
@@ -139,7 +127,7 @@ impl Purse {
             return Ok(hold);
         }
         let Some(source) = &self.source else {
-            return Err(self.empty());
+            return Err(self.empty(estimate));
         };
         // Whoever waited here finds what another drew.
         let _drawing = self.drawing.lock().await;
@@ -155,7 +143,8 @@ impl Purse {
             state.funds += drawn;
             (state.drawn, state.spent_when_drawn) = (Instant::now(), state.spent);
         }
-        self.try_hold(prompt, estimate).ok_or_else(|| self.empty())
+        self.try_hold(prompt, estimate)
+            .ok_or_else(|| self.empty(estimate))
     }
 
     fn try_hold(&self, prompt: u64, estimate: f64) -> Option<Hold<'_>> {
@@ -187,9 +176,10 @@ impl Purse {
         lasts.max(CALLS_AT_ONCE * estimate)
     }
 
-    fn empty(&self) -> Refused {
+    fn empty(&self, next: f64) -> Refused {
         Refused::Empty {
             spent: self.spent(),
+            next,
         }
     }
 
@@ -198,18 +188,23 @@ impl Purse {
         self.state().spent
     }
 
-    /// Gives back what was drawn and not spent. Nothing may be in flight any more.
+    /// Gives back what was drawn and not spent, unless a call is in flight.
     pub async fn give_back(&self) {
         let Some(source) = &self.source else {
             return;
         };
+        // What somebody counts on who draws is not taken from under his hands.
+        let _drawing = self.drawing.lock().await;
         let left = {
             let mut state = self.state();
-            let left = state.funds - state.spent - state.held;
-            state.funds -= left.max(0.0);
+            if state.held > ROUNDING {
+                return;
+            }
+            let left = state.funds - state.spent;
+            state.funds = state.spent;
             left
         };
-        if left > 0.0 {
+        if left != 0.0 {
             source.give_back(left).await;
         }
     }
@@ -252,103 +247,9 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// A cap in a record that several processes draw from.
-pub struct SharedFunds<R> {
-    record: R,
-    cap: f64,
-    rng: Mutex<StdRng>,
-}
-
-/// The record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Drawn {
-    /// US dollars that were drawn and not given back, whatever became of them.
-    pub drawn_usd: f64,
-}
-
-impl Drawn {
-    /// The record in `bytes`; nothing was drawn where there is none.
-    ///
-    /// # Errors
-    /// If it cannot be read: then nothing more may be spent.
-    pub fn read(bytes: Option<&[u8]>) -> Result<Self, serde_json::Error> {
-        bytes.map_or(Ok(Self::default()), serde_json::from_slice)
-    }
-
-    fn bytes(self) -> Vec<u8> {
-        serde_json::to_vec(&self).unwrap_or_default()
-    }
-
-    /// Draws about `wanted` from `cap`, no less than `least`, or nothing.
-    fn draw(&mut self, cap: f64, wanted: f64, least: f64) -> f64 {
-        let left = cap - self.drawn_usd;
-        if left + ROUNDING < least {
-            return 0.0;
-        }
-        let drawn = wanted.min(PART_OF_THE_REST * left).max(least);
-        self.drawn_usd += drawn;
-        drawn
-    }
-}
-
-impl<R: SharedRecord> SharedFunds<R> {
-    /// Up to `cap` US dollars, of which `record` says what was drawn.
-    pub fn new(record: R, cap: f64, rng: StdRng) -> Self {
-        Self {
-            record,
-            cap,
-            rng: Mutex::new(rng),
-        }
-    }
-
-    async fn change(
-        &self,
-        mut change: impl FnMut(&mut Drawn) -> f64 + Send,
-    ) -> Result<f64, String> {
-        let draw = || {
-            let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-            rng.random()
-        };
-        let changed = update(&self.record, draw, |bytes| match Drawn::read(bytes) {
-            Ok(mut drawn) => {
-                let amount = change(&mut drawn);
-                (drawn.bytes(), Ok(amount))
-            }
-            Err(error) => (bytes.unwrap_or_default().to_vec(), Err(error.to_string())),
-        });
-        changed.await.map_err(|error| error.to_string())?
-    }
-}
-
-impl<R: SharedRecord> Source for SharedFunds<R> {
-    fn draw(&self, wanted: f64, least: f64) -> BoxFuture<'_, Result<f64, String>> {
-        Box::pin(self.change(move |drawn| drawn.draw(self.cap, wanted, least)))
-    }
-
-    fn give_back(&self, left: f64) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let back = self.change(|drawn| {
-                drawn.drawn_usd = (drawn.drawn_usd - left).max(0.0);
-                left
-            });
-            if let Err(error) = back.await {
-                tracing::warn!(
-                    error,
-                    left_usd = left,
-                    "money that was not spent counts as spent"
-                );
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::InMemory;
     use super::*;
-    use proptest::prelude::*;
-    use rand::SeedableRng;
-    use std::collections::BTreeMap;
 
     /// A dollar a prompt token, two an answer's.
     const PRICE: Price = Price {
@@ -365,16 +266,42 @@ mod tests {
         }
     }
 
-    fn funds(record: &InMemory, cap: f64, seed: u64) -> Arc<dyn Source> {
-        Arc::new(SharedFunds::new(
-            record.clone(),
-            cap,
-            StdRng::seed_from_u64(seed),
-        ))
+    /// A pot with so much in it, or why it is out of reach.
+    #[derive(Debug)]
+    struct Pot(Mutex<Result<f64, String>>);
+
+    impl Pot {
+        fn of(usd: f64) -> Arc<Self> {
+            Arc::new(Self(Mutex::new(Ok(usd))))
+        }
+
+        fn left(&self) -> f64 {
+            self.0.lock().unwrap().clone().unwrap()
+        }
     }
 
-    fn drawn(record: &InMemory) -> f64 {
-        Drawn::read(Some(&record.bytes())).unwrap().drawn_usd
+    impl Source for Pot {
+        fn draw(&self, wanted: f64, least: f64) -> BoxFuture<'_, Result<f64, String>> {
+            Box::pin(async move {
+                let mut there = self.0.lock().unwrap();
+                let left = there.as_mut().map_err(|away| away.clone())?;
+                let drawn = if *left < least {
+                    0.0
+                } else {
+                    wanted.min(*left)
+                };
+                *left -= drawn;
+                Ok(drawn)
+            })
+        }
+
+        fn give_back(&self, back: f64) -> BoxFuture<'_, ()> {
+            Box::pin(async move {
+                if let Ok(left) = self.0.lock().unwrap().as_mut() {
+                    *left += back;
+                }
+            })
+        }
     }
 
     #[tokio::test]
@@ -383,12 +310,24 @@ mod tests {
         let first = purse.hold(20, 10).await.unwrap();
         // 40 spent, 40 in flight, and 22 more would be too much.
         let refused = purse.hold(20, 1).await.unwrap_err();
-        assert_eq!(refused, Refused::Empty { spent: 40.0 });
+        assert_eq!(
+            refused,
+            Refused::Empty {
+                spent: 40.0,
+                next: 22.0
+            }
+        );
         first.settle(bill(20, 3));
         assert_eq!(purse.spent(), 66.0);
         purse.hold(15, 9).await.unwrap().settle(bill(15, 7));
         let refused = purse.hold(6, 0).await.unwrap_err();
-        assert_eq!(refused, Refused::Empty { spent: 95.0 });
+        assert_eq!(
+            refused,
+            Refused::Empty {
+                spent: 95.0,
+                next: 6.0
+            }
+        );
         purse.hold(5, 0).await.unwrap().settle(bill(5, 0));
         assert_eq!(purse.spent(), 100.0);
     }
@@ -412,101 +351,59 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_drawn_and_not_spent_is_given_back_and_a_higher_cap_goes_on() {
-        let record = InMemory::taking(Duration::from_millis(10));
-        let purse = Purse::drawing_from(PRICE, funds(&record, 1_000.0, 1));
+    async fn what_is_drawn_and_not_spent_is_given_back() {
+        let pot = Pot::of(1_000.0);
+        let purse = Purse::drawing_from(PRICE, Arc::clone(&pot) as Arc<dyn Source>);
         purse.hold(10, 0).await.unwrap().settle(bill(7, 0));
         // Sixteen calls at once, and what the next minute takes is drawn when it is needed.
-        assert_eq!(drawn(&record), 160.0);
+        assert_eq!(pot.left(), 840.0);
+        let in_flight = purse.hold(10, 0).await.unwrap();
         purse.give_back().await;
-        assert_eq!(drawn(&record), 7.0);
-        let small = Purse::drawing_from(PRICE, funds(&record, 10.0, 2));
-        assert_eq!(
-            small.hold(4, 0).await.unwrap_err(),
-            Refused::Empty { spent: 0.0 }
-        );
-        let raised = Purse::drawing_from(PRICE, funds(&record, 12.0, 3));
-        raised.hold(4, 0).await.unwrap().settle(bill(4, 0));
-        assert_eq!(drawn(&record), 11.0);
+        assert_eq!(pot.left(), 840.0);
+        in_flight.settle(bill(10, 0));
+        purse.give_back().await;
+        purse.give_back().await;
+        assert_eq!(pot.left(), 983.0);
+        purse.hold(10, 0).await.unwrap().settle(bill(10, 0));
+        purse.give_back().await;
+        assert_eq!(pot.left(), 973.0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_the_record_nothing_is_spent() {
-        let record = InMemory::default();
-        record.set_away(true);
-        let purse = Purse::drawing_from(PRICE, funds(&record, 1_000.0, 1));
+    async fn what_was_billed_beyond_the_estimate_is_drawn_afterwards() {
+        let pot = Pot::of(15.0);
+        let purse = Purse::drawing_from(PRICE, Arc::clone(&pot) as Arc<dyn Source>);
+        purse.hold(10, 0).await.unwrap().settle(bill(20, 0));
+        assert_eq!(pot.left(), 0.0);
+        purse.give_back().await;
+        assert_eq!(pot.left(), -5.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_back_takes_nothing_from_one_who_draws() {
+        let pot = Pot::of(1_000.0);
+        let purse = Purse::drawing_from(PRICE, Arc::clone(&pot) as Arc<dyn Source>);
+        purse.hold(10, 0).await.unwrap().settle(bill(1, 0));
+        let larger = || async { purse.hold(500, 0).await.map(|hold| hold.settle(bill(1, 0))) };
+        let (first, (), second, ()) =
+            tokio::join!(larger(), purse.give_back(), larger(), purse.give_back());
+        assert_eq!((first, second), (Ok(()), Ok(())));
+        purse.give_back().await;
+        assert_eq!(pot.left(), 997.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_source_does_not_give_is_not_spent() {
+        let purse = Purse::drawing_from(PRICE, Pot::of(9.0));
+        let refused = purse.hold(10, 0).await.unwrap_err();
+        let empty = Refused::Empty {
+            spent: 0.0,
+            next: 10.0,
+        };
+        assert_eq!(refused, empty);
+        let away = Pot(Mutex::new(Err("out of reach".into())));
+        let purse = Purse::drawing_from(PRICE, Arc::new(away));
         let refused = purse.hold(10, 0).await.unwrap_err();
         assert_eq!(refused, Refused::Unreachable("out of reach".into()));
-    }
-
-    #[tokio::test]
-    async fn a_record_that_cannot_be_read_is_not_taken_for_an_empty_one() {
-        let record = InMemory::default();
-        assert!(record.create(b"{\"drawn".to_vec()).await.unwrap());
-        let purse = Purse::drawing_from(PRICE, funds(&record, 1_000.0, 1));
-        let refused = purse.hold(10, 0).await.unwrap_err();
-        assert!(matches!(refused, Refused::Unreachable(_)));
-        assert_eq!(record.bytes(), b"{\"drawn");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// However many processes spend, and whichever of them are killed in the middle of a call, what
-        /// was billed in all is never above the cap; and where nobody dies, what a few calls cost is
-        /// all that is left of it.
-        #[test]
-        fn processes_together_never_pass_the_cap(
-            cap in 100..3_000_u64,
-            calls in prop::collection::vec((0..6_u64, 1..20_u64, 0..15_u64, 0..100_u32), 1..400),
-            deaths in prop_oneof![Just(0_u32), Just(3_u32)],
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let record = InMemory::default();
-                let purse = |seed| Purse::drawing_from(PRICE, funds(&record, cap as f64, seed));
-                let mut processes = BTreeMap::new();
-                let mut billed = 0;
-                let mut refused = false;
-                for (who, prompt, answer, chance) in calls {
-                    let process = processes.entry(who).or_insert_with(|| purse(who));
-                    let Ok(hold) = process.hold(prompt, answer).await else {
-                        refused = true;
-                        continue;
-                    };
-                    if chance < deaths {
-                        // Killed while the call was in flight, which is billed all the same.
-                        billed += prompt + 2 * answer;
-                        std::mem::forget(hold);
-                        processes.remove(&who);
-                        continue;
-                    }
-                    // The answer is as long as it happens to be.
-                    let answer = answer * u64::from(chance) / 100;
-                    hold.settle(bill(prompt, answer));
-                    billed += prompt + 2 * answer;
-                    tokio::time::sleep(Duration::from_millis(u64::from(chance))).await;
-                }
-                prop_assert!(billed <= cap, "{billed} of {cap}");
-                for process in processes.values() {
-                    process.give_back().await;
-                }
-                if deaths == 0 {
-                    prop_assert!((drawn(&record) - billed as f64).abs() < 1e-6);
-                } else {
-                    prop_assert!(drawn(&record) >= billed as f64 - 1e-6);
-                    prop_assert!(drawn(&record) <= cap as f64 + 1e-6);
-                }
-                if refused && deaths == 0 {
-                    // Six processes that draw a quarter of the rest leave less than this to one another.
-                    prop_assert!(billed as f64 >= 0.5 * cap as f64 - 50.0, "{billed} of {cap}");
-                }
-                Ok(())
-            })?;
-        }
     }
 }

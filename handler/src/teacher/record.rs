@@ -1,5 +1,5 @@
 //! A small record that several processes change, each by reading it and swapping in what comes of it
-//! if it is still as it was read. Quota and money are divided over such records.
+//! if it is still as it was read. Quota is divided over such a record.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -13,9 +13,6 @@ async fn begun(cloud: &LocalCloud, calls: usize) {
     until(PATIENCE, "labelling began", begun).await.unwrap();
 }
 
-/// A result may lie so long before it is appended.
-const UNFLUSHED: Duration = Duration::from_secs(2);
-
 #[test]
 fn a_killed_worker_costs_no_more_than_what_was_in_flight() {
     on_the_cloud(async {

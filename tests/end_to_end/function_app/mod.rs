@@ -3,6 +3,7 @@
 
 mod api;
 mod faults;
+mod money;
 mod uploads;
 
 use crate::harness;
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 /// Longer than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A result may lie so long before it is appended.
+const UNFLUSHED: Duration = Duration::from_secs(2);
 
 /// A bucket file, and the file that it becomes.
 const SHORT: &str = "v4/train/short_3_to_5_turns.json";

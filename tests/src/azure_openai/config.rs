@@ -37,6 +37,9 @@ pub struct Config {
     pub oddities: Oddities,
     /// Share of free texts that run over any length limit of up to 4,000 tokens.
     pub overlong_text_rate: f64,
+    /// Prompt tokens billed for each one that is estimated, at least 1: whoever counts as the double does
+    /// finds its bills that much too high.
+    pub billed_prompt_factor: f64,
     /// Whether repeated prompt prefixes of 1,024 tokens and more are reported as cached.
     pub prompt_cache: bool,
     /// Largest accepted prompt, in estimated tokens. `None` takes the model's own.
@@ -94,6 +97,7 @@ impl Default for Config {
             token_bias: 0.0,
             oddities: Oddities::default(),
             overlong_text_rate: 0.02,
+            billed_prompt_factor: 1.0,
             prompt_cache: true,
             context_limit_tokens: None,
             limits: Limits::default(),
@@ -131,6 +135,10 @@ impl Config {
             "speed: must be above 0"
         );
         ensure!(self.token_bias.is_finite(), "token_bias: must be a number");
+        ensure!(
+            self.billed_prompt_factor.is_finite() && self.billed_prompt_factor >= 1.0,
+            "billed_prompt_factor: must be at least 1"
+        );
         ensure!(
             self.log_capacity > 0,
             "log_capacity: must be above 0; see keep_log"

@@ -266,7 +266,7 @@ impl Visit<'_> {
         };
         let completion = outcome.tokens() + reasoning;
         let usage = Usage {
-            prompt: prompt_tokens,
+            prompt: (prompt_tokens as f64 * config.billed_prompt_factor).ceil() as u64,
             cached,
             completion,
             reasoning,
