@@ -17,7 +17,7 @@ use std::process::ExitCode;
 ///
 /// softlabel-local.zip for Azure Functions Core Tools and for the other plans: the host polls
 ///
-/// What the build needs beside Rust, a C compiler and Python 3 with pip is installed into
+/// What the build needs beside Rust, a C compiler, make and Python 3 with pip is installed into
 /// target/tools. Zips are checked before they get their names: structure, functions and queues,
 /// permissions, and what the executable needs of the machine.
 #[derive(Debug, Parser)]

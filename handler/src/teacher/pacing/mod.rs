@@ -41,6 +41,7 @@
 //! seconds.
 
 mod adaptive;
+mod demand;
 mod lane;
 mod minute;
 mod pacer;
