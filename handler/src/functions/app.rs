@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 /// Manifests kept in memory: a chunk needs its own line of one, and a manifest never changes.
 const MANIFESTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
+/// Scans at a time. The host hands over up to 24 messages; two scans use two cores.
+const SCANS: usize = 2;
+
 /// How the app works.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -66,6 +69,8 @@ pub struct App {
     /// One permit a turn under way, shared by all invocations: how many chunks are open at a time
     /// follows from it, and so does what memory holds.
     pub(super) window: Arc<Semaphore>,
+    /// One permit a scan. Each has a thread of those for files and names of hosts, which must not run out.
+    pub(super) scans: Semaphore,
     /// Cancelled when the process is to end.
     pub(super) stop: CancellationToken,
     manifests: Mutex<LruCache<String, Arc<Manifest>>>,
@@ -86,6 +91,7 @@ impl App {
             runs,
             labelers: Labelers::new(connect),
             window: Arc::new(Semaphore::new(settings.window)),
+            scans: Semaphore::new(SCANS),
             settings,
             stop,
             manifests: Mutex::new(LruCache::new(MANIFESTS)),

@@ -134,6 +134,11 @@ fn unknown_way(settings: &LabelSettings) -> Option<String> {
 /// Cuts the file of a run into chunks; `None` where that ended the run.
 async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunError> {
     let run = &record.run;
+    let _scan = app.scans.acquire().await;
+    // The same message may have come twice.
+    if let Some(manifest) = app.manifest(run).await? {
+        return Ok(Some(manifest));
+    }
     let path = BucketPaths::of_run(run).manifest();
     let manifest = match &record.base {
         // Its results are taken over chunk by chunk, so the chunks must be the same.
