@@ -33,12 +33,7 @@ async fn a_version_that_nobody_told_of_is_taken_up_within_an_hour() {
     reconcile_at(&mut world, 0, 29).await;
     assert_eq!(world.runs().await.len(), 1);
     reconcile_at(&mut world, 0, 30).await;
-    assert_eq!(
-        world
-            .lines("LABELED_v4/train/short_3_to_5_turns.jsonl")
-            .len(),
-        turns
-    );
+    assert_eq!(world.lines(LABELED).len(), turns);
     let labeled = world.lines("LABELED_v4/test/long_10_plus_turns.jsonl");
     assert_eq!(labeled.len(), more);
     assert_eq!(world.runs().await.len(), 3);
@@ -62,12 +57,7 @@ async fn old_work_is_removed_and_what_the_metadata_shows_stays() {
     let shown = world.only_run().await;
     assert_eq!((shown.state, shown.swept), (State::Complete, true));
     assert_eq!(world.metadata()["status"], "complete");
-    assert_eq!(
-        world
-            .lines("LABELED_v4/train/short_3_to_5_turns.jsonl")
-            .len(),
-        turns
-    );
+    assert_eq!(world.lines(LABELED).len(), turns);
     // Whatever is old, what took its place is shown.
     let request = json!({"dataset": "v4", "force": true});
     let (status, _) = world.http("relabel", "POST", "relabel", &request).await;

@@ -1,0 +1,217 @@
+//! The cap on what a dataset costs.
+
+use super::*;
+
+#[tokio::test]
+async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
+    let mut world = World::new(&["--max-cost=0.01"]).await;
+    let turns = world.put(FILE, 1, 12);
+    let others = world.put("v4/test/long.json", 2, 12);
+    world.event(FILE).await;
+    world.event("v4/test/long.json").await;
+    world.until_quiet().await;
+    for run in world.runs().await {
+        assert_eq!(run.state, State::AwaitingApproval);
+        assert!(run.reason.unwrap().contains("estimated to cost 0.0"));
+    }
+    assert_eq!(world.asked(), 0);
+    // However long it takes.
+    world.reconcile_later(100_000).await;
+    world.until_quiet().await;
+    assert_eq!(world.asked(), 0);
+    let run = world.runs().await[0].run.clone();
+    let approve = format!("runs/{run}/approve");
+    let wrong = json!({"max_cost": 1});
+    assert_eq!(world.http("runs", "POST", &approve, &wrong).await.0, 400);
+    // Enough for one of the two.
+    let estimate = world.runs().await[0].estimated_usd.unwrap();
+    let some = json!({"max_cost_usd": estimate * 1.2});
+    let (status, shown) = world.http("runs", "POST", &approve, &some).await;
+    assert_eq!(
+        (status, shown["estimated_usd"].as_f64()),
+        (202, Some(estimate))
+    );
+    world.until_quiet().await;
+    let states = world
+        .runs()
+        .await
+        .iter()
+        .map(|run| run.state)
+        .collect::<Vec<_>>();
+    assert!(states.contains(&State::Complete) && states.contains(&State::AwaitingApproval));
+    let left = world
+        .runs()
+        .await
+        .iter()
+        .find(|run| !run.state.is_over())
+        .unwrap()
+        .run
+        .clone();
+    let approve = format!("runs/{left}/approve");
+    assert_eq!(
+        world
+            .http("runs", "POST", &approve, &json!({"all": true}))
+            .await
+            .0,
+        202
+    );
+    world.until_quiet().await;
+    assert_eq!(world.asked(), turns + others);
+    assert_eq!(world.metadata()["status"], "complete");
+    assert_eq!(
+        world
+            .http("runs", "POST", &approve, &json!({"all": true}))
+            .await
+            .0,
+        409
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_ended_has_taken_what_it_cost_and_no_more() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    world.reconcile_later(60).await;
+    let cost = world.cost(&run.run).await;
+    let settled = json!({"taken_usd": cost, "drawn_usd": {}, "settled": true});
+    assert_eq!(world.budget()["runs"][&run.run], settled);
+    assert_ne!(run.estimated_usd, Some(cost));
+}
+
+#[tokio::test]
+async fn what_was_drawn_and_not_spent_is_given_back_with_the_last_call() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    // Planned, and one chunk labelled.
+    assert!(world.step().await && world.step().await);
+    let run = world.only_run().await.run;
+    let cost = world.cost(&run).await;
+    let drawn = world.budget()["runs"][&run]["drawn_usd"].clone();
+    let drawn = drawn
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|usd| usd.as_f64().unwrap());
+    let drawn = drawn.collect::<Vec<_>>();
+    assert_eq!(drawn.len(), 1);
+    assert!((drawn[0] - cost).abs() < 1e-9, "{drawn:?}");
+    assert!(drawn[0] > 0.0);
+}
+
+#[tokio::test]
+async fn a_run_that_costs_more_than_it_was_to_waits_before_it_passes_the_cap() {
+    let mut world = World::new(&["--max-cost=0.2", "--concurrency=2"]).await;
+    let bills = |factor: f64| move |config: &mut Config| config.billed_prompt_factor = factor;
+    world.service.update(bills(4.0)).unwrap();
+    let turns = world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    let reason = run.reason.unwrap();
+    assert!(
+        reason.starts_with("what it may spend is used up: it is estimated to cost"),
+        "{reason}"
+    );
+    let estimate = run.estimated_usd.unwrap();
+    assert!(estimate > 0.2, "{estimate}");
+    let asked = world.asked();
+    assert!(asked > 0 && asked < turns, "{asked} of {turns}");
+    // Nothing lets it go on but an approval, and no late word of a chunk.
+    for _ in 0..3 {
+        world.reconcile_later(10_000).await;
+        world
+            .queue
+            .push_back(("label-chunk", "chunk", json!({"run": run.run, "chunk": 0})));
+        world.until_quiet().await;
+    }
+    assert_eq!(world.asked(), asked);
+    let approve = format!("runs/{}/approve", run.run);
+    let enough = json!({"max_cost_usd": 10.0 * estimate});
+    assert_eq!(world.http("runs", "POST", &approve, &enough).await.0, 202);
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+    assert!(world.cost(&run.run).await > 0.2);
+}
+
+#[tokio::test]
+async fn a_cap_that_is_raised_lets_a_run_go_on_by_itself() {
+    let mut world = World::new(&["--max-cost=0.2", "--concurrency=2"]).await;
+    world
+        .service
+        .update(|config| config.billed_prompt_factor = 4.0)
+        .unwrap();
+    let turns = world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::AwaitingApproval);
+    world.app.settings.max_cost = 10.0;
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+}
+
+#[tokio::test]
+async fn a_chunk_that_ends_late_does_not_stop_a_run_that_was_let_go_on() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    let before = world.only_run().await;
+    world.queue.clear();
+    assert!(world.app.outgrown(&before, 1.0).await.unwrap());
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    assert!(run.estimated_usd.unwrap() >= 1.0);
+    LATER.set(LATER.get() + 1);
+    world.reconcile_later(0).await;
+    assert!(world.step().await);
+    let on = world.only_run().await;
+    assert!(!world.app.outgrown(&before, 1.0).await.unwrap());
+    assert_eq!(world.only_run().await, on);
+}
+
+#[tokio::test]
+async fn an_unknown_price_is_not_taken_for_nothing() {
+    let mut world = World::new(&["--model=gpt-4.1"]).await;
+    let turns = world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    assert!(run.reason.unwrap().contains("no price is known"));
+    let approve = format!("runs/{}/approve", run.run);
+    let (_, shown) = world
+        .http("runs", "POST", &approve, &json!({"all": true}))
+        .await;
+    assert_eq!(shown["estimated_usd"], "unknown");
+    world.until_quiet().await;
+    assert_eq!(world.asked(), turns);
+}
+
+#[tokio::test]
+async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
+    let prices = ["--model=gpt-4.1", "--price-input=2", "--price-output=8"];
+    let mut world = World::new(&prices).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    assert!(world.only_run().await.estimated_usd.is_some());
+    let price = world.app.settings.price.take();
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::AwaitingApproval, 0));
+    assert!(run.reason.unwrap().contains("no price is known"));
+    world.app.settings.price = price;
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::Complete, turns));
+    assert!(run.estimated_usd.is_some());
+}

@@ -1,0 +1,103 @@
+//! What the reconciler sets right, and what nobody can.
+
+use super::*;
+
+#[tokio::test]
+async fn a_version_whose_event_got_lost_is_taken_up_by_the_reconciler() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    let turns = world.put(FILE, 2, 6);
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Superseded);
+    world.call("reconcile", "timer", json!({})).await;
+    world.until_quiet().await;
+    assert_eq!(world.lines(LABELED).len(), turns);
+    // What was in flight is waited for.
+    world.reconcile_later(200).await;
+    assert_eq!(world.app.runs.active().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn messages_that_got_lost_are_sent_again() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    let mut rng = StdRng::seed_from_u64(7);
+    for _ in 0..200 {
+        // Half of the messages get lost.
+        let lost = rng.random_bool(0.5);
+        if world.queue.is_empty() {
+            world.reconcile_later(3600).await;
+        } else if lost {
+            world.queue.pop_front();
+        } else {
+            world.step().await;
+        }
+        if world.only_run().await.state.is_over() {
+            break;
+        }
+    }
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!((world.lines(LABELED).len(), world.asked()), (turns, turns));
+}
+
+#[tokio::test]
+async fn a_run_that_never_moves_ends() {
+    let mut world = World::new(&["--tries=2"]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    for _ in 0..6 {
+        world
+            .queue
+            .retain(|(function, ..)| *function == "abandon-chunk");
+        world.until_quiet().await;
+        world.reconcile_later(3600).await;
+    }
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::Failed);
+    assert!(run.reason.unwrap().contains("2 tries"));
+    let lines = world.lines(LABELED);
+    assert_eq!(lines.len(), turns);
+    assert_eq!(lines[0]["labeling_error"]["code"], "abandoned");
+    assert_ne!(lines[0]["messageId"], "");
+}
+
+#[tokio::test]
+async fn a_run_of_another_prompt_version_is_not_labelled_on() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await && world.step().await);
+    let (run, asked) = (world.only_run().await.run, world.asked());
+    let update = world.app.runs.update(&run, |record| {
+        record.settings.prompt_version = "of another version".into();
+        true
+    });
+    update.await.unwrap();
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::Failed, asked));
+    assert!(run.reason.unwrap().contains("relabel the whole dataset"));
+}
+
+#[tokio::test]
+async fn the_metadata_is_brought_up_to_date_before_an_end_is_settled() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    // As if whoever published had been killed before it wrote the metadata.
+    let path = world.path("LABELED_v4/labeling_metadata.json");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    world.reconcile_later(60).await;
+    assert_eq!(world.app.runs.active().await.unwrap().len(), 1);
+    fs::remove_dir(&path).unwrap();
+    world.reconcile_later(60).await;
+    assert_eq!(world.app.runs.active().await.unwrap(), []);
+    assert_eq!(world.metadata()["totals"]["turns"], turns);
+}
