@@ -3,7 +3,7 @@
 //! Connections are named as the Functions host names them, so that its triggers and the app read the
 //! same settings.
 
-use super::values::{parse_price, parse_time};
+use super::values::{parse_time, parse_usd};
 use super::{CutArgs, LabelingArgs, LogArgs, ServiceArgs};
 use crate::teacher::credential::Secret;
 use clap::Args;
@@ -77,7 +77,7 @@ pub struct ServeArgs {
     /// US dollars that a dataset may cost. One that is estimated to cost more, or whose price is not
     /// known, waits until somebody approves it.
     #[arg(long, env = "SOFTLABEL_MAX_COST", default_value_t = 100.0, value_name = "USD",
-          value_parser = parse_price)]
+          value_parser = parse_usd)]
     pub max_cost: f64,
     /// How files are cut.
     #[command(flatten)]

@@ -51,20 +51,6 @@ impl App {
         Ok(Some(all * self.share_left(record).await?))
     }
 
-    /// Writes into a run's record what it is estimated to cost.
-    pub(super) async fn set_estimate(
-        &self,
-        record: &Record,
-        usd: Option<f64>,
-    ) -> Result<(), RunError> {
-        let update = self.runs.update(&record.run, |record| {
-            let changed = record.estimated_usd != usd;
-            record.estimated_usd = usd;
-            changed
-        });
-        update.await.map(drop)
-    }
-
     /// The share of a file's turns that a run asks about: all, or those that failed in its base.
     async fn share_left(&self, record: &Record) -> Result<f64, RunError> {
         let Some(base) = &record.base else {
@@ -148,8 +134,37 @@ impl App {
         let mut budget = budget.unwrap_or_default();
         let priced = self.settings.price_of(&record.settings).is_some();
         let known = priced || budget.unpriced.contains(&record.run);
-        let wanted = record.estimated_usd.unwrap_or(f64::MIN_POSITIVE);
+        let mut estimate = record.estimated_usd;
+        if priced && record.chunks.is_some() {
+            // By now other processes may have given back what they had drawn.
+            estimate = Some(self.outlook(record, &budget).await?);
+            let update = self.runs.update(&record.run, |record| {
+                let changed = record.estimated_usd != estimate;
+                record.estimated_usd = estimate;
+                changed
+            });
+            update.await?;
+        }
+        let wanted = estimate.unwrap_or(f64::MIN_POSITIVE);
         Ok(known && budget.take(&record.run, wanted, self.settings.max_cost))
+    }
+
+    /// What a run will cost that was begun, in US dollars: what its purses have drawn, and what is left at
+    /// the rate so far, at least of the call that there was no money for.
+    async fn outlook(&self, record: &Record, budget: &Budget) -> Result<f64, RunError> {
+        let ledger = self.ledger(record).await?;
+        let drawn = budget.runs.get(&record.run).map_or(0.0, Share::drawn);
+        let report = record.report.as_ref();
+        let turns = report.map_or(0, |report| report.figures.turns);
+        let done = ledger.sum().map_or(0, |sum| sum.turns);
+        let rate = match done {
+            0 => record.forecast_usd.unwrap_or_default() / turns.max(1) as f64,
+            done => self.spent_usd(record, &ledger) / done as f64,
+        };
+        Ok(match turns.saturating_sub(done) {
+            0 => drawn,
+            left => drawn + (left as f64 * rate).max(record.next_usd),
+        })
     }
 
     /// What the finished chunks of a run have cost, without what its base had cost.
@@ -161,40 +176,35 @@ impl App {
         })
     }
 
-    /// The run has used up what it may spend: it waits for an approval of what it has drawn and what is
-    /// left at the rate so far, at least of a call that may cost `next`. Gives `false` where somebody let
-    /// it go on since `record` was read.
+    /// The run has used up what it may spend, as a call may cost `next`: it waits for an approval of what it
+    /// will cost. Gives `false` where somebody let it go on since `record` was read.
     pub(super) async fn outgrown(&self, record: &Record, next: f64) -> Result<bool, RunError> {
-        let ledger = self.ledger(record).await?;
+        let mut record = record.clone();
+        record.next_usd = next;
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
         let budget = budget.unwrap_or_default();
-        let drawn = budget.runs.get(&record.run).map_or(0.0, Share::drawn);
-        let turns = record
-            .report
-            .as_ref()
-            .map_or(0, |report| report.figures.turns);
-        let done = ledger.sum().map_or(0, |sum| sum.turns);
-        let estimated = record.estimated_usd.unwrap_or_default();
-        let rate = self.spent_usd(record, &ledger) / done.max(1) as f64;
-        let rate = rate.max(estimated / turns.max(1) as f64);
-        let left = turns.saturating_sub(done) as f64 * rate;
-        let usd = estimated.max(drawn + left.max(next));
+        let usd = self.outlook(&record, &budget).await?;
         let reason = format!(
             "what it may spend is used up: {}",
             self.too_dear(&budget, &record.run, usd)
         );
-        self.await_approval(record, Some(usd), reason).await
+        self.await_approval(&record, Some(usd), reason).await
     }
 
     /// A run has ended: what it did not spend is free for others.
     pub(super) async fn settle_budget(&self, record: &Record) -> Result<(), RunError> {
         let ledger = self.ledger(record).await?;
         let unfinished = self.unfinished_usd(record, &ledger).await?;
+        let priced = self.settings.price_of(&record.settings).is_some();
         let spent = self.spent_usd(record, &ledger) + unfinished;
         let (run, dataset) = (&record.run, &record.dataset);
         let settled = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
             let before = budget.clone();
-            budget.settle(run, spent);
+            match priced {
+                true => budget.settle(run, spent),
+                // Its purses knew the price when they drew.
+                false => budget.settle_drawn(run),
+            }
             *budget != before
         });
         settled.await.map(drop)
@@ -238,11 +248,12 @@ impl App {
         reason: String,
     ) -> Result<bool, RunError> {
         let now = self.runs.clock().now();
-        let (run, since) = (&record.run, record.since);
+        let (run, since, next) = (&record.run, record.since, record.next_usd);
         let (mut goes_on, mut waits) = (false, false);
         let awaits = self.runs.update(run, |record| {
             goes_on = record.state == State::Labeling && record.since != since;
             waits = !goes_on && record.await_approval(usd, reason.clone(), now);
+            record.next_usd = next;
             waits
         });
         awaits.await?;
@@ -278,9 +289,10 @@ impl App {
             // A little more, as sums of fractions are not exact.
             let sum = (budget.taken() + others.sum::<f64>()) * 1.01 + 0.01;
             budget.approve(usd.unwrap_or(sum));
+            // No sum can be kept to where no price is known.
             let unpriced = waiting
                 .iter()
-                .filter(|record| record.estimated_usd.is_none());
+                .filter(|record| usd.is_none() && record.estimated_usd.is_none());
             let unpriced = unpriced.map(|record| record.run.clone());
             budget.unpriced.extend(unpriced);
             true

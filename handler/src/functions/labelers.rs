@@ -7,16 +7,16 @@ use crate::run::turn::Labeler;
 use crate::teacher::purse::Purse;
 use async_trait::async_trait;
 use lru::LruCache;
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use tokio::sync::Mutex;
 
-/// Runs whose connections and answers are kept. A host hands over 24 chunks at a time at most, and those
-/// of one file follow one another, so they are of a few runs; the answers of one take 5 MB at most, those
-/// of all 40 MB. A run that has to make room connects anew when it comes back, and may ask again what it
-/// no longer remembers of equal turns.
-const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// Runs whose connections and answers are kept: more than a dataset has bucket files. The answers of one
+/// take 5 MB at most. A run that has to make room connects anew when it comes back, and may ask again
+/// what it no longer remembers of equal turns.
+const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
 /// Makes labelers. What fails is told in one sentence.
 #[async_trait]
@@ -40,6 +40,8 @@ pub(super) struct Labelers {
     connect: Arc<dyn Connect>,
     settling: Mutex<()>,
     known: Mutex<LruCache<String, Arc<Labeler>>>,
+    /// The purses that somebody has, by run: a labeler that is replaced may still have calls in flight.
+    purses: std::sync::Mutex<HashMap<String, Weak<Purse>>>,
 }
 
 impl Labelers {
@@ -48,7 +50,21 @@ impl Labelers {
             connect,
             settling: Mutex::new(()),
             known: Mutex::new(LruCache::new(KEPT)),
+            purses: std::sync::Mutex::default(),
         }
+    }
+
+    /// The purse of `run`, which is made by `make` where nobody has it.
+    fn purse(&self, run: &str, make: impl FnOnce() -> Option<Arc<Purse>>) -> Option<Arc<Purse>> {
+        let purses = self.purses.lock();
+        let mut purses = purses.unwrap_or_else(PoisonError::into_inner);
+        if let Some(purse) = purses.get(run).and_then(Weak::upgrade) {
+            return Some(purse);
+        }
+        let purse = make()?;
+        purses.retain(|_, purse| purse.strong_count() > 0);
+        purses.insert(run.to_owned(), Arc::downgrade(&purse));
+        Some(purse)
     }
 
     /// Settles the request parameters. One at a time: who comes second finds them pinned.
@@ -69,7 +85,8 @@ impl Labelers {
         if let Some(labeler) = known.get(run).filter(|known| !known.teacher.is_closed()) {
             return Ok(Arc::clone(labeler));
         }
-        let labeler = Arc::new(self.connect.labeler(method, purse()).await?);
+        let purse = self.purse(run, purse);
+        let labeler = Arc::new(self.connect.labeler(method, purse).await?);
         known.put(run.to_owned(), Arc::clone(&labeler));
         Ok(labeler)
     }

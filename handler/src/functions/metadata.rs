@@ -58,6 +58,7 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     };
     let mut buckets = Vec::new();
     let mut warnings = count_warnings(app, dataset, &runs).await?;
+    let mut prices = Vec::new();
     for (current, record) in &runs {
         let Entry::Bucket(name) = layout::classify(&record.file) else {
             continue;
@@ -72,6 +73,7 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
             ));
         }
         let (made_by, report) = published(app, current, record).await?;
+        prices.push(app.settings.price_of(&made_by.settings));
         buckets.push((name, with_settings(report, &made_by, &method)));
     }
     let started = runs.iter().map(|(_, record)| record.created).min();
@@ -82,6 +84,8 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         method,
     };
     let price = app.settings.price_of(&heading.method.settings);
+    // A sum of buckets whose models cost different prices is not known.
+    let price = price.filter(|price| prices.iter().all(|other| other.as_ref() == Some(price)));
     let spending = spending(&buckets, price);
     Ok(Some(report::metadata(
         heading, buckets, warnings, price, spending,

@@ -112,7 +112,12 @@ async fn estimated(
     profile: &ApiProfile,
 ) -> Result<Option<f64>, RunError> {
     let usd = app.estimated_usd(record, manifest, profile).await?;
-    app.set_estimate(record, usd).await?;
+    let estimate = app.runs.update(&record.run, |record| {
+        let changed = record.estimated_usd != usd;
+        (record.estimated_usd, record.forecast_usd) = (usd, usd);
+        changed
+    });
+    estimate.await?;
     Ok(usd)
 }
 

@@ -166,6 +166,14 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
         let text = format!("run {run} is {state}: it waits for no approval");
         return Ok(Err(ApiError::conflict(text)));
     }
+    if usd.is_some() && before.estimated_usd.is_none() {
+        let text = format!(
+            "no price is known for {}, so that no sum can be kept to; set SOFTLABEL_PRICE_INPUT and \
+             SOFTLABEL_PRICE_OUTPUT, or approve {{\"all\": true}}, whatever it costs",
+            before.settings.model
+        );
+        return Ok(Err(ApiError::conflict(text)));
+    }
     let messages = app.approve(&before.dataset, usd).await?;
     tracing::info!(
         event = "run_approved",

@@ -46,7 +46,10 @@ pub(super) struct RunStatus {
     seconds_left: Option<u64>,
     /// What was billed, as far as chunks are finished.
     tokens: Tokens,
+    /// What that costs, and what the results had cost that it began with.
     cost_usd: Cost,
+    /// What it will have cost at this rate; `unknown` before a chunk is finished.
+    projected_usd: Cost,
     /// What it will cost at most; `unknown` until it is planned, or where no price is known.
     estimated_usd: Cost,
     settings: LabelSettings,
@@ -103,6 +106,9 @@ impl RunStatus {
             _ => None,
         };
         let left = turns.unwrap_or_default().saturating_sub(turns_done);
+        let cost = price.map(|price| price.of(tokens));
+        let projected = cost.filter(|_| turns_done > 0);
+        let projected = projected.map(|cost| cost * (1.0 + left as f64 / turns_done.max(1) as f64));
         Self {
             turns,
             turns_done,
@@ -116,7 +122,8 @@ impl RunStatus {
             turns_per_second: rate,
             seconds_left: rate.map(|rate| (left as f64 / rate).ceil() as u64),
             tokens,
-            cost_usd: Cost::from(price.map(|price| price.of(tokens))),
+            cost_usd: Cost::from(cost),
+            projected_usd: Cost::from(projected),
             estimated_usd: Cost::from(record.estimated_usd),
             run: record.run,
             dataset: record.dataset,

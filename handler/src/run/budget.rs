@@ -22,8 +22,9 @@
 //!   calls that are in flight when the first bill shows it: for each process and run one call a slot
 //!   (`SOFTLABEL_CONCURRENCY`). From then on estimates are that much higher;
 //! * the calls that settle the request parameters, a few for a dataset and deployment;
-//! * of runs that have ended, the calls that were in flight in killed processes, or were answered within
-//!   a second before: nobody knows of them, and by then they do not count any more.
+//! * of runs that have ended, what their parts do not show: calls that were in flight in killed processes,
+//!   or were answered within a second before; answers that got lost on their way; probes in an outage. Until
+//!   a run ends they count as billed.
 //!
 //! Nothing bounds a run whose price is not known, once somebody approved that.
 
@@ -149,6 +150,14 @@ impl Budget {
             settled: true,
         };
         self.runs.insert(run.to_owned(), share);
+    }
+
+    /// A run has ended whose price is not known any more: it has cost what its purses have drawn.
+    pub fn settle_drawn(&mut self, run: &str) {
+        if let Some(share) = self.runs.get(run).filter(|share| !share.settled) {
+            let drawn = share.drawn();
+            self.settle(run, drawn);
+        }
     }
 
     /// Approves that the dataset costs `usd` in all; less than before changes nothing.

@@ -140,6 +140,12 @@ pub struct Record {
     /// What it will cost at most, in US dollars, once that is estimated.
     #[serde(default)]
     pub estimated_usd: Option<f64>,
+    /// That, as it was before the first call.
+    #[serde(default)]
+    pub forecast_usd: Option<f64>,
+    /// What a call may cost that there was no money for, in US dollars.
+    #[serde(default)]
+    pub next_usd: f64,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
     /// Its work was removed.
@@ -223,6 +229,8 @@ impl Record {
             not_before: None,
             chunks: None,
             estimated_usd: None,
+            forecast_usd: None,
+            next_usd: 0.0,
             report: None,
             swept: false,
             watch: Watch {

@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Sums that differ by less are equal, in US dollars: sums of fractions are not exact.
@@ -32,6 +33,8 @@ pub struct Purse {
     source: Option<Arc<dyn Source>>,
     /// Held by the one who draws.
     drawing: tokio::sync::Mutex<()>,
+    /// Told when a call's bill is known, for the one who draws.
+    settled: Notify,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,7 @@ impl Purse {
             }),
             source,
             drawing: tokio::sync::Mutex::default(),
+            settled: Notify::new(),
         }
     }
 
@@ -131,20 +135,28 @@ impl Purse {
         };
         // Whoever waited here finds what another drew.
         let _drawing = self.drawing.lock().await;
-        if let Some(hold) = self.try_hold(prompt, estimate) {
-            return Ok(hold);
+        loop {
+            if let Some(hold) = self.try_hold(prompt, estimate) {
+                return Ok(hold);
+            }
+            let least = self.missing(estimate);
+            let wanted = self.portion(estimate).max(least);
+            let drawn = source.draw(wanted, least).await;
+            let drawn = drawn.map_err(Refused::Unreachable)?;
+            {
+                let mut state = self.state();
+                state.funds += drawn;
+                (state.drawn, state.spent_when_drawn) = (Instant::now(), state.spent);
+            }
+            if let Some(hold) = self.try_hold(prompt, estimate) {
+                return Ok(hold);
+            }
+            if self.state().held <= ROUNDING {
+                return Err(self.empty(estimate));
+            }
+            // What is in flight is mostly billed less than it may cost.
+            self.settled.notified().await;
         }
-        let least = self.missing(estimate);
-        let wanted = self.portion(estimate).max(least);
-        let drawn = source.draw(wanted, least).await;
-        let drawn = drawn.map_err(Refused::Unreachable)?;
-        {
-            let mut state = self.state();
-            state.funds += drawn;
-            (state.drawn, state.spent_when_drawn) = (Instant::now(), state.spent);
-        }
-        self.try_hold(prompt, estimate)
-            .ok_or_else(|| self.empty(estimate))
     }
 
     fn try_hold(&self, prompt: u64, estimate: f64) -> Option<Hold<'_>> {
@@ -235,6 +247,7 @@ impl Hold<'_> {
         let mut state = self.purse.state();
         state.held = (state.held - self.estimate).max(0.0);
         state.spent += usd;
+        self.purse.settled.notify_one();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cap on what a dataset costs.
 
 use super::*;
+use crate::run::budget::{BUDGET, Budget};
 
 #[tokio::test]
 async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
@@ -214,4 +215,50 @@ async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
     let run = world.only_run().await;
     assert_eq!((run.state, world.asked()), (State::Complete, turns));
     assert!(run.estimated_usd.is_some());
+}
+
+#[tokio::test]
+async fn a_run_goes_on_by_itself_once_other_processes_have_given_back_what_they_had_drawn() {
+    let mut world = World::new(&["--max-cost=0.2", "--concurrency=2"]).await;
+    let turns = world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    assert!(world.step().await, "it is planned");
+    let run = world.only_run().await;
+    let estimate = run.estimated_usd.unwrap();
+    let elsewhere = |usd: f64| {
+        let run = run.run.clone();
+        move |budget: &mut Budget| {
+            budget.has_drawn(&run, "elsewhere", usd);
+            true
+        }
+    };
+    let runs = world.app.runs.clone();
+    let most = elsewhere(0.2 - 0.05 * estimate);
+    runs.repin_by("v4", BUDGET, most).await.unwrap();
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::AwaitingApproval);
+    assert!(world.asked() < turns);
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::AwaitingApproval);
+    runs.repin_by("v4", BUDGET, elsewhere(0.0)).await.unwrap();
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!((world.asked(), world.lines(LABELED).len()), (turns, turns));
+}
+
+#[tokio::test]
+async fn a_sum_is_no_approval_of_a_run_whose_price_is_not_known() {
+    let mut world = World::new(&["--model=gpt-4o"]).await;
+    world.put(FILE, 1, 4);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    let approve = format!("runs/{}/approve", run.run);
+    let sum = json!({"max_cost_usd": 5});
+    assert_eq!(world.http("runs", "POST", &approve, &sum).await.0, 409);
+    world.until_quiet().await;
+    assert_eq!(world.asked(), 0);
 }

@@ -38,7 +38,8 @@
 //! idle (`cargo pacing` counts them). A dead process's share is free **14 seconds** after its last
 //! renewal (12 of lease, 2 for clocks that differ), 11.5 after its death on average; one that leaves
 //! gives it back at once. A new one has its fair share when the others have renewed theirs: within six
-//! seconds.
+//! seconds. A pause that the service asks for holds for all callers of a process; another process meets a
+//! 429 of its own.
 
 mod adaptive;
 mod demand;
