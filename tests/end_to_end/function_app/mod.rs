@@ -4,6 +4,7 @@
 mod api;
 mod faults;
 mod money;
+mod quota;
 mod uploads;
 
 use crate::harness;
