@@ -225,6 +225,19 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_ends_without_a_price_has_cost_what_was_drawn_for_it() {
+        let mut budget = Budget::default();
+        assert!(budget.take("a", 60.0, 100.0));
+        assert_eq!(budget.draw("a", "p", 10.0, 1.0, 100.0), 10.0);
+        budget.settle_drawn("a");
+        assert_eq!(budget.taken(), 10.0);
+        // Said twice, or of a run that never had a price, it changes nothing.
+        budget.settle_drawn("a");
+        budget.settle_drawn("b");
+        assert_eq!((budget.taken(), budget.runs.len()), (10.0, 1));
+    }
+
+    #[test]
     fn nothing_moves_once_a_run_is_settled() {
         let mut budget = Budget::default();
         assert!(budget.take("a", 60.0, 100.0));
