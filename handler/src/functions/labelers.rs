@@ -14,8 +14,8 @@ use std::sync::{Arc, PoisonError, Weak};
 use tokio::sync::Mutex;
 
 /// Runs whose connections and answers are kept: more than a dataset has bucket files. The answers of one
-/// take 5 MB at most, those of all 60 MB. A run that has to make room connects anew when it comes back, and may ask again
-/// what it no longer remembers of equal turns.
+/// take 5 MB at most, those of all 60 MB. A run that has to make room connects anew when it comes back, and
+/// may ask again what it no longer remembers of equal turns.
 const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(11);
 
 /// Makes labelers. What fails is told in one sentence.
