@@ -175,6 +175,11 @@ impl World {
         records
     }
 
+    async fn states(&self) -> Vec<State> {
+        let runs = self.runs().await;
+        runs.iter().map(|run| run.state).collect()
+    }
+
     async fn only_run(&self) -> Record {
         let mut records = self.runs().await;
         assert_eq!(records.len(), 1);

@@ -2,7 +2,7 @@
 
 use super::*;
 use serde_json::json;
-use softlabel_doubles::azure_openai::{Excuse, Loss, Record, repeats};
+use softlabel_doubles::azure_openai::{Loss, Record};
 use softlabel_doubles::faulty_line::{FaultyLine, When};
 use softlabel_doubles::functions_host::Invocation;
 use softlabel_doubles::until;
@@ -52,19 +52,11 @@ fn a_killed_worker_costs_no_more_than_what_was_in_flight() {
         assert_labeled(&cloud, SHORT_LABELED, &turns).await;
         let log = service.log();
         assert!(log.len() >= asked_before + 100, "it was killed too late");
-        let excuse = Excuse {
-            losses: &[killed],
-            unflushed: UNFLUSHED,
-        };
-        let once = |record: &Record| match harness::message(record) == harness::PROBE {
-            true => usize::MAX,
-            false => 1,
-        };
-        let counted = repeats(&log, excuse, once).unwrap();
+        let counted = counted(&log, killed);
         assert!(counted.answered - counted.exposed >= 100, "{counted:?}");
         // Requests that the kill broke off included.
         let mut times = BTreeMap::<_, usize>::new();
-        for record in log.iter().filter(|record| once(record) == 1) {
+        for record in log.iter().filter(|record| !is_probe(record)) {
             *times.entry((record.kind, record.key)).or_default() += 1;
         }
         assert!(times.values().all(|&times| times <= 2));

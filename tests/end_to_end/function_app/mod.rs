@@ -9,7 +9,9 @@ mod uploads;
 
 use crate::harness;
 use serde_json::Value;
-use softlabel_doubles::azure_openai::{Config, Kind, Latency};
+use softlabel_doubles::azure_openai::{
+    Config, Excuse, Kind, Latency, Loss, Record, Repeats, repeats,
+};
 use softlabel_doubles::azurite::Azurite;
 use softlabel_doubles::dataset::{self, Size};
 use softlabel_doubles::local_cloud::{LocalCloud, Options};
@@ -105,4 +107,22 @@ fn states(runs: &[Value]) -> Vec<&str> {
     let mut states = states.collect::<Vec<_>>();
     states.sort_unstable();
     states
+}
+
+/// Whether a call is about no turn, but settles the request parameters.
+fn is_probe(call: &Record) -> bool {
+    harness::message(call) == harness::PROBE
+}
+
+/// Checks that nothing was asked twice but what may have been lost when a worker was `killed`.
+fn counted(log: &[Record], killed: Loss) -> Repeats {
+    let excuse = Excuse {
+        losses: &[killed],
+        unflushed: UNFLUSHED,
+    };
+    let most = |call: &Record| match is_probe(call) {
+        true => usize::MAX,
+        false => 1,
+    };
+    repeats(log, excuse, most).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use serde_json::json;
-use softlabel_doubles::azure_openai::{Excuse, Loss, Record, Stats, repeats};
+use softlabel_doubles::azure_openai::{Loss, Stats};
 use softlabel_doubles::until;
 
 /// US dollars for a million tokens of the prompt, and of the answer.
@@ -98,15 +98,7 @@ fn instances_of_which_one_is_killed_never_pass_the_cap_together() {
         assert_eq!(states(&runs), ["complete"]);
         assert_labeled(&cloud, SHORT_LABELED, &turns).await;
         // Whatever was labelled by then was not asked again.
-        let excuse = Excuse {
-            losses: &[killed],
-            unflushed: UNFLUSHED,
-        };
-        let once = |record: &Record| match harness::message(record) == harness::PROBE {
-            true => usize::MAX,
-            false => 1,
-        };
-        let counted = repeats(&service.log(), excuse, once).unwrap();
+        let counted = counted(&service.log(), killed);
         assert!(
             counted.answered - counted.exposed >= turns.len() / 2,
             "{counted:?}"

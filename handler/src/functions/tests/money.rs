@@ -33,12 +33,7 @@ async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
         (202, Some(estimate))
     );
     world.until_quiet().await;
-    let states = world
-        .runs()
-        .await
-        .iter()
-        .map(|run| run.state)
-        .collect::<Vec<_>>();
+    let states = world.states().await;
     assert!(states.contains(&State::Complete) && states.contains(&State::AwaitingApproval));
     let left = world
         .runs()

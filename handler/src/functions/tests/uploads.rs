@@ -102,12 +102,7 @@ async fn a_new_version_takes_the_place_of_the_run_over_the_old_one() {
     let turns = world.put(FILE, 2, 6);
     world.event(FILE).await;
     world.until_quiet().await;
-    let states = world
-        .runs()
-        .await
-        .iter()
-        .map(|run| run.state)
-        .collect::<Vec<_>>();
+    let states = world.states().await;
     assert!(states.contains(&State::Superseded) && states.contains(&State::Complete));
     assert_eq!(world.lines(LABELED).len(), turns);
 }
