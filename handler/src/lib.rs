@@ -3,16 +3,23 @@
 //!
 //! The way of a turn: `dataset` finds it in RAW, `labeling` makes a prompt of it, `teacher` asks the
 //! model, `labeling` makes a label of the answer, `run` records and publishes it. `store` reads and
-//! writes the files, `cli` is what a person sees.
+//! writes the files.
+//!
+//! `steps` is the engine: what is done next, and by what rules. Two drivers deliver its messages:
+//! `functions` for the Functions host, whose protocol is `host`, and `single_process` for one command.
+//! `deployments` makes those who ask the model from settings (`config`), `cli` is what a person sees.
 
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dataset;
+pub mod deployments;
 pub mod functions;
 pub mod host;
 pub mod identity;
 pub mod labeling;
 pub mod run;
+pub mod single_process;
+pub mod steps;
 pub mod store;
 pub mod teacher;

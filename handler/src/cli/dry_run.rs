@@ -7,7 +7,7 @@ use super::{Exit, print};
 use crate::config::LabelArgs;
 use crate::run::forecast::{Calls, Forecast, Pace, forecast};
 use crate::run::progress::Progress;
-use crate::run::single_process::Run;
+use crate::single_process::Job;
 use crate::teacher::model::Price;
 use crate::teacher::pacing::Concurrency;
 use crate::teacher::profile::Profile;
@@ -19,16 +19,16 @@ use std::sync::Arc;
 /// If RAW cannot be read.
 pub(super) async fn run(
     args: &LabelArgs,
-    planned: &Run,
+    job: &Job,
     screen: &Screen,
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Exit> {
     let forecast = {
         let _display = Display::counting(screen, progress);
         forecast(
-            &planned.places().raw,
-            planned.manifests(),
-            planned.settings(),
+            &job.raw()?,
+            &job.manifests(),
+            job.settings(),
             args.labeling.strategy.0,
             &Profile::of_family(args.service.family()),
             !args.labeling.no_dedupe,
@@ -36,12 +36,12 @@ pub(super) async fn run(
         )
         .await?
     };
-    print(&render(args, planned, &forecast))?;
+    print(&render(args, job, &forecast))?;
     Ok(Exit::Complete)
 }
 
-fn render(args: &LabelArgs, planned: &Run, forecast: &Forecast) -> String {
-    let manifests = planned.manifests();
+fn render(args: &LabelArgs, job: &Job, forecast: &Forecast) -> String {
+    let manifests = job.manifests();
     let conversations = manifests.iter().map(|m| m.conversations).sum();
     let broken = manifests.iter().map(|m| m.broken_conversations).sum();
     let pace = Pace {

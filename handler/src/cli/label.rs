@@ -4,23 +4,31 @@ use super::progress::{Bill, Display};
 use super::screen::Screen;
 use super::signals::Signals;
 use super::table::{Table, counted, number, percent, time};
-use super::{Exit, UsageError, connect, dry_run, places, print};
+use super::{Exit, dry_run, places, print};
 use crate::clock::Clock;
-use crate::config::{LabelArgs, Only};
+use crate::config::{LabelArgs, Only, UsageError};
+use crate::dataset::layout;
 use crate::dataset::metadata::{Cost, Spending, Status};
+use crate::deployments::{self, Deployments};
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
+use crate::run::runs::Runs;
 use crate::run::settings::Method;
-use crate::run::single_process::{Options, Run};
-use crate::run::turn::Labeler;
+use crate::single_process::{Claim, Job, Resume, SettleError};
+use crate::steps::{Answers, App, Data, InTrouble, Named, Settings, Trouble};
+use crate::store::OwnFolder;
 use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
 use crate::teacher::model::Price;
-use crate::teacher::purse::Purse;
 use crate::teacher::transport::Transport;
+use anyhow::anyhow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// A result waits no longer than this before it is appended: a kill costs so much work.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
 /// Labels what the arguments name.
 ///
@@ -32,8 +40,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
     if args.restart && args.only.is_some() {
         return Err(UsageError("--only and --restart exclude each other; give one".into()).into());
     }
-    let price = args.service.price();
-    if args.max_cost.is_some() && price.is_none() {
+    if args.max_cost.is_some() && args.service.price().is_none() {
         return Err(UsageError(format!(
             "--max-cost needs a price, and none is known for the model {}; set --price-input and \
              --price-output",
@@ -41,140 +48,192 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         ))
         .into());
     }
-    let places = places::resolve(&args).await?;
+    let (named, work) = places::resolve(&args).await?;
     // Before the files are read: what is wrong here is told at once.
     let transport = match args.dry_run {
         true => None,
-        false => Some(connect::transport(&args.service).await?),
+        false => Some(deployments::transport(&args.service).await?),
     };
     let progress = Arc::new(Progress::default());
-    let settings = connect::label_settings(&args.labeling, &args.service);
-    let options = options(&args);
-    let planned = {
-        let _display = Display::scanning(&screen, &progress);
-        Run::plan(places, settings, options, Arc::clone(&progress)).await?
-    };
-    for warning in planned.warnings() {
-        screen.line(&format!("warning: {warning}"));
+    let app = app(&args, &named, &work, transport, Arc::clone(&progress));
+    if args.dry_run {
+        let job = plan(&args, &app, &named, &screen, &progress).await?;
+        return dry_run::run(&args, &job, &screen, &progress).await;
     }
-    let Some(transport) = transport else {
-        return dry_run::run(&args, &planned, &screen, &progress).await;
-    };
     let signals = Signals::listen();
-    let claim = planned.claim().await?;
-    let labeled = label(
-        &args, planned, transport, signals, &screen, progress, started,
-    )
-    .await;
+    let claim = Claim::take(&named, &work, Clock::system()).await?;
+    let command = Command {
+        args: &args,
+        screen: &screen,
+        app,
+        progress,
+        claim: &claim,
+    };
+    let labeled = command.label(&named, signals, started).await;
     claim.release().await;
     labeled
 }
 
-/// Labels a run that belongs to this process.
-async fn label(
+/// The steps with the settings of the arguments.
+fn app(
     args: &LabelArgs,
-    mut planned: Run,
-    transport: Transport,
-    mut signals: Signals,
-    screen: &Screen,
+    named: &Named,
+    work: &OwnFolder,
+    transport: Option<Transport>,
     progress: Arc<Progress>,
-    started: Instant,
-) -> anyhow::Result<Exit> {
-    let method = match planned.pinned() {
-        Some(pinned) => pinned.method.clone(),
-        None => {
-            let settled = tokio::select! {
-                settled = connect::settle(&transport, &args.labeling, &args.service) => settled?,
-                exit = signals.first() => {
-                    screen.line("stopped before anything was labelled");
-                    return Ok(exit);
-                }
-            };
-            // The last one only says that it was answered.
-            for reason in settled.reasons.iter().rev().skip(1).rev() {
-                screen.line(&format!("the deployment wants other parameters: {reason}"));
-            }
-            Method {
-                settings: planned.settings().clone(),
-                api_profile: settled.profile,
-                api_profile_reasons: settled.reasons,
-            }
-        }
-    };
-    let price = args.service.price();
-    let profile = method.api_profile.clone();
-    let before = planned.find_bills().await?;
-    let spent = |price: Price| {
-        // The call that settled the profile is this run's too.
-        price.of(before.tokens) + price.of(transport.meter().read().tokens)
-    };
-    let purse = args.max_cost.zip(price);
-    let purse = purse.map(|(cap, price)| Arc::new(Purse::new(price, cap, spent(price))));
-    let teacher = Arc::new(connect::teacher(
-        transport,
-        profile,
-        &args.labeling,
-        &args.service,
-        connect::slots(&args.service),
-        connect::turnstile(&args.service),
-        purse,
-    )?);
-    let labeler = Arc::new(Labeler::new(
-        Arc::clone(&teacher),
-        planned.settings(),
-        args.labeling.strategy.0,
-        !args.labeling.no_dedupe,
-        Arc::clone(&progress),
-    ));
-    let stopped = signals.watch(screen, &teacher);
-    let metadata_path = planned.places().metadata_path();
-    let metadata = {
-        let _display = Display::labeling(screen, &progress, &teacher, Bill { price, before });
-        planned.label(method, labeler).await?
-    };
-    let seconds = started.elapsed().as_secs_f64();
-    let summary = summary(&metadata, teacher.meter(), seconds, price);
-    print(&format!("{summary}\nmetadata: {metadata_path}\n"))?;
-    // With --restart the same command would forget what it is to continue.
-    let again = match args.restart {
-        true => "the same command without --restart",
-        false => "the same command",
-    };
-    if let Some(stop @ Stop::Cost { .. }) = teacher.stopped() {
-        screen.line(&format!("the run stopped early: {stop}"));
-        return Ok(match metadata.status {
-            Status::Complete => Exit::Complete,
-            _ => Exit::Partial,
-        });
-    }
-    if let Some(stop) = teacher.stopped() {
-        let text =
-            format!("the run stopped early, what was answered is kept, and {again} continues");
-        return Err(anyhow::Error::new(stop.clone()).context(text));
-    }
-    if let Some(exit) = stopped
-        .exit()
-        .filter(|_| metadata.status != Status::Complete)
-    {
-        screen.line(&format!(
-            "stopped; everything answered is kept, and {again} continues"
-        ));
-        return Ok(exit);
-    }
-    Ok(exit(&metadata, screen))
-}
-
-/// The options that the arguments ask for.
-fn options(args: &LabelArgs) -> Options {
-    Options {
+) -> Arc<App> {
+    let (labeling, service) = (args.labeling.clone(), args.service.clone());
+    let settings = Settings {
+        labels: deployments::label_settings(&labeling, &service),
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
-        restart: args.restart,
-        dry_run: args.dry_run,
-        only_failed: args.only == Some(Only::Failed),
-        window: connect::window(&args.cut, &args.service),
-        price: args.service.price(),
-        clock: Clock::system(),
+        flush_every: FLUSH_EVERY,
+        deadline: None,
+        in_trouble: InTrouble::Halt,
+        answers: Answers::OfAll,
+        call_timeout: service.call_timeout,
+        stall_after: Duration::MAX,
+        tries: 0,
+        retention_days: 0,
+        window: deployments::window(&args.cut, &service),
+        price: service.price(),
+        asks_approval: false,
+        max_cost: args.max_cost.unwrap_or(f64::INFINITY),
+    };
+    let deployments = Deployments::alone(labeling, service, transport, progress);
+    Arc::new(App::new(
+        Data::named(named.clone()),
+        Runs::new(work.clone(), Clock::system()),
+        Arc::new(deployments),
+        settings,
+        CancellationToken::new(),
+    ))
+}
+
+/// Reads every file, and tells what a person should look at.
+async fn plan(
+    args: &LabelArgs,
+    app: &Arc<App>,
+    named: &Named,
+    screen: &Screen,
+    progress: &Arc<Progress>,
+) -> anyhow::Result<Job> {
+    let resume = match (args.dry_run, args.restart, args.only) {
+        (true, ..) => Resume::DryRun,
+        (_, true, _) => Resume::Restart,
+        (_, _, Some(Only::Failed)) => Resume::OnlyFailed,
+        _ => Resume::Continue,
+    };
+    let job = {
+        let _display = Display::scanning(screen, progress);
+        let (files, progress) = (named.files.clone(), Arc::clone(progress));
+        Job::plan(Arc::clone(app), &named.dataset, files, resume, progress).await?
+    };
+    for warning in job.warnings() {
+        screen.line(&format!("warning: {warning}"));
+    }
+    Ok(job)
+}
+
+/// A command that has its work folder and output to itself.
+struct Command<'a> {
+    args: &'a LabelArgs,
+    screen: &'a Screen,
+    app: Arc<App>,
+    progress: Arc<Progress>,
+    claim: &'a Claim,
+}
+
+impl Command<'_> {
+    async fn label(
+        &self,
+        named: &Named,
+        mut signals: Signals,
+        started: Instant,
+    ) -> anyhow::Result<Exit> {
+        let Self {
+            args,
+            screen,
+            app,
+            progress,
+            claim,
+        } = self;
+        let prepared = async {
+            let job = plan(args, app, named, screen, progress).await?;
+            let (profile, is_new) = match job.settle().await {
+                Ok(settled) => settled,
+                Err(SettleError::Run(error)) => return Err(error.into()),
+                Err(SettleError::Trouble(Trouble::Service(stop))) => return Err(stop.into()),
+                Err(SettleError::Trouble(trouble)) => return Err(anyhow!("{trouble}")),
+            };
+            // The last one only says that it was answered.
+            let reasons = profile.api_profile_reasons.iter().rev().skip(1).rev();
+            for reason in reasons.filter(|_| is_new) {
+                screen.line(&format!("the deployment wants other parameters: {reason}"));
+            }
+            Ok((job, profile))
+        };
+        let (mut job, profile) = tokio::select! {
+            prepared = prepared => prepared?,
+            exit = signals.first() => {
+                screen.line("stopped before anything was labelled");
+                return Ok(exit);
+            }
+        };
+        let method = Method {
+            settings: job.settings().clone(),
+            api_profile: profile.api_profile.clone(),
+            api_profile_reasons: profile.api_profile_reasons.clone(),
+        };
+        let messages = job.begin(&profile).await?;
+        let before = job.billed().await?;
+        let labeler = app.labelers.get("", &method, || None).await;
+        let labeler = labeler.map_err(|trouble| anyhow!("{trouble}"))?;
+        let teacher = &labeler.teacher;
+        let stopped = signals.watch(screen, app.stop.clone());
+        let price = args.service.price();
+        let metadata = {
+            let _display = Display::labeling(screen, progress, teacher, Bill { price, before });
+            job.drive(messages, claim).await?
+        };
+        if let Some(metadata) = &metadata {
+            let seconds = started.elapsed().as_secs_f64();
+            let summary = summary(metadata, teacher.meter(), seconds, price);
+            let path = named.metadata.locate(layout::LABELED_METADATA);
+            print(&format!("{summary}\nmetadata: {path}\n"))?;
+        }
+        let is_complete = metadata
+            .as_ref()
+            .is_some_and(|metadata| metadata.status == Status::Complete);
+        // With --restart the same command would replace what it is to continue.
+        let again = match args.restart {
+            true => "the same command without --restart",
+            false => "the same command",
+        };
+        match app.halted() {
+            Some(Trouble::Service(stop @ Stop::Cost { .. })) => {
+                screen.line(&format!("the run stopped early: {stop}"));
+                return Ok(match is_complete {
+                    true => Exit::Complete,
+                    false => Exit::Partial,
+                });
+            }
+            Some(Trouble::Service(stop)) => {
+                let text = format!(
+                    "the run stopped early, what was answered is kept, and {again} continues"
+                );
+                return Err(anyhow::Error::new(stop.clone()).context(text));
+            }
+            Some(trouble) => return Err(anyhow!("{trouble}")),
+            None => {}
+        }
+        if let Some(exit) = stopped.exit().filter(|_| !is_complete) {
+            screen.line(&format!(
+                "stopped; everything answered is kept, and {again} continues"
+            ));
+            return Ok(exit);
+        }
+        Ok(metadata.map_or(Exit::Partial, |metadata| exit(&metadata, screen)))
     }
 }
 

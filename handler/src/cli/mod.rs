@@ -3,21 +3,19 @@
 //! Errors are printed here, once, as sentences that say what to do. Results go to stdout, progress
 //! and logs to stderr.
 
-mod connect;
-mod deployments;
 mod dry_run;
 mod info;
 mod label;
 mod places;
 mod progress;
 mod screen;
-pub(crate) mod serve;
+mod serve;
 mod signals;
 mod table;
 mod test;
 
-use crate::config::{Cli, Subcommands, unknown_variables, without_empty_variables};
-use crate::store::remedy;
+use crate::config::{Cli, Subcommands, UsageError, unknown_variables, without_empty_variables};
+use crate::store::sentence;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use std::collections::BTreeSet;
@@ -52,11 +50,6 @@ impl Exit {
     }
 }
 
-/// Settings that contradict each other or the world; exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct UsageError(String);
-
 /// Runs the command line and tells how it ended.
 pub fn run() -> ExitCode {
     let cli = match parse() {
@@ -74,7 +67,7 @@ pub fn run() -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", sentence(&error));
+            let _ = writeln!(io::stderr(), "error: {}", sentence(error.as_ref()));
             if error.is::<UsageError>() {
                 Exit::Usage
             } else {
@@ -134,15 +127,6 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
         .max_blocking_threads(8)
         .enable_all()
         .build()
-}
-
-/// The error with its causes, and what to do where only the operating system knows why.
-pub(crate) fn sentence(error: &anyhow::Error) -> String {
-    let refusal = error.chain().find_map(|cause| cause.downcast_ref());
-    match refusal.and_then(remedy) {
-        Some(remedy) => format!("{error:#}; {remedy}"),
-        None => format!("{error:#}"),
-    }
 }
 
 /// Writes a result to stdout. Whoever reads may have gone, which is no error.

@@ -1,11 +1,9 @@
 //! stderr, shared by progress and logs so that neither garbles the other.
 
-use crate::config::{LogArgs, ProgressStyle};
+use crate::config::{LogArgs, ProgressStyle, UsageError};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::fmt::MakeWriter;
-
-use super::UsageError;
 
 /// stderr with the live bars on it, if any.
 #[derive(Clone, Debug)]

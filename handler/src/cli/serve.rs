@@ -1,14 +1,14 @@
 //! `softlabel serve`: the custom handler of an Azure Functions app.
 
-use super::deployments::Deployments;
+use super::Exit;
 use super::signals::Signals;
-use super::{Exit, UsageError, connect};
 use crate::clock::Clock;
-use crate::config::{DataPath, LogArgs, ServeArgs};
-use crate::functions::{App, Data, Settings};
+use crate::config::{DataPath, LogArgs, ServeArgs, UsageError};
+use crate::functions::{self, FunctionApp};
 use crate::host;
 use crate::identity::{Secret, Surroundings};
 use crate::run::runs::Runs;
+use crate::steps::Data;
 use crate::store::azure::{Account, Area, Connection, Guard, Tuning};
 use crate::store::{OwnFolder, StoreError};
 use anyhow::Context;
@@ -76,29 +76,10 @@ fn log_to_stdout(log: &LogArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn app(args: ServeArgs, stop: CancellationToken) -> anyhow::Result<App> {
+fn app(args: ServeArgs, stop: CancellationToken) -> anyhow::Result<FunctionApp> {
     let (data, work) = storage(&args)?;
-    Ok(app_over(data, Runs::new(work, Clock::system()), args, stop))
-}
-
-/// The app over any storage.
-pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) -> App {
-    let settings = Settings {
-        labels: connect::label_settings(&args.labeling, &args.service),
-        chunk: args.cut.limits(),
-        salvage: args.cut.salvage,
-        deadline: args.invocation_deadline,
-        call_timeout: args.service.call_timeout,
-        stall_after: args.stall_after,
-        tries: args.tries,
-        retention_days: args.retention_days,
-        window: connect::window(&args.cut, &args.service),
-        price: args.service.price(),
-        max_cost: args.max_cost,
-    };
-    let work = runs.work().clone();
-    let deployments = Deployments::new(args.labeling, args.service, work, stop.clone());
-    App::new(data, runs, Arc::new(deployments), settings, stop)
+    let runs = Runs::new(work, Clock::system());
+    Ok(functions::over(data, runs, args, stop))
 }
 
 /// The account of a connection, by the values of its settings: connection string, address,

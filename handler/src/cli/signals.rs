@@ -3,9 +3,9 @@
 
 use super::Exit;
 use super::screen::Screen;
-use crate::teacher::Teacher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use tokio_util::sync::CancellationToken;
 
 /// The number of the first signal, 0 while none came.
 #[derive(Clone, Debug, Default)]
@@ -31,16 +31,16 @@ impl Signals {
         }
     }
 
-    /// Watches on; the first signal from now closes `teacher`.
-    pub(super) fn watch(mut self, screen: &Screen, teacher: &Arc<Teacher>) -> Stopped {
+    /// Watches on; the first signal from now cancels `stop`.
+    pub(super) fn watch(mut self, screen: &Screen, stop: CancellationToken) -> Stopped {
         let stopped = Stopped::default();
-        let (first, screen, teacher) = (stopped.clone(), screen.clone(), Arc::clone(teacher));
+        let (first, screen) = (stopped.clone(), screen.clone());
         tokio::spawn(async move {
             while let Some(number) = self.next().await {
                 if first.0.swap(number, Relaxed) != 0 {
                     std::process::exit(i32::from(Exit::Signal(number).code()));
                 }
-                teacher.close();
+                stop.cancel();
                 screen
                     .line("stopping: what is in flight is finished first; once more stops at once");
             }

@@ -2,8 +2,9 @@
 
 use super::screen::Screen;
 use super::table::Table;
-use super::{Exit, UsageError, connect, print};
-use crate::config::{ProgressStyle, TestArgs};
+use super::{Exit, print};
+use crate::config::{ProgressStyle, TestArgs, UsageError};
+use crate::deployments as connect;
 use crate::labeling::blank::is_blank;
 use crate::run::progress::Progress;
 use crate::run::turn::Labeler;

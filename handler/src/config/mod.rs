@@ -34,6 +34,11 @@ Example:
   softlabel test --message \"why does my build fail?\"
   softlabel label --input data/v4 --output labeled/";
 
+/// Settings that contradict each other or the world; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
 /// Labels chat datasets: per user turn a hard label, a soft label and a rationale.
 ///
 /// The label says whether answering the user's message requires reasoning (0) or not (1). The soft

@@ -1,119 +1,125 @@
-//! What all functions of the app share.
+//! The function app: takes the invocations of the Functions host.
 
-use super::data::Data;
-use super::labelers::{Connect, Labelers};
-use crate::run::RunError;
-use crate::run::manifest::{ChunkLimits, Manifest};
-use crate::run::paths::BucketPaths;
+use super::bindings::{FUNCTIONS, Function, function, message, send};
+use super::{FunctionError, bucket_uploaded, dataset_uploaded, http, runs};
+use crate::config::ServeArgs;
+use crate::deployments::{self, Deployments};
+use crate::host::{Answer, Failure, Functions, Invocation};
 use crate::run::runs::Runs;
-use crate::run::settings::LabelSettings;
-use crate::run::work;
-use crate::teacher::model::Price;
-use lru::LruCache;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::steps::{
+    Answers, App, Data, InTrouble, Settings, abandon_chunk, label_chunk, plan_bucket,
+    publish_bucket, reconcile, relabel,
+};
+use async_trait::async_trait;
+use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// Manifests kept in memory: a chunk needs its own line of one, and a manifest never changes.
-const MANIFESTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// A process that is to end gives so long to whatever can be begun again at no cost: a scan of a large
+/// file, a draft.
+const TO_FINISH: Duration = Duration::from_secs(5);
 
-/// Scans at a time. The host hands over up to 24 messages; two scans use two cores.
-const SCANS: usize = 2;
-
-/// How the app works.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What decides what a label is, for datasets that nothing else is pinned for.
-    pub labels: LabelSettings,
-    /// When a chunk is full.
-    pub chunk: ChunkLimits,
-    /// Label what is intact of files that are not.
-    pub salvage: bool,
-    /// After so long an invocation hands on what is left. Shorter than the host's `functionTimeout`,
-    /// which would kill every invocation of the instance.
-    pub deadline: Duration,
-    /// How long a call may take.
-    pub call_timeout: Duration,
-    /// A run that does not move for so long has its messages sent again.
-    pub stall_after: Duration,
-    /// How often that may be in vain before the run is ended.
-    pub tries: u32,
-    /// How long the work of an ended run is kept, in days.
-    pub retention_days: u32,
-    /// Turns under way at a time in this process.
-    pub window: usize,
-    /// The price of tokens that is set, if one is.
-    pub price: Option<Price>,
-    /// What a dataset may cost without an approval, in US dollars.
-    pub max_cost: f64,
-}
-
-impl Settings {
-    /// The price of a model's tokens: what is set counts for the model that is set, others have their
-    /// list price, if it is known.
-    pub(super) fn price_of(&self, settings: &LabelSettings) -> Option<Price> {
-        let own = self.price.filter(|_| settings.model == self.labels.model);
-        own.or_else(|| Price::of_model(&settings.model))
-    }
-}
+/// Results wait no longer than this before they are appended: an append costs money.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// The function app, one a process.
 #[derive(Debug)]
-pub struct App {
-    pub(super) data: Data,
-    pub(super) runs: Runs,
-    pub(super) labelers: Labelers,
-    pub(super) settings: Settings,
-    /// One permit a turn under way, shared by all invocations: how many chunks are open at a time
-    /// follows from it, and so does what memory holds.
-    pub(super) window: Arc<Semaphore>,
-    /// One permit a scan. Each has a thread of those for files and names of hosts, which must not run out.
-    pub(super) scans: Semaphore,
-    /// Cancelled when the process is to end.
-    pub(super) stop: CancellationToken,
-    manifests: Mutex<LruCache<String, Arc<Manifest>>>,
+pub struct FunctionApp(pub(super) App);
+
+/// The app over any storage, with the settings of `args`, until `stop` is cancelled.
+pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) -> FunctionApp {
+    let settings = Settings {
+        labels: deployments::label_settings(&args.labeling, &args.service),
+        chunk: args.cut.limits(),
+        salvage: args.cut.salvage,
+        flush_every: FLUSH_EVERY,
+        deadline: Some(args.invocation_deadline),
+        in_trouble: InTrouble::Wait,
+        answers: Answers::OfRun,
+        call_timeout: args.service.call_timeout,
+        stall_after: args.stall_after,
+        tries: args.tries,
+        retention_days: args.retention_days,
+        window: deployments::window(&args.cut, &args.service),
+        price: args.service.price(),
+        asks_approval: true,
+        max_cost: args.max_cost,
+    };
+    let work = runs.work().clone();
+    let deployments = Deployments::shared(args.labeling, args.service, work, stop.clone());
+    FunctionApp(App::new(data, runs, Arc::new(deployments), settings, stop))
 }
 
-impl App {
-    /// An app over `data` that keeps its runs in `runs` and asks through `connect`, until `stop` is
-    /// cancelled.
-    pub fn new(
-        data: Data,
-        runs: Runs,
-        connect: Arc<dyn Connect>,
-        settings: Settings,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            data,
-            runs,
-            labelers: Labelers::new(connect),
-            window: Arc::new(Semaphore::new(settings.window)),
-            scans: Semaphore::new(SCANS),
-            settings,
-            stop,
-            manifests: Mutex::new(LruCache::new(MANIFESTS)),
-        }
+impl FunctionApp {
+    async fn answer(
+        &self,
+        function: Function,
+        trigger: &'static str,
+        invocation: &Invocation,
+    ) -> Result<Answer, FunctionError> {
+        let app = &self.0;
+        let messages = match function {
+            Function::BucketUploaded => bucket_uploaded::run(app, invocation).await?,
+            Function::DatasetUploaded => dataset_uploaded::run(app, invocation).await?,
+            Function::PlanBucket => plan_bucket::run(app, message(invocation, trigger)?).await?,
+            Function::LabelChunk => label_chunk::run(app, message(invocation, trigger)?).await?,
+            Function::AbandonChunk => {
+                let delivery = invocation.metadata("Id").unwrap_or_default();
+                abandon_chunk::run(app, message(invocation, trigger)?, &delivery).await?
+            }
+            Function::PublishBucket => {
+                publish_bucket::run(app, message(invocation, trigger)?).await?
+            }
+            Function::Reconcile => reconcile::run(app).await?,
+            Function::Relabel => return self.relabel(invocation).await,
+            Function::Runs => return runs::run(app, invocation).await,
+        };
+        Ok(send(Answer::done(), messages))
     }
 
-    /// The manifest of a run, if it is planned.
-    pub(super) async fn manifest(&self, run: &str) -> Result<Option<Arc<Manifest>>, RunError> {
-        let known = || {
-            self.manifests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
+    async fn relabel(&self, invocation: &Invocation) -> Result<Answer, FunctionError> {
+        let request = invocation.http("req")?;
+        let begun = match relabel::run(&self.0, &request.body).await {
+            Ok(begun) => begun,
+            Err(error) => return http::refuse(error),
         };
-        if let Some(manifest) = known().get(run) {
-            return Ok(Some(Arc::clone(manifest)));
+        let runs = begun.runs.iter().map(|record| {
+            json!({
+                "run": record.run,
+                "file": record.file,
+                "state": record.state,
+                "status": http::address(&request, &format!("/api/runs/{}", record.run)),
+            })
+        });
+        let body = json!({"runs": runs.collect::<Vec<_>>()});
+        let answer = Answer::done().respond("res", 202, &body);
+        Ok(send(answer, begun.messages))
+    }
+}
+
+#[async_trait]
+impl Functions for FunctionApp {
+    fn names(&self) -> Vec<&'static str> {
+        FUNCTIONS.map(|(_, name, _)| name).to_vec()
+    }
+
+    async fn invoke(&self, invocation: Invocation) -> Result<Answer, Failure> {
+        let name = &invocation.function;
+        let (function, trigger) =
+            function(name).ok_or_else(|| FunctionError::Unknown(name.clone()))?;
+        let work = self.answer(function, trigger, &invocation);
+        // Labelling stops by itself: what is in flight is paid for, and is recorded.
+        if function == Function::LabelChunk {
+            return Ok(work.await?);
         }
-        let path = BucketPaths::of_run(run).manifest();
-        let manifest = work::read::<Manifest>(self.runs.work(), &path).await?;
-        let manifest = manifest.map(Arc::new);
-        if let Some(manifest) = &manifest {
-            known().put(run.to_owned(), Arc::clone(manifest));
+        let too_long = async {
+            self.0.stop.cancelled().await;
+            tokio::time::sleep(TO_FINISH).await;
+        };
+        tokio::select! {
+            answer = work => Ok(answer?),
+            () = too_long => Err(FunctionError::Stopping.into()),
         }
-        Ok(manifest)
     }
 }

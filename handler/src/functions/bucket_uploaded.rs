@@ -4,10 +4,9 @@
 //! Safe to run twice: a run's name follows from the blob and its ETag.
 
 use super::FunctionError;
-use super::app::App;
-use super::message::RunMessage;
 use crate::dataset::layout;
-use crate::host::{Answer, Invocation};
+use crate::host::Invocation;
+use crate::steps::{App, Message};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,12 +41,12 @@ struct Upload {
     etag: String,
 }
 
-pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
+pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Message>, FunctionError> {
     let events = match invocation.message("event")? {
         Value::Array(events) => events,
         event => vec![event],
     };
-    let mut messages = Vec::<RunMessage>::new();
+    let mut messages = Vec::new();
     for event in events {
         let event =
             serde_json::from_value::<Event>(event).map_err(|error| FunctionError::Message {
@@ -73,7 +72,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             },
         }
     }
-    Ok(Answer::done().send("plans", messages))
+    Ok(messages)
 }
 
 const EMPTY: &str = "the blob is empty";

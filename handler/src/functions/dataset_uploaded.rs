@@ -4,12 +4,11 @@
 //! Safe to run twice: a run's name follows from the file and its ETag.
 
 use super::FunctionError;
-use super::app::App;
-use super::metadata;
 use crate::dataset::layout;
-use crate::host::{Answer, Invocation};
+use crate::host::Invocation;
+use crate::steps::{App, Message, metadata};
 
-pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
+pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Message>, FunctionError> {
     let dataset = invocation.metadata("dataset").unwrap_or_default();
     // The trigger's pattern may match more than one expects.
     if let Err(reason) = layout::raw_dataset(&dataset) {
@@ -19,7 +18,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             reason,
             "the upload begins nothing"
         );
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     }
     let messages = app.take_up_all(&dataset).await?;
     let planned = messages.len();
@@ -30,5 +29,5 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         "the dataset is there, its bucket files are planned"
     );
     metadata::refresh(app, &dataset).await?;
-    Ok(Answer::done().send("plans", messages))
+    Ok(messages)
 }

@@ -26,7 +26,7 @@ const LARGEST_BODY: usize = 32 << 20;
 #[async_trait]
 pub trait Functions: Send + Sync + 'static {
     /// The names of the functions there are.
-    fn names(&self) -> &'static [&'static str];
+    fn names(&self) -> Vec<&'static str>;
 
     /// Does what one invocation asks for.
     ///
@@ -166,8 +166,8 @@ mod tests {
 
     #[async_trait]
     impl Functions for Three {
-        fn names(&self) -> &'static [&'static str] {
-            &["well", "badly", "panics"]
+        fn names(&self) -> Vec<&'static str> {
+            vec!["well", "badly", "panics"]
         }
 
         async fn invoke(&self, invocation: Invocation) -> Result<Answer, Failure> {

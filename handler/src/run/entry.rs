@@ -9,7 +9,6 @@ use crate::labeling::label::Label;
 use crate::labeling::soft_label::Estimate;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 /// One line of a part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -189,48 +188,6 @@ impl TurnRecord {
     }
 }
 
-/// What the lines of parts say of money and progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Billed {
-    /// Everything billed.
-    pub tokens: Tokens,
-    /// Turns that have a label, or none and a reason.
-    pub turns: u64,
-}
-
-impl Billed {
-    /// Adds up the lines of a part, without reading more of them than that takes. What cannot be read
-    /// is passed over.
-    pub fn add_part(&mut self, lines: &[u8]) {
-        #[derive(Deserialize)]
-        struct Bill {
-            tokens: Tokens,
-        }
-        #[derive(Deserialize)]
-        struct Line {
-            turn: u32,
-            label: Option<Bill>,
-            error: Option<Bill>,
-            rationale: Option<Bill>,
-            rationale_error: Option<Bill>,
-        }
-        let mut turns = HashSet::new();
-        for line in lines.split(|&byte| byte == b'\n') {
-            let Ok(line) = serde_json::from_slice::<Line>(line) else {
-                continue;
-            };
-            if line.label.is_some() || line.error.is_some() {
-                turns.insert(line.turn);
-            }
-            let bills = [line.label, line.error, line.rationale, line.rationale_error];
-            for bill in bills.into_iter().flatten() {
-                self.tokens += bill.tokens;
-            }
-        }
-        self.turns += turns.len() as u64;
-    }
-}
-
 /// Adds up the lines of a part of `turns` turns. What cannot be read, or is of no turn, is counted
 /// and passed over: it costs a repeated call at most.
 pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
@@ -254,61 +211,4 @@ pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
         }
     }
     (records, unreadable)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dataset::line::ErrorCode;
-
-    fn failure(calls: u64) -> FailureRecord {
-        FailureRecord {
-            conversation_id: "c".into(),
-            message_id: "m".into(),
-            error: LabelingError::new(ErrorCode::Transient, "x"),
-            tokens: Tokens {
-                calls,
-                prompt: 100 * calls,
-                reserved: 116 * calls,
-                ..Tokens::default()
-            },
-        }
-    }
-
-    #[test]
-    fn bills_are_added_up_as_the_records_say() {
-        let rationale = RationaleRecord {
-            text: "because".into(),
-            reused: false,
-            tokens: failure(3).tokens,
-        };
-        let entries = [
-            (0, Event::Error(failure(1))),
-            // Asked again in a later round.
-            (0, Event::Error(failure(2))),
-            (7, Event::Error(failure(4))),
-            (7, Event::Rationale(rationale)),
-            (7, Event::RationaleError(failure(5))),
-        ];
-        let mut lines = Vec::new();
-        for (turn, event) in entries {
-            let entry = Entry {
-                turn,
-                round: 0,
-                event,
-            };
-            serde_json::to_writer(&mut lines, &entry).unwrap();
-            lines.push(b'\n');
-        }
-        lines.extend_from_slice(b"{\"turn\": 3, \"label\": {\"tok");
-        let mut billed = Billed::default();
-        billed.add_part(&lines);
-        assert_eq!((billed.tokens, billed.turns), (failure(15).tokens, 2));
-        let (records, _) = fold(&lines, 8);
-        let mut folded = Tokens::default();
-        for record in records {
-            folded += record.tokens;
-        }
-        assert_eq!(billed.tokens, folded);
-    }
 }

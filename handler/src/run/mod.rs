@@ -17,7 +17,6 @@ pub mod leave;
 pub mod ledger;
 pub mod manifest;
 pub mod paths;
-pub mod places;
 pub mod plan;
 pub mod progress;
 pub mod publish;
@@ -28,7 +27,6 @@ pub mod results;
 pub mod runs;
 mod seed;
 pub mod settings;
-pub mod single_process;
 pub mod turn;
 pub mod work;
 
@@ -100,9 +98,12 @@ pub enum RunError {
         /// One phrase a difference.
         differences: Vec<String>,
     },
-    /// Another process changed the run after this one had planned it.
-    #[error("another process worked on the run in {work} just now; give the command again")]
-    Overtaken {
+    /// The work folder is laid out as an earlier version of softlabel did it.
+    #[error(
+        "the work folder {work} was made by an earlier version of softlabel, whose runs cannot be \
+         continued; remove it, or give another one with --work"
+    )]
+    OldLayout {
         /// The work folder.
         work: String,
     },

@@ -1,19 +1,11 @@
 //! Where the files of a run lie in its work area.
 
-/// What is pinned for the whole run.
-pub const RUN: &str = "run.json";
-
-/// The paths of one bucket in the work area.
+/// The paths of one run in the work area.
 #[derive(Clone, Debug)]
 pub struct BucketPaths(String);
 
 impl BucketPaths {
-    /// The paths for the bucket file `source`, as RAW calls it, in a run over a whole dataset.
-    pub fn new(source: &str) -> Self {
-        Self(format!("buckets/{source}"))
-    }
-
-    /// The paths of a run that is about one bucket file.
+    /// The paths of a run.
     pub fn of_run(run: &str) -> Self {
         Self(format!("work/{run}"))
     }
@@ -31,11 +23,6 @@ impl BucketPaths {
     /// The chunks.
     pub fn manifest(&self) -> String {
         format!("{}/manifest.json", self.0)
-    }
-
-    /// What was published.
-    pub fn report(&self) -> String {
-        format!("{}/report.json", self.0)
     }
 
     /// What was noted of a chunk that failed too often.

@@ -266,6 +266,12 @@ impl Record {
         }
     }
 
+    /// Whether turns or rationales failed in it that can be asked again.
+    pub fn has_failures(&self) -> bool {
+        let figures = self.report.as_ref().map(|report| &report.figures);
+        figures.is_some_and(|figures| figures.failed > 0 || figures.rationale_failures > 0)
+    }
+
     /// Whether its bucket was published by it.
     pub fn is_published(&self) -> bool {
         let report = self.report.as_ref();

@@ -6,28 +6,10 @@ use crate::dataset::layout::BucketName;
 use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Spending, Status};
 use crate::teacher::model::Price;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The metadata of a labelled dataset as this program writes it.
 pub type Metadata = LabelingMetadata<Method>;
-
-/// A bucket that was published, and in which round.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Published {
-    /// The round.
-    pub round: u32,
-    #[serde(flatten)]
-    /// How it came out.
-    pub report: BucketReport,
-}
-
-impl Published {
-    /// Whether nothing of the bucket is left to be done in `round`.
-    pub fn is_settled(&self, round: u32) -> bool {
-        self.round == round || self.report.figures.failed == 0
-    }
-}
 
 /// What stands at the head of the metadata.
 #[derive(Clone, Debug)]

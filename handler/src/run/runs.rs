@@ -300,6 +300,14 @@ impl Runs {
         Ok(self.work.remove_file(&record_path(run)).await?)
     }
 
+    /// Forgets which runs a file has or had.
+    ///
+    /// # Errors
+    /// If that cannot be removed.
+    pub async fn forget_file(&self, dataset: &str, file: &str) -> Result<(), RunError> {
+        Ok(self.work.remove_file(&current_path(dataset, file)).await?)
+    }
+
     /// The names of the runs whose end is not settled, with the time they were marked.
     ///
     /// # Errors

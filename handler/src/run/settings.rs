@@ -5,7 +5,6 @@ use crate::labeling::strategy::Budget;
 use crate::teacher::model::Family;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::Encoding;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The settings that decide what a label is. Two runs that differ in one of them never mix.
@@ -43,23 +42,6 @@ pub struct Method {
     pub api_profile: Profile,
     /// Why they are what they are, a sentence a step.
     pub api_profile_reasons: Vec<String>,
-}
-
-/// What a run keeps from its beginning to its end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pinned {
-    /// How its labels are made.
-    #[serde(flatten)]
-    pub method: Method,
-    /// When it began.
-    pub started: Timestamp,
-    /// How often failed turns were taken up again.
-    pub round: u32,
-    /// It took the place of an earlier run.
-    #[serde(default)]
-    pub restarted: bool,
-    /// The bucket files that belong to it.
-    pub files: Vec<String>,
 }
 
 impl LabelSettings {

@@ -1,5 +1,6 @@
 //! What went wrong with a blob: few meanings, each a sentence that says what to do.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -130,9 +131,28 @@ impl StoreError {
     }
 }
 
+/// An error with its causes as one sentence, and what to do where only the operating system knows why.
+pub fn sentence(error: &(dyn Error + 'static)) -> String {
+    let causes = || {
+        let mut next = Some(error);
+        std::iter::from_fn(move || {
+            let cause = next?;
+            next = cause.source();
+            Some(cause)
+        })
+    };
+    let told = causes().map(ToString::to_string).collect::<Vec<_>>();
+    let told = told.join(": ");
+    let refusal = causes().find_map(|cause| cause.downcast_ref());
+    match refusal.and_then(remedy) {
+        Some(remedy) => format!("{told}; {remedy}"),
+        None => told,
+    }
+}
+
 /// What a person can do about a refusal of the operating system; `None` where the error's own words
 /// say it.
-pub fn remedy(error: &io::Error) -> Option<&'static str> {
+fn remedy(error: &io::Error) -> Option<&'static str> {
     Some(match error.kind() {
         io::ErrorKind::PermissionDenied => "give this user the right to do that",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

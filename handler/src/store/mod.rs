@@ -14,7 +14,7 @@ mod own;
 mod raw;
 mod version;
 
-pub use error::{StoreError, remedy};
+pub use error::{StoreError, sentence};
 pub use own::{Appender, Lock, Over, OwnFolder, Publication};
 pub use raw::{RawFile, RawFolder};
 pub use version::{BlobStatus, Listed, Version};

@@ -54,6 +54,7 @@ pub(super) trait AppendLines: Debug + Send + Sync {
 /// A lock that is held.
 #[async_trait]
 pub(super) trait Held: Debug + Send + Sync {
+    fn lost(&self) -> BoxFuture<'static, StoreError>;
     async fn release(self: Box<Self>);
 }
 
@@ -338,6 +339,12 @@ impl Publication {
 pub struct Lock(Box<dyn Held>);
 
 impl Lock {
+    /// Ends, with [`StoreError::Held`], when it is known that another process took the lock over. Never on
+    /// this machine, where only the end of this process gives it away.
+    pub fn lost(&self) -> BoxFuture<'static, StoreError> {
+        self.0.lost()
+    }
+
     /// Gives the lock back, so that the next can have it at once.
     pub async fn release(self) {
         self.0.release().await;

@@ -2,12 +2,10 @@
 
 mod spot;
 
-use super::UsageError;
-use crate::config::LabelArgs;
+use crate::config::{LabelArgs, UsageError};
 use crate::dataset::layout::{self, BucketName};
 use crate::identity::{Identities, Surroundings};
-use crate::run::paths;
-use crate::run::places::Places;
+use crate::steps;
 use crate::store::{OwnFolder, RawFile, StoreError};
 use anyhow::{anyhow, bail};
 use spot::{Accounts, Spot};
@@ -22,11 +20,14 @@ struct Named {
     work: Option<Spot>,
 }
 
-/// Resolves input and output, and refuses what would write into RAW.
+/// What a lone file's dataset is called in its work folder.
+const LONE: &str = "file";
+
+/// Resolves input and output, and refuses what would write into RAW. Gives the work folder, too.
 ///
 /// # Errors
 /// If the input is not there or holds nothing, or the output is refused.
-pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<Places> {
+pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<(steps::Named, OwnFolder)> {
     let settings = args.service.credential(Surroundings::of_process());
     let named = named(args, settings.identities)?;
     let is_folder = match &named.input {
@@ -79,7 +80,7 @@ fn is_folder(input: &Path) -> anyhow::Result<bool> {
     Ok(kind.is_dir())
 }
 
-async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
+async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named, OwnFolder)> {
     let Named {
         input,
         output,
@@ -135,19 +136,21 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
         // Beside it nothing may be written.
         Spot::Blob(_) => labeled_at.join(".softlabel"),
     });
-    Ok(Places {
+    let output = own.folder(&labeled_at, "--output").await?;
+    let named = steps::Named {
         raw,
         files,
+        dataset: name.clone(),
         source: name,
         labeled,
-        output: own.folder(&labeled_at, "--output").await?,
+        metadata: output.clone(),
+        output,
         lone_output: None,
-        work: own.folder(&work_at, "--work").await?,
-        metadata: layout::LABELED_METADATA.into(),
-    })
+    };
+    Ok((named, own.folder(&work_at, "--work").await?))
 }
 
-async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
+async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named, OwnFolder)> {
     let Named {
         input,
         output,
@@ -191,12 +194,6 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
     let work_at = work
         .clone()
         .unwrap_or_else(|| output.with_ending(".softlabel"));
-    if output.exists().await? && !work_at.join(paths::RUN).exists().await? {
-        return Err(usage(format!(
-            "--output {output} is there already and comes from no run in {work_at}; remove it, or \
-             give another name"
-        )));
-    }
     if let Some(dataset) = parent.dataset_around().await? {
         return Err(usage(format!(
             "--output {output} lies inside the RAW dataset {dataset}; RAW is never written"
@@ -207,19 +204,32 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
         base: base.as_ref(),
         work: work.as_ref(),
     };
-    Ok(Places {
+    let work = own.folder(&work_at, "--work").await?;
+    if output.exists().await? && !holds_runs(&work).await? {
+        return Err(usage(format!(
+            "--output {output} is there already and comes from no run in {work_at}; remove it, or \
+             give another name"
+        )));
+    }
+    let named = steps::Named {
         raw: folder.raw()?,
         files: vec![RawFile {
             name,
             path: input.name()?,
         }],
+        dataset: LONE.into(),
         source: input.to_string(),
         labeled: output.to_string(),
         output: own.folder(&parent, "--output").await?,
         lone_output: Some(output.name()?),
-        work: own.folder(&work_at, "--work").await?,
-        metadata: layout::LABELED_METADATA.into(),
-    })
+        metadata: work.clone(),
+    };
+    Ok((named, work))
+}
+
+/// Whether a work folder holds runs, also those of an earlier version.
+async fn holds_runs(work: &OwnFolder) -> anyhow::Result<bool> {
+    Ok(work.exists("run.json").await? || !work.list("current").await?.is_empty())
 }
 
 /// The file to write on this machine.

@@ -15,6 +15,7 @@ use azure_storage_blob::models::{
     BlobClientDeleteOptions, BlobClientUploadOptions,
 };
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -272,6 +273,13 @@ impl AzureLock {
 
 #[async_trait]
 impl Held for AzureLock {
+    fn lost(&self) -> BoxFuture<'static, StoreError> {
+        match &self.lease {
+            Some(lease) => Box::pin(lease.lost()),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
     async fn release(mut self: Box<Self>) {
         if let Some(lease) = self.lease.take() {
             Self::give_back(lease).await;

@@ -5,6 +5,7 @@ use super::super::StoreError;
 use super::super::own::Held;
 use super::{beside, is_at};
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,10 @@ fn remove_empty(folders: &[PathBuf]) {
 
 #[async_trait]
 impl Held for FolderLock {
+    fn lost(&self) -> BoxFuture<'static, StoreError> {
+        Box::pin(std::future::pending())
+    }
+
     async fn release(self: Box<Self>) {}
 }
 

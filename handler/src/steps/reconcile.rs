@@ -9,18 +9,15 @@
 //! Safe to run twice and in parallel: it changes records by compare-and-swap and sends messages, which
 //! may come twice.
 
-use super::FunctionError;
-use super::app::{App, Settings};
 use super::label_chunk::RUN_LOOK;
-use super::message::{ChunkMessage, RunMessage};
+use super::message::Message;
 use super::metadata;
-use crate::host::Answer;
+use super::world::{App, Settings};
 use crate::run::RunError;
 use crate::run::ledger::Ledger;
 use crate::run::record::{Record, State};
 use crate::run::runs::Current;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -72,18 +69,18 @@ impl Settings {
 
     /// Chunks of a run that was ended by somebody go on for no longer than this: until they look again,
     /// and until their calls are answered.
-    pub(super) fn still_ending(&self) -> SignedDuration {
+    pub(crate) fn still_ending(&self) -> SignedDuration {
         let longest = RUN_LOOK + self.call_timeout + FLUSHED;
         SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX)
     }
 
     /// How long a run waits at first when nothing can be done.
-    pub(super) fn first_wait(&self) -> Duration {
+    pub(crate) fn first_wait(&self) -> Duration {
         self.stall_after / 10
     }
 
     /// How long it waits at most.
-    pub(super) fn longest_wait(&self) -> Duration {
+    pub(crate) fn longest_wait(&self) -> Duration {
         self.stall_after * 3
     }
 }
@@ -148,7 +145,11 @@ fn decide(
     }
 }
 
-pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
+/// Looks at every run whose end is not settled.
+///
+/// # Errors
+/// If the runs cannot be listed.
+pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     let now = app.runs.clock().now();
     let mut records = Vec::new();
     for (run, marked) in app.runs.active().await? {
@@ -183,26 +184,22 @@ pub(super) async fn run(app: &App) -> Result<Answer, FunctionError> {
         tracing::error!(%error, "old work cannot be removed now");
     }
     match super::overlooked::take_up(app).await {
-        Ok(messages) => round.send("plans", messages),
+        Ok(messages) => round.messages.extend(messages),
         Err(error) => tracing::error!(%error, "overlooked files cannot be looked for now"),
     }
-    Ok(round.answer)
+    Ok(round.messages)
 }
 
 /// What one round of looking comes to.
 #[derive(Debug, Default)]
 struct Round {
     /// What is to be sent.
-    answer: Answer,
+    messages: Vec<Message>,
     /// Runs that have ended, by dataset.
     ended: BTreeMap<String, Vec<String>>,
 }
 
 impl Round {
-    fn send<M: Serialize>(&mut self, binding: &str, messages: impl IntoIterator<Item = M>) {
-        self.answer = std::mem::take(&mut self.answer).send(binding, messages);
-    }
-
     /// Brings the metadata up to date, and only then forgets that runs have ended.
     async fn settle(&self, app: &App) {
         for (dataset, runs) in &self.ended {
@@ -276,7 +273,9 @@ async fn look(
         .await?;
     if let Some(raw) = raw.filter(|raw| is_current && !is_there && raw.length > 0) {
         // Its event may have got lost.
-        round.send("plans", app.take_up(dataset, file, raw).await?);
+        round
+            .messages
+            .extend(app.take_up(dataset, file, raw).await?);
     }
     let ended = round.ended.entry(dataset.clone()).or_default();
     let Some(record) = app.runs.read(run).await? else {
@@ -309,10 +308,8 @@ async fn begin_again(
         return Ok(());
     }
     let begun = app.begin(record.clone()).await?;
-    round.send(
-        "plans",
-        (!begun.state.is_over()).then(|| RunMessage::new(run)),
-    );
+    let plan = (!begun.state.is_over()).then(|| Message::plan(run));
+    round.messages.extend(plan);
     Ok(())
 }
 
@@ -326,7 +323,8 @@ async fn go_on(
     let run = &record.run;
     if record.state == State::AwaitingApproval {
         let affordable = app.is_affordable(record).await?;
-        round.send("plans", affordable.then(|| RunMessage::new(run)));
+        let plan = affordable.then(|| Message::plan(run));
+        round.messages.extend(plan);
         return Ok(());
     }
     let ledger = app.ledger(record).await?;
@@ -355,8 +353,8 @@ async fn go_on(
     }
     match action {
         Action::Leave => {}
-        Action::SendAgain => round.send("plans", [RunMessage::new(run)]),
-        Action::Publish => round.send("publishes", [RunMessage::new(run)]),
+        Action::SendAgain => round.messages.push(Message::plan(run)),
+        Action::Publish => round.messages.push(Message::publish(run)),
         Action::GiveUp => give_up(app, &record, &ledger, round).await?,
     }
     Ok(())
@@ -378,7 +376,8 @@ async fn give_up(
         return Ok(());
     }
     let left = (0..chunks).filter(|chunk| !ledger.has(*chunk));
-    round.send("abandoned", left.map(|chunk| ChunkMessage::new(run, chunk)));
+    let abandoned = left.map(|chunk| Message::abandon(run, chunk));
+    round.messages.extend(abandoned);
     Ok(())
 }
 

@@ -4,42 +4,46 @@
 //! and deployment, and a chunk that was finished is not sent again. It is also how a run goes on that
 //! waited or whose messages got lost.
 
-use super::FunctionError;
-use super::app::App;
-use super::message::{ChunkMessage, RunMessage, message};
-use crate::dataset::layout::{self, Entry};
+use super::message::{Message, RunMessage};
+use super::trouble::Trouble;
+use super::world::{App, InTrouble};
 use crate::dataset::metadata::Status;
-use crate::host::{Answer, Invocation};
 use crate::labeling::{prompt, strategy};
 use crate::run::RunError;
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::plan::{PlanError, plan};
+use crate::run::progress::Progress;
 use crate::run::publish;
 use crate::run::record::{ApiProfile, Record, State};
 use crate::run::settings::LabelSettings;
 use crate::run::work;
-use crate::store::{RawFile, StoreError};
+use crate::store::{RawFile, RawFolder, StoreError, Version};
 use std::sync::Arc;
+use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A ledger is one append blob, which takes 50,000 appends; some chunks are entered twice.
 const MOST_CHUNKS: usize = 40_000;
 
-pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
-    let RunMessage { run } = message(invocation, "plan")?;
+/// Plans a run, and gives a message for each chunk that is not finished.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunError> {
+    let RunMessage { run } = message;
     let Some(record) = app.workable(&run).await? else {
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     };
     if app.end_if_unknown(&record).await? {
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     }
-    let manifest = match app.manifest(&run).await? {
+    let manifest = match app.manifest(&record).await? {
         Some(manifest) => manifest,
         None => match cut(app, &record).await? {
             Some(manifest) => manifest,
-            None => return Ok(Answer::done()),
+            None => return Ok(Vec::new()),
         },
     };
     if manifest.chunks.len() > MOST_CHUNKS {
@@ -49,30 +53,31 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             manifest.chunks.len()
         );
         app.runs.end(&run, State::Failed, Some(reason)).await?;
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     }
     let profile = match profile(app, &record).await? {
         Ok(profile) => profile,
-        Err(reason) => {
-            app.wait(&record, reason).await?;
-            return Ok(Answer::done());
+        Err(trouble) => {
+            app.wait(&record, trouble).await?;
+            return Ok(Vec::new());
         }
     };
-    let usd = match record.estimated_usd {
-        Some(usd) => Some(usd),
-        None => match estimated(app, &record, &manifest, &profile).await {
-            Ok(usd) => usd,
-            Err(error) if error.is_raw_changed() => {
-                let reason = "RAW changed while its cost was estimated".to_owned();
-                app.runs.end(&run, State::Superseded, Some(reason)).await?;
-                return Ok(Answer::done());
-            }
-            Err(error) => return Err(error.into()),
-        },
-    };
-    if let Err(reason) = app.afford(&record, usd).await? {
-        app.await_approval(&record, usd, reason).await?;
-        return Ok(Answer::done());
+    if app.settings.asks_approval {
+        let usd = match record.estimated_usd {
+            Some(usd) => Some(usd),
+            None => match estimated(app, &record, &manifest, &profile).await {
+                Ok(usd) => usd,
+                Err(error) if error.is_raw_changed() => {
+                    app.wait(&record, Trouble::Storage(error)).await?;
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        if let Err(reason) = app.afford(&record, usd).await? {
+            app.await_approval(&record, usd, reason).await?;
+            return Ok(Vec::new());
+        }
     }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
@@ -81,12 +86,12 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         record.planned(profile.clone(), pending, chunks, now)
     });
     let Some(record) = planned.await?.filter(|record| !record.state.is_over()) else {
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     };
     let ledger = app.ledger(&record).await?;
     let unfinished = (0..chunks).filter(|chunk| !ledger.has(*chunk));
-    let messages = unfinished.map(|chunk| ChunkMessage::new(&run, chunk));
-    let messages = messages.collect::<Vec<_>>();
+    let messages = unfinished.map(|chunk| Message::label(&run, chunk));
+    let mut messages = messages.collect::<Vec<_>>();
     tracing::info!(
         event = "run_planned",
         run,
@@ -98,10 +103,10 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         sent = messages.len(),
         "the file is cut into chunks"
     );
-    let publishes = messages.is_empty().then(|| RunMessage::new(&run));
-    Ok(Answer::done()
-        .send("chunks", messages)
-        .send("publishes", publishes))
+    if messages.is_empty() {
+        messages.push(Message::publish(&run));
+    }
+    Ok(messages)
 }
 
 /// Estimates what a run costs, and writes that into its record.
@@ -141,13 +146,13 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
     let run = &record.run;
     let _scan = app.scans.acquire().await;
     // The same message may have come twice.
-    if let Some(manifest) = app.manifest(run).await? {
+    if let Some(manifest) = app.manifest(record).await? {
         return Ok(Some(manifest));
     }
     let path = BucketPaths::of_run(run).manifest();
     let manifest = match &record.base {
         // Its results are taken over chunk by chunk, so the chunks must be the same.
-        Some(base) => match app.manifest(base).await? {
+        Some(base) => match app.planned_manifest(base).await? {
             Some(manifest) => manifest.as_ref().clone(),
             None => {
                 let reason = format!("the work of run {base} was removed; relabel all turns");
@@ -158,19 +163,11 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
         None => match scan(app, record).await {
             Ok(manifest) => manifest,
             Err(PlanError::Store(error)) if error.is_changed() || error.is_not_found() => {
-                let reason = "RAW changed before the run was planned".to_owned();
-                app.runs.end(run, State::Superseded, Some(reason)).await?;
+                app.wait(record, Trouble::Storage(RunError::Raw(error)))
+                    .await?;
                 return Ok(None);
             }
             Err(PlanError::Store(error)) => return Err(error.into()),
-            Err(PlanError::Scan { intact, error, .. })
-                if app.settings.salvage && intact.conversations > 0 =>
-            {
-                Manifest {
-                    salvaged: Some(error.to_string()),
-                    ..*intact
-                }
-            }
             Err(PlanError::Scan { path, error, .. }) => {
                 let reason = format!("{path}: {error}; {}", error.remedy());
                 let unread = record.unread(Status::Failed);
@@ -186,58 +183,113 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
     };
     let content = work::content(app.runs.work(), &path, serde_json::to_vec(&manifest))?;
     app.runs.work().create(&path, content).await?;
-    app.manifest(run).await
+    app.manifest(record).await
 }
 
 async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
-    let name = match layout::classify(&record.file) {
-        Entry::Bucket(name) => name,
-        Entry::Ignored(reason) => {
-            let place = app.data.raw(&record.dataset)?.locate(&record.file);
-            return Err(StoreError::forbidden(place, reason).into());
-        }
-    };
+    let raw = app.data.raw(&record.dataset)?;
+    let name = app.data.bucket(&record.file);
+    let name = name.ok_or_else(|| {
+        StoreError::forbidden(
+            raw.locate(&record.file),
+            "it is no bucket file of a dataset",
+        )
+    })?;
     let file = RawFile {
         name,
         path: record.file.clone(),
     };
-    let raw = app.data.raw(&record.dataset)?;
-    let limits = app.settings.chunk;
-    plan(&raw, &file, Some(&record.source), limits, &Arc::default()).await
+    let version = Some(&record.source);
+    app.cut(&raw, &file, version, &Arc::default()).await
 }
 
 /// The request parameters of a run, settled once for its dataset and deployment, or why they cannot
 /// be settled now.
-async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, String>, RunError> {
+async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, Trouble>, RunError> {
     if let Some(profile) = &record.profile {
         return Ok(Ok(profile.clone()));
     }
-    let settings = &record.settings;
+    let (dataset, settings) = (&record.dataset, &record.settings);
+    if let Some(pinned) = app.pinned_profile(dataset, settings).await? {
+        return Ok(Ok(pinned));
+    }
+    let deadline = app.settings.deadline.unwrap_or(Duration::MAX);
+    let settled = tokio::select! {
+        settled = app.labelers.settle(settings) => settled,
+        () = tokio::time::sleep(deadline) => {
+            let seconds = deadline.as_secs();
+            Err(Trouble::Connection(format!(
+                "the service did not settle the request parameters in {seconds} seconds"
+            )))
+        }
+        () = app.stop.cancelled() => Err(Trouble::Connection("this process ended".into())),
+    };
+    match settled {
+        Ok(settled) => {
+            let name = profile_name(settings);
+            Ok(Ok(app.runs.pin(dataset, &name, settled).await?))
+        }
+        Err(trouble) => Ok(Err(trouble)),
+    }
+}
+
+/// Under which name the request parameters of a deployment are pinned.
+fn profile_name(settings: &LabelSettings) -> String {
     let whom = format!(
         "{}\0{}\0{:?}",
         settings.deployment, settings.model, settings.model_family
     );
-    let name = format!("profile-{:016x}", xxh3_64(whom.as_bytes()));
-    if let Some(pinned) = app.runs.pinned(&record.dataset, &name).await? {
-        return Ok(Ok(pinned));
-    }
-    let settled = tokio::select! {
-        settled = app.labelers.settle(settings) => settled,
-        () = tokio::time::sleep(app.settings.deadline) => {
-            let seconds = app.settings.deadline.as_secs();
-            Err(format!("the service did not settle the request parameters in {seconds} seconds"))
-        }
-        () = app.stop.cancelled() => Err("this instance of the app ended".to_owned()),
-    };
-    match settled {
-        Ok(settled) => Ok(Ok(app.runs.pin(&record.dataset, &name, settled).await?)),
-        Err(reason) => Ok(Err(reason)),
-    }
+    format!("profile-{:016x}", xxh3_64(whom.as_bytes()))
 }
 
 impl App {
+    /// The request parameters that are settled for a dataset and the deployment of `settings`, if they are.
+    pub(crate) async fn pinned_profile(
+        &self,
+        dataset: &str,
+        settings: &LabelSettings,
+    ) -> Result<Option<ApiProfile>, RunError> {
+        self.runs.pinned(dataset, &profile_name(settings)).await
+    }
+
+    /// Pins the request parameters that were settled for a dataset, in place of those that were.
+    pub(crate) async fn repin_profile(
+        &self,
+        dataset: &str,
+        settings: &LabelSettings,
+        profile: &ApiProfile,
+    ) -> Result<(), RunError> {
+        let name = profile_name(settings);
+        self.runs.repin(dataset, &name, profile).await
+    }
+
+    /// Cuts a bucket file into chunks: all of it or, where it is not whole and that is wanted, what is
+    /// intact.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not whole.
+    pub(crate) async fn cut(
+        &self,
+        raw: &RawFolder,
+        file: &RawFile,
+        version: Option<&Version>,
+        progress: &Arc<Progress>,
+    ) -> Result<Manifest, PlanError> {
+        match plan(raw, file, version, self.settings.chunk, progress).await {
+            Err(PlanError::Scan { error, intact, .. })
+                if self.settings.salvage && intact.conversations > 0 =>
+            {
+                Ok(Manifest {
+                    salvaged: Some(error.to_string()),
+                    ..*intact
+                })
+            }
+            planned => planned,
+        }
+    }
+
     /// Ends a run that this version of the program cannot label as it was begun; says whether it did.
-    pub(super) async fn end_if_unknown(&self, record: &Record) -> Result<bool, RunError> {
+    pub(crate) async fn end_if_unknown(&self, record: &Record) -> Result<bool, RunError> {
         let Some(reason) = unknown_way(&record.settings) else {
             return Ok(false);
         };
@@ -248,7 +300,7 @@ impl App {
     }
 
     /// Ends a run whose base is not there any more; says whether it did.
-    pub(super) async fn end_if_base_gone(
+    pub(crate) async fn end_if_base_gone(
         &self,
         record: &Record,
         error: &RunError,
@@ -263,7 +315,7 @@ impl App {
 
     /// The record of a run that may be worked on now, `None` where it may not: it is over, is not the
     /// current one of its file, or waits.
-    pub(super) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {
+    pub(crate) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {
         let Some(record) = self.runs.read(run).await? else {
             tracing::warn!(run, "a message names a run that is not there");
             return Ok(None);
@@ -279,7 +331,12 @@ impl App {
     }
 
     /// A run can do nothing for a while: the longer, the oftener that was so.
-    pub(super) async fn wait(&self, record: &Record, reason: String) -> Result<(), RunError> {
+    pub(crate) async fn wait(&self, record: &Record, trouble: Trouble) -> Result<(), RunError> {
+        if self.settings.in_trouble == InTrouble::Halt {
+            self.halt(trouble);
+            return Ok(());
+        }
+        let reason = trouble.to_string();
         let now = self.runs.clock().now();
         let wait = self.settings.first_wait();
         let wait = wait * 2_u32.saturating_pow(record.watch.tries);
@@ -293,7 +350,7 @@ impl App {
     }
 
     /// The finished chunks of a run.
-    pub(super) async fn ledger(&self, record: &Record) -> Result<Ledger, RunError> {
+    pub(crate) async fn ledger(&self, record: &Record) -> Result<Ledger, RunError> {
         let path = BucketPaths::of_run(&record.run).ledger();
         let content = self.runs.work().read(&path).await?.unwrap_or_default();
         Ok(Ledger::read(&content, record.chunks.unwrap_or_default()))

@@ -18,7 +18,7 @@ const LATELY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct RunStatus {
+pub(crate) struct RunStatus {
     run: String,
     dataset: String,
     file: String,
@@ -72,7 +72,7 @@ struct Links {
 
 impl RunStatus {
     /// What record and ledger say, `now`.
-    pub(super) fn new(
+    pub(crate) fn new(
         record: Record,
         ledger: &Ledger,
         price: Option<Price>,
@@ -140,7 +140,7 @@ impl RunStatus {
     }
 
     /// Adds where to look further.
-    pub(super) fn with_links(
+    pub(crate) fn with_links(
         mut self,
         labeled: &OwnFolder,
         address: impl Fn(&str) -> String,

@@ -4,15 +4,15 @@
 //! Only datasets that have runs are looked through. What was there before the app is labelled when
 //! somebody asks for it.
 
-use super::app::App;
-use super::message::RunMessage;
+use super::message::Message;
+use super::world::App;
 use crate::run::RunError;
 
 /// Takes up what was overlooked, once an hour. Gives the messages that have it planned.
 ///
 /// # Errors
 /// If the datasets cannot be listed.
-pub(super) async fn take_up(app: &App) -> Result<Vec<RunMessage>, RunError> {
+pub(crate) async fn take_up(app: &App) -> Result<Vec<Message>, RunError> {
     let now = app.runs.clock().now();
     // Half an hour from the removal of old work.
     if now.as_second() / 60 % 60 != 30 {

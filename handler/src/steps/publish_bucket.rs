@@ -3,35 +3,37 @@
 //! Safe to run twice and in parallel: the same parts give the same file, and it is committed only over
 //! the file that was there when the run was known to be the current one.
 
-use super::FunctionError;
-use super::app::App;
-use super::message::{RunMessage, message};
+use super::message::{Message, RunMessage};
 use super::metadata;
-use crate::dataset::layout;
+use super::world::App;
 use crate::dataset::metadata::{BucketReport, Status};
-use crate::host::{Answer, Invocation};
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
 use crate::run::publish::draft;
 use crate::run::record::{Record, State};
+use crate::run::work;
 use crate::store::Over;
 
-pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
-    let RunMessage { run } = message(invocation, "publish")?;
+/// Publishes a run whose chunks are all finished.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunError> {
+    let RunMessage { run } = message;
     let Some((record, manifest)) = app.chunk_of(&run).await? else {
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     };
     if app.ledger(&record).await?.count() < record.chunks.unwrap_or(u64::MAX) {
         tracing::info!(run, "not all chunks are finished yet");
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     }
     let output = app.data.labeled(&record.dataset)?;
-    let path = layout::labeled_path(&manifest.name());
+    let path = app.data.labeled_path(&manifest.name());
     // Before it is known who is current: whoever takes the place and publishes after that makes the
     // commit fail.
     let there = output.status(&path).await?.map(|status| status.version);
     if !may_publish(app, &run).await? {
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     }
     let paths = BucketPaths::of_run(&run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
@@ -45,21 +47,60 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             State::Failed
         };
         app.runs.end(&run, state, Some(reason.to_owned())).await?;
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     }
     // Drafting takes a while, in which it may have been cancelled or replaced.
     if !may_publish(app, &run).await? {
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     }
     match draft.commit(Over::Version(there)).await? {
         Some(report) => {
             let place = output.locate(&path);
             end(app, &record, report, &place).await?;
-            metadata::refresh(app, &record.dataset).await?;
+            metadata::refresh_soon(app, &record.dataset).await?;
         }
-        None => tracing::info!(run, "somebody else published the bucket just now"),
+        None => {
+            tracing::info!(run, "another process published the bucket just now");
+            return Ok(vec![Message::publish(&run)]);
+        }
     }
-    Ok(Answer::done())
+    Ok(Vec::new())
+}
+
+/// Publishes a run again that has ended: its labelled file is not there, or its lines are to have other
+/// names. Nothing is asked.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
+    let paths = BucketPaths::of_run(&record.run);
+    let (work, clock) = (app.runs.work(), app.runs.clock());
+    let Some(manifest) = app.manifest(record).await? else {
+        return Err(RunError::BaseGone {
+            path: work.locate(&paths.manifest()),
+        });
+    };
+    let output = app.data.labeled(&record.dataset)?;
+    let path = app.data.labeled_path(&manifest.name());
+    let there = output.status(&path).await?.map(|status| status.version);
+    let draft = draft(&manifest, (work, &paths), (&output, &path), clock).await?;
+    let Some(report) = draft.commit(Over::Version(there)).await? else {
+        tracing::info!(
+            run = record.run,
+            "another process published the bucket just now"
+        );
+        return Ok(());
+    };
+    work::write(work, &paths.manifest(), manifest.as_ref()).await?;
+    let report = BucketReport {
+        run: Some(record.run.clone()),
+        ..report
+    };
+    let tell = app.runs.update(&record.run, |record| {
+        record.report = Some(report.clone());
+        true
+    });
+    tell.await.map(drop)
 }
 
 /// Whether a run still is to be published: it goes on, is the current one of its file, and RAW is the

@@ -4,7 +4,7 @@
 //! records that the metadata is made of stay, of a file's current run and of its last published one;
 //! only their work goes.
 
-use super::app::App;
+use super::world::App;
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 ///
 /// # Errors
 /// If the runs cannot be listed.
-pub(super) async fn remove_old(app: &App, active: &[Record]) -> Result<(), RunError> {
+pub(crate) async fn remove_old(app: &App, active: &[Record]) -> Result<(), RunError> {
     let now = app.runs.clock().now();
     if now.as_second() / 60 % 60 != 0 {
         return Ok(());
@@ -31,6 +31,21 @@ pub(super) async fn remove_old(app: &App, active: &[Record]) -> Result<(), RunEr
         // One run that cannot be removed is no reason to keep the others.
         if let Err(error) = remove(app, &run).await {
             tracing::error!(run, %error, "the run's work cannot be removed now");
+        }
+    }
+    Ok(())
+}
+
+/// Removes the work of runs whose place another one took that is published.
+///
+/// # Errors
+/// If something cannot be read or removed.
+pub(crate) async fn remove_replaced(app: &App, dataset: &str) -> Result<(), RunError> {
+    for (current, record) in app.runs.of_dataset(dataset).await? {
+        if record.is_published() {
+            for run in &current.before {
+                remove(app, run).await?;
+            }
         }
     }
     Ok(())

@@ -8,12 +8,10 @@
 //!
 //! Safe to run twice: a turn that is settled stays as it is.
 
-use super::FunctionError;
-use super::app::App;
-use super::message::{ChunkMessage, RunMessage, message};
+use super::message::{ChunkMessage, Message};
+use super::world::App;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
-use crate::host::{Answer, Invocation};
 use crate::run::chunk::{ChunkJob, conversations};
 use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord, fold};
 use crate::run::paths::BucketPaths;
@@ -24,10 +22,18 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
-    let ChunkMessage { run, chunk, again } = message(invocation, "chunk")?;
+/// Gives a chunk up, or has it tried again. `delivery` tells this message from others about the chunk.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub async fn run(
+    app: &App,
+    message: ChunkMessage,
+    delivery: &str,
+) -> Result<Vec<Message>, RunError> {
+    let ChunkMessage { run, chunk, again } = message;
     let Some((record, manifest)) = app.chunk_of(&run).await? else {
-        return Ok(Answer::done());
+        return Ok(Vec::new());
     };
     let job = ChunkJob {
         manifest,
@@ -41,17 +47,16 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let (mut appender, lines) = match app.runs.work().append(&job.part()).await {
         Ok(taken) => taken,
         // Somebody labels it after all.
-        Err(StoreError::Held { .. }) => return Ok(Answer::done()),
+        Err(StoreError::Held { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
     let lines = match job.seed(app.runs.work(), &mut appender, lines).await {
         Ok(lines) => lines,
-        Err(error) if app.end_if_base_gone(&record, &error).await? => return Ok(Answer::done()),
-        Err(error) => return Err(error.into()),
+        Err(error) if app.end_if_base_gone(&record, &error).await? => return Ok(Vec::new()),
+        Err(error) => return Err(error),
     };
     let (records, _) = fold(&lines, job.turns());
-    let delivery = invocation.metadata("Id").unwrap_or_default();
-    let moved = moved(app, &record, &job, &records, &delivery).await?;
+    let moved = moved(app, &record, &job, &records, delivery).await?;
     if !record.given_up && (moved || !again) {
         appender.release().await;
         tracing::warn!(
@@ -64,7 +69,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             again: true,
             ..ChunkMessage::new(&run, chunk)
         };
-        return Ok(Answer::done().send("chunks", [message]));
+        return Ok(vec![Message::Label(message)]);
     }
     let ids = ids(app, &record, &job).await?;
     let mut given_up = Vec::new();
@@ -101,8 +106,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let chunks = record.chunks.unwrap_or_default();
     app.enter_finished(&record, &job, chunk).await?;
     let complete = app.ledger(&record).await?.count() >= chunks;
-    let publish = complete.then(|| RunMessage::new(&run));
-    Ok(Answer::done().send("publishes", publish))
+    Ok(Vec::from_iter(complete.then(|| Message::publish(&run))))
 }
 
 /// Whether more turns of a chunk are settled than when it last failed too often, or it never did. The

@@ -1,8 +1,7 @@
 //! From settings to a teacher that is ready to be asked.
 
-use super::UsageError;
 use crate::clock::Clock;
-use crate::config::{CutArgs, LabelingArgs, ServiceArgs};
+use crate::config::{CutArgs, LabelingArgs, ServiceArgs, UsageError};
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
@@ -27,7 +26,7 @@ const WINDOW_PER_CALL: usize = 2;
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
 
 /// The settings that decide what a label is.
-pub(super) fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSettings {
+pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSettings {
     let strategy = labeling.strategy.0;
     LabelSettings {
         model: service.model.clone(),
@@ -47,7 +46,7 @@ pub(super) fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> 
 ///
 /// # Errors
 /// If the endpoint is missing or unusable, or if there is no credential.
-pub(super) async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
+pub async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
     let endpoint = service
         .endpoint
         .as_deref()
@@ -86,7 +85,7 @@ pub(super) fn rng() -> StdRng {
 ///
 /// # Errors
 /// Why no run is possible with this deployment.
-pub(super) async fn settle(
+pub async fn settle(
     transport: &Transport,
     labeling: &LabelingArgs,
     service: &ServiceArgs,
@@ -106,7 +105,7 @@ fn harmless(labeling: &LabelingArgs, service: &ServiceArgs) -> Result<Prompt, St
 }
 
 /// A lone message as the strategy shows it.
-pub(super) fn message_input(
+pub fn message_input(
     message: &str,
     labeling: &LabelingArgs,
     service: &ServiceArgs,
@@ -129,17 +128,17 @@ pub(super) fn message_input(
 }
 
 /// Turns under way at a time: enough for every slot, whatever the chunks' size.
-pub(super) fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
+pub fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
     (service.concurrency.most() as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
 }
 
 /// One slot for each call that may be in flight.
-pub(super) fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
+pub fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(service.concurrency.most() as usize))
 }
 
 /// The pace of the deployment, all of whose quota is this process's.
-pub(super) fn turnstile(service: &ServiceArgs) -> Arc<Turnstile> {
+pub fn turnstile(service: &ServiceArgs) -> Arc<Turnstile> {
     Arc::new(Turnstile::new(service.quota(), service.concurrency))
 }
 
@@ -148,7 +147,7 @@ pub(super) fn turnstile(service: &ServiceArgs) -> Arc<Turnstile> {
 ///
 /// # Errors
 /// If there is nothing to probe with.
-pub(super) fn teacher(
+pub fn teacher(
     transport: Transport,
     profile: Profile,
     labeling: &LabelingArgs,

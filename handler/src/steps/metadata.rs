@@ -3,10 +3,10 @@
 //! Several publish at a time: it is written by compare-and-swap, and what is written is always made
 //! after the version it replaces was read, so that nobody's bucket gets lost.
 
-use super::app::App;
+use super::billed::{self, Billed};
 use super::take_up::SETTINGS;
-use crate::dataset::figures::Tokens;
-use crate::dataset::layout::{self, BucketName, Entry};
+use super::world::App;
+use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, Spending, Status, compare_counts};
 use crate::run::RunError;
 use crate::run::record::{Record, State};
@@ -14,8 +14,74 @@ use crate::run::report::{self, Heading, Metadata};
 use crate::run::runs::Current;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::work;
-use crate::teacher::model::Price;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+use tokio::time::Instant;
+
+/// Of the time of a dataset, refreshing its metadata takes one part in so many, so that a dataset of many
+/// small buckets is not read again for each of them.
+const PARTS_OF_TIME: u32 = 5;
+
+/// When the metadata of each dataset may be refreshed again.
+#[derive(Debug, Default)]
+pub(crate) struct Refreshes(std::sync::Mutex<HashMap<String, Arc<Refreshing>>>);
+
+#[derive(Debug)]
+struct Refreshing {
+    /// One refresh waits for its time: it will see what is there now.
+    waits: AtomicBool,
+    /// Held by the one who refreshes: when the next may.
+    not_before: tokio::sync::Mutex<Instant>,
+}
+
+impl Refreshes {
+    fn of(&self, dataset: &str) -> Arc<Refreshing> {
+        let known = self.0.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let refreshing = known.entry(dataset.to_owned()).or_insert_with(|| {
+            Arc::new(Refreshing {
+                waits: AtomicBool::new(false),
+                not_before: tokio::sync::Mutex::new(Instant::now()),
+            })
+        });
+        Arc::clone(refreshing)
+    }
+}
+
+/// Brings the metadata of a labelled dataset up to date, now or with others that are to be brought up to
+/// date soon. Should the process be killed before, the reconciler does it.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub(crate) async fn refresh_soon(app: &App, dataset: &str) -> Result<(), RunError> {
+    let refreshing = app.refreshes.of(dataset);
+    if refreshing.waits.swap(true, Relaxed) {
+        return Ok(());
+    }
+    let mut not_before = {
+        let _waits = NoLonger(&refreshing.waits);
+        let not_before = refreshing.not_before.lock().await;
+        tokio::select! {
+            () = tokio::time::sleep_until(*not_before) => {}
+            () = app.stop.cancelled() => {}
+        }
+        not_before
+    };
+    let began = Instant::now();
+    let refreshed = refresh(app, dataset).await;
+    *not_before = Instant::now() + began.elapsed() * (PARTS_OF_TIME - 1);
+    refreshed.map(drop)
+}
+
+/// Says that no refresh waits any more when it is dropped.
+struct NoLonger<'a>(&'a AtomicBool);
+
+impl Drop for NoLonger<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
+}
 
 /// A swap that fails so often meets something else than others who publish.
 const SWAPS: usize = 100;
@@ -24,13 +90,13 @@ const SWAPS: usize = 100;
 ///
 /// # Errors
 /// If something cannot be read or written.
-pub(super) async fn refresh(app: &App, dataset: &str) -> Result<(), RunError> {
-    let output = app.data.labeled(dataset)?;
+pub(crate) async fn refresh(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError> {
+    let output = app.data.metadata(dataset)?;
     let path = layout::LABELED_METADATA;
     for _ in 0..SWAPS {
         let there = output.read_versioned(path).await?;
         let Some(metadata) = compile(app, dataset).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let content = work::content(&output, path, serde_json::to_vec_pretty(&metadata))?;
         let written = match there {
@@ -39,7 +105,7 @@ pub(super) async fn refresh(app: &App, dataset: &str) -> Result<(), RunError> {
             None => output.create(path, content).await?,
         };
         if written {
-            return Ok(());
+            return Ok(Some(metadata));
         }
     }
     Err(RunError::Crowded {
@@ -59,8 +125,9 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     let mut buckets = Vec::new();
     let mut warnings = count_warnings(app, dataset, &runs).await?;
     let mut prices = Vec::new();
+    let mut billed = Billed::default();
     for (current, record) in &runs {
-        let Entry::Bucket(name) = layout::classify(&record.file) else {
+        let Some(name) = app.data.bucket(&record.file) else {
             continue;
         };
         if let (State::Failed | State::Cancelled | State::Superseded, Some(reason)) =
@@ -74,41 +141,29 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         }
         let (made_by, report) = published(app, current, record).await?;
         prices.push(app.settings.price_of(&made_by.settings));
+        billed += billed::of(app, record).await?;
         buckets.push((name, with_settings(report, &made_by, &method)));
     }
     let started = runs.iter().map(|(_, record)| record.created).min();
+    let (source, labeled) = app.data.titles(dataset);
     let heading = Heading {
-        source: dataset.to_owned(),
-        labeled: layout::labeled_dataset(dataset).unwrap_or_default(),
+        source,
+        labeled,
         started: started.unwrap_or_else(|| app.runs.clock().now()),
         method,
     };
     let price = app.settings.price_of(&heading.method.settings);
     // A sum of buckets whose models cost different prices is not known.
     let price = price.filter(|price| prices.iter().all(|other| other.as_ref() == Some(price)));
-    let spending = spending(&buckets, price);
+    let turns = buckets.iter().map(|(_, report)| report.figures.turns);
+    let usd = price.map(|price| move |tokens| price.of(tokens));
+    let spending = Spending::new(billed.tokens, billed.turns, turns.sum(), usd);
+    if let Some(trouble) = app.halted() {
+        warnings.push(format!("The run stopped early: {trouble}."));
+    }
     Ok(Some(report::metadata(
         heading, buckets, warnings, price, spending,
     )))
-}
-
-/// What the published buckets have cost, and what all of them will.
-fn spending(buckets: &[(BucketName, BucketReport)], price: Option<Price>) -> Spending {
-    let mut tokens = Tokens::default();
-    let (mut done, mut all) = (0, 0);
-    for (_, report) in buckets {
-        all += report.figures.turns;
-        if report.published.is_some() {
-            tokens += report.figures.tokens;
-            done += report.figures.turns;
-        }
-    }
-    Spending::new(
-        tokens,
-        done,
-        all,
-        price.map(|price| move |tokens| price.of(tokens)),
-    )
 }
 
 /// What the bucket's labelled file is: that of the current run or, until it is published, of the last
@@ -156,19 +211,33 @@ async fn count_warnings(
     if runs.iter().any(unplanned) {
         return Ok(Vec::new());
     }
-    let metadata = match app.data.raw(dataset)?.read(layout::RAW_METADATA).await {
-        Ok(metadata) => metadata,
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
     let found = runs.iter().filter_map(|(_, record)| {
-        let Entry::Bucket(name) = layout::classify(&record.file) else {
-            return None;
-        };
+        let name = app.data.bucket(&record.file)?;
         let figures = &record.report.as_ref()?.figures;
         let conversations = figures.conversations + figures.broken_conversations;
         Some((name, conversations))
     });
     let found = found.collect::<BTreeMap<BucketName, u64>>();
-    Ok(compare_counts(&metadata, &found))
+    compare_with_raw(app, dataset, &found).await
+}
+
+/// How the conversations that were found differ from the counts in RAW's own `metadata.json`.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub(crate) async fn compare_with_raw(
+    app: &App,
+    dataset: &str,
+    found: &BTreeMap<BucketName, u64>,
+) -> Result<Vec<String>, RunError> {
+    if app.data.is_lone_file() {
+        return Ok(Vec::new());
+    }
+    match app.data.raw(dataset)?.read(layout::RAW_METADATA).await {
+        Ok(metadata) => Ok(compare_counts(&metadata, found)),
+        Err(error) if error.is_not_found() => Ok(vec![
+            "RAW has no metadata.json to compare the counts with.".into(),
+        ]),
+        Err(error) => Err(RunError::Raw(error)),
+    }
 }

@@ -1,7 +1,7 @@
 //! The cap on what a dataset costs, so that dropping a file never spends a fortune unasked.
 
-use super::app::App;
-use super::message::RunMessage;
+use super::message::Message;
+use super::world::App;
 use crate::labeling::strategy;
 use crate::run::RunError;
 use crate::run::budget::{BUDGET, Budget, Share};
@@ -26,7 +26,7 @@ impl App {
     /// What labelling the file of a run will cost, in US dollars; `None` where no price is known. Exact
     /// up to the length of rationales for a file of up to [`SAMPLED`] chunks; of a larger one so many are
     /// looked at, evenly spread, and a margin is added.
-    pub(super) async fn estimated_usd(
+    pub(crate) async fn estimated_usd(
         &self,
         record: &Record,
         manifest: &Arc<Manifest>,
@@ -66,7 +66,7 @@ impl App {
 
     /// Takes from the dataset's budget what a run is estimated to cost, or says why it must wait for
     /// an approval.
-    pub(super) async fn afford(
+    pub(crate) async fn afford(
         &self,
         record: &Record,
         usd: Option<f64>,
@@ -108,7 +108,7 @@ impl App {
     }
 
     /// What this process pays the calls of a run from; nothing where no price is known.
-    pub(super) fn purse(&self, record: &Record) -> Option<Arc<Purse>> {
+    pub(crate) fn purse(&self, record: &Record) -> Option<Arc<Purse>> {
         let price = self.settings.price_of(&record.settings)?;
         let (dataset, run) = (record.dataset.clone(), record.run.clone());
         let funds = RunFunds::new(self.runs.clone(), dataset, run, self.settings.max_cost);
@@ -116,7 +116,7 @@ impl App {
     }
 
     /// Whether a run must wait as its price was known when it was planned and is not any more.
-    pub(super) async fn has_lost_its_price(&self, record: &Record) -> Result<bool, RunError> {
+    pub(crate) async fn has_lost_its_price(&self, record: &Record) -> Result<bool, RunError> {
         let priced = self.settings.price_of(&record.settings).is_some();
         if priced || record.estimated_usd.is_none() {
             return Ok(false);
@@ -129,7 +129,7 @@ impl App {
 
     /// Whether a run that waits for an approval may go on by now: the cap was raised, others gave
     /// something back, or the word of an approval got lost.
-    pub(super) async fn is_affordable(&self, record: &Record) -> Result<bool, RunError> {
+    pub(crate) async fn is_affordable(&self, record: &Record) -> Result<bool, RunError> {
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
         let mut budget = budget.unwrap_or_default();
         let priced = self.settings.price_of(&record.settings).is_some();
@@ -178,7 +178,7 @@ impl App {
 
     /// The run has used up what it may spend, as a call may cost `next`: it waits for an approval of what it
     /// will cost. Gives `false` where somebody let it go on since `record` was read.
-    pub(super) async fn outgrown(&self, record: &Record, next: f64) -> Result<bool, RunError> {
+    pub(crate) async fn outgrown(&self, record: &Record, next: f64) -> Result<bool, RunError> {
         let mut record = record.clone();
         record.next_usd = next;
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
@@ -192,7 +192,7 @@ impl App {
     }
 
     /// A run has ended: what it did not spend is free for others.
-    pub(super) async fn settle_budget(&self, record: &Record) -> Result<(), RunError> {
+    pub(crate) async fn settle_budget(&self, record: &Record) -> Result<(), RunError> {
         let ledger = self.ledger(record).await?;
         let unfinished = self.unfinished_usd(record, &ledger).await?;
         let priced = self.settings.price_of(&record.settings).is_some();
@@ -221,7 +221,7 @@ impl App {
             .into_iter()
             .map(|part| part.path)
             .collect::<BTreeSet<_>>();
-        let manifest = self.manifest(&record.run).await?;
+        let manifest = self.manifest(record).await?;
         let chunks = manifest.iter().flat_map(|manifest| manifest.chunks.iter());
         let mut usd = 0.0;
         for (number, chunk) in chunks.enumerate() {
@@ -241,7 +241,7 @@ impl App {
 
     /// A run waits until somebody approves that it costs `usd`. Gives `false` where it goes on all the
     /// same, as somebody let it since `record` was read.
-    pub(super) async fn await_approval(
+    pub(crate) async fn await_approval(
         &self,
         record: &Record,
         usd: Option<f64>,
@@ -272,11 +272,11 @@ impl App {
 
     /// Approves `usd` for a dataset or, without a sum, what all its runs are estimated to cost, and lets
     /// those without a price go on. Gives the messages for the runs that waited for it.
-    pub(super) async fn approve(
+    pub(crate) async fn approve(
         &self,
         dataset: &str,
         usd: Option<f64>,
-    ) -> Result<Vec<RunMessage>, RunError> {
+    ) -> Result<Vec<Message>, RunError> {
         let mut waiting = self.runs.all().await?;
         waiting
             .retain(|record| record.dataset == dataset && record.state == State::AwaitingApproval);
@@ -300,7 +300,7 @@ impl App {
         approved.await?;
         Ok(waiting
             .iter()
-            .map(|record| RunMessage::new(&record.run))
+            .map(|record| Message::plan(&record.run))
             .collect())
     }
 }

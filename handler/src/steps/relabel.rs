@@ -1,17 +1,14 @@
-//! `relabel`: somebody asks over HTTP to label what is there, again or otherwise.
+//! `relabel`: a person asks to label what is there, again or in another way.
 //!
 //! Safe to ask twice: the same request over unchanged RAW names the same runs. `force` makes new ones
 //! and takes the place of runs in progress.
 
-use super::FunctionError;
-use super::app::App;
-use super::message::RunMessage;
-use super::runs::{ApiError, address};
+use super::message::Message;
+use super::refusal::RequestError;
 use super::take_up::SETTINGS;
+use super::world::App;
 use crate::dataset::layout;
-use crate::host::{Answer, HttpRequest, Invocation};
 use crate::labeling::strategy;
-use crate::run::RunError;
 use crate::run::record::{Beginning, Identity, Origin, Record};
 use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
@@ -50,30 +47,31 @@ struct Body {
 }
 
 impl Body {
-    fn parse(text: &str) -> Result<Self, ApiError> {
+    fn parse(text: &str) -> Result<Self, RequestError> {
         if text.trim().is_empty() {
-            return Err(ApiError::wrong(
+            return Err(RequestError::wrong(
                 "the request has no body; send JSON such as {\"dataset\": \"v4\"}, with a \
                  Content-Length",
             ));
         }
-        let body = serde_json::from_str::<Self>(text)
-            .map_err(|error| ApiError::wrong(format!("the body cannot be understood: {error}")))?;
+        let body = serde_json::from_str::<Self>(text).map_err(|error| {
+            RequestError::wrong(format!("the body cannot be understood: {error}"))
+        })?;
         layout::raw_dataset(&body.dataset)
-            .map_err(|reason| ApiError::wrong(format!("\"dataset\" is {reason}")))?;
+            .map_err(|reason| RequestError::wrong(format!("\"dataset\" is {reason}")))?;
         let lists = [("splits", &body.splits), ("buckets", &body.buckets)];
         for (field, names) in lists {
             let Some(names) = names else { continue };
             if names.is_empty() {
                 let text = format!("{field:?} is empty; leave it out to mean all");
-                return Err(ApiError::wrong(text));
+                return Err(RequestError::wrong(text));
             }
             let odd = |name: &&String| {
                 name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.')
             };
             if let Some(name) = names.iter().find(odd) {
                 let text = format!("{name:?} in {field:?} is not one plain name");
-                return Err(ApiError::wrong(text));
+                return Err(RequestError::wrong(text));
             }
         }
         Ok(body)
@@ -97,11 +95,11 @@ impl Body {
     }
 
     /// The settings that are asked for.
-    fn settings(&self, defaults: &LabelSettings) -> Result<LabelSettings, ApiError> {
+    fn settings(&self, defaults: &LabelSettings) -> Result<LabelSettings, RequestError> {
         let mut settings = defaults.clone();
         if let Some(name) = &self.strategy {
             let strategy = strategy::by_name(name)
-                .map_err(|error| ApiError::wrong(format!("\"strategy\": {error}")))?;
+                .map_err(|error| RequestError::wrong(format!("\"strategy\": {error}")))?;
             settings.strategy = strategy.name().to_owned();
             settings.strategy_version = strategy.version();
         }
@@ -124,51 +122,32 @@ impl Body {
         };
         if !plain(&settings.model) || !plain(&settings.deployment) {
             let text = "\"model\" and \"deployment\" are names of letters, digits, -, _ and .";
-            return Err(ApiError::wrong(text));
+            return Err(RequestError::wrong(text));
         }
         Ok(settings)
     }
 }
 
-pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
-    let request = invocation.http("req")?;
-    match relabel(app, &request).await? {
-        Ok((runs, messages)) => {
-            let runs = runs.iter().map(|record| {
-                json!({
-                    "run": record.run,
-                    "file": record.file,
-                    "state": record.state,
-                    "status": address(&request, &format!("/api/runs/{}", record.run)),
-                })
-            });
-            let body = json!({"runs": runs.collect::<Vec<_>>()});
-            Ok(Answer::done()
-                .send("plans", messages)
-                .respond("res", 202, &body))
-        }
-        Err(error) => Ok(error.respond()),
-    }
+/// The runs that a request means, and the messages that have them planned.
+#[derive(Debug)]
+pub struct Begun {
+    /// Their records, in the order of their files.
+    pub runs: Vec<Record>,
+    /// What has them planned.
+    pub messages: Vec<Message>,
 }
 
-type Begun = (Vec<Record>, Vec<RunMessage>);
-
-async fn relabel(app: &App, request: &HttpRequest) -> Result<Result<Begun, ApiError>, RunError> {
-    let body = match Body::parse(&request.body) {
-        Ok(body) => body,
-        Err(error) => return Ok(Err(error)),
-    };
-    let files = match files(app, &body).await? {
-        Ok(files) => files,
-        Err(error) => return Ok(Err(error)),
-    };
+/// Begins the runs that the request `text` asks for, or finds them.
+///
+/// # Errors
+/// Why the request is refused, or what cannot be read or written.
+pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
+    let body = Body::parse(text)?;
+    let files = files(app, &body).await?;
     // All are looked at before one begins, so that a refusal leaves everything as it is.
     let mut records = Vec::new();
     for (file, version) in files {
-        match record(app, &body, &file, version).await? {
-            Ok(record) => records.push(record),
-            Err(error) => return Ok(Err(error)),
-        }
+        records.push(record(app, &body, &file, version).await?);
     }
     // Labels of the whole dataset that are made otherwise are what later uploads are to match.
     let whole = body.splits.is_none() && body.buckets.is_none() && body.only == Only::All;
@@ -178,20 +157,17 @@ async fn relabel(app: &App, request: &HttpRequest) -> Result<Result<Begun, ApiEr
             .repin(&body.dataset, SETTINGS, &record.settings)
             .await?;
     }
-    let mut begun = Vec::new();
+    let mut runs = Vec::new();
     for (record, _) in records {
-        begun.push(app.begin(record).await?);
+        runs.push(app.begin(record).await?);
     }
-    let open = begun.iter().filter(|record| !record.state.is_over());
-    let messages = open.map(|record| RunMessage::new(&record.run)).collect();
-    Ok(Ok((begun, messages)))
+    let open = runs.iter().filter(|record| !record.state.is_over());
+    let messages = open.map(|record| Message::plan(&record.run)).collect();
+    Ok(Begun { runs, messages })
 }
 
 /// The bucket files that are meant, with their versions.
-async fn files(
-    app: &App,
-    body: &Body,
-) -> Result<Result<Vec<(String, Version)>, ApiError>, RunError> {
+async fn files(app: &App, body: &Body) -> Result<Vec<(String, Version)>, RequestError> {
     let dataset = &body.dataset;
     let listed = match app.data.raw(dataset)?.buckets().await {
         Ok((files, _)) => files,
@@ -202,7 +178,7 @@ async fn files(
     let listed = listed.into_iter().filter(is_data).collect::<Vec<_>>();
     if listed.is_empty() {
         let text = format!("there is no dataset {dataset:?} with a <split>/<bucket>.json");
-        return Ok(Err(ApiError::not_found(text)));
+        return Err(RequestError::not_found(text));
     }
     let mut files = Vec::new();
     for file in listed.iter().filter(|file| body.means(file)) {
@@ -215,9 +191,9 @@ async fn files(
         let there = listed.iter().map(|file| file.name.to_string());
         let there = there.collect::<Vec<_>>().join(", ");
         let text = format!("no bucket is meant by these splits and buckets; there are {there}");
-        return Ok(Err(ApiError::not_found(text)));
+        return Err(RequestError::not_found(text));
     }
-    Ok(Ok(files))
+    Ok(files)
 }
 
 /// The run that a bucket's part of the request means, and whether it is new.
@@ -226,7 +202,7 @@ async fn record(
     body: &Body,
     file: &str,
     version: Version,
-) -> Result<Result<(Record, bool), ApiError>, RunError> {
+) -> Result<(Record, bool), RequestError> {
     let dataset = &body.dataset;
     let former = match app.runs.current(dataset, file).await? {
         Some(current) => app.runs.read(&current.run).await?,
@@ -243,16 +219,13 @@ async fn record(
                         .is_ok_and(|known| known.version() == pinned.strategy_version)
             });
             let defaults = pinned.unwrap_or_else(|| current.clone());
-            match body.settings(&defaults) {
-                Ok(settings) => (settings, None),
-                Err(error) => return Ok(Err(error)),
-            }
+            (body.settings(&defaults)?, None)
         }
         (Only::Failed, Some(former)) if former.source.etag == version.etag => {
             if body.changes_settings() {
                 let text = "\"only\": \"failed\" asks again as the bucket was asked; leave out \
                             strategy, rationales, model and deployment";
-                return Ok(Err(ApiError::wrong(text)));
+                return Err(RequestError::wrong(text));
             }
             let base = (former.run.clone(), former.round);
             (former.settings.clone(), Some(base))
@@ -261,7 +234,7 @@ async fn record(
             let text = format!(
                 "{file} has no run over this version of RAW whose failed turns could be asked again; relabel all"
             );
-            return Ok(Err(ApiError::conflict(text)));
+            return Err(RequestError::conflict(text));
         }
     };
     let request = identity_of(body, &settings);
@@ -275,12 +248,10 @@ async fn record(
     };
     let run = identity.name();
     if let Some(there) = app.runs.read(&run).await? {
-        return Ok(Ok((there, false)));
+        return Ok((there, false));
     }
-    if let Some(former) = former.as_ref().filter(|_| base.is_some())
-        && let Err(error) = may_be_continued(app, former)
-    {
-        return Ok(Err(error));
+    if let Some(former) = former.as_ref().filter(|_| base.is_some()) {
+        may_be_continued(app, former)?;
     }
     if let Some(former) = &former
         && !former.state.is_over()
@@ -292,7 +263,7 @@ async fn record(
             Some(_) => "; wait for its end, or cancel it",
             None => "; wait for its end, cancel it, or take its place with \"force\": true",
         });
-        return Ok(Err(ApiError::conflict(text)));
+        return Err(RequestError::conflict(text));
     }
     let beginning = Beginning {
         origin: Origin::Relabel,
@@ -303,24 +274,24 @@ async fn record(
         base,
     };
     let record = Record::new(run, beginning, app.runs.clock().now());
-    Ok(Ok((record, true)))
+    Ok((record, true))
 }
 
 /// Whether a run that has ended can begin with what this one has.
-fn may_be_continued(app: &App, former: &Record) -> Result<(), ApiError> {
+fn may_be_continued(app: &App, former: &Record) -> Result<(), RequestError> {
     let run = &former.run;
     if !former.state.is_over() || former.is_published() {
         return Ok(());
     }
     let since = app.runs.clock().now().duration_since(former.since);
     if since < app.settings.still_ending() {
-        return Err(ApiError::conflict(format!(
+        return Err(RequestError::conflict(format!(
             "run {run} ended just now and what was in flight is still recorded; ask again in two \
              minutes"
         )));
     }
     if former.base.is_some() {
-        return Err(ApiError::conflict(format!(
+        return Err(RequestError::conflict(format!(
             "run {run} took over results of another run and was not finished; relabel all"
         )));
     }
@@ -338,6 +309,7 @@ fn identity_of(body: &Body, settings: &LabelSettings) -> String {
 mod tests {
     use super::*;
     use crate::run::record::tests::settings;
+    use crate::steps::refusal::Refusal;
 
     #[test]
     fn names_cannot_leave_the_base_path_and_unknown_fields_are_errors() {
@@ -355,8 +327,10 @@ mod tests {
             r#"{"dataset": "v4", "buckets": ["a/b"]}"#,
             r#"{"dataset": "v4", "only": "some"}"#,
         ] {
-            let error = Body::parse(wrong).unwrap_err();
-            assert_eq!(error.status(), 400, "{wrong}");
+            let RequestError::Refused { refusal, .. } = Body::parse(wrong).unwrap_err() else {
+                panic!("{wrong} was not refused");
+            };
+            assert_eq!(refusal, Refusal::Wrong, "{wrong}");
         }
         let body = Body::parse(r#"{"dataset": "v4", "only": "failed"}"#).unwrap();
         assert_eq!((body.only, body.force), (Only::Failed, false));

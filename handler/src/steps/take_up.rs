@@ -1,7 +1,7 @@
 //! Beginning a run for a version of a bucket file.
 
-use super::app::App;
-use super::message::RunMessage;
+use super::message::Message;
+use super::world::App;
 use crate::dataset::layout;
 use crate::run::RunError;
 use crate::run::record::{Beginning, Identity, Origin, Record, State};
@@ -9,18 +9,18 @@ use crate::run::settings::LabelSettings;
 use crate::store::{StoreError, Version};
 
 /// What is pinned for a dataset: the settings of all runs that uploads begin in it.
-pub(super) const SETTINGS: &str = "settings";
+pub(crate) const SETTINGS: &str = "settings";
 
 impl App {
     /// The settings of a dataset: those in force when its first run began, so that a new deployment
     /// of the app neither mixes labels nor buys them twice.
-    pub(super) async fn dataset_settings(&self, dataset: &str) -> Result<LabelSettings, RunError> {
+    pub(crate) async fn dataset_settings(&self, dataset: &str) -> Result<LabelSettings, RunError> {
         let settings = self.settings.labels.clone();
         self.runs.pin(dataset, SETTINGS, settings).await
     }
 
     /// The version of a RAW file that is there now; `None` where it is gone.
-    pub(super) async fn raw_version(
+    pub(crate) async fn raw_version(
         &self,
         dataset: &str,
         file: &str,
@@ -33,7 +33,7 @@ impl App {
     }
 
     /// Takes up every bucket file of a dataset that is there. Gives the messages that have them planned.
-    pub(super) async fn take_up_all(&self, dataset: &str) -> Result<Vec<RunMessage>, RunError> {
+    pub(crate) async fn take_up_all(&self, dataset: &str) -> Result<Vec<Message>, RunError> {
         let (files, _) = self.data.raw(dataset)?.buckets().await?;
         let mut messages = Vec::new();
         for file in files {
@@ -56,12 +56,12 @@ impl App {
     ///
     /// Safe to repeat: the run's name follows from the file and its version. A version that somebody had
     /// labelled before word of its upload came is not taken up again.
-    pub(super) async fn take_up(
+    pub(crate) async fn take_up(
         &self,
         dataset: &str,
         file: &str,
         version: Version,
-    ) -> Result<Option<RunMessage>, RunError> {
+    ) -> Result<Option<Message>, RunError> {
         if let Some(current) = self.runs.current(dataset, file).await?
             && let Some(there) = self.runs.read(&current.run).await?
             && there.source.etag == version.etag
@@ -90,7 +90,7 @@ impl App {
     }
 
     /// Begins a run while RAW still is its version.
-    pub(super) async fn begin(&self, record: Record) -> Result<Record, RunError> {
+    pub(crate) async fn begin(&self, record: Record) -> Result<Record, RunError> {
         let (dataset, file) = (record.dataset.clone(), record.file.clone());
         self.runs
             .begin(record, || self.raw_version(&dataset, &file))
@@ -100,6 +100,6 @@ impl App {
 
 /// The message that has a run planned. One that is planned gets no second one, which would have all its
 /// chunks sent twice: should its chunks get lost, the reconciler sends them again.
-fn to_be_planned(record: &Record) -> Option<RunMessage> {
-    (record.state == State::Planning).then(|| RunMessage::new(&record.run))
+fn to_be_planned(record: &Record) -> Option<Message> {
+    (record.state == State::Planning).then(|| Message::plan(&record.run))
 }

@@ -1,6 +1,6 @@
-//! Those who ask the model: one labeler for each run, shared by all invocations about it. So a run's
-//! calls are paid from its own purse, and what is asked anew in another run is asked anew.
+//! Those who ask the model, shared by all steps of this process that are about the same run.
 
+use super::trouble::Trouble;
 use crate::run::record::ApiProfile;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
@@ -18,6 +18,15 @@ use tokio::sync::Mutex;
 /// may ask again what it no longer remembers of equal turns.
 const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(11);
 
+/// Who takes the answers of whom: identical questions are asked once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// The turns of one run, so that what is asked anew in another run is asked anew.
+    OfRun,
+    /// The turns of all runs of this process.
+    OfAll,
+}
+
 /// Makes labelers. What fails is told in one sentence.
 #[async_trait]
 pub trait Connect: fmt::Debug + Send + Sync + 'static {
@@ -25,19 +34,21 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Why no run is possible now.
-    async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, String>;
+    async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, Trouble>;
 
     /// A labeler that asks under settled parameters, and pays from `purse`, if there is one.
     ///
     /// # Errors
     /// Why nobody can be asked now.
-    async fn labeler(&self, method: &Method, purse: Option<Arc<Purse>>) -> Result<Labeler, String>;
+    async fn labeler(&self, method: &Method, purse: Option<Arc<Purse>>)
+    -> Result<Labeler, Trouble>;
 }
 
 /// The labelers of this process.
 #[derive(Debug)]
-pub(super) struct Labelers {
+pub(crate) struct Labelers {
     connect: Arc<dyn Connect>,
+    answers: Answers,
     settling: Mutex<()>,
     known: Mutex<LruCache<String, Arc<Labeler>>>,
     /// The purses that somebody has, by run: a labeler that is replaced may still have calls in flight.
@@ -45,9 +56,10 @@ pub(super) struct Labelers {
 }
 
 impl Labelers {
-    pub(super) fn new(connect: Arc<dyn Connect>) -> Self {
+    pub(crate) fn new(connect: Arc<dyn Connect>, answers: Answers) -> Self {
         Self {
             connect,
+            answers,
             settling: Mutex::new(()),
             known: Mutex::new(LruCache::new(KEPT)),
             purses: std::sync::Mutex::default(),
@@ -68,26 +80,30 @@ impl Labelers {
     }
 
     /// Settles the request parameters. One at a time: who comes second finds them pinned.
-    pub(super) async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, String> {
+    pub(crate) async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, Trouble> {
         let _alone = self.settling.lock().await;
         self.connect.settle(settings).await
     }
 
     /// The labeler of `run`, whose labels are made by `method`; a new one pays from `purse`. One that has
     /// stopped is replaced.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         run: &str,
         method: &Method,
         purse: impl FnOnce() -> Option<Arc<Purse>>,
-    ) -> Result<Arc<Labeler>, String> {
+    ) -> Result<Arc<Labeler>, Trouble> {
+        let whose = match self.answers {
+            Answers::OfRun => run,
+            Answers::OfAll => "",
+        };
         let mut known = self.known.lock().await;
-        if let Some(labeler) = known.get(run).filter(|known| !known.teacher.is_closed()) {
+        if let Some(labeler) = known.get(whose).filter(|known| !known.teacher.is_closed()) {
             return Ok(Arc::clone(labeler));
         }
         let purse = self.purse(run, purse);
         let labeler = Arc::new(self.connect.labeler(method, purse).await?);
-        known.put(run.to_owned(), Arc::clone(&labeler));
+        known.put(whose.to_owned(), Arc::clone(&labeler));
         Ok(labeler)
     }
 }

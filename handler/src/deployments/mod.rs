@@ -1,0 +1,195 @@
+//! From settings to those who ask a deployment: its connection, its pace, and how many calls may be in
+//! flight.
+
+mod connect;
+
+pub use connect::{
+    label_settings, message_input, settle, slots, teacher, transport, turnstile, window,
+};
+
+use crate::clock::Clock;
+use crate::config::{LabelingArgs, ServiceArgs};
+use crate::labeling::strategy;
+use crate::run::progress::Progress;
+use crate::run::quota::QuotaRecord;
+use crate::run::record::ApiProfile;
+use crate::run::settings::{LabelSettings, Method};
+use crate::run::turn::Labeler;
+use crate::steps::{Connect, Trouble};
+use crate::store::{OwnFolder, sentence};
+use crate::teacher::purse::Purse;
+use crate::teacher::sharing::keep_share;
+use crate::teacher::transport::Transport;
+use crate::teacher::turnstile::Turnstile;
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The deployments of the account that the settings name.
+#[derive(Debug)]
+pub struct Deployments {
+    labeling: LabelingArgs,
+    service: ServiceArgs,
+    /// One for each call that may be in flight, whoever makes it.
+    slots: Arc<Semaphore>,
+    /// With whom quotas are divided, if with anybody.
+    sharing: Option<Sharing>,
+    /// The pace of each deployment, by its name.
+    turnstiles: Mutex<HashMap<String, Arc<Turnstile>>>,
+    /// A connection that is there already, for who needs the first one.
+    ready: Mutex<Option<Transport>>,
+    progress: Arc<Progress>,
+}
+
+/// How the instances of an app divide quotas.
+#[derive(Debug)]
+struct Sharing {
+    /// The work area, which holds the record of each quota.
+    work: OwnFolder,
+    /// Cancelled when the process is to end.
+    stop: CancellationToken,
+}
+
+impl Deployments {
+    /// The deployments of an app. Quotas are divided with its other instances in `work`, until `stop` is
+    /// cancelled.
+    pub fn shared(
+        labeling: LabelingArgs,
+        service: ServiceArgs,
+        work: OwnFolder,
+        stop: CancellationToken,
+    ) -> Self {
+        let sharing = Some(Sharing { work, stop });
+        Self::new(labeling, service, sharing, None, Arc::default())
+    }
+
+    /// The deployments of a process whose quotas are all its own. `transport` is its connection to the
+    /// deployment that the settings name, if it is there already; `progress` is told of the turns.
+    pub fn alone(
+        labeling: LabelingArgs,
+        service: ServiceArgs,
+        transport: Option<Transport>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self::new(labeling, service, None, transport, progress)
+    }
+
+    fn new(
+        labeling: LabelingArgs,
+        service: ServiceArgs,
+        sharing: Option<Sharing>,
+        ready: Option<Transport>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            slots: slots(&service),
+            labeling,
+            service,
+            sharing,
+            turnstiles: Mutex::default(),
+            ready: Mutex::new(ready),
+            progress,
+        }
+    }
+
+    /// The pace of a deployment, which all who ask it in this process share.
+    fn turnstile(&self, deployment: &str) -> Arc<Turnstile> {
+        let known = self.turnstiles.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        if let Some(turnstile) = known.get(deployment) {
+            return Arc::clone(turnstile);
+        }
+        let turnstile = match &self.sharing {
+            Some(sharing) => self.shared_turnstile(deployment, sharing),
+            None => turnstile(&self.service),
+        };
+        known.insert(deployment.to_owned(), Arc::clone(&turnstile));
+        turnstile
+    }
+
+    fn shared_turnstile(&self, deployment: &str, sharing: &Sharing) -> Arc<Turnstile> {
+        let (quota, concurrency) = (self.service.quota(), self.service.concurrency);
+        let turnstile = Arc::new(Turnstile::shared(quota, concurrency));
+        let endpoint = self.service.endpoint.clone().unwrap_or_default();
+        let record = QuotaRecord::new(sharing.work.clone(), &endpoint, deployment);
+        let (kept, stop) = (Arc::clone(&turnstile), sharing.stop.clone());
+        tokio::spawn(async move {
+            let name = Uuid::new_v4().to_string();
+            let clock = Clock::system();
+            keep_share(&kept, &record, &name, clock, connect::rng(), &stop).await;
+        });
+        turnstile
+    }
+
+    /// The settings of the service for a run, which may be about another deployment.
+    fn service_of(&self, settings: &LabelSettings) -> ServiceArgs {
+        ServiceArgs {
+            deployment: Some(settings.deployment.clone()),
+            model: settings.model.clone(),
+            model_family: Some(settings.model_family),
+            encoding: Some(settings.encoding),
+            ..self.service.clone()
+        }
+    }
+
+    /// A connection to the deployment that `service` names.
+    async fn transport(&self, service: &ServiceArgs) -> Result<Transport, Trouble> {
+        let ready = self.ready.lock();
+        let ready = ready.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ready) = ready {
+            return Ok(ready);
+        }
+        let transport = transport(service).await;
+        transport.map_err(|error| Trouble::Connection(sentence(error.as_ref())))
+    }
+}
+
+#[async_trait]
+impl Connect for Deployments {
+    async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, Trouble> {
+        let service = self.service_of(settings);
+        let transport = self.transport(&service).await?;
+        let settled = settle(&transport, &self.labeling, &service)
+            .await
+            .map_err(Trouble::Service)?;
+        if self.sharing.is_none() {
+            let ready = self.ready.lock();
+            *ready.unwrap_or_else(PoisonError::into_inner) = Some(transport);
+        }
+        Ok(ApiProfile {
+            api_profile: settled.profile,
+            api_profile_reasons: settled.reasons,
+        })
+    }
+
+    async fn labeler(
+        &self,
+        method: &Method,
+        purse: Option<Arc<Purse>>,
+    ) -> Result<Labeler, Trouble> {
+        let settings = &method.settings;
+        let strategy = strategy::by_name(&settings.strategy)
+            .map_err(|error| Trouble::Connection(error.to_string()))?;
+        let service = self.service_of(settings);
+        let teacher = teacher(
+            self.transport(&service).await?,
+            method.api_profile.clone(),
+            &self.labeling,
+            &service,
+            Arc::clone(&self.slots),
+            self.turnstile(&settings.deployment),
+            purse,
+        )
+        .map_err(Trouble::Service)?;
+        Ok(Labeler::new(
+            Arc::new(teacher),
+            settings,
+            strategy,
+            !self.labeling.no_dedupe,
+            Arc::clone(&self.progress),
+        ))
+    }
+}

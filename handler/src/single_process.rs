@@ -1,0 +1,463 @@
+//! One process that labels what a command names: it begins a run for each bucket file and drives the
+//! [steps](crate::steps) until all runs have ended, with a queue in memory.
+//!
+//! Nothing is written before every file was read to its end, the service has answered, and the output was
+//! tried. The same command continues where a process stopped: everything that is true stands in the work
+//! folder.
+
+mod claim;
+mod queue;
+
+pub use claim::Claim;
+
+use crate::dataset::layout::BucketName;
+use crate::run::RunError;
+use crate::run::manifest::Manifest;
+use crate::run::paths::BucketPaths;
+use crate::run::plan::PlanError;
+use crate::run::progress::Progress;
+use crate::run::record::{ApiProfile, Beginning, Identity, Origin, Record, State};
+use crate::run::report::Metadata;
+use crate::run::settings::LabelSettings;
+use crate::run::work;
+use crate::steps::billed::{self, Billed};
+use crate::steps::{App, Message, Trouble, metadata, publish_bucket, retention};
+use crate::store::{RawFile, RawFolder, StoreError, Version};
+use queue::Queue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What is done with runs that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// They are continued.
+    Continue,
+    /// The turns that failed in them are asked again, and no others.
+    OnlyFailed,
+    /// New runs take their place.
+    Restart,
+    /// Nothing is labelled: other settings than theirs do no harm.
+    DryRun,
+}
+
+/// The bucket files that a command is about, planned.
+#[derive(Debug)]
+pub struct Job {
+    app: Arc<App>,
+    dataset: String,
+    resume: Resume,
+    buckets: Vec<Bucket>,
+    /// Files of earlier runs that are not there any more.
+    gone: Vec<String>,
+    warnings: Vec<String>,
+    progress: Arc<Progress>,
+}
+
+/// One bucket file.
+#[derive(Debug)]
+struct Bucket {
+    file: RawFile,
+    version: Version,
+    manifest: Arc<Manifest>,
+    /// Its run, if it has one that is continued.
+    record: Option<Record>,
+    /// The lone file was called otherwise when it was last published.
+    renamed: bool,
+}
+
+impl Job {
+    /// Reads what earlier processes left, and every bucket file among `files` to its end. Nothing is
+    /// written, and nothing is sent.
+    ///
+    /// # Errors
+    /// If the settings are not those of the runs that are there, if RAW changed under them, or if a file
+    /// cannot be labelled as it is.
+    pub async fn plan(
+        app: Arc<App>,
+        dataset: &str,
+        files: Vec<RawFile>,
+        resume: Resume,
+        progress: Arc<Progress>,
+    ) -> Result<Self, RunError> {
+        let work = app.runs.work();
+        if work.exists("run.json").await? {
+            return Err(RunError::OldLayout {
+                work: work.locate(""),
+            });
+        }
+        let mut job = Self {
+            dataset: dataset.to_owned(),
+            resume,
+            buckets: Vec::new(),
+            gone: Vec::new(),
+            warnings: Vec::new(),
+            progress,
+            app,
+        };
+        let mut records = job.records().await?;
+        let raw = job.raw()?;
+        for file in &files {
+            job.progress
+                .will_scan(raw.version(&file.path).await.map_err(RunError::Raw)?.length);
+        }
+        let mut problems = Vec::new();
+        for file in files {
+            let record = records.remove(&file.path);
+            match job.plan_bucket(&raw, file, record).await? {
+                Ok(bucket) => job.buckets.push(bucket),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(RunError::BadInput { problems });
+        }
+        for record in records.into_values() {
+            if resume != Resume::Restart {
+                return Err(RunError::RawChanged {
+                    path: raw.locate(&record.file),
+                    planned: "there".into(),
+                    found: "gone".into(),
+                });
+            }
+            job.gone.push(record.file);
+        }
+        job.check_redo()?;
+        job.warnings = job.compare_counts().await?;
+        Ok(job)
+    }
+
+    /// The current run of each file.
+    async fn records(&self) -> Result<BTreeMap<String, Record>, RunError> {
+        let runs = self.app.runs.of_dataset(&self.dataset).await;
+        let runs = match runs {
+            // A restart does not need what it replaces.
+            Err(RunError::Damaged { .. }) if self.resume == Resume::Restart => Vec::new(),
+            runs => runs?,
+        };
+        let mut records = BTreeMap::new();
+        for (_, record) in runs {
+            let differences = self.settings().differences(&record.settings);
+            if !differences.is_empty()
+                && matches!(self.resume, Resume::Continue | Resume::OnlyFailed)
+            {
+                let work = self.app.runs.work().locate("");
+                return Err(RunError::OtherSettings { work, differences });
+            }
+            records.insert(record.file.clone(), record);
+        }
+        Ok(records)
+    }
+
+    /// Plans one file, or says what is wrong with it.
+    async fn plan_bucket(
+        &self,
+        raw: &RawFolder,
+        file: RawFile,
+        record: Option<Record>,
+    ) -> Result<Result<Bucket, String>, RunError> {
+        let record = record.filter(|_| self.resume != Resume::Restart);
+        let version = raw.version(&file.path).await.map_err(RunError::Raw)?;
+        let planned = match &record {
+            Some(record) => self.app.planned_manifest(&record.run).await?,
+            None => None,
+        };
+        let renamed = planned
+            .as_ref()
+            .is_some_and(|planned| planned.name() != file.name);
+        let manifest = match (planned, &record) {
+            (Some(planned), Some(record)) if record.source.etag == version.etag => {
+                self.progress.scanned(version.length);
+                planned
+            }
+            (planned, _) => {
+                let manifest = match self.app.cut(raw, &file, None, &self.progress).await {
+                    Ok(manifest) => manifest,
+                    Err(PlanError::Store(error)) => return Err(RunError::Raw(error)),
+                    Err(PlanError::Scan {
+                        path,
+                        error,
+                        intact,
+                    }) => {
+                        let remedy = with_salvage(error.remedy(), intact.conversations);
+                        return Ok(Err(format!("{path}: {error}; {remedy}")));
+                    }
+                };
+                // A copy of the same bytes is the same RAW, whatever its date.
+                match planned {
+                    Some(planned) if planned.source.fingerprint != manifest.source.fingerprint => {
+                        return Err(RunError::RawChanged {
+                            path: raw.locate(&file.path),
+                            planned: planned.source.fingerprint.clone(),
+                            found: manifest.source.fingerprint,
+                        });
+                    }
+                    Some(planned) => planned,
+                    None => Arc::new(manifest),
+                }
+            }
+        };
+        self.progress.planned(manifest.turns);
+        Ok(Ok(Bucket {
+            file,
+            version,
+            manifest,
+            record,
+            renamed,
+        }))
+    }
+
+    /// Failed turns are asked again only where everything was labelled before.
+    fn check_redo(&self) -> Result<(), RunError> {
+        let unlabeled = |bucket: &&Bucket| match &bucket.record {
+            Some(record) => !record.state.is_over() && record.base.is_none(),
+            None => true,
+        };
+        match self.buckets.iter().find(unlabeled) {
+            Some(bucket) if self.resume == Resume::OnlyFailed => Err(RunError::NothingToRedo {
+                work: self.app.runs.work().locate(""),
+                missing: bucket.file.path.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn compare_counts(&self) -> Result<Vec<String>, RunError> {
+        let found = self.buckets.iter().map(|bucket| {
+            let manifest = &bucket.manifest;
+            let conversations = manifest.conversations + manifest.broken_conversations;
+            (bucket.file.name.clone(), conversations)
+        });
+        let found = found.collect::<BTreeMap<BucketName, u64>>();
+        metadata::compare_with_raw(&self.app, &self.dataset, &found).await
+    }
+
+    /// The settings of its runs.
+    pub fn settings(&self) -> &LabelSettings {
+        &self.app.settings.labels
+    }
+
+    /// What a person should look at.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// RAW.
+    ///
+    /// # Errors
+    /// None where a command names the dataset.
+    pub fn raw(&self) -> Result<RawFolder, StoreError> {
+        self.app.data.raw(&self.dataset)
+    }
+
+    /// The plans of its buckets.
+    pub fn manifests(&self) -> Vec<Arc<Manifest>> {
+        let manifests = self.buckets.iter();
+        manifests
+            .map(|bucket| Arc::clone(&bucket.manifest))
+            .collect()
+    }
+
+    /// The request parameters: those that are settled already, or what the service answers now.
+    ///
+    /// # Errors
+    /// Why no run is possible with this deployment.
+    pub async fn settle(&self) -> Result<(ApiProfile, bool), SettleError> {
+        let settings = self.settings();
+        if self.resume != Resume::Restart {
+            let records = self.buckets.iter().filter_map(|b| b.record.as_ref());
+            if let Some(profile) = records.filter_map(|record| record.profile.clone()).next() {
+                return Ok((profile, false));
+            }
+            if let Some(profile) = self.app.pinned_profile(&self.dataset, settings).await? {
+                return Ok((profile, false));
+            }
+        }
+        let settled = self.app.labelers.settle(settings).await;
+        Ok((settled.map_err(SettleError::Trouble)?, true))
+    }
+
+    /// Writes down what is to be labelled, under the request parameters `profile`. Gives the messages
+    /// that set the steps going.
+    ///
+    /// A restart forgets the earlier runs here and no sooner: by now the files are good and the service
+    /// has answered, so that nothing that was paid for is lost to a wrong key.
+    ///
+    /// # Errors
+    /// If something cannot be read or written.
+    pub async fn begin(&mut self, profile: &ApiProfile) -> Result<Vec<Message>, RunError> {
+        let app = Arc::clone(&self.app);
+        let output = app.data.labeled(&self.dataset)?;
+        for bucket in &self.buckets {
+            let path = app.data.labeled_path(&bucket.file.name);
+            output.try_out(&path).await?;
+        }
+        let settings = self.settings().clone();
+        app.repin_profile(&self.dataset, &settings, profile).await?;
+        for file in &self.gone {
+            app.runs.forget_file(&self.dataset, file).await?;
+        }
+        let once = (self.resume == Resume::Restart).then(|| Uuid::new_v4().to_string());
+        let mut messages = Vec::new();
+        for bucket in &mut self.buckets {
+            if once.is_some() {
+                forget_damaged(&app, &self.dataset, &bucket.file.path).await?;
+            }
+            let record = match bucket.record.take() {
+                None => {
+                    let request = once.clone().unwrap_or_default();
+                    begin(&app, &self.dataset, &settings, bucket, &request, None).await?
+                }
+                Some(record) => {
+                    let redo = self.resume == Resume::OnlyFailed
+                        && record.state.is_over()
+                        && record.has_failures();
+                    let record = adopt(&app, record, &bucket.version).await?;
+                    match redo {
+                        true => {
+                            let base = (record.run.clone(), record.round);
+                            let request = format!("failed turns of {}", record.run);
+                            let (dataset, base) = (&self.dataset, Some(base));
+                            begin(&app, dataset, &settings, bucket, &request, base).await?
+                        }
+                        false => record,
+                    }
+                }
+            };
+            let path = app.data.labeled_path(&bucket.file.name);
+            if !record.state.is_over() {
+                messages.push(Message::plan(&record.run));
+            } else {
+                self.progress.found_done(bucket.manifest.turns);
+                if bucket.renamed || (record.is_published() && !output.exists(&path).await?) {
+                    publish_bucket::again(&app, &record).await?;
+                }
+            }
+            bucket.record = Some(record);
+        }
+        Ok(messages)
+    }
+
+    /// What its runs were billed so far, by this process and those before it.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub async fn billed(&self) -> Result<Billed, RunError> {
+        let mut billed = Billed::default();
+        for record in self.buckets.iter().filter_map(|b| b.record.as_ref()) {
+            billed += billed::of(&self.app, record).await?;
+        }
+        Ok(billed)
+    }
+
+    /// Delivers `messages` and all that come of them, until every run has ended or the process is to
+    /// stop. Gives the metadata as it is then, if any run was planned.
+    ///
+    /// # Errors
+    /// The first thing that made it stop. What was labelled until then is kept.
+    pub async fn drive(
+        &self,
+        messages: Vec<Message>,
+        claim: &Claim,
+    ) -> Result<Option<Metadata>, RunError> {
+        metadata::refresh(&self.app, &self.dataset).await?;
+        let failure = tokio::select! {
+            failure = Queue::new(Arc::clone(&self.app), messages).drive() => failure,
+            // Whoever took over must not be disturbed, not even by what is in flight.
+            lost = claim.lost() => return Err(lost.into()),
+        };
+        let metadata = metadata::refresh(&self.app, &self.dataset).await?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        retention::remove_replaced(&self.app, &self.dataset).await?;
+        Ok(metadata)
+    }
+}
+
+/// Why no run is possible.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The service cannot be asked.
+    #[error("{0}")]
+    Trouble(Trouble),
+    /// Something could not be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Begins a run over a bucket file, with the results of `base` if there is one.
+async fn begin(
+    app: &App,
+    dataset: &str,
+    settings: &LabelSettings,
+    bucket: &Bucket,
+    request: &str,
+    base: Option<(String, u32)>,
+) -> Result<Record, RunError> {
+    let data = app.data.name();
+    let identity = Identity {
+        data: &data,
+        dataset,
+        file: &bucket.file.path,
+        etag: &bucket.version.etag,
+        request,
+    };
+    let beginning = Beginning {
+        origin: Origin::Relabel,
+        dataset: dataset.to_owned(),
+        file: bucket.file.path.clone(),
+        source: bucket.version.clone(),
+        settings: settings.clone(),
+        base,
+    };
+    let record = Record::new(identity.name(), beginning, app.runs.clock().now());
+    let record = app.begin(record).await?;
+    if record.state == State::Superseded {
+        return Err(RunError::RawChanged {
+            path: app.data.raw(dataset)?.locate(&record.file),
+            planned: bucket.manifest.source.fingerprint.clone(),
+            found: "another version".into(),
+        });
+    }
+    let path = BucketPaths::of_run(&record.run).manifest();
+    let content = serde_json::to_vec(bucket.manifest.as_ref());
+    let content = work::content(app.runs.work(), &path, content)?;
+    app.runs.work().create(&path, content).await?;
+    Ok(record)
+}
+
+/// Forgets the runs of a file where they cannot be read: a restart takes their place all the same.
+async fn forget_damaged(app: &App, dataset: &str, file: &str) -> Result<(), RunError> {
+    let readable = async {
+        if let Some(current) = app.runs.current(dataset, file).await? {
+            app.runs.read(&current.run).await?;
+        }
+        Ok(())
+    };
+    match readable.await {
+        Err(RunError::Damaged { .. }) => app.runs.forget_file(dataset, file).await,
+        readable => readable,
+    }
+}
+
+/// Lets a run go on with a copy of the bytes that it was planned for.
+async fn adopt(app: &App, record: Record, version: &Version) -> Result<Record, RunError> {
+    if record.source == *version {
+        return Ok(record);
+    }
+    let adopted = app.runs.update(&record.run, |record| {
+        record.source = version.clone();
+        true
+    });
+    Ok(adopted.await?.unwrap_or(record))
+}
+
+/// What to do about a file that is not whole, of which `intact` conversations are.
+fn with_salvage(remedy: &str, intact: u64) -> String {
+    match intact {
+        0 => remedy.to_owned(),
+        1 => format!("{remedy}, or label the one that is intact with --salvage"),
+        n => format!("{remedy}, or label the {n} that are intact with --salvage"),
+    }
+}

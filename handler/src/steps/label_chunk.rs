@@ -1,0 +1,327 @@
+//! `label-chunk`: labels what is left of a chunk.
+//!
+//! Safe to run twice and in parallel: one execution at a time holds the lease on the chunk's part, and a
+//! turn that the part holds is not asked again.
+
+use super::message::{ChunkMessage, Message};
+use super::trouble::Trouble;
+use super::world::App;
+use crate::run::RunError;
+use crate::run::chunk::{ChunkEnd, ChunkJob};
+use crate::run::entry::fold;
+use crate::run::ledger::FinishedChunk;
+use crate::run::manifest::Manifest;
+use crate::run::paths::BucketPaths;
+use crate::run::record::{Record, State};
+use crate::run::turn::Labeler;
+use crate::store::{Appender, StoreError};
+use crate::teacher::disposition::Stop;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Time between two looks at whether the run still is to be worked on.
+pub(crate) const RUN_LOOK: Duration = Duration::from_secs(15);
+
+/// Labels a chunk.
+///
+/// # Errors
+/// If something cannot be read or written. What was answered until then is kept.
+pub async fn run(app: &App, message: ChunkMessage) -> Result<Vec<Message>, RunError> {
+    match ready(app, message).await? {
+        Some(chunk) => chunk.label(app).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// A chunk that may be labelled now.
+pub struct ReadyChunk {
+    message: ChunkMessage,
+    record: Record,
+    job: ChunkJob,
+    labeler: Arc<Labeler>,
+    deadline: Option<Instant>,
+    /// A permit a turn, once there is room for them.
+    window: Option<OwnedSemaphorePermit>,
+}
+
+/// Gets a chunk ready; `None` where nothing is to be done for it now.
+///
+/// # Errors
+/// If something cannot be read or written.
+pub async fn ready(app: &App, message: ChunkMessage) -> Result<Option<ReadyChunk>, RunError> {
+    let deadline = app.settings.deadline.map(|after| Instant::now() + after);
+    let ChunkMessage { run, chunk, .. } = &message;
+    let Some((record, manifest)) = app.chunk_of(run).await? else {
+        return Ok(None);
+    };
+    if record.given_up
+        || app.end_if_unknown(&record).await?
+        || app.has_lost_its_price(&record).await?
+    {
+        return Ok(None);
+    }
+    let labeler = match record.method() {
+        Some(method) => {
+            let purse = || app.purse(&record);
+            app.labelers.get(run, &method, purse).await
+        }
+        None => Err(Trouble::Connection(
+            "its request parameters are not settled".into(),
+        )),
+    };
+    let labeler = match labeler {
+        Ok(labeler) => labeler,
+        Err(trouble) => {
+            app.wait(&record, trouble).await?;
+            return Ok(None);
+        }
+    };
+    let job = ChunkJob {
+        manifest,
+        number: usize::try_from(*chunk).unwrap_or(usize::MAX),
+        paths: BucketPaths::of_run(run),
+        base: record.base.as_deref().map(BucketPaths::of_run),
+        round: record.round,
+        flush_every: app.settings.flush_every,
+        stop: app.stop.child_token(),
+    };
+    Ok(Some(ReadyChunk {
+        message,
+        record,
+        job,
+        labeler,
+        deadline,
+        window: None,
+    }))
+}
+
+impl ReadyChunk {
+    /// Waits until the window has room for its turns, or the process is to end.
+    pub async fn open(&mut self, app: &App) {
+        self.window = app.open(self.job.turns(), &self.job.stop).await;
+    }
+
+    /// Labels it, once the window has room.
+    ///
+    /// # Errors
+    /// If something cannot be read or written. What was answered until then is kept.
+    pub async fn label(self, app: &App) -> Result<Vec<Message>, RunError> {
+        let Self {
+            message,
+            record,
+            job,
+            labeler,
+            deadline,
+            window,
+        } = self;
+        let stop = &job.stop;
+        let work = async {
+            let window = match window {
+                Some(window) => Some(window),
+                None => app.open(job.turns(), stop).await,
+            };
+            let Some(window) = window else {
+                return Ok(Some(ChunkEnd::Interrupted));
+            };
+            let taken = tokio::select! {
+                taken = take_part(app, &job) => taken?,
+                // A lease that another process holds may be waited for longer than this one has.
+                () = stop.cancelled() => return Ok(Some(ChunkEnd::Interrupted)),
+            };
+            let Some(part) = taken else {
+                return Ok(None);
+            };
+            let raw = app.data.raw(&record.dataset)?;
+            let work = app.runs.work();
+            let end = job.run(&labeler, &raw, work, part, window).await?;
+            Ok::<_, RunError>(Some(end))
+        };
+        let watch = watch(app, &record.run, deadline, stop);
+        let end = tokio::select! {
+            end = work => end,
+            never = watch => match never {},
+        };
+        // Only the last chunk that ends has anything to give back.
+        labeler.teacher.give_back().await;
+        match end {
+            // Another execution labels it.
+            Ok(None) => Ok(Vec::new()),
+            Ok(Some(ChunkEnd::Finished)) => {
+                finished(app, &record, &job, &labeler, message.chunk).await
+            }
+            Ok(Some(ChunkEnd::Interrupted)) => interrupted(app, &record, &labeler, message).await,
+            Err(error) => failed(app, &record, error).await,
+        }
+    }
+}
+
+/// Cancels `stop` at the deadline, or when the run is not to be worked on any more. Never ends.
+async fn watch(
+    app: &App,
+    run: &str,
+    deadline: Option<Instant>,
+    stop: &CancellationToken,
+) -> Infallible {
+    let over = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+        stop.cancel();
+        std::future::pending::<Infallible>().await
+    };
+    let looks = async {
+        loop {
+            sleep(RUN_LOOK).await;
+            match app.workable(run).await {
+                Ok(Some(_)) => {}
+                Ok(None) => stop.cancel(),
+                // A look that fails says nothing about the run.
+                Err(error) => tracing::warn!(run, %error, "the run's record cannot be read"),
+            }
+        }
+    };
+    tokio::select! {
+        never = over => never,
+        never = looks => never,
+    }
+}
+
+/// The part, leased, and what it holds; `None` where another execution has it.
+async fn take_part(app: &App, job: &ChunkJob) -> Result<Option<(Appender, Vec<u8>)>, RunError> {
+    let part = job.part();
+    match app.runs.work().append(&part).await {
+        Ok(taken) => Ok(Some(taken)),
+        // The store waits for a lease that a killed execution left: this one is alive.
+        Err(StoreError::Held { holder, .. }) => {
+            tracing::info!(part, holder, "another execution labels this chunk");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes a finished chunk into the ledger; the one that makes it full has the bucket published.
+async fn finished(
+    app: &App,
+    record: &Record,
+    job: &ChunkJob,
+    labeler: &Labeler,
+    chunk: u64,
+) -> Result<Vec<Message>, RunError> {
+    let chunks = record.chunks.unwrap_or_default();
+    let (finished, lines) = app.enter_finished(record, job, chunk).await?;
+    let run = &record.run;
+    // Of all chunks of the run, as calls of one cannot be told from those of another.
+    let spent = labeler.spent_since();
+    tracing::info!(
+        event = "chunk_ended",
+        run,
+        chunk,
+        turns = finished.turns,
+        labeled = finished.labeled,
+        calls = spent.sent,
+        throttled = spent.throttled,
+        prompt_tokens = spent.tokens.prompt,
+        completion_tokens = spent.tokens.completion,
+        "the chunk is labelled"
+    );
+    let complete = lines >= chunks && app.ledger(record).await?.count() >= chunks;
+    Ok(Vec::from_iter(
+        complete.then(|| Message::publish(&record.run)),
+    ))
+}
+
+/// What is left of a chunk is handed on, or waits for the service or for an approval.
+async fn interrupted(
+    app: &App,
+    record: &Record,
+    labeler: &Labeler,
+    message: ChunkMessage,
+) -> Result<Vec<Message>, RunError> {
+    let waits = match labeler.teacher.stopped() {
+        Some(Stop::Cost { next, .. }) => app.outgrown(record, *next).await?,
+        Some(stop) => {
+            app.wait(record, Trouble::Service(stop.clone())).await?;
+            true
+        }
+        None => false,
+    };
+    if waits {
+        return Ok(Vec::new());
+    }
+    let ChunkMessage { run, chunk, .. } = &message;
+    tracing::info!(
+        event = "chunk_handed_on",
+        run,
+        chunk,
+        "what is left of the chunk is handed on"
+    );
+    Ok(vec![Message::label(run, *chunk)])
+}
+
+/// Where storage is down, or RAW is not what the run was planned for, the run waits: that is not the
+/// chunk's fault. The reconciler takes up what is there.
+async fn failed(app: &App, record: &Record, error: RunError) -> Result<Vec<Message>, RunError> {
+    if error.is_storage_down() || error.is_raw_changed() {
+        app.wait(record, Trouble::Storage(error)).await?;
+        return Ok(Vec::new());
+    }
+    match app.end_if_base_gone(record, &error).await? {
+        true => Ok(Vec::new()),
+        false => Err(error),
+    }
+}
+
+impl App {
+    /// The record and manifest of a run whose chunks may be worked on now.
+    pub(crate) async fn chunk_of(
+        &self,
+        run: &str,
+    ) -> Result<Option<(Record, Arc<Manifest>)>, RunError> {
+        let Some(record) = self.workable(run).await? else {
+            return Ok(None);
+        };
+        // A chunk of a run that waited may come before the reconciler has let it go on.
+        if record.state != State::Labeling {
+            return Ok(None);
+        }
+        let manifest = self.manifest(&record).await?;
+        Ok(manifest.map(|manifest| (record, manifest)))
+    }
+
+    /// Waits until as many turns may be under way; `None` where it is to stop first.
+    async fn open(&self, turns: u32, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let most = u32::try_from(self.settings.window).unwrap_or(u32::MAX);
+        let window = Arc::clone(&self.window).acquire_many_owned(turns.clamp(1, most));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            // The semaphore is never closed.
+            permit = window => permit.ok(),
+        }
+    }
+
+    /// Writes a finished chunk into the run's ledger; gives what is written, and how many lines the
+    /// ledger has then, at least.
+    pub(crate) async fn enter_finished(
+        &self,
+        record: &Record,
+        job: &ChunkJob,
+        chunk: u64,
+    ) -> Result<(FinishedChunk, u64), RunError> {
+        let work = self.runs.work();
+        let lines = work.read(&job.part()).await?.unwrap_or_default();
+        let (records, _) = fold(&lines, job.turns());
+        let now = self.runs.clock().now();
+        let finished = FinishedChunk::of(chunk, &records, now);
+        let run = &record.run;
+        let ledger = BucketPaths::of_run(run).ledger();
+        let lines = work.add_line(&ledger, &finished.line()).await?;
+        Ok((finished, lines))
+    }
+}

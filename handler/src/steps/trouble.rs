@@ -1,0 +1,27 @@
+//! What keeps a run from going on, through no fault of its own.
+
+use crate::run::RunError;
+use crate::store::sentence;
+use crate::teacher::disposition::Stop;
+use std::fmt;
+
+/// Why nothing can be done for a run now. What it has bought is kept, and it goes on once that is mended.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The service cannot be asked any more.
+    Service(Stop),
+    /// Nobody who could be asked can be reached; why, in a sentence.
+    Connection(String),
+    /// Storage does not do what it should, or RAW is not what the run was planned for.
+    Storage(RunError),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(stop) => stop.fmt(f),
+            Self::Connection(why) => f.write_str(why),
+            Self::Storage(error) => f.write_str(&sentence(error)),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What all steps share.
+
+use super::data::Data;
+use super::labelers::{Answers, Connect, Labelers};
+use super::metadata::Refreshes;
+use super::trouble::Trouble;
+use crate::run::RunError;
+use crate::run::manifest::{ChunkLimits, Manifest};
+use crate::run::paths::BucketPaths;
+use crate::run::record::Record;
+use crate::run::runs::Runs;
+use crate::run::settings::LabelSettings;
+use crate::run::work;
+use crate::teacher::model::Price;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Manifests kept in memory: a chunk needs its own line of one, and a manifest never changes.
+const MANIFESTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+
+/// Scans at a time. The host hands over up to 24 messages; two scans use two cores.
+const SCANS: usize = 2;
+
+/// What is done about a run that cannot go on now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InTrouble {
+    /// It waits, and goes on by itself later.
+    Wait,
+    /// The process stops, and says why to who started it.
+    Halt,
+}
+
+/// How the steps work.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What decides what a label is, for datasets that nothing else is pinned for.
+    pub labels: LabelSettings,
+    /// When a chunk is full.
+    pub chunk: ChunkLimits,
+    /// Label what is intact of files that are not.
+    pub salvage: bool,
+    /// Results wait no longer than this before they are appended: a kill costs so much work.
+    pub flush_every: Duration,
+    /// After so long labelling a chunk hands on what is left, if ever. Shorter than the host's
+    /// `functionTimeout`, which would kill every invocation of the instance.
+    pub deadline: Option<Duration>,
+    /// What is done about a run that cannot go on now.
+    pub in_trouble: InTrouble,
+    /// Who takes the answers of whom.
+    pub answers: Answers,
+    /// How long a call may take.
+    pub call_timeout: Duration,
+    /// A run that does not move for so long has its messages sent again.
+    pub stall_after: Duration,
+    /// How often that may be in vain before the run is ended.
+    pub tries: u32,
+    /// How long the work of an ended run is kept, in days.
+    pub retention_days: u32,
+    /// Turns under way at a time in this process.
+    pub window: usize,
+    /// The price of tokens that is set, if one is.
+    pub price: Option<Price>,
+    /// Whether a run waits for an approval that is estimated to cost more than it may.
+    pub asks_approval: bool,
+    /// What a dataset may cost without an approval, in US dollars.
+    pub max_cost: f64,
+}
+
+impl Settings {
+    /// The price of a model's tokens: what is set counts for the model that is set, others have their
+    /// list price, if it is known.
+    pub(crate) fn price_of(&self, settings: &LabelSettings) -> Option<Price> {
+        let own = self.price.filter(|_| settings.model == self.labels.model);
+        own.or_else(|| Price::of_model(&settings.model))
+    }
+}
+
+/// Where the steps work and with what, one a process.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) data: Data,
+    pub(crate) runs: Runs,
+    pub(crate) labelers: Labelers,
+    pub(crate) settings: Settings,
+    /// One permit a turn under way, shared by all invocations: how many chunks are open at a time
+    /// follows from it, and so does what memory holds.
+    pub(crate) window: Arc<Semaphore>,
+    /// One permit a scan. Each has a thread of those for files and names of hosts, which must not run out.
+    pub(crate) scans: Semaphore,
+    /// Cancelled when the process is to end.
+    pub(crate) stop: CancellationToken,
+    /// Why the process stops, where it does not wait.
+    halted: OnceLock<Trouble>,
+    pub(super) refreshes: Refreshes,
+    manifests: Mutex<LruCache<String, Arc<Manifest>>>,
+}
+
+impl App {
+    /// An app over `data` that keeps its runs in `runs` and asks through `connect`, until `stop` is
+    /// cancelled.
+    pub fn new(
+        data: Data,
+        runs: Runs,
+        connect: Arc<dyn Connect>,
+        settings: Settings,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            data,
+            runs,
+            labelers: Labelers::new(connect, settings.answers),
+            window: Arc::new(Semaphore::new(settings.window)),
+            scans: Semaphore::new(SCANS),
+            settings,
+            stop,
+            halted: OnceLock::new(),
+            refreshes: Refreshes::default(),
+            manifests: Mutex::new(LruCache::new(MANIFESTS)),
+        }
+    }
+
+    /// Why this process stopped working on its runs, if something made it.
+    pub fn halted(&self) -> Option<&Trouble> {
+        self.halted.get()
+    }
+
+    /// The first trouble that makes this process stop; what is in flight is answered and recorded.
+    pub(super) fn halt(&self, trouble: Trouble) {
+        let _ = self.halted.set(trouble);
+        self.stop.cancel();
+    }
+
+    /// Keeps the manifest of `run` in mind.
+    pub(crate) fn remember(&self, run: &str, manifest: Arc<Manifest>) {
+        let manifests = self.manifests.lock();
+        let mut manifests = manifests.unwrap_or_else(PoisonError::into_inner);
+        manifests.put(run.to_owned(), manifest);
+    }
+
+    /// The manifest of a run as it was planned, if it is.
+    pub(crate) async fn planned_manifest(
+        &self,
+        run: &str,
+    ) -> Result<Option<Arc<Manifest>>, RunError> {
+        let known = || {
+            self.manifests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(manifest) = known().get(run) {
+            return Ok(Some(Arc::clone(manifest)));
+        }
+        let path = BucketPaths::of_run(run).manifest();
+        let manifest = work::read::<Manifest>(self.runs.work(), &path).await?;
+        let manifest = manifest.map(Arc::new);
+        if let Some(manifest) = &manifest {
+            self.remember(run, Arc::clone(manifest));
+        }
+        Ok(manifest)
+    }
+
+    /// The manifest of a run, if it is planned. It tells of the version of RAW and of the names that the
+    /// run has now: a copy of the same bytes has another version, and a lone file may be given other names.
+    pub(crate) async fn manifest(
+        &self,
+        record: &Record,
+    ) -> Result<Option<Arc<Manifest>>, RunError> {
+        let Some(planned) = self.planned_manifest(&record.run).await? else {
+            return Ok(None);
+        };
+        let name = self.data.bucket(&record.file);
+        let name = name.unwrap_or_else(|| planned.name());
+        if planned.source.etag == record.source.etag && planned.name() == name {
+            return Ok(Some(planned));
+        }
+        let mut manifest = planned.as_ref().clone();
+        manifest.source.etag.clone_from(&record.source.etag);
+        (manifest.split, manifest.bucket) = (name.split, name.bucket);
+        let manifest = Arc::new(manifest);
+        self.remember(&record.run, Arc::clone(&manifest));
+        Ok(Some(manifest))
+    }
+}
