@@ -16,7 +16,7 @@ use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::plan::PlanError;
 use crate::run::progress::Progress;
-use crate::run::record::{ApiProfile, Beginning, Identity, Origin, Record, State};
+use crate::run::record::{ApiProfile, Base, Beginning, Identity, Origin, Record, State};
 use crate::run::report::Metadata;
 use crate::run::settings::LabelSettings;
 use crate::run::work;
@@ -306,32 +306,27 @@ impl Job {
             let record = match bucket.record.take() {
                 None => {
                     let request = once.clone().unwrap_or_default();
-                    begin(&app, &self.dataset, &settings, bucket, &request, None).await?
+                    begin(&app, &self.dataset, bucket, &request, None).await?
                 }
                 Some(record) => {
-                    let redo = self.resume == Resume::OnlyFailed
-                        && record.state.is_over()
-                        && record.has_failures();
                     let record = adopt(&app, record, &bucket.version).await?;
-                    match redo {
+                    let redo = self.resume == Resume::OnlyFailed && record.has_failures();
+                    match record.state.is_over() && redo {
                         true => {
-                            let base = (record.run.clone(), record.round);
                             let request = format!("failed turns of {}", record.run);
-                            let (dataset, base) = (&self.dataset, Some(base));
-                            begin(&app, dataset, &settings, bucket, &request, base).await?
+                            let base = Base {
+                                round: record.round + 1,
+                                run: record.run,
+                            };
+                            begin(&app, &self.dataset, bucket, &request, Some(base)).await?
                         }
-                        false => record,
+                        false => restored(&app, &self.dataset, bucket, record).await?,
                     }
                 }
             };
-            let path = app.data.labeled_path(&bucket.file.name);
-            if !record.state.is_over() {
-                messages.push(Message::plan(&record.run));
-            } else {
-                self.progress.found_done(bucket.manifest.turns);
-                if bucket.renamed || (record.is_published() && !output.exists(&path).await?) {
-                    publish_bucket::again(&app, &record).await?;
-                }
+            match record.state.is_over() {
+                true => self.progress.found_done(bucket.manifest.turns),
+                false => messages.push(Message::plan(&record.run)),
             }
             bucket.record = Some(record);
         }
@@ -390,10 +385,9 @@ pub enum SettleError {
 async fn begin(
     app: &App,
     dataset: &str,
-    settings: &LabelSettings,
     bucket: &Bucket,
     request: &str,
-    base: Option<(String, u32)>,
+    base: Option<Base>,
 ) -> Result<Record, RunError> {
     let data = app.data.name();
     let identity = Identity {
@@ -408,7 +402,7 @@ async fn begin(
         dataset: dataset.to_owned(),
         file: bucket.file.path.clone(),
         source: bucket.version.clone(),
-        settings: settings.clone(),
+        settings: app.settings.labels.clone(),
         base,
     };
     let record = Record::new(identity.name(), beginning, app.runs.clock().now());
@@ -438,6 +432,33 @@ async fn forget_damaged(app: &App, dataset: &str, file: &str) -> Result<(), RunE
     match readable.await {
         Err(RunError::Damaged { .. }) => app.runs.forget_file(dataset, file).await,
         readable => readable,
+    }
+}
+
+/// A run whose labelled file is what it published: where it is not there, or is to have other names, it is
+/// published again, without a call. Where its parts have not all of it any more, a run begins with what
+/// they have.
+async fn restored(
+    app: &App,
+    dataset: &str,
+    bucket: &Bucket,
+    record: Record,
+) -> Result<Record, RunError> {
+    let path = app.data.labeled_path(&bucket.file.name);
+    let missing = record.is_published() && !app.data.labeled(dataset)?.exists(&path).await?;
+    if !record.state.is_over() || !(missing || bucket.renamed) {
+        return Ok(record);
+    }
+    match publish_bucket::again(app, &record).await {
+        Err(RunError::Incomplete { .. }) => {
+            let request = format!("what is left of {}", record.run);
+            let base = Base {
+                run: record.run,
+                round: record.round,
+            };
+            begin(app, dataset, bucket, &request, Some(base)).await
+        }
+        published => published.map(|()| record),
     }
 }
 

@@ -248,10 +248,14 @@ fn a_lost_output_is_written_again_without_a_call() {
 fn a_damaged_record_costs_its_turn_and_no_other() {
     let slow = Slow::new();
     slow.command().ends(0);
-    let part = |path: &&PathBuf| path.to_string_lossy().contains("first.json/parts/000000");
-    let parts = files(&slow.home.path("out/.softlabel"));
-    let part = parts.iter().find(part).unwrap();
-    let content = fs::read_to_string(part).unwrap();
+    let parts = files(&slow.home.path("out/.softlabel")).into_iter();
+    let mut parts = parts.filter(|path| path.to_string_lossy().contains("/parts/000000"));
+    let (part, content) = parts
+        .find_map(|part| {
+            let content = fs::read_to_string(&part).unwrap();
+            content.contains("first0-m3").then_some((part, content))
+        })
+        .unwrap();
     // As a full disk or a bad sector leaves it: rubbish in a line, and a torn last one.
     let kept = content.lines().filter(|line| !line.contains("first0-m3"));
     let kept = kept.map(|line| format!("{line}\n")).collect::<String>();
@@ -261,7 +265,7 @@ fn a_damaged_record_costs_its_turn_and_no_other() {
         .collect::<Vec<_>>()
         .join("\n");
     fs::write(
-        part,
+        &part,
         format!("{kept}\n\0\0\0 rubbish\n{{\"turn\":3,\"round\":0,\"lab"),
     )
     .unwrap();

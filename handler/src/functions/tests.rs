@@ -1,13 +1,12 @@
 //! The functions over local folders and a double of Azure OpenAI, with a queue that is a list.
 
-use super::message::{ChunkMessage, RunMessage};
-use super::{App, Data};
-use crate::cli::serve::app_over;
+use super::{FunctionApp, over};
 use crate::clock::Clock;
 use crate::config::{Cli, Subcommands};
 use crate::host::{Answer, Functions, Invocation};
 use crate::run::record::{Origin, Record, State};
 use crate::run::runs::Runs;
+use crate::steps::{App, ChunkMessage, Data, RunMessage};
 use crate::store::OwnFolder;
 use clap::Parser;
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +18,7 @@ use softlabel_doubles::dataset::{self, Options, Size};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -40,11 +40,25 @@ fn now() -> Timestamp {
 
 const FILE: &str = "v4/train/short_3_to_5_turns.json";
 
+impl Deref for FunctionApp {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0
+    }
+}
+
+impl DerefMut for FunctionApp {
+    fn deref_mut(&mut self) -> &mut App {
+        &mut self.0
+    }
+}
+
 /// Storage, service, app and queues.
 struct World {
     home: TempDir,
     service: Double,
-    app: App,
+    app: FunctionApp,
     /// Function, binding, message.
     queue: VecDeque<(&'static str, &'static str, Value)>,
 }
@@ -73,7 +87,7 @@ impl World {
             panic!("serve was meant");
         };
         let runs = Runs::new(work, Clock::from_fn(now));
-        let app = app_over(Data::local(data), runs, *args, CancellationToken::new());
+        let app = over(Data::local(data), runs, *args, CancellationToken::new());
         Self {
             home,
             service,

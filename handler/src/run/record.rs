@@ -182,6 +182,16 @@ impl Identity<'_> {
     }
 }
 
+/// The run whose results another one begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The run.
+    pub run: String,
+    /// The round of the run that begins with them: that of the base, or one more to ask its failed turns
+    /// again.
+    pub round: u32,
+}
+
 /// What a run begins with.
 #[derive(Clone, Debug)]
 pub struct Beginning {
@@ -195,8 +205,8 @@ pub struct Beginning {
     pub source: Version,
     /// Everything that decides what its labels are.
     pub settings: LabelSettings,
-    /// The run whose failed turns are asked again, and its round.
-    pub base: Option<(String, u32)>,
+    /// The run whose results it begins with, if there is one.
+    pub base: Option<Base>,
 }
 
 impl Record {
@@ -218,8 +228,8 @@ impl Record {
             origin,
             settings,
             profile: None,
-            round: base.as_ref().map_or(0, |(_, round)| round + 1),
-            base: base.map(|(run, _)| run),
+            round: base.as_ref().map_or(0, |base| base.round),
+            base: base.map(|base| base.run),
             created: now,
             state: State::Planning,
             since: now,

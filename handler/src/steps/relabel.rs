@@ -9,7 +9,7 @@ use super::take_up::SETTINGS;
 use super::world::App;
 use crate::dataset::layout;
 use crate::labeling::strategy;
-use crate::run::record::{Beginning, Identity, Origin, Record};
+use crate::run::record::{Base, Beginning, Identity, Origin, Record};
 use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
 use crate::teacher::model::Family;
@@ -227,7 +227,10 @@ async fn record(
                             strategy, rationales, model and deployment";
                 return Err(RequestError::wrong(text));
             }
-            let base = (former.run.clone(), former.round);
+            let base = Base {
+                run: former.run.clone(),
+                round: former.round + 1,
+            };
             (former.settings.clone(), Some(base))
         }
         (Only::Failed, _) => {

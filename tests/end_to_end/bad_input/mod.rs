@@ -124,6 +124,17 @@ impl World {
         label
     }
 
+    /// Writes `content` over every file of the work folder whose path has `part` in it.
+    fn damage(&self, part: &str, content: &str) {
+        let damaged = files(&self.home.path("."));
+        let damaged = damaged.iter().filter(|path| {
+            let path = path.to_string_lossy();
+            path.contains(".softlabel/") && path.contains(part)
+        });
+        let damaged = damaged.map(|path| fs::write(path, content).unwrap());
+        assert_ne!(damaged.count(), 0, "no {part}");
+    }
+
     fn update(&self, change: impl FnOnce(&mut Config)) -> Softlabel {
         self.service.update(change).unwrap();
         self.dataset()

@@ -5,65 +5,68 @@ use super::*;
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row(
-            "a damaged run.json",
+            "a damaged record of a run",
             1,
-            &["out.jsonl.softlabel/run.json", "line 1"],
+            &["out.jsonl.softlabel/runs/", "line 1"],
             "--restart",
             |w| {
                 let label = w.done();
-                w.home.write("out.jsonl.softlabel/run.json", "\0\0\0\0");
+                w.damage("out.jsonl.softlabel/runs/", "\0\0\0\0");
                 label
             },
         ),
         row(
-            "an empty run.json",
+            "an empty record of a run",
             1,
-            &["out.jsonl.softlabel/run.json"],
+            &["out.jsonl.softlabel/runs/"],
             "--restart",
             |w| {
                 let label = w.done();
-                w.home.write("out.jsonl.softlabel/run.json", "");
+                w.damage("out.jsonl.softlabel/runs/", "");
                 label
             },
         ),
         row(
-            "a run.json of another program",
+            "a record of another program",
             1,
-            &["out.jsonl.softlabel/run.json"],
+            &["out.jsonl.softlabel/runs/"],
             "--restart",
             |w| {
                 let label = w.done();
-                w.home
-                    .write("out.jsonl.softlabel/run.json", "{\"version\": 2}");
+                w.damage("out.jsonl.softlabel/runs/", "{\"version\": 2}");
                 label
             },
         ),
         row(
             "a damaged manifest",
             1,
-            &["buckets/in.json/manifest.json"],
+            &["out.jsonl.softlabel/work/", "manifest.json"],
             "--restart",
             |w| {
                 let label = w.done();
-                w.home.write(
-                    "out.jsonl.softlabel/buckets/in.json/manifest.json",
-                    "{\"split\":",
-                );
+                w.damage("/manifest.json", "{\"split\":");
                 label
             },
         ),
         row(
-            "a damaged report",
+            "a damaged mark of the current run",
             1,
-            &["buckets/train/short.json/report.json"],
+            &["current/raw/train/short.json"],
             "--restart",
             |w| {
                 let label = w.dataset_done();
-                w.home.write(
-                    "labeled/.softlabel/raw/buckets/train/short.json/report.json",
-                    "[]",
-                );
+                w.damage("current/raw/train/short.json", "[]");
                 label
+            },
+        ),
+        row(
+            "work of an earlier version",
+            1,
+            &["out.jsonl.softlabel", "earlier version"],
+            "remove it",
+            |w| {
+                w.home.write("out.jsonl.softlabel/run.json", "{}");
+                w.good()
             },
         ),
         row(

@@ -204,6 +204,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         base: base.as_ref(),
         work: work.as_ref(),
     };
+    let folder_of_output = own.folder(&parent, "--output").await?;
     let work = own.folder(&work_at, "--work").await?;
     if output.exists().await? && !holds_runs(&work).await? {
         return Err(usage(format!(
@@ -220,7 +221,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         dataset: LONE.into(),
         source: input.to_string(),
         labeled: output.to_string(),
-        output: own.folder(&parent, "--output").await?,
+        output: folder_of_output,
         lone_output: Some(output.name()?),
         metadata: work.clone(),
     };

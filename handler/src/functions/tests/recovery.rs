@@ -10,7 +10,7 @@ async fn a_version_whose_event_got_lost_is_taken_up_by_the_reconciler() {
     assert!(world.step().await);
     let turns = world.put(FILE, 2, 6);
     world.until_quiet().await;
-    assert_eq!(world.only_run().await.state, State::Superseded);
+    assert_eq!(world.only_run().await.state, State::Waiting);
     world.call("reconcile", "timer", json!({})).await;
     world.until_quiet().await;
     assert_eq!(world.lines(LABELED).len(), turns);

@@ -102,7 +102,7 @@ async fn a_run_can_be_cancelled_and_then_stays_as_it_is() {
     let (asked, cancel) = (world.asked(), format!("runs/{run}/cancel"));
     let (status, shown) = world.http("runs", "POST", &cancel, &json!("")).await;
     assert_eq!((status, &shown["state"]), (200, &json!("cancelled")));
-    let message = serde_json::to_value(RunMessage::new(&run)).unwrap();
+    let message = serde_json::to_value(RunMessage { run: run.clone() }).unwrap();
     world.call("publish-bucket", "publish", message).await;
     world.until_quiet().await;
     assert_eq!(world.asked(), asked);
