@@ -16,7 +16,7 @@ use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::plan::PlanError;
 use crate::run::progress::Progress;
-use crate::run::record::{ApiProfile, Base, Beginning, Identity, Origin, Record, State};
+use crate::run::record::{ApiProfile, Base, Beginning, Origin, Record, State};
 use crate::run::report::Metadata;
 use crate::run::settings::LabelSettings;
 use crate::run::work;
@@ -262,19 +262,15 @@ impl Job {
     ///
     /// # Errors
     /// Why no run is possible with this deployment.
-    pub async fn settle(&self) -> Result<(ApiProfile, bool), SettleError> {
+    pub async fn settle(&self) -> Result<(ApiProfile, bool), Trouble> {
         let settings = self.settings();
         if self.resume != Resume::Restart {
-            let records = self.buckets.iter().filter_map(|b| b.record.as_ref());
-            if let Some(profile) = records.filter_map(|record| record.profile.clone()).next() {
-                return Ok((profile, false));
-            }
-            if let Some(profile) = self.app.pinned_profile(&self.dataset, settings).await? {
+            let pinned = self.app.pinned_profile(&self.dataset, settings).await;
+            if let Some(profile) = pinned.map_err(Trouble::Storage)? {
                 return Ok((profile, false));
             }
         }
-        let settled = self.app.labelers.settle(settings).await;
-        Ok((settled.map_err(SettleError::Trouble)?, true))
+        Ok((self.app.labelers.settle(settings).await?, true))
     }
 
     /// Writes down what is to be labelled, under the request parameters `profile`. Gives the messages
@@ -370,17 +366,6 @@ impl Job {
     }
 }
 
-/// Why no run is possible.
-#[derive(Debug, thiserror::Error)]
-pub enum SettleError {
-    /// The service cannot be asked.
-    #[error("{0}")]
-    Trouble(Trouble),
-    /// Something could not be read.
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
-
 /// Begins a run over a bucket file, with the results of `base` if there is one.
 async fn begin(
     app: &App,
@@ -389,14 +374,6 @@ async fn begin(
     request: &str,
     base: Option<Base>,
 ) -> Result<Record, RunError> {
-    let data = app.data.name();
-    let identity = Identity {
-        data: &data,
-        dataset,
-        file: &bucket.file.path,
-        etag: &bucket.version.etag,
-        request,
-    };
     let beginning = Beginning {
         origin: Origin::Relabel,
         dataset: dataset.to_owned(),
@@ -405,7 +382,7 @@ async fn begin(
         settings: app.settings.labels.clone(),
         base,
     };
-    let record = Record::new(identity.name(), beginning, app.runs.clock().now());
+    let record = app.new_record(beginning, request);
     let record = app.begin(record).await?;
     if record.state == State::Superseded {
         return Err(RunError::RawChanged {

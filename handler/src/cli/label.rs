@@ -14,7 +14,7 @@ use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::runs::Runs;
 use crate::run::settings::Method;
-use crate::single_process::{Claim, Job, Resume, SettleError};
+use crate::single_process::{Claim, Job, Resume};
 use crate::steps::{Answers, App, Data, InTrouble, Named, Settings, Trouble};
 use crate::store::OwnFolder;
 use crate::teacher::disposition::Stop;
@@ -160,18 +160,14 @@ impl Command<'_> {
         } = self;
         let prepared = async {
             let job = plan(args, app, named, screen, progress).await?;
-            let (profile, is_new) = match job.settle().await {
-                Ok(settled) => settled,
-                Err(SettleError::Run(error)) => return Err(error.into()),
-                Err(SettleError::Trouble(Trouble::Service(stop))) => return Err(stop.into()),
-                Err(SettleError::Trouble(trouble)) => return Err(anyhow!("{trouble}")),
-            };
+            let settled = job.settle().await;
+            let (profile, is_new) = settled.map_err(|trouble| anyhow!("{trouble}"))?;
             // The last one only says that it was answered.
             let reasons = profile.api_profile_reasons.iter().rev().skip(1).rev();
             for reason in reasons.filter(|_| is_new) {
                 screen.line(&format!("the deployment wants other parameters: {reason}"));
             }
-            Ok((job, profile))
+            anyhow::Ok((job, profile))
         };
         let (mut job, profile) = tokio::select! {
             prepared = prepared => prepared?,

@@ -14,73 +14,55 @@ use crate::run::report::{self, Heading, Metadata};
 use crate::run::runs::Current;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::work;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use tokio::time::Instant;
 
-/// Of the time of a dataset, refreshing its metadata takes one part in so many, so that a dataset of many
-/// small buckets is not read again for each of them.
+/// Refreshing metadata takes one part in so many of the time, so that a dataset of many small buckets is
+/// not read again for each of them.
 const PARTS_OF_TIME: u32 = 5;
 
-/// When the metadata of each dataset may be refreshed again.
-#[derive(Debug, Default)]
-pub(crate) struct Refreshes(std::sync::Mutex<HashMap<String, Arc<Refreshing>>>);
-
+/// The refreshes of metadata that wait for their time.
 #[derive(Debug)]
-struct Refreshing {
-    /// One refresh waits for its time: it will see what is there now.
-    waits: AtomicBool,
-    /// Held by the one who refreshes: when the next may.
+pub(crate) struct Refreshes {
+    /// The datasets that one waits for: it will see what is there by then.
+    waiting: std::sync::Mutex<BTreeSet<String>>,
+    /// Held by the one that refreshes: when the next may.
     not_before: tokio::sync::Mutex<Instant>,
 }
 
 impl Refreshes {
-    fn of(&self, dataset: &str) -> Arc<Refreshing> {
-        let known = self.0.lock();
-        let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        let refreshing = known.entry(dataset.to_owned()).or_insert_with(|| {
-            Arc::new(Refreshing {
-                waits: AtomicBool::new(false),
-                not_before: tokio::sync::Mutex::new(Instant::now()),
-            })
-        });
-        Arc::clone(refreshing)
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: std::sync::Mutex::default(),
+            not_before: tokio::sync::Mutex::new(Instant::now()),
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Brings the metadata of a labelled dataset up to date, now or with others that are to be brought up to
-/// date soon. Should the process be killed before, the reconciler does it.
+/// Brings the metadata of a labelled dataset up to date, soon and together with what else happens until
+/// then. Should the process be killed before, the reconciler does it.
 ///
 /// # Errors
 /// If something cannot be read or written.
 pub(crate) async fn refresh_soon(app: &App, dataset: &str) -> Result<(), RunError> {
-    let refreshing = app.refreshes.of(dataset);
-    if refreshing.waits.swap(true, Relaxed) {
+    if !app.refreshes.waiting().insert(dataset.to_owned()) {
         return Ok(());
     }
-    let mut not_before = {
-        let _waits = NoLonger(&refreshing.waits);
-        let not_before = refreshing.not_before.lock().await;
-        tokio::select! {
-            () = tokio::time::sleep_until(*not_before) => {}
-            () = app.stop.cancelled() => {}
-        }
-        not_before
-    };
+    let mut not_before = app.refreshes.not_before.lock().await;
+    tokio::select! {
+        () = tokio::time::sleep_until(*not_before) => {}
+        () = app.stop.cancelled() => {}
+    }
+    app.refreshes.waiting().remove(dataset);
     let began = Instant::now();
     let refreshed = refresh(app, dataset).await;
     *not_before = Instant::now() + began.elapsed() * (PARTS_OF_TIME - 1);
     refreshed.map(drop)
-}
-
-/// Says that no refresh waits any more when it is dropped.
-struct NoLonger<'a>(&'a AtomicBool);
-
-impl Drop for NoLonger<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Relaxed);
-    }
 }
 
 /// A swap that fails so often meets something else than others who publish.

@@ -9,7 +9,7 @@ use super::take_up::SETTINGS;
 use super::world::App;
 use crate::dataset::layout;
 use crate::labeling::strategy;
-use crate::run::record::{Base, Beginning, Identity, Origin, Record};
+use crate::run::record::{Base, Beginning, Origin, Record};
 use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
 use crate::teacher::model::Family;
@@ -241,33 +241,6 @@ async fn record(
         }
     };
     let request = identity_of(body, &settings);
-    let data = app.data.name();
-    let identity = Identity {
-        data: &data,
-        dataset,
-        file,
-        etag: &version.etag,
-        request: &request,
-    };
-    let run = identity.name();
-    if let Some(there) = app.runs.read(&run).await? {
-        return Ok((there, false));
-    }
-    if let Some(former) = former.as_ref().filter(|_| base.is_some()) {
-        may_be_continued(app, former)?;
-    }
-    if let Some(former) = &former
-        && !former.state.is_over()
-        && (!body.force || base.is_some())
-    {
-        let state = former.state.as_str();
-        let mut text = format!("run {} of {file} is {state}", former.run);
-        text.push_str(match base {
-            Some(_) => "; wait for its end, or cancel it",
-            None => "; wait for its end, cancel it, or take its place with \"force\": true",
-        });
-        return Err(RequestError::conflict(text));
-    }
     let beginning = Beginning {
         origin: Origin::Relabel,
         dataset: dataset.clone(),
@@ -276,7 +249,25 @@ async fn record(
         settings,
         base,
     };
-    let record = Record::new(run, beginning, app.runs.clock().now());
+    let record = app.new_record(beginning, &request);
+    if let Some(there) = app.runs.read(&record.run).await? {
+        return Ok((there, false));
+    }
+    if let Some(former) = former.as_ref().filter(|_| record.base.is_some()) {
+        may_be_continued(app, former)?;
+    }
+    if let Some(former) = &former
+        && !former.state.is_over()
+        && (!body.force || record.base.is_some())
+    {
+        let state = former.state.as_str();
+        let mut text = format!("run {} of {file} is {state}", former.run);
+        text.push_str(match record.base {
+            Some(_) => "; wait for its end, or cancel it",
+            None => "; wait for its end, cancel it, or take its place with \"force\": true",
+        });
+        return Err(RequestError::conflict(text));
+    }
     Ok((record, true))
 }
 

@@ -68,14 +68,6 @@ impl App {
         {
             return Ok(to_be_planned(&there));
         }
-        let data = self.data.name();
-        let identity = Identity {
-            data: &data,
-            dataset,
-            file,
-            etag: &version.etag,
-            request: "",
-        };
         let beginning = Beginning {
             origin: Origin::Upload,
             dataset: dataset.to_owned(),
@@ -84,9 +76,22 @@ impl App {
             settings: self.dataset_settings(dataset).await?,
             base: None,
         };
-        let record = Record::new(identity.name(), beginning, self.runs.clock().now());
-        let record = self.begin(record).await?;
+        let record = self.begin(self.new_record(beginning, "")).await?;
         Ok(to_be_planned(&record))
+    }
+
+    /// The record of a run that would begin now. Its name follows from what it begins with and from the
+    /// `request` that it answers; that of an upload is empty.
+    pub(crate) fn new_record(&self, beginning: Beginning, request: &str) -> Record {
+        let identity = Identity {
+            data: &self.data.name(),
+            dataset: &beginning.dataset,
+            file: &beginning.file,
+            etag: &beginning.source.etag,
+            request,
+        };
+        let run = identity.name();
+        Record::new(run, beginning, self.runs.clock().now())
     }
 
     /// Begins a run while RAW still is its version.

@@ -118,7 +118,7 @@ impl App {
             settings,
             stop,
             halted: OnceLock::new(),
-            refreshes: Refreshes::default(),
+            refreshes: Refreshes::new(),
             manifests: Mutex::new(LruCache::new(MANIFESTS)),
         }
     }
