@@ -1,11 +1,9 @@
 //! The page about the deployment, the alerts and the log lines, against the files and each other.
 
-mod scenarios;
-
-use scenarios::{everything_new, sources};
-use softlabel_infra::consistency::{fields, logged, of_kind};
+use softlabel_infra::consistency::{fields, logged};
 use softlabel_infra::documents::{README, weave};
-use softlabel_infra::repository::root;
+use softlabel_infra::repository::{root, snapshot, text, texts};
+use softlabel_infra::snapshot::Resource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -20,7 +18,7 @@ const COMMON: &[&str] = &[
 ];
 
 fn readme() -> String {
-    fs::read_to_string(root().join(README)).unwrap()
+    text(README).unwrap()
 }
 
 fn backticked(cell: &str) -> BTreeSet<String> {
@@ -49,14 +47,13 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn queries() -> BTreeMap<String, String> {
-    let texts = sources().texts.into_iter();
-    texts.filter(|(path, _)| path.ends_with(".kql")).collect()
+    texts("infra/queries", ".kql").unwrap()
 }
 
 #[test]
 fn the_picture_and_the_parameters_are_those_of_the_files() {
     let readme = readme();
-    let woven = weave(&readme, &sources()).unwrap();
+    let woven = weave(&readme).unwrap();
     assert!(woven == readme, "run `cargo infra-docs`");
 }
 
@@ -64,14 +61,14 @@ fn the_picture_and_the_parameters_are_those_of_the_files() {
 fn a_picture_or_a_parameter_that_is_out_of_date_is_found() {
     let readme = readme();
     for (from, to) in [
-        ("systemTopics", "topics"),
+        ("storageAccounts<br/>", "accounts<br/>"),
         ("| `concurrency` | `50` |", "| `concurrency` | `60` |"),
     ] {
         let old = readme.replacen(from, to, 1);
         assert_ne!(old, readme);
-        assert_eq!(weave(&old, &sources()).unwrap(), readme);
+        assert_eq!(weave(&old).unwrap(), readme);
     }
-    assert!(weave("# No marks\n", &sources()).is_err());
+    assert!(weave("# No marks\n").is_err());
 }
 
 #[test]
@@ -128,9 +125,14 @@ fn the_program_logs_the_events_and_fields_of_the_page() {
 
 #[test]
 fn every_alert_has_its_query_and_says_what_to_do() {
-    let deployment = everything_new().deploy(&sources());
-    let rules = of_kind(&deployment, "Microsoft.Insights/scheduledQueryRules");
-    let name = |name: &str| name.strip_prefix("softlabel-").unwrap().to_owned();
+    let snapshot = snapshot("everything-new").unwrap();
+    let rules = snapshot.of_kind("Microsoft.Insights/scheduledQueryRules");
+    let rules: Vec<&Resource> = rules.collect();
+    // Between the program's name and what tells environments apart.
+    let name = |name: &str| {
+        let (name, _) = name.rsplit_once('-').unwrap();
+        name.strip_prefix("softlabel-").unwrap().to_owned()
+    };
     let alerts: BTreeSet<_> = rules.iter().map(|it| name(&it.name)).collect();
 
     let queries = queries().into_keys();
@@ -167,12 +169,11 @@ fn every_alert_has_its_query_and_says_what_to_do() {
 
 #[test]
 fn every_query_is_deployed() {
-    let deployment = everything_new().deploy(&sources());
+    let snapshot = snapshot("everything-new").unwrap();
     let bodies = |kind| {
-        let found = of_kind(&deployment, kind).into_iter();
-        found
-            .map(|it| serde_json::to_string(&it.body).unwrap())
-            .collect::<String>()
+        let bodies = snapshot.of_kind(kind).map(|it| &it.body);
+        let bodies = bodies.map(|it| serde_json::to_string(it).unwrap());
+        bodies.collect::<String>()
     };
     let deployed = bodies("Microsoft.Insights/scheduledQueryRules")
         + &bodies("Microsoft.OperationalInsights/queryPacks/queries");
