@@ -191,20 +191,38 @@ fn figures_on_the_page_are_what_their_sums_give() {
     let labels = dollars(523.0, 16.0);
     let rationales = dollars(337.0, 128.0);
     let minutes = |tokens: f64| (100_000.0 * tokens / 500_000.0).round();
-    let instances = |tokens: f64| minutes(tokens) * 60.0 * 5.0 * 2.0 * 0.000_026;
-    let leases = 120.0 * (201.0 * 60.0 / 30.0);
+    let chunks = (100_000.0_f64 / 128.0).ceil();
+    let most = (chunks / 24.0).ceil();
+    let seconds = |tokens: f64| minutes(tokens) * 60.0 * most * 2.0;
+    let instances = |tokens: f64| seconds(tokens) * 0.000_026;
+    let leases = chunks * (minutes(1004.0) * 60.0 / 30.0);
     let writes = (100_000.0 + leases) * 0.05 / 10_000.0;
     let with = labels + rationales + instances(1004.0) + writes + 0.05;
     let without = labels + instances(539.0) + writes + 0.05;
+    let thousands = |number: f64| {
+        let (high, low) = ((number / 1000.0).floor(), number % 1000.0);
+        format!("{high},{low:03}")
+    };
+    // With a tenth of the capacity.
+    let hours = minutes(1004.0) * 10.0 / 60.0;
+    let ready = 3.0 * 2.0 * 2_592_000.0 * 0.000_004;
     for figure in [
         format!("| {labels:.0} |"),
         format!("| {rationales:.0} |"),
+        format!("24 of {chunks} chunks, {most} in all"),
         format!("= {} minutes", minutes(1004.0)),
+        format!("= {} GB-s, at most", thousands(seconds(1004.0))),
         format!("| {:.2} |", instances(1004.0)),
-        format!("{:.0} writes", 100_000.0 + leases).replace("148240", "148,240"),
+        format!("{} writes", thousands(100_000.0 + leases)),
         format!("| {writes:.2} |"),
         format!("**{with:.0}**"),
-        format!("**{without:.0}**"),
+        format!("{} minutes | **{without:.0}**", minutes(539.0)),
+        format!(
+            "{:.0} hours, and instances come to {:.0}",
+            hours.floor(),
+            instances(1004.0) * 10.0
+        ),
+        format!("**{ready:.0} a month**"),
     ] {
         assert!(readme.contains(&figure), "{figure}");
     }
