@@ -10,10 +10,10 @@ param environmentName string
 @minLength(1)
 param location string
 
-@description('Resource group of the app, made if it is not there. By default rg-ENVIRONMENT.')
+@description('Existing resource group for the app. By default a new one, rg-ENVIRONMENT.')
 param resourceGroupName string = ''
 
-@description('Existing storage account with the datasets. By default a new one.')
+@description('Existing storage account with the datasets, of the kind StorageV2. By default a new one.')
 param dataAccountName string = ''
 
 @description('Resource group of the existing storage account, in this subscription. By default that of the app.')
@@ -57,7 +57,7 @@ param modelSku string = 'GlobalStandard'
 
 @description('Capacity of a new deployment, in thousands of tokens a minute. It sets the quota that the app keeps to; an existing deployment says its own.')
 @minValue(1)
-param modelCapacity int = 500
+param modelCapacity int = 50
 
 @description('Requests a minute for each thousand tokens a minute. 0: as models.json says for the model.')
 @minValue(0)
@@ -73,10 +73,15 @@ param openAiSecretName string = 'azure-openai-api-key'
 @secure()
 param openAiKey string = ''
 
-@description('Instances at most. Few are enough: one can use the whole quota of a model deployment.')
+@description('Instances at most, for each group of functions or for all of them together: Azure says both. 40 is the least that every region takes.')
 @minValue(1)
 @maxValue(1000)
-param maximumInstances int = 5
+param maximumInstances int = 40
+
+@description('Instances that are always ready for HTTP, for planning and for labelling each, which spares their cold starts. They are charged for all the time.')
+@minValue(0)
+@maxValue(1000)
+param alwaysReadyInstances int = 0
 
 @description('Memory of an instance, in MB.')
 @allowed([512, 2048, 4096])
@@ -98,8 +103,8 @@ param retentionDays int = 30
 @description('Further settings of softlabel by their variables, such as SOFTLABEL_STRATEGY, or the prices of a model that it does not know: without prices every dataset waits for approval.')
 param moreSettings object = {}
 
-@description('Where alerts are sent. Without an address they are only shown in the portal.')
-param alertEmail string = ''
+@description('Address that alerts are sent to. An empty one leaves them in the portal, where nobody is told.')
+param alertEmail string
 
 @description('Object id of a user, group or application that may upload datasets to a new container.')
 param uploaderPrincipalId string = ''
@@ -108,12 +113,36 @@ var abbreviations = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 
+// Every name is made here and handed down, not read from what a module has deployed: so a what-if and a
+// snapshot know all of them before anything is there.
+var newDataAccount = empty(dataAccountName)
+var newOpenAiAccount = empty(openAiAccountName)
+var newTopic = empty(dataSystemTopicName)
+var names = {
+  identity: '${abbreviations.managedIdentityUserAssignedIdentities}${token}'
+  workspace: '${abbreviations.operationalInsightsWorkspaces}${token}'
+  insights: '${abbreviations.insightsComponents}${token}'
+  appAccount: '${abbreviations.storageStorageAccounts}${token}'
+  dataAccount: newDataAccount ? '${abbreviations.storageStorageAccounts}data${token}' : dataAccountName
+  openAiAccount: newOpenAiAccount ? '${abbreviations.cognitiveServicesAccounts}${token}' : openAiAccountName
+  vault: '${abbreviations.keyVaultVaults}${token}'
+  topic: newTopic ? '${abbreviations.eventGridSystemTopics}${token}' : dataSystemTopicName
+  plan: '${abbreviations.webServerFarms}${token}'
+  app: '${abbreviations.webSitesFunctions}${token}'
+  actionGroup: '${abbreviations.insightsActionGroups}${token}'
+  queryPack: '${abbreviations.operationalInsightsQueryPacks}${token}'
+}
+var deploymentName = empty(modelDeploymentName) ? modelName : modelDeploymentName
+var packageContainerName = 'app-package'
+var workContainerName = 'softlabel-work'
+var deadLetterContainerName = 'dead-letters'
+// The host puts events into it that fail again and again, beside the blobs that they are about.
+var blobPoisonQueueName = 'webjobs-blobtrigger-poison'
+
 // Without empty parts: '/a//b/' and 'a/b' are the same place.
 var basePath = join(filter(split(dataBasePath, '/'), part => !empty(part)), '/')
 var labeledPrefix = empty(basePath) ? 'LABELED_' : '${basePath}/LABELED_'
 var dataPath = empty(basePath) ? dataContainerName : '${dataContainerName}/${basePath}'
-var workContainerName = 'softlabel-work'
-var deadLetterContainerName = 'dead-letters'
 
 // Queues are called like the functions that they wake: function.json has the names.
 var eventQueueName = loadJsonContent('../functions/bucket-uploaded/function.json').bindings[0].queueName
@@ -122,72 +151,96 @@ var chunkQueueName = loadJsonContent('../functions/label-chunk/function.json').b
 var publishQueueName = loadJsonContent('../functions/publish-bucket/function.json').bindings[0].queueName
 var queueNames = [eventQueueName, planQueueName, chunkQueueName, publishQueueName]
 
-var groupName = empty(resourceGroupName)
-  ? '${abbreviations.resourcesResourceGroups}${environmentName}'
-  : resourceGroupName
-var dataGroupName = empty(dataAccountName) || empty(dataResourceGroupName) ? groupName : dataResourceGroupName
-var openAiGroupName = empty(openAiAccountName) || empty(openAiResourceGroupName) ? groupName : openAiResourceGroupName
+var newGroup = empty(resourceGroupName)
+var groupName = newGroup ? '${abbreviations.resourcesResourceGroups}${environmentName}' : resourceGroupName
+var dataGroupName = newDataAccount || empty(dataResourceGroupName) ? groupName : dataResourceGroupName
+var openAiGroupName = newOpenAiAccount || empty(openAiResourceGroupName) ? groupName : openAiResourceGroupName
 
-resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+var workspaceId = resourceId(
+  subscription().subscriptionId,
+  groupName,
+  'Microsoft.OperationalInsights/workspaces',
+  names.workspace
+)
+var appAccountId = resourceId(
+  subscription().subscriptionId,
+  groupName,
+  'Microsoft.Storage/storageAccounts',
+  names.appAccount
+)
+var dataAccountId = resourceId(
+  subscription().subscriptionId,
+  dataGroupName,
+  'Microsoft.Storage/storageAccounts',
+  names.dataAccount
+)
+
+// One that exists is left as it is: its region, its tags, and whose it is.
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = if (newGroup) {
   name: groupName
   location: location
   tags: tags
 }
 
 module identity 'app/identity.bicep' = {
-  scope: group
+  scope: resourceGroup(groupName)
   params: {
-    name: '${abbreviations.managedIdentityUserAssignedIdentities}${token}'
+    name: names.identity
     location: location
     tags: tags
   }
+  dependsOn: [group]
 }
 
 module monitoring 'app/monitoring.bicep' = {
-  scope: group
+  scope: resourceGroup(groupName)
   params: {
-    workspaceName: '${abbreviations.operationalInsightsWorkspaces}${token}'
-    insightsName: '${abbreviations.insightsComponents}${token}'
+    workspaceName: names.workspace
+    insightsName: names.insights
     location: location
     tags: tags
   }
+  dependsOn: [group]
 }
 
 module storage 'app/storage.bicep' = {
-  scope: group
+  scope: resourceGroup(groupName)
   params: {
-    name: '${abbreviations.storageStorageAccounts}${token}'
+    name: names.appAccount
     location: location
     tags: tags
     queueNames: queueNames
+    packageContainerName: packageContainerName
     workContainerName: workContainerName
     deadLetterContainerName: deadLetterContainerName
     retentionDays: retentionDays
-    workspaceId: monitoring.outputs.workspaceId
+    workspaceId: workspaceId
   }
+  dependsOn: [monitoring]
 }
 
 module data 'app/data.bicep' = {
   scope: resourceGroup(dataGroupName)
   params: {
-    name: empty(dataAccountName) ? '${abbreviations.storageStorageAccounts}data${token}' : dataAccountName
-    newAccount: empty(dataAccountName)
+    name: names.dataAccount
+    newAccount: newDataAccount
     containerName: dataContainerName
     newContainer: newDataContainer
+    blobPoisonQueueName: blobPoisonQueueName
     location: location
     tags: tags
-    workspaceId: monitoring.outputs.workspaceId
+    workspaceId: workspaceId
   }
-  dependsOn: [group]
+  dependsOn: [monitoring]
 }
 
 module model 'app/model.bicep' = {
   scope: resourceGroup(openAiGroupName)
   params: {
-    accountName: empty(openAiAccountName) ? '${abbreviations.cognitiveServicesAccounts}${token}' : openAiAccountName
-    newAccount: empty(openAiAccountName)
+    accountName: names.openAiAccount
+    newAccount: newOpenAiAccount
     takesKeys: useKeyVault
-    deploymentName: empty(modelDeploymentName) ? modelName : modelDeploymentName
+    deploymentName: deploymentName
     newDeployment: newModelDeployment
     modelName: modelName
     modelVersion: modelVersion
@@ -196,78 +249,88 @@ module model 'app/model.bicep' = {
     requestsPerThousandTokens: requestsPerThousandTokens
     location: location
     tags: tags
-    workspaceId: monitoring.outputs.workspaceId
+    workspaceId: workspaceId
   }
-  dependsOn: [group]
+  dependsOn: [monitoring]
 }
 
 module vault 'app/vault.bicep' = if (useKeyVault) {
-  scope: group
+  scope: resourceGroup(groupName)
   params: {
-    name: '${abbreviations.keyVaultVaults}${token}'
+    name: names.vault
     location: location
     tags: tags
     secretName: openAiSecretName
     secretValue: openAiKey
-    workspaceId: monitoring.outputs.workspaceId
+    workspaceId: workspaceId
   }
+  dependsOn: [monitoring]
 }
 
 module topic 'app/topic.bicep' = {
   scope: resourceGroup(dataGroupName)
   params: {
-    name: empty(dataSystemTopicName) ? '${abbreviations.eventGridSystemTopics}${token}' : dataSystemTopicName
-    newTopic: empty(dataSystemTopicName)
-    sourceId: data.outputs.accountId
+    name: names.topic
+    newTopic: newTopic
+    sourceId: dataAccountId
     location: data.outputs.location
     tags: tags
-    workspaceId: monitoring.outputs.workspaceId
+    workspaceId: workspaceId
   }
 }
 
-// One file has every role assignment; it is deployed once to each resource group that has resources.
+// One file has every role assignment; it is deployed once to each resource group that has resources. The
+// name of an assignment has its principal in it, which is known when the identity is there: a what-if
+// cannot show these three.
 module appRoles 'app/rbac.bicep' = {
-  scope: group
+  scope: resourceGroup(groupName)
   params: {
+    #disable-next-line what-if-short-circuiting
     appPrincipalId: identity.outputs.principalId
+    #disable-next-line what-if-short-circuiting
     topicPrincipalId: topic.outputs.principalId
-    appAccountName: storage.outputs.accountName
+    appAccountName: names.appAccount
     eventQueueName: eventQueueName
     deadLetterContainerName: deadLetterContainerName
-    insightsName: monitoring.outputs.insightsName
-    vaultName: useKeyVault ? vault!.outputs.name : 'none'
+    insightsName: names.insights
+    vaultName: useKeyVault ? names.vault : 'none'
     secretName: openAiSecretName
   }
+  dependsOn: [storage, vault]
 }
 
 module dataRoles 'app/rbac.bicep' = {
   scope: resourceGroup(dataGroupName)
   params: {
+    #disable-next-line what-if-short-circuiting
     appPrincipalId: identity.outputs.principalId
-    dataAccountName: data.outputs.accountName
+    dataAccountName: names.dataAccount
     dataContainerName: dataContainerName
     labeledPrefix: labeledPrefix
-    blobPoisonQueueName: data.outputs.blobPoisonQueueName
+    blobPoisonQueueName: blobPoisonQueueName
     uploaderPrincipalId: newDataContainer && !empty(uploaderPrincipalId) ? uploaderPrincipalId : 'none'
   }
+  dependsOn: [data]
 }
 
 module modelRoles 'app/rbac.bicep' = {
   scope: resourceGroup(openAiGroupName)
   params: {
+    #disable-next-line what-if-short-circuiting
     appPrincipalId: identity.outputs.principalId
-    openAiAccountName: useKeyVault ? 'none' : model.outputs.accountName
+    openAiAccountName: useKeyVault ? 'none' : names.openAiAccount
   }
+  dependsOn: [model]
 }
 
 module subscriptions 'app/subscriptions.bicep' = {
   scope: resourceGroup(dataGroupName)
   params: {
-    topicName: topic.outputs.name
+    topicName: names.topic
     name: 'softlabel-${token}'
     containerName: dataContainerName
     basePath: basePath
-    appAccountId: storage.outputs.accountId
+    appAccountId: appAccountId
     queueName: eventQueueName
     deadLetterContainerName: deadLetterContainerName
   }
@@ -276,26 +339,27 @@ module subscriptions 'app/subscriptions.bicep' = {
 }
 
 module app 'app/function.bicep' = {
-  scope: group
+  scope: resourceGroup(groupName)
   params: {
-    name: '${abbreviations.webSitesFunctions}${token}'
-    planName: '${abbreviations.webServerFarms}${token}'
+    name: names.app
+    planName: names.plan
     location: location
-    tags: union(tags, { 'azd-service-name': 'app' })
-    identityId: identity.outputs.id
-    clientId: identity.outputs.clientId
-    appEndpoints: storage.outputs.endpoints
-    dataEndpoints: data.outputs.endpoints
-    packageContainerName: storage.outputs.packageContainerName
-    insightsName: monitoring.outputs.insightsName
+    tags: tags
+    identityName: names.identity
+    appAccountName: names.appAccount
+    dataAccountName: names.dataAccount
+    dataGroupName: dataGroupName
+    packageContainerName: packageContainerName
+    insightsName: names.insights
     maximumInstances: maximumInstances
+    alwaysReadyInstances: alwaysReadyInstances
     instanceMemory: instanceMemory
     settings: union(
       {
         SOFTLABEL_DATA: dataPath
         SOFTLABEL_WORK_CONTAINER: workContainerName
         AZURE_OPENAI_ENDPOINT: model.outputs.endpoint
-        AZURE_OPENAI_DEPLOYMENT: model.outputs.deploymentName
+        AZURE_OPENAI_DEPLOYMENT: deploymentName
         SOFTLABEL_MODEL: model.outputs.modelName
         SOFTLABEL_TPM: string(model.outputs.tokensPerMinute)
         SOFTLABEL_RPM: string(model.outputs.requestsPerMinute)
@@ -319,25 +383,27 @@ module app 'app/function.bicep' = {
 }
 
 module alerts 'app/alerts.bicep' = {
-  scope: group
+  scope: resourceGroup(groupName)
   params: {
-    workspaceId: monitoring.outputs.workspaceId
-    actionGroupName: '${abbreviations.insightsActionGroups}${token}'
-    queryPackName: '${abbreviations.operationalInsightsQueryPacks}${token}'
+    workspaceId: workspaceId
+    actionGroupName: names.actionGroup
+    queryPackName: names.queryPack
+    token: token
     email: alertEmail
     location: location
     tags: tags
   }
+  dependsOn: [monitoring]
 }
 
 // For azd and the hooks. None begins with SOFTLABEL_: the program refuses such variables that it does
 // not know, and azd exports these.
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = groupName
-output APP_NAME string = app.outputs.name
+output APP_NAME string = names.app
 output APP_URL string = app.outputs.url
-output DATA_URL string = '${data.outputs.endpoints.blob}${dataPath}'
+output DATA_URL string = '${data.outputs.blobEndpoint}${dataPath}'
 output DATA_RESOURCE_GROUP string = dataGroupName
 output DATA_CONTAINER string = dataContainerName
 output DATA_BASE_PATH string = basePath
-output SYSTEM_TOPIC string = topic.outputs.name
+output SYSTEM_TOPIC string = names.topic

@@ -3,6 +3,8 @@
 param workspaceId string
 param actionGroupName string
 param queryPackName string
+@description('What tells this environment from others in the same resource group.')
+param token string
 param email string
 param location string
 param tags object
@@ -101,7 +103,7 @@ resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
 
 resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
   for alert in alerts: {
-    name: 'softlabel-${alert.name}'
+    name: 'softlabel-${alert.name}-${token}'
     location: location
     tags: tags
     kind: 'LogAlert'

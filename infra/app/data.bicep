@@ -4,12 +4,10 @@ param name string
 param newAccount bool
 param containerName string
 param newContainer bool
+param blobPoisonQueueName string
 param location string
 param tags object
 param workspaceId string
-
-// The blob trigger puts events that fail again and again into this queue, beside the blobs.
-var blobPoisonQueueName = 'webjobs-blobtrigger-poison'
 
 resource newOne 'Microsoft.Storage/storageAccounts@2025-01-01' = if (newAccount) {
   name: name
@@ -28,7 +26,7 @@ resource newOne 'Microsoft.Storage/storageAccounts@2025-01-01' = if (newAccount)
   }
 }
 
-resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = if (!newAccount) {
   name: name
 }
 
@@ -89,9 +87,7 @@ resource queueLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = 
   dependsOn: [newOne]
 }
 
-// Outputs are read when everything is there, so the new account is found under `account` too.
-output accountId string = account.id
-output accountName string = account.name
-output location string = account.location
-output endpoints object = account.properties.primaryEndpoints
-output blobPoisonQueueName string = blobPoisonQueue.name
+output location string = newAccount ? location : account!.location
+output blobEndpoint string = newAccount
+  ? newOne!.properties.primaryEndpoints.blob
+  : account!.properties.primaryEndpoints.blob

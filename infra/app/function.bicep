@@ -4,28 +4,43 @@ param name string
 param planName string
 param location string
 param tags object
-param identityId string
-param clientId string
+param identityName string
+param appAccountName string
 param packageContainerName string
-
-@description('Endpoints of the app\'s own storage.')
-param appEndpoints object
-
-@description('Endpoints of the storage with the datasets.')
-param dataEndpoints object
-
+param dataAccountName string
+param dataGroupName string
 param insightsName string
 param maximumInstances int
+param alwaysReadyInstances int
 param instanceMemory int
 
 @description('What softlabel itself reads.')
 param settings object
+
+// Functions that somebody waits for: the requests, what plans an upload, and what labels.
+var alwaysReady = ['http', 'function:bucket-uploaded', 'function:label-chunk']
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: identityName
+}
+
+resource appAccount 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+  name: appAccountName
+}
+
+resource dataAccount 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+  scope: resourceGroup(dataGroupName)
+  name: dataAccountName
+}
 
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
   name: insightsName
 }
 
 // What the host and softlabel reach storage with: the app's identity, never a key.
+var clientId = identity.properties.clientId
+var appEndpoints = appAccount.properties.primaryEndpoints
+var dataEndpoints = dataAccount.properties.primaryEndpoints
 var connections = {
   AzureWebJobsStorage__blobServiceUri: appEndpoints.blob
   AzureWebJobsStorage__queueServiceUri: appEndpoints.queue
@@ -59,12 +74,13 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
 resource app 'Microsoft.Web/sites@2024-11-01' = {
   name: name
   location: location
-  tags: tags
+  // azd finds the app by it.
+  tags: union(tags, { 'azd-service-name': 'app' })
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'
     userAssignedIdentities: {
-      '${identityId}': {}
+      '${identity.id}': {}
     }
   }
   properties: {
@@ -77,13 +93,16 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
           value: '${appEndpoints.blob}${packageContainerName}'
           authentication: {
             type: 'UserAssignedIdentity'
-            userAssignedIdentityResourceId: identityId
+            userAssignedIdentityResourceId: identity.id
           }
         }
       }
       scaleAndConcurrency: {
         maximumInstanceCount: maximumInstances
         instanceMemoryMB: instanceMemory
+        alwaysReady: alwaysReadyInstances == 0
+          ? []
+          : map(alwaysReady, group => { name: group, instanceCount: alwaysReadyInstances })
       }
       runtime: {
         name: 'custom'
@@ -103,16 +122,24 @@ resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
   properties: union(connections, settings)
 }
 
-// Only Entra identities publish.
-resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = [
-  for way in ['ftp', 'scm']: {
-    parent: app
-    name: way
-    properties: {
-      allow: false
-    }
-  }
-]
+// Only Entra identities publish. One after the other: a new site refuses two changes at a time.
 
-output name string = app.name
+resource ftp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+  dependsOn: [appSettings]
+}
+
+resource scm 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+  dependsOn: [ftp]
+}
+
 output url string = 'https://${app.properties.defaultHostName}'

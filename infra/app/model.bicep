@@ -33,7 +33,7 @@ resource newOne 'Microsoft.CognitiveServices/accounts@2025-06-01' = if (newAccou
   }
 }
 
-resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' existing = {
+resource account 'Microsoft.CognitiveServices/accounts@2025-06-01' existing = if (!newAccount) {
   name: accountName
 }
 
@@ -56,7 +56,7 @@ resource newModel 'Microsoft.CognitiveServices/accounts/deployments@2025-06-01' 
   dependsOn: [newOne]
 }
 
-resource model 'Microsoft.CognitiveServices/accounts/deployments@2025-06-01' existing = {
+resource model 'Microsoft.CognitiveServices/accounts/deployments@2025-06-01' existing = if (!newDeployment) {
   parent: account
   name: deploymentName
 }
@@ -81,13 +81,12 @@ resource metrics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if
   }
 }
 
-// The deployment itself says what it is, new or not, so a settled quota cannot differ from the real one.
-// An output is read when everything is there.
-var ratio = requestsPerThousandTokens > 0 ? requestsPerThousandTokens : ratios[model.properties.model.name]
+// An existing deployment says itself what it is, so a settled quota cannot differ from the real one.
+var usedModel = newDeployment ? modelName : model!.properties.model.name
+var usedCapacity = newDeployment ? capacity : model!.sku.capacity
+var ratio = requestsPerThousandTokens > 0 ? requestsPerThousandTokens : ratios[usedModel]
 
-output accountName string = account.name
-output endpoint string = account.properties.endpoint
-output deploymentName string = model.name
-output modelName string = model.properties.model.name
-output tokensPerMinute int = model.sku.capacity * 1000
-output requestsPerMinute int = model.sku.capacity * ratio
+output endpoint string = newAccount ? newOne!.properties.endpoint : account!.properties.endpoint
+output modelName string = usedModel
+output tokensPerMinute int = usedCapacity * 1000
+output requestsPerMinute int = usedCapacity * ratio

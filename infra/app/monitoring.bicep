@@ -29,6 +29,3 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
     WorkspaceResourceId: workspace.id
   }
 }
-
-output workspaceId string = workspace.id
-output insightsName string = insights.name

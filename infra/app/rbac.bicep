@@ -61,7 +61,7 @@ resource eventQueue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025
   name: eventQueueName
 }
 
-resource topicSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (topicPrincipalId != 'none') {
+resource topicSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (eventQueueName != 'none') {
   scope: eventQueue
   name: guid(eventQueue.id, topicPrincipalId, roles['Storage Queue Data Message Sender'])
   properties: {
@@ -84,7 +84,7 @@ resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@
   name: deadLetterContainerName
 }
 
-resource topicDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (topicPrincipalId != 'none') {
+resource topicDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (deadLetterContainerName != 'none') {
   scope: deadLetters
   name: guid(deadLetters.id, topicPrincipalId, roles['Storage Blob Data Contributor'])
   properties: {
@@ -133,10 +133,7 @@ resource appReadsSecret 'Microsoft.Authorization/roleAssignments@2022-04-01' = i
   properties: {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId(
-      'Microsoft.Authorization/roleDefinitions',
-      roles['Key Vault Secrets User']
-    )
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Key Vault Secrets User'])
   }
 }
 

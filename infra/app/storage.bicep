@@ -4,12 +4,11 @@ param name string
 param location string
 param tags object
 param queueNames string[]
+param packageContainerName string
 param workContainerName string
 param deadLetterContainerName string
 param retentionDays int
 param workspaceId string
-
-var packageContainerName = 'app-package'
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name
@@ -122,8 +121,3 @@ resource queueLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = 
     ]
   }
 }
-
-output accountId string = account.id
-output accountName string = account.name
-output packageContainerName string = packageContainerName
-output endpoints object = account.properties.primaryEndpoints

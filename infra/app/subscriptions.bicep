@@ -28,7 +28,7 @@ resource bucketUploaded 'Microsoft.EventGrid/systemTopics/eventSubscriptions@202
           // Complete blobs only.
           operatorType: 'StringIn'
           key: 'data.api'
-          values: ['PutBlob', 'PutBlockList', 'CopyBlob', 'FlushWithClose']
+          values: ['PutBlob', 'PutBlockList', 'CopyBlob', 'FlushWithClose', 'SftpCommit']
         }
         {
           // Nothing that we write starts anything.

@@ -20,14 +20,14 @@ resource newOne 'Microsoft.EventGrid/systemTopics@2025-02-15' = if (newTopic) {
   }
 }
 
-resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = if (!newTopic) {
   name: name
 }
 
 // DeadLetteredCount and DroppedEventCount, for the alert.
 resource metrics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: topic
-  name: 'softlabel'
+  name: 'softlabel-${uniqueString(workspaceId)}'
   properties: {
     workspaceId: workspaceId
     logs: [
@@ -46,5 +46,4 @@ resource metrics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   dependsOn: [newOne]
 }
 
-output name string = topic.name
-output principalId string = topic.identity.principalId
+output principalId string = newTopic ? newOne!.identity.principalId : topic!.identity.principalId

@@ -1,8 +1,8 @@
-//! Draws a deployment as a Mermaid diagram: what is deployed by module, who may do what to what, where
-//! events go, what uses what.
+//! Draws a deployment as a Mermaid diagram: what is deployed, who may do what to what, where events go,
+//! what uses what.
 
-use crate::consistency::{ROLES, at, of_kind, origin};
-use crate::deployment::{Deployed, Deployment};
+use crate::consistency::ROLES;
+use crate::snapshot::{Resource, Snapshot, last, origin};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,23 +21,21 @@ const LEFT_OUT: &[&str] = &[
     "Microsoft.Web/sites/config",
 ];
 
+/// Drawn as one node, however many there are.
+const ALIKE: &str = "Microsoft.Insights/scheduledQueryRules";
+
 /// Draws it. `token` is the part of names that differs from one environment to the next.
-pub fn draw(deployment: &Deployment, token: &str) -> String {
-    let picture = Picture { deployment };
+pub fn draw(snapshot: &Snapshot, token: &str) -> String {
+    let picture = Picture { snapshot, token };
     let mut text = String::from("flowchart LR\n");
-    let mut modules: Vec<&str> = Vec::new();
-    for resource in picture.drawn() {
-        if !modules.contains(&resource.module.as_str()) {
-            modules.push(&resource.module);
+    for (node, (whole, parts)) in picture.nodes() {
+        if parts.is_empty() {
+            let _ = writeln!(text, "  {node}[\"{}\"]", label(&whole));
+            continue;
         }
-    }
-    for module in modules {
-        let _ = writeln!(text, "  subgraph {module}");
-        for (node, resources) in picture.nodes(module) {
-            let names: Vec<&str> = resources.iter().map(|it| short(&it.name)).collect();
-            let kind = short(&resources[0].kind);
-            let names = names.join("<br/>");
-            let _ = writeln!(text, "    {node}[\"{kind}<br/><i>{names}</i>\"]");
+        let _ = writeln!(text, "  subgraph {node}[\"{}\"]", label(&whole));
+        for (part, resources) in parts {
+            let _ = writeln!(text, "    {part}[\"{}\"]", label(&resources));
         }
         text.push_str("  end\n");
     }
@@ -50,102 +48,128 @@ pub fn draw(deployment: &Deployment, token: &str) -> String {
     text.replace(token, "…")
 }
 
-struct Picture<'a> {
-    deployment: &'a Deployment,
+fn label(resources: &[&Resource]) -> String {
+    let kind = resources.first().map_or("", |it| last(&it.kind));
+    let names = resources.iter().map(|it| it.short_name());
+    let names: Vec<&str> = names.collect();
+    format!("{kind}<br/><i>{}</i>", names.join("<br/>"))
 }
+
+struct Picture<'a> {
+    snapshot: &'a Snapshot,
+    token: &'a str,
+}
+
+/// What is drawn as one, and its parts, those of one type as one.
+type Nodes<'a> = BTreeMap<String, (Vec<&'a Resource>, BTreeMap<String, Vec<&'a Resource>>)>;
 
 type Edges = BTreeMap<(String, &'static str, String), Vec<String>>;
 
 impl<'a> Picture<'a> {
-    fn drawn(&self) -> impl Iterator<Item = &'a Deployed> {
-        let resources = self.deployment.resources.iter();
+    fn drawn(&self) -> impl Iterator<Item = &'a Resource> {
+        let resources = self.snapshot.resources.iter();
         resources.filter(|it| !LEFT_OUT.contains(&it.kind.as_str()))
     }
 
-    /// What one loop deploys is one node.
-    fn nodes(&self, module: &str) -> BTreeMap<String, Vec<&'a Deployed>> {
-        let mut nodes: BTreeMap<String, Vec<&Deployed>> = BTreeMap::new();
-        for resource in self.drawn().filter(|it| it.module == module) {
-            nodes.entry(node(resource)).or_default().push(resource);
+    fn nodes(&self) -> Nodes<'a> {
+        let mut nodes = Nodes::new();
+        for resource in self.drawn() {
+            let whole = owner(&resource.id);
+            let (resources, parts) = nodes.entry(self.node(whole)).or_default();
+            if whole == resource.id {
+                resources.push(resource);
+            } else {
+                let part = parts.entry(self.node(&resource.id)).or_default();
+                part.push(resource);
+            }
         }
         nodes
     }
 
+    /// The name of the node that a resource is drawn as: of its owner, and its type where it is a part.
+    fn node(&self, id: &str) -> String {
+        if id.contains(ALIKE) {
+            return last(ALIKE).to_owned();
+        }
+        let name = last(owner(id)).replace(self.token, "");
+        let name = name.replace(|it: char| !it.is_alphanumeric(), "_");
+        let name = name.trim_matches('_');
+        let part = id.strip_prefix(owner(id)).unwrap_or_default();
+        match part.rsplit('/').nth(1) {
+            Some(kind) => format!("{name}_{kind}"),
+            None => name.to_owned(),
+        }
+    }
+
     fn edges(&self) -> Edges {
         let mut edges = Edges::new();
-        let mut edge = |from: &Deployed, arrow, to: &Deployed, label: &str| {
-            let labels: &mut Vec<String> = edges.entry((node(from), arrow, node(to))).or_default();
+        let mut edge = |from: &str, arrow, to: &str, label: &str| {
+            let key = (self.node(from), arrow, self.node(to));
+            let labels: &mut Vec<String> = edges.entry(key).or_default();
             if !label.is_empty() && !labels.iter().any(|it| it == label) {
                 labels.push(label.to_owned());
             }
         };
-        for assignment in of_kind(self.deployment, "Microsoft.Authorization/roleAssignments") {
-            let text = |path| {
-                at(&assignment.body, path)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            };
-            let id = short(text("properties.roleDefinitionId"));
+        let kind = "Microsoft.Authorization/roleAssignments";
+        for assignment in self.snapshot.of_kind(kind) {
+            let id = last(assignment.text("properties.roleDefinitionId"));
             let role = ROLES.iter().find(|role| role.id == id);
-            let limit = match text("properties.condition") {
+            let limit = match assignment.text("properties.condition") {
                 "" => "",
                 _ => ", writing to LABELED_* alone",
             };
             let label = format!("{}{limit}", role.map_or(id, |role| role.name));
-            let who = origin(text("properties.principalId")).and_then(|it| self.of_origin(it));
-            let scope = assignment.scope.as_deref().and_then(|id| self.of_id(id));
-            if let (Some(who), Some(scope)) = (who, scope) {
+            let who = origin(assignment.text("properties.principalId"));
+            if let (Some(who), Some(scope)) = (who, assignment.scope()) {
                 edge(who, "-->", scope, &label);
             }
         }
-        let subscriptions = "Microsoft.EventGrid/systemTopics/eventSubscriptions";
-        for subscription in of_kind(self.deployment, subscriptions) {
-            let topic = self
-                .drawn()
-                .find(|it| subscription.id.starts_with(&format!("{}/", it.id)));
-            let path = "properties.deliveryWithResourceIdentity.destination.properties.queueName";
-            let queue = at(&subscription.body, path)
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            let queue = self
-                .drawn()
-                .find(|it| it.name.ends_with(&format!("/{queue}")));
-            if let (Some(topic), Some(queue)) = (topic, queue) {
-                edge(topic, "==>", queue, "BlobCreated of bucket files");
+        let kind = "Microsoft.EventGrid/systemTopics/eventSubscriptions";
+        for subscription in self.snapshot.of_kind(kind) {
+            let queue = subscription
+                .text("properties.deliveryWithResourceIdentity.destination.properties.queueName");
+            let queue = self.drawn().find(|it| it.short_name() == queue);
+            if let Some(queue) = queue {
+                let topic = owner(&subscription.id);
+                edge(topic, "==>", &queue.id, "BlobCreated of bucket files");
             }
         }
-        for setting in of_kind(self.deployment, "Microsoft.Insights/diagnosticSettings") {
+        for setting in self
+            .snapshot
+            .of_kind("Microsoft.Insights/diagnosticSettings")
+        {
             // Of a service of an account: the account's.
-            let about = setting.scope.as_deref().unwrap_or_default();
-            let about = self.drawn().find(|it| about.starts_with(&it.id));
-            let to = at(&setting.body, "properties.workspaceId").and_then(Value::as_str);
-            let to = to.and_then(|id| self.of_id(id));
-            if let (Some(about), Some(to)) = (about, to) {
-                edge(about, "-.->", to, "logs");
+            if let Some(about) = setting.scope() {
+                let to = setting.text("properties.workspaceId");
+                edge(owner(about), "-.->", to, "logs");
             }
         }
         for resource in self.drawn() {
             for other in self.drawn() {
                 if resource.id != other.id && mentions(resource, other) {
-                    edge(resource, "-.->", other, "");
+                    edge(&resource.id, "-.->", &other.id, "");
                 }
             }
         }
         edges
     }
+}
 
-    fn of_id(&self, id: &str) -> Option<&'a Deployed> {
-        self.drawn().find(|it| it.id == id)
-    }
-
-    fn of_origin(&self, origin: &str) -> Option<&'a Deployed> {
-        self.drawn()
-            .find(|it| format!("{} {}", it.kind, it.name) == origin)
-    }
+/// The id of the resource that is no part of another: up to the name after the type.
+fn owner(id: &str) -> &str {
+    let start = id
+        .find("/providers/")
+        .map_or(0, |at| at + "/providers/".len());
+    let rest = id.get(start..).unwrap_or_default();
+    let end = rest
+        .match_indices('/')
+        .nth(2)
+        .map_or(rest.len(), |(at, _)| at);
+    id.get(..start + end).unwrap_or(id)
 }
 
 /// Whether a property, or the key of one, is the other's id.
-fn mentions(resource: &Deployed, other: &Deployed) -> bool {
+fn mentions(resource: &Resource, other: &Resource) -> bool {
     fn inside(value: &Value, id: &str) -> bool {
         match value {
             Value::String(text) => text == id,
@@ -155,12 +179,4 @@ fn mentions(resource: &Deployed, other: &Deployed) -> bool {
         }
     }
     resource.body.values().any(|value| inside(value, &other.id))
-}
-
-fn node(resource: &Deployed) -> String {
-    format!("{}_{}", resource.module, resource.symbol)
-}
-
-fn short(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
 }

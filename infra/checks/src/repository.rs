@@ -1,60 +1,69 @@
 //! The files of this repository.
 
-use crate::Problem;
-use crate::deployment::Sources;
-use crate::syntax::parse;
-use crate::types::Types;
+use crate::consistency::{Function, read_functions};
+use crate::snapshot::Snapshot;
 use anyhow::Context;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// The file that everything begins with.
-pub const MAIN: &str = "infra/main.bicep";
 
 /// The repository's folder.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Reads `infra/`, `functions/` and `host.json`; the problems are those of the syntax.
-pub fn read() -> anyhow::Result<(Sources, Vec<Problem>)> {
-    let root = root();
-    let mut sources = Sources {
-        types: Types::read(&root.join("infra/types"))?,
-        ..Sources::default()
-    };
-    for part in ["infra", "functions", "host.json"] {
-        collect(&root, Path::new(part), &mut sources.texts)?;
-    }
-    let mut problems = Vec::new();
-    for (path, text) in &sources.texts {
-        if !path.ends_with(".bicep") {
-            continue;
-        }
-        match parse(path, text) {
-            Ok(file) => {
-                sources.files.insert(path.clone(), file);
-            }
-            Err(found) => problems.extend(found),
-        }
-    }
-    Ok((sources, problems))
+/// The text of a file, such as `infra/main.bicep`.
+pub fn text(path: &str) -> anyhow::Result<String> {
+    fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
 }
 
-fn collect(root: &Path, part: &Path, texts: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
-    let whole = root.join(part);
-    if whole.is_dir() {
-        for entry in fs::read_dir(&whole)? {
-            let name = entry?.file_name();
-            if !["types", "checks", "target"].iter().any(|it| name == *it) {
-                collect(root, &part.join(name), texts)?;
+/// The texts of the files below a folder whose path ends so, by path.
+pub fn texts(folder: &str, ending: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(root().join(&folder));
+        for entry in entries.with_context(|| format!("cannot read {folder}"))? {
+            let entry = entry?;
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if path.ends_with(ending) {
+                found.insert(path.clone(), text(&path)?);
             }
         }
-        return Ok(());
     }
-    let text = fs::read_to_string(&whole).with_context(|| format!("{}", whole.display()))?;
-    let path = part.components().map(|it| it.as_os_str().to_string_lossy());
-    texts.insert(path.collect::<Vec<_>>().join("/"), text);
-    Ok(())
+    Ok(found)
+}
+
+/// The functions in `functions/`.
+pub fn functions() -> anyhow::Result<Vec<Function>> {
+    read_functions(&texts("functions", "/function.json")?).context("cannot read functions/")
+}
+
+/// The dry deployment of `infra/snapshots/NAME.bicepparam`.
+pub fn snapshot(name: &str) -> anyhow::Result<Snapshot> {
+    let path = format!("infra/snapshots/{name}.snapshot.json");
+    let read = || serde_json::from_str(&text(&path)?).context("it is no snapshot");
+    let mut snapshot: Snapshot = read().with_context(|| path.clone())?;
+    snapshot.name = name.to_owned();
+    Ok(snapshot)
+}
+
+/// All of them.
+pub fn snapshots() -> anyhow::Result<Vec<Snapshot>> {
+    let files = texts("infra/snapshots", ".bicepparam")?;
+    let names = files.keys().filter_map(|path| {
+        let name = path.strip_prefix("infra/snapshots/")?;
+        name.strip_suffix(".bicepparam")
+    });
+    names.map(snapshot).collect()
+}
+
+/// The parameters of `infra/main.bicep` in their order, as the compiler read them: each with `type`,
+/// `defaultValue` and limits.
+pub fn parameters() -> anyhow::Result<Map<String, Value>> {
+    let path = "infra/snapshots/parameters.json";
+    serde_json::from_str(&text(path)?).context(path)
 }

@@ -1,11 +1,9 @@
 //! The page about the deployment, the alerts and the log lines, against the files and each other.
 
-mod scenarios;
-
-use scenarios::{everything_new, sources};
-use softlabel_infra::consistency::{fields, logged, of_kind};
+use softlabel_infra::consistency::{fields, logged};
 use softlabel_infra::documents::{README, weave};
-use softlabel_infra::repository::root;
+use softlabel_infra::repository::{root, snapshot, text, texts};
+use softlabel_infra::snapshot::Resource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -20,7 +18,7 @@ const COMMON: &[&str] = &[
 ];
 
 fn readme() -> String {
-    fs::read_to_string(root().join(README)).unwrap()
+    text(README).unwrap()
 }
 
 fn backticked(cell: &str) -> BTreeSet<String> {
@@ -49,14 +47,13 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn queries() -> BTreeMap<String, String> {
-    let texts = sources().texts.into_iter();
-    texts.filter(|(path, _)| path.ends_with(".kql")).collect()
+    texts("infra/queries", ".kql").unwrap()
 }
 
 #[test]
 fn the_picture_and_the_parameters_are_those_of_the_files() {
     let readme = readme();
-    let woven = weave(&readme, &sources()).unwrap();
+    let woven = weave(&readme).unwrap();
     assert!(woven == readme, "run `cargo infra-docs`");
 }
 
@@ -64,14 +61,14 @@ fn the_picture_and_the_parameters_are_those_of_the_files() {
 fn a_picture_or_a_parameter_that_is_out_of_date_is_found() {
     let readme = readme();
     for (from, to) in [
-        ("systemTopics", "topics"),
+        ("storageAccounts<br/>", "accounts<br/>"),
         ("| `concurrency` | `50` |", "| `concurrency` | `60` |"),
     ] {
         let old = readme.replacen(from, to, 1);
         assert_ne!(old, readme);
-        assert_eq!(weave(&old, &sources()).unwrap(), readme);
+        assert_eq!(weave(&old).unwrap(), readme);
     }
-    assert!(weave("# No marks\n", &sources()).is_err());
+    assert!(weave("# No marks\n").is_err());
 }
 
 #[test]
@@ -128,9 +125,14 @@ fn the_program_logs_the_events_and_fields_of_the_page() {
 
 #[test]
 fn every_alert_has_its_query_and_says_what_to_do() {
-    let deployment = everything_new().deploy(&sources());
-    let rules = of_kind(&deployment, "Microsoft.Insights/scheduledQueryRules");
-    let name = |name: &str| name.strip_prefix("softlabel-").unwrap().to_owned();
+    let snapshot = snapshot("everything-new").unwrap();
+    let rules = snapshot.of_kind("Microsoft.Insights/scheduledQueryRules");
+    let rules: Vec<&Resource> = rules.collect();
+    // Between the program's name and what tells environments apart.
+    let name = |name: &str| {
+        let (name, _) = name.rsplit_once('-').unwrap();
+        name.strip_prefix("softlabel-").unwrap().to_owned()
+    };
     let alerts: BTreeSet<_> = rules.iter().map(|it| name(&it.name)).collect();
 
     let queries = queries().into_keys();
@@ -167,12 +169,11 @@ fn every_alert_has_its_query_and_says_what_to_do() {
 
 #[test]
 fn every_query_is_deployed() {
-    let deployment = everything_new().deploy(&sources());
+    let snapshot = snapshot("everything-new").unwrap();
     let bodies = |kind| {
-        let found = of_kind(&deployment, kind).into_iter();
-        found
-            .map(|it| serde_json::to_string(&it.body).unwrap())
-            .collect::<String>()
+        let bodies = snapshot.of_kind(kind).map(|it| &it.body);
+        let bodies = bodies.map(|it| serde_json::to_string(it).unwrap());
+        bodies.collect::<String>()
     };
     let deployed = bodies("Microsoft.Insights/scheduledQueryRules")
         + &bodies("Microsoft.OperationalInsights/queryPacks/queries");
@@ -190,20 +191,38 @@ fn figures_on_the_page_are_what_their_sums_give() {
     let labels = dollars(523.0, 16.0);
     let rationales = dollars(337.0, 128.0);
     let minutes = |tokens: f64| (100_000.0 * tokens / 500_000.0).round();
-    let instances = |tokens: f64| minutes(tokens) * 60.0 * 5.0 * 2.0 * 0.000_026;
-    let leases = 120.0 * (201.0 * 60.0 / 30.0);
+    let chunks = (100_000.0_f64 / 128.0).ceil();
+    let most = (chunks / 24.0).ceil();
+    let seconds = |tokens: f64| minutes(tokens) * 60.0 * most * 2.0;
+    let instances = |tokens: f64| seconds(tokens) * 0.000_026;
+    let leases = chunks * (minutes(1004.0) * 60.0 / 30.0);
     let writes = (100_000.0 + leases) * 0.05 / 10_000.0;
     let with = labels + rationales + instances(1004.0) + writes + 0.05;
     let without = labels + instances(539.0) + writes + 0.05;
+    let thousands = |number: f64| {
+        let (high, low) = ((number / 1000.0).floor(), number % 1000.0);
+        format!("{high},{low:03}")
+    };
+    // With a tenth of the capacity.
+    let hours = minutes(1004.0) * 10.0 / 60.0;
+    let ready = 3.0 * 2.0 * 2_592_000.0 * 0.000_004;
     for figure in [
         format!("| {labels:.0} |"),
         format!("| {rationales:.0} |"),
+        format!("24 of {chunks} chunks, {most} in all"),
         format!("= {} minutes", minutes(1004.0)),
+        format!("= {} GB-s, at most", thousands(seconds(1004.0))),
         format!("| {:.2} |", instances(1004.0)),
-        format!("{:.0} writes", 100_000.0 + leases).replace("148240", "148,240"),
+        format!("{} writes", thousands(100_000.0 + leases)),
         format!("| {writes:.2} |"),
         format!("**{with:.0}**"),
-        format!("**{without:.0}**"),
+        format!("{} minutes | **{without:.0}**", minutes(539.0)),
+        format!(
+            "{:.0} hours, and instances come to {:.0}",
+            hours.floor(),
+            instances(1004.0) * 10.0
+        ),
+        format!("**{ready:.0} a month**"),
     ] {
         assert!(readme.contains(&figure), "{figure}");
     }

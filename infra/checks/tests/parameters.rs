@@ -1,30 +1,24 @@
 //! The files around the templates: parameters for azd, azure.yaml, hooks, workflows.
 
-mod scenarios;
-
-use scenarios::{everything_new, functions, sources};
-use serde_json::Value;
-use softlabel_infra::consistency::of_kind;
-use softlabel_infra::repository::{MAIN, root};
-use std::fs;
+use serde_json::{Map, Value};
+use softlabel_infra::repository::{functions, parameters, root, snapshot, text};
 
 fn yaml(path: &str) -> Value {
-    let text = fs::read_to_string(root().join(path)).unwrap();
-    serde_saphyr::from_str(&text).unwrap()
+    serde_saphyr::from_str(&text(path).unwrap()).unwrap()
+}
+
+/// What azd gives the templates.
+fn given() -> Map<String, Value> {
+    let text = text("infra/main.parameters.json").unwrap();
+    let file: Value = serde_json::from_str(&text).unwrap();
+    file["parameters"].as_object().unwrap().clone()
 }
 
 #[test]
 fn azd_is_told_only_of_parameters_that_there_are() {
-    let sources = sources();
-    let main = &sources.files[MAIN];
-    let text = &sources.texts["infra/main.parameters.json"];
-    let given: Value = serde_json::from_str(text).unwrap();
-    let given = given["parameters"].as_object().unwrap();
-    for (name, value) in given {
-        assert!(
-            main.params.iter().any(|param| param.name == *name),
-            "{name}"
-        );
+    let (given, parameters) = (given(), parameters().unwrap());
+    for (name, value) in &given {
+        assert!(parameters.contains_key(name), "{name}");
         // azd replaces ${…}; the program refuses variables of its own prefix that it does not know.
         let value = value["value"].as_str().unwrap();
         assert!(
@@ -32,8 +26,11 @@ fn azd_is_told_only_of_parameters_that_there_are() {
             "{value}"
         );
     }
-    for param in main.params.iter().filter(|param| param.default.is_none()) {
-        assert!(given.contains_key(&param.name), "{}", param.name);
+    let required = parameters
+        .iter()
+        .filter(|(_, it)| it.get("defaultValue").is_none());
+    for (name, _) in required {
+        assert!(given.contains_key(name), "{name}");
     }
 }
 
@@ -45,34 +42,40 @@ fn default_of(value: &Value) -> Option<&str> {
 
 #[test]
 fn azd_gives_the_same_defaults_as_the_template() {
-    use softlabel_infra::ast::{Node, Part};
-    let sources = sources();
-    let text = &sources.texts["infra/main.parameters.json"];
-    let given: Value = serde_json::from_str(text).unwrap();
-    for param in &sources.files[MAIN].params {
-        let Some(default) = default_of(&given["parameters"][&param.name]) else {
-            continue;
+    let given = given();
+    for (name, parameter) in parameters().unwrap() {
+        let default = given.get(&name).and_then(default_of);
+        let expected = match parameter.get("defaultValue") {
+            // azd asks for what has no default anywhere.
+            None => {
+                assert_eq!(default, None, "{name}");
+                continue;
+            }
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
         };
-        let expected = match param.default.as_ref().map(|expr| &expr.node) {
-            Some(Node::Int(number)) => number.to_string(),
-            Some(Node::Bool(value)) => value.to_string(),
-            Some(Node::Text(parts)) => match parts.as_slice() {
-                [Part::Plain(text)] => text.clone(),
-                _ => String::new(),
-            },
-            other => panic!("{}: {other:?}", param.name),
-        };
-        assert_eq!(default, expected, "{}", param.name);
+        if let Some(default) = default {
+            assert_eq!(default, expected, "{name}");
+        }
     }
 }
 
 #[test]
 fn azd_finds_the_app_by_its_tags() {
-    let deployment = everything_new().deploy(&sources());
-    let app = of_kind(&deployment, "Microsoft.Web/sites")[0];
-    let service = app.body["tags"]["azd-service-name"].as_str().unwrap();
-    let group = of_kind(&deployment, "Microsoft.Resources/resourceGroups")[0];
-    assert_eq!(group.body["tags"]["azd-env-name"], "prod");
+    let snapshot = snapshot("everything-new").unwrap();
+    let tagged = |tag: &str| {
+        let resources = snapshot.resources.iter();
+        let tags = resources.filter_map(|it| Some((it, it.at("tags")?.get(tag)?.as_str()?)));
+        tags.collect::<Vec<_>>()
+    };
+    let services = tagged("azd-service-name");
+    let [(app, service)] = services[..] else {
+        panic!("one resource is the app: {services:?}");
+    };
+    assert_eq!(app.kind, "Microsoft.Web/sites");
+    let (group, environment) = tagged("azd-env-name")[0];
+    assert_eq!(group.kind, "Microsoft.Resources/resourceGroups");
+    assert_eq!(environment, "prod");
 
     let azure = yaml("azure.yaml");
     let services = azure["services"].as_object().unwrap();
@@ -81,6 +84,8 @@ fn azd_finds_the_app_by_its_tags() {
     let steps: Vec<_> = steps.iter().map(|it| it["azd"].as_str().unwrap()).collect();
     let deploy = format!("deploy {service} --from-package target/package/softlabel-flex.zip");
     assert_eq!(steps, ["package --all", "provision", &deploy]);
+    // 1.24.1 and later know which resource groups are not theirs, 1.25.0 asks.
+    assert_eq!(azure["requiredVersions"]["azd"], ">= 1.25.0");
     for hook in azure["hooks"].as_object().unwrap().values() {
         let path = root().join(hook["run"].as_str().unwrap());
         assert!(path.is_file(), "{}", path.display());
@@ -89,9 +94,8 @@ fn azd_finds_the_app_by_its_tags() {
 
 #[test]
 fn the_hook_speaks_of_the_blob_trigger_and_of_outputs_that_there_are() {
-    let sources = sources();
-    let hook = &sources.texts["infra/hooks/postdeploy.sh"];
-    let functions = functions(&sources);
+    let hook = text("infra/hooks/postdeploy.sh").unwrap();
+    let functions = functions().unwrap();
     let is_blob = |name: &str| {
         let function = functions.iter().find(|it| it.name == name).unwrap();
         function.bindings[0].kind == "blobTrigger"
@@ -100,15 +104,11 @@ fn the_hook_speaks_of_the_blob_trigger_and_of_outputs_that_there_are() {
     assert!(is_blob(rest.lines().next().unwrap()));
     let (_, rest) = hook.split_once("for name in ").unwrap();
     let (names, _) = rest.split_once(';').unwrap();
-    let outputs = &sources.files[MAIN].outputs;
+    let outputs = snapshot("everything-new").unwrap().outputs;
     for name in names.split_whitespace().chain(["DATA_BASE_PATH"]) {
-        assert!(outputs.iter().any(|output| output.name == name), "{name}");
+        assert!(outputs.contains_key(name), "{name}");
     }
-    assert!(
-        outputs
-            .iter()
-            .all(|output| !output.name.starts_with("SOFTLABEL_"))
-    );
+    assert!(outputs.keys().all(|name| !name.starts_with("SOFTLABEL_")));
 }
 
 #[test]
@@ -141,6 +141,6 @@ fn workflows_pin_their_actions_and_ask_for_few_rights() {
             }
         }
     }
-    let text = fs::read_to_string(root().join(".github/workflows/ci.yml")).unwrap();
+    let text = text(".github/workflows/ci.yml").unwrap();
     assert!(text.contains("run: .ci/run"));
 }

@@ -1,11 +1,9 @@
 //! The settings of the function app, against those that the program reads.
 
-mod scenarios;
-
 use clap::{Command, CommandFactory};
-use scenarios::{all, everything_new, functions, sources};
 use serde_json::{Map, Value, json};
-use softlabel_infra::consistency::{app_settings, settings};
+use softlabel_infra::consistency::settings;
+use softlabel_infra::repository::{functions, snapshot, snapshots};
 use std::collections::BTreeSet;
 
 const NONE: [String; 0] = [];
@@ -33,12 +31,11 @@ fn variables(command: &Command) -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn the_app_is_given_what_the_program_and_the_host_read_and_nothing_else() {
-    let sources = sources();
     let (known, required) = serve();
-    for scenario in all() {
-        let given = app_settings(&scenario.deploy(&sources));
-        let found = settings(&functions(&sources), &given, &known, &required);
-        assert_eq!(found, NONE, "{}", scenario.name);
+    for snapshot in snapshots().unwrap() {
+        let given = snapshot.app_settings();
+        let found = settings(&functions().unwrap(), &given, &known, &required);
+        assert_eq!(found, NONE, "{}", snapshot.name);
     }
 }
 
@@ -46,7 +43,7 @@ fn the_app_is_given_what_the_program_and_the_host_read_and_nothing_else() {
 fn what_both_have_a_default_for_has_the_same() {
     let cli = softlabel::config::Cli::command();
     let serve = cli.find_subcommand("serve").unwrap();
-    let given = app_settings(&everything_new().deploy(&sources()));
+    let given = snapshot("everything-new").unwrap().app_settings();
     let mut compared = Vec::new();
     for argument in serve.get_arguments() {
         let name = argument.get_env().and_then(|name| name.to_str());
@@ -56,9 +53,9 @@ fn what_both_have_a_default_for_has_the_same() {
         };
         let default = argument.get_default_values().first();
         if let Some(default) = default.and_then(|it| it.to_str())
-            && !given.contains('⟨')
-            // In the cloud there is no key.
-            && name != "SOFTLABEL_AUTH"
+            && !given.starts_with('[')
+            // In the cloud there is no key, and the model's deployment sets the quota.
+            && !["SOFTLABEL_AUTH", "SOFTLABEL_TPM", "SOFTLABEL_RPM"].contains(&name)
         {
             assert_eq!(given, default, "{name}");
             compared.push(name.to_owned());
@@ -75,13 +72,12 @@ fn what_both_have_a_default_for_has_the_same() {
 
 /// What is found when the program knows just what it is given, and then `change` happens.
 fn broken(change: impl Fn(&mut Map<String, Value>)) -> Vec<String> {
-    let sources = sources();
-    let mut given = app_settings(&everything_new().deploy(&sources));
+    let mut given = snapshot("everything-new").unwrap().app_settings();
     let program = |name: &&String| name.starts_with("SOFTLABEL_") || name.starts_with("AZURE_");
     let known = given.keys().filter(program).cloned().collect();
     let required = BTreeSet::from(["AZURE_OPENAI_ENDPOINT".to_owned()]);
     change(&mut given);
-    settings(&functions(&sources), &given, &known, &required)
+    settings(&functions().unwrap(), &given, &known, &required)
 }
 
 #[test]

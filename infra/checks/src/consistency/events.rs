@@ -1,7 +1,6 @@
 //! Which blobs' events a subscription delivers, as Event Grid's filters work.
 
-use super::at;
-use crate::deployment::Deployed;
+use crate::snapshot::Resource;
 use serde_json::Value;
 
 /// A storage event, as far as filters look at it.
@@ -19,7 +18,7 @@ pub struct Event<'a> {
 
 /// Whether a subscription's filter lets an event through. A filter that this does not know lets nothing
 /// through.
-pub fn accepts(subscription: &Deployed, event: Event<'_>) -> bool {
+pub fn accepts(subscription: &Resource, event: Event<'_>) -> bool {
     let Event {
         kind,
         api,
@@ -27,7 +26,7 @@ pub fn accepts(subscription: &Deployed, event: Event<'_>) -> bool {
         path,
     } = event;
     let subject = format!("/blobServices/default/containers/{container}/blobs/{path}");
-    let filter = |name: &str| at(&subscription.body, &format!("properties.filter.{name}"));
+    let filter = |name: &str| subscription.at(&format!("properties.filter.{name}"));
     let text = |name: &str| filter(name).and_then(Value::as_str).unwrap_or_default();
     let list = |name: &str| filter(name).and_then(Value::as_array).into_iter().flatten();
     let kinds = list("includedEventTypes").any(|it| it == kind);

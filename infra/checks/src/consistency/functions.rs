@@ -27,7 +27,7 @@ pub struct Binding {
     pub path: Option<String>,
 }
 
-/// Reads them from the repository's texts.
+/// Reads them from the texts of the files by path.
 pub fn read_functions(texts: &BTreeMap<String, String>) -> serde_json::Result<Vec<Function>> {
     #[derive(Deserialize)]
     struct File {

@@ -1,7 +1,7 @@
 //! Queues: those of the functions, those that are deployed, and where Event Grid sends to.
 
-use super::{Function, at, last, of_kind};
-use crate::deployment::Deployment;
+use super::Function;
+use crate::snapshot::Snapshot;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ const QUEUE: &str = "Microsoft.Storage/storageAccounts/queueServices/queues";
 const SUBSCRIPTION: &str = "Microsoft.EventGrid/systemTopics/eventSubscriptions";
 
 /// Compares them. `parked` is the queue that the host makes beside blobs, which no function names.
-pub fn check(functions: &[Function], deployment: &Deployment, parked: &str) -> Vec<String> {
+pub fn check(functions: &[Function], snapshot: &Snapshot, parked: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let triggers: BTreeSet<&str> = functions
         .iter()
@@ -17,8 +17,7 @@ pub fn check(functions: &[Function], deployment: &Deployment, parked: &str) -> V
         .collect();
     let outputs = functions.iter().flat_map(Function::output_queues);
     let outputs: BTreeSet<&str> = outputs.collect();
-    let deployed = of_kind(deployment, QUEUE);
-    let deployed: BTreeSet<&str> = deployed.iter().map(|it| last(&it.name)).collect();
+    let deployed: BTreeSet<&str> = snapshot.of_kind(QUEUE).map(|it| it.short_name()).collect();
 
     for queue in triggers.union(&outputs) {
         if !deployed.contains(queue) {
@@ -32,7 +31,7 @@ pub fn check(functions: &[Function], deployment: &Deployment, parked: &str) -> V
     }
     let poison: BTreeSet<String> = triggers.iter().map(|it| format!("{it}-poison")).collect();
     for queue in &poison {
-        // What wakes on a poison queue parks what fails there in a queue that the host makes.
+        // A queue of that name has no poison queue of its own.
         let of_poison = queue.ends_with("-poison-poison");
         if !of_poison && !deployed.contains(queue.as_str()) {
             problems.push(format!("{queue} is not deployed"));
@@ -47,9 +46,9 @@ pub fn check(functions: &[Function], deployment: &Deployment, parked: &str) -> V
     }
     let woken_by_events = functions.iter().find(|it| it.name == "bucket-uploaded");
     let expected = woken_by_events.and_then(Function::trigger_queue);
-    for subscription in of_kind(deployment, SUBSCRIPTION) {
+    for subscription in snapshot.of_kind(SUBSCRIPTION) {
         let path = "properties.deliveryWithResourceIdentity.destination.properties.queueName";
-        let queue = at(&subscription.body, path).and_then(Value::as_str);
+        let queue = subscription.at(path).and_then(Value::as_str);
         if queue != expected {
             let text = format!("events go to {queue:?}, bucket-uploaded wakes on {expected:?}");
             problems.push(text);

@@ -3,20 +3,17 @@
 //! What the app touches is read from its settings and its functions: the settings name the resources
 //! that it talks to.
 
-use super::{Function, ROLES, Role, allows, app_settings, at, of_kind, origin};
-use crate::deployment::{Deployed, Deployment};
+use super::{Function, ROLES, Role, allows};
+use crate::snapshot::{Resource, Snapshot, last, origin};
 use serde_json::Value;
 
 const ASSIGNMENT: &str = "Microsoft.Authorization/roleAssignments";
-const DEFINITIONS: &str =
-    "/subscriptions/SUBSCRIPTION/providers/Microsoft.Authorization/roleDefinitions/";
 const BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs";
 
-/// Somebody, named by the resource that is its identity, must be able to do something.
+/// An identity must be able to do something to a resource. Both are resource ids.
 struct Need {
     who: String,
     power: &'static str,
-    /// The resource's id from the provider on.
     what: String,
 }
 
@@ -36,19 +33,19 @@ impl Grant<'_> {
     }
 }
 
-/// Compares them. `base` is the path under which the datasets lie, empty or ending in a slash.
-pub fn check(functions: &[Function], deployment: &Deployment, base: &str) -> Vec<String> {
+/// Compares them.
+pub fn check(functions: &[Function], snapshot: &Snapshot) -> Vec<String> {
     let mut problems = Vec::new();
     let mut grants = Vec::new();
-    for assignment in of_kind(deployment, ASSIGNMENT) {
+    for assignment in snapshot.of_kind(ASSIGNMENT) {
         match grant(assignment) {
             Ok(grant) => grants.extend(grant),
-            Err(problem) => problems.push(format!("{}: {problem}", assignment.symbol)),
+            Err(problem) => problems.push(format!("{}: {problem}", assignment.id)),
         }
     }
-    let touched = Touched::read(deployment);
+    let touched = Touched::read(snapshot);
     let mut needs = touched.by_the_app(functions);
-    needs.extend(by_event_grid(deployment));
+    needs.extend(by_event_grid(snapshot));
     for need in &needs {
         if !grants.iter().any(|grant| grant.covers(need)) {
             problems.push(format!(
@@ -64,41 +61,31 @@ pub fn check(functions: &[Function], deployment: &Deployment, base: &str) -> Vec
         }
         if touched.data_container().starts_with(scope) && grant.role.powers.contains(&"write blobs")
         {
-            problems.extend(danger_for_raw(grant, base));
+            problems.extend(danger_for_raw(grant, &touched.base_path()));
         }
     }
     problems
 }
 
 /// None: it is for people, who are no part of this.
-fn grant(assignment: &Deployed) -> Result<Option<Grant<'_>>, String> {
-    let text = |path: &str| {
-        at(&assignment.body, path)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let scope = assignment
-        .scope
-        .as_deref()
-        .ok_or("it is not about one resource")?;
-    let (_, scope) = scope
-        .split_once("/providers/")
-        .ok_or("it is about a whole group")?;
-    let definition = text("properties.roleDefinitionId");
-    let id = definition.strip_prefix(DEFINITIONS).unwrap_or(definition);
+fn grant(assignment: &Resource) -> Result<Option<Grant<'_>>, String> {
+    let scope = assignment.scope().ok_or("it is not about one resource")?;
+    let id = last(assignment.text("properties.roleDefinitionId"));
     let role = ROLES.iter().find(|role| role.id == id);
     let role = role.ok_or_else(|| format!("no role is known by the id {id}"))?;
-    let condition = Some(text("properties.condition")).filter(|it| !it.is_empty());
-    if condition.is_some() && text("properties.conditionVersion") != "2.0" {
+    let condition = Some(assignment.text("properties.condition")).filter(|it| !it.is_empty());
+    if condition.is_some() && assignment.text("properties.conditionVersion") != "2.0" {
         return Err("a condition has the version 2.0".to_owned());
     }
-    let name = assignment.name.as_str();
-    if name.len() != 36 || name.matches('-').count() != 4 {
-        return Err(format!("its name is {name}, which is no guid"));
-    }
-    let Some(who) = origin(text("properties.principalId")) else {
+    let principal = assignment.text("properties.principalId");
+    let Some(who) = origin(principal) else {
         return Ok(None);
     };
+    // So that a second deployment finds it again, and a new identity gets one of its own.
+    let principal = principal.trim_start_matches('[').trim_end_matches(']');
+    if assignment.name != format!("[guid('{scope}', {principal}, '{id}')]") {
+        return Err("its name is no guid of scope, principal and role".to_owned());
+    }
     Ok(Some(Grant {
         who,
         role,
@@ -136,7 +123,7 @@ fn danger_for_raw(grant: &Grant<'_>, base: &str) -> Option<String> {
     (read != Some(true)).then(|| format!("{who} may not read {raw}"))
 }
 
-/// The resources that the app's settings name; accounts as ids from the provider on.
+/// The resources that the app's settings name; accounts by their ids.
 struct Touched {
     app: String,
     own_account: String,
@@ -149,15 +136,15 @@ struct Touched {
 }
 
 impl Touched {
-    fn read(deployment: &Deployment) -> Self {
-        let settings = app_settings(deployment);
+    fn read(snapshot: &Snapshot) -> Self {
+        let settings = snapshot.app_settings();
         let setting = |name: &str| {
             settings
                 .get(name)
                 .and_then(Value::as_str)
                 .unwrap_or_default()
         };
-        let resource = |name: &str| origin(setting(name)).unwrap_or_default().replace(' ', "/");
+        let resource = |name: &str| origin(setting(name)).unwrap_or_default().to_owned();
         let model = match setting("SOFTLABEL_AUTH") {
             "entra" => ("call the model", resource("AZURE_OPENAI_ENDPOINT")),
             _ => {
@@ -167,9 +154,7 @@ impl Touched {
             }
         };
         Self {
-            app: origin(setting("AZURE_CLIENT_ID"))
-                .unwrap_or_default()
-                .to_owned(),
+            app: resource("AZURE_CLIENT_ID"),
             own_account: resource("AzureWebJobsStorage__blobServiceUri"),
             work_container: setting("SOFTLABEL_WORK_CONTAINER").to_owned(),
             data_account: resource("SoftlabelData__blobServiceUri"),
@@ -182,6 +167,12 @@ impl Touched {
     fn data_container(&self) -> String {
         let container = self.data.split('/').next().unwrap_or_default();
         container_of(&self.data_account, container)
+    }
+
+    /// The folder in the container under which the datasets lie, empty or ending in a slash.
+    fn base_path(&self) -> String {
+        let base = self.data.split_once('/');
+        base.map_or(String::new(), |(_, base)| format!("{base}/"))
     }
 
     fn by_the_app(&self, functions: &[Function]) -> Vec<Need> {
@@ -224,22 +215,15 @@ impl Touched {
     }
 }
 
-fn by_event_grid(deployment: &Deployment) -> Vec<Need> {
-    let kind = "Microsoft.EventGrid/systemTopics/eventSubscriptions";
-    let subscriptions = of_kind(deployment, kind).into_iter();
+fn by_event_grid(snapshot: &Snapshot) -> Vec<Need> {
+    let subscriptions = snapshot.of_kind("Microsoft.EventGrid/systemTopics/eventSubscriptions");
     let needs = subscriptions.flat_map(|subscription| {
-        let topic = subscription.name.split('/').next().unwrap_or_default();
-        let who = format!("Microsoft.EventGrid/systemTopics {topic}");
+        let (topic, _) = subscription
+            .id
+            .rsplit_once("/eventSubscriptions/")
+            .unwrap_or_default();
         let target = |path: &str, name: &str| {
-            let value = at(
-                &subscription.body,
-                &format!("properties.{path}.properties.{name}"),
-            );
-            value.and_then(Value::as_str).unwrap_or_default()
-        };
-        let account = |path: &str| {
-            let id = target(path, "resourceId").split_once("/providers/");
-            id.map_or(String::new(), |(_, id)| id.to_owned())
+            subscription.text(&format!("properties.{path}.properties.{name}"))
         };
         let (queue, letters) = (
             "deliveryWithResourceIdentity.destination",
@@ -247,14 +231,17 @@ fn by_event_grid(deployment: &Deployment) -> Vec<Need> {
         );
         [
             Need {
-                who: who.clone(),
+                who: topic.to_owned(),
                 power: "send messages",
-                what: queue_of(&account(queue), target(queue, "queueName")),
+                what: queue_of(target(queue, "resourceId"), target(queue, "queueName")),
             },
             Need {
-                who,
+                who: topic.to_owned(),
                 power: "write blobs",
-                what: container_of(&account(letters), target(letters, "blobContainerName")),
+                what: container_of(
+                    target(letters, "resourceId"),
+                    target(letters, "blobContainerName"),
+                ),
             },
         ]
     });
