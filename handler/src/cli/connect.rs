@@ -116,6 +116,7 @@ pub(super) fn message_input(
         message_id: String::new(),
         index: None,
         user_message: message.to_owned(),
+        bad_message: None,
         model_message: None,
     };
     let conversation = Conversation {
