@@ -408,6 +408,12 @@ fn a_stray_quote_costs_one_conversation() {
 }
 
 #[test]
+fn a_stray_quote_between_two_costs_neither() {
+    assert_eq!(texts(&format!("[{A},\",{B}]")), [A, "?\"", B]);
+    assert_eq!(texts(&format!("{A}\n\"{B}\n")), [A, "?\"", B]);
+}
+
+#[test]
 fn broken_neighbours_are_told_apart_by_the_indentation() {
     let broken = A.replace(':', "");
     let file = format!("[\n  {broken},\n  {broken},\n  {C},\n  {broken}\n]");
