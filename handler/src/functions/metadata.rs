@@ -6,7 +6,7 @@
 use super::app::App;
 use super::take_up::SETTINGS;
 use crate::dataset::figures::Tokens;
-use crate::dataset::layout::{self, BucketName, Entry};
+use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
 use crate::dataset::metadata::{BucketReport, Spending, Status, compare_counts};
 use crate::run::RunError;
 use crate::run::record::{Record, State};
@@ -58,6 +58,12 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     };
     let mut buckets = Vec::new();
     let mut warnings = count_warnings(app, dataset, &runs).await?;
+    let left_out = match app.data.raw(dataset)?.buckets().await {
+        Ok(buckets) => buckets.in_app().left_out,
+        Err(error) if error.is_not_found() => LeftOut::default(),
+        Err(error) => return Err(error.into()),
+    };
+    warnings.extend(left_out.warnings());
     let mut prices = Vec::new();
     for (current, record) in &runs {
         let Entry::Bucket(name) = layout::classify(&record.file) else {
@@ -87,9 +93,8 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     // A sum of buckets whose models cost different prices is not known.
     let price = price.filter(|price| prices.iter().all(|other| other.as_ref() == Some(price)));
     let spending = spending(&buckets, price);
-    Ok(Some(report::metadata(
-        heading, buckets, warnings, price, spending,
-    )))
+    let metadata = report::metadata(heading, buckets, warnings, price, spending);
+    Ok(Some(metadata.without(&left_out)))
 }
 
 /// What the published buckets have cost, and what all of them will.

@@ -192,7 +192,7 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
 async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
     let name = match layout::classify(&record.file) {
         Entry::Bucket(name) => name,
-        Entry::Ignored(reason) => {
+        Entry::Unread(reason) | Entry::Ignored(reason) => {
             let place = app.data.raw(&record.dataset)?.locate(&record.file);
             return Err(StoreError::forbidden(place, reason).into());
         }

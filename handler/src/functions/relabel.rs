@@ -194,7 +194,7 @@ async fn files(
 ) -> Result<Result<Vec<(String, Version)>, ApiError>, RunError> {
     let dataset = &body.dataset;
     let listed = match app.data.raw(dataset)?.buckets().await {
-        Ok((files, _)) => files,
+        Ok(buckets) => buckets.in_app().files,
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
     };

@@ -1,6 +1,6 @@
 //! Where a run reads and writes.
 
-use crate::dataset::layout::{self, BucketName};
+use crate::dataset::layout::{self, BucketName, LeftOut};
 use crate::store::{OwnFolder, RawFile, RawFolder};
 
 /// What is read, and where the results go.
@@ -10,6 +10,8 @@ pub struct Places {
     pub raw: RawFolder,
     /// Its bucket files.
     pub files: Vec<RawFile>,
+    /// What is named like data in it and is none of them.
+    pub left_out: LeftOut,
     /// Name of the RAW dataset, or path of the lone file.
     pub source: String,
     /// Name of the labelled dataset, or path of the lone file's output.

@@ -82,5 +82,6 @@ pub fn metadata(
         totals,
         splits,
         warnings,
+        unread: Vec::new(),
     }
 }

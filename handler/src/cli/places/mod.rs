@@ -4,11 +4,11 @@ mod spot;
 
 use super::UsageError;
 use crate::config::LabelArgs;
-use crate::dataset::layout::{self, BucketName};
+use crate::dataset::layout::{self, BucketName, LeftOut};
 use crate::identity::{Identities, Surroundings};
 use crate::run::paths;
 use crate::run::places::Places;
-use crate::store::{OwnFolder, RawFile, StoreError};
+use crate::store::{Buckets, OwnFolder, RawFile, StoreError};
 use anyhow::{anyhow, bail};
 use spot::{Accounts, Spot};
 use std::fs;
@@ -102,13 +102,17 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
         )));
     }
     let raw = input.raw()?;
-    let (files, ignored) = raw.buckets().await?;
-    for (path, reason) in &ignored {
-        if matches!(layout::classify(path), layout::Entry::Bucket(_)) {
-            tracing::warn!(path, reason, "passed over, though it is named like data");
-        } else {
-            tracing::info!(path, reason, "passed over");
-        }
+    let Buckets {
+        files,
+        left_out,
+        datasets,
+    } = raw.buckets().await?;
+    if let Some(one) = datasets.first() {
+        bail!(
+            "--input {input} is a folder of datasets: {}; give the dataset's own folder, such as {}",
+            datasets.join(", "),
+            input.join(one)
+        );
     }
     if files.is_empty() {
         bail!("--input {input} holds no <split>/<bucket>.json; give the dataset's own folder");
@@ -138,6 +142,7 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
     Ok(Places {
         raw,
         files,
+        left_out,
         source: name,
         labeled,
         output: own.folder(&labeled_at, "--output").await?,
@@ -209,6 +214,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<Places> {
     };
     Ok(Places {
         raw: folder.raw()?,
+        left_out: LeftOut::default(),
         files: vec![RawFile {
             name,
             path: input.name()?,

@@ -100,7 +100,9 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                     Err(reason) => {
                         // A stray quote makes a text of all that stands in front of a first key.
                         let key = end - step_back(self.window.before(end)) as u64;
-                        if (start + 1..end).contains(&key) && self.window.from(key).starts_with(b"{") {
+                        if (start + 1..end).contains(&key)
+                            && self.window.from(key).starts_with(b"{")
+                        {
                             self.give_up(start, key, &reason, None);
                             return true;
                         }

@@ -99,7 +99,8 @@ impl Run {
             warnings,
             self.options.price,
             self.spending(),
-        );
+        )
+        .without(&self.places.left_out);
         work::write_readable(
             self.places.metadata_folder(),
             &self.places.metadata,

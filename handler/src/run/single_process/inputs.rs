@@ -140,6 +140,7 @@ impl Run {
             }
             Err(error) => return Err(RunError::Raw(error)),
         };
+        self.warnings.extend(self.places.left_out.warnings());
         Ok(())
     }
 }
