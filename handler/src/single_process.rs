@@ -124,6 +124,8 @@ impl Job {
         }
         job.check_redo()?;
         job.warnings = job.compare_counts().await?;
+        let left_out = job.app.data.left_out(dataset).await?;
+        job.warnings.extend(left_out.warnings());
         Ok(job)
     }
 

@@ -2,23 +2,21 @@
 //!
 //! [`Conversation::parse`] and [`count_turns`] share one walk over the JSON, so that what the plan
 //! counted is what a chunk later reads. Of each conversation only `conversationId` and
-//! `turnsArray[].{messageId, turnIndex, userMessage, modelMessage}` are looked at; the rest is
-//! checked for being JSON and skipped. `userName` is never read, and no error text quotes data.
+//! `turnsArray[].{messageId, turnIndex, userMessage, modelMessage}` are looked at; the rest is skipped,
+//! whatever it is. `userName` is never read, and no error text quotes data.
 
-use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::DeserializeSeed;
 
 mod repair;
 #[cfg(test)]
 mod tests;
+mod value;
 mod walk;
 
-use repair::repair;
-use walk::{Count, Gather, Root};
+use value::Message;
+use walk::{Fields, Gather, RawTurn};
+
+pub(crate) use walk::NUL_BYTES;
 
 /// A conversation as it stands in a RAW file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub struct Conversation {
 }
 
 /// One turn: what the user wrote and what the model answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Turn {
     /// `messageId`; empty where the file has none.
     pub message_id: String,
@@ -39,8 +37,39 @@ pub struct Turn {
     pub index: Option<i64>,
     /// The user's text; empty where the file has none.
     pub user_message: String,
-    /// The model's text; `None` for an answer by tools alone.
+    /// Why the file's `userMessage` is no text, if so.
+    pub bad_message: Option<BadMessage>,
+    /// The model's text; `None` for an answer by tools alone, and in a shape that nobody knows.
     pub model_message: Option<String>,
+}
+
+/// Why a turn has no message that can be labelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadMessage {
+    /// The position in `turnsArray`, counted from 0.
+    pub turn: usize,
+    /// Whether the turn is an object and has a `userMessage`, which is none.
+    pub is_turn: bool,
+    /// What stands in place of a text, without quoting any data.
+    pub found: &'static str,
+    /// Where it stands: bytes from the conversation's first byte or, after
+    /// [`Conversation::placed_at`], from the file's.
+    pub byte: u64,
+}
+
+impl fmt::Display for BadMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            turn, found, byte, ..
+        } = self;
+        match self.is_turn {
+            true => write!(
+                f,
+                "turnsArray[{turn}].userMessage is {found}, at byte {byte}"
+            ),
+            false => write!(f, "turnsArray[{turn}] is {found}, at byte {byte}"),
+        }
+    }
 }
 
 /// Why a run of bytes is not a conversation.
@@ -70,18 +99,29 @@ impl fmt::Display for ParseError {
 impl Conversation {
     /// Reads the bytes of one conversation, blanks around it allowed.
     ///
-    /// Tolerated: missing or null ids (empty), numeric ids (their digits), missing or null
-    /// messages, a `turnIndex` that is not a whole number (`None`), lone surrogates and invalid
-    /// UTF-8 (U+FFFD), a repeated key (the last one wins).
+    /// Ids are kept to the letter: texts as they are, other values as they are written, blanks left
+    /// out. Messages are texts, numbers as they are written, or content parts, whose texts are joined.
+    /// A user's message in another shape is that turn's [`BadMessage`], a model's counts as missing.
+    /// Tolerated are missing or null ids (empty), missing messages, a `turnIndex` that is not a whole
+    /// number (`None`), lone surrogates and invalid UTF-8 (U+FFFD), control characters in texts, and a
+    /// repeated key (the last one wins).
     ///
     /// # Errors
     ///
-    /// [`ParseError`] for bytes that are not one JSON object, a `turnsArray` that is missing or
-    /// not an array, a turn that is not an object, and a message that is neither text nor null:
-    /// labelled as empty, it would be lost without a word.
+    /// [`ParseError`] for bytes that are not one object with a beginning and an end, that hold NUL
+    /// bytes, or whose `turnsArray` is missing or not an array.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let (id, turns) = walk::<Vec<Turn>>(bytes)?;
+        let (id, turns) = walk::conversation::<Vec<Turn>>(bytes)?;
+        let id = value::id(id);
         Ok(Self { id, turns })
+    }
+
+    /// Says that the conversation begins at `byte` of its file.
+    #[must_use]
+    pub fn placed_at(mut self, byte: u64) -> Self {
+        let bad = self.turns.iter_mut().filter_map(|t| t.bad_message.as_mut());
+        bad.for_each(|bad| bad.byte += byte);
+        self
     }
 }
 
@@ -91,66 +131,58 @@ impl Conversation {
 ///
 /// Exactly where [`Conversation::parse`] has one.
 pub fn count_turns(bytes: &[u8]) -> Result<u32, ParseError> {
-    walk::<Count>(bytes).map(|((), Count(turns))| turns)
+    walk::conversation::<Count>(bytes).map(|(_, Count(turns))| turns)
 }
 
-fn walk<G: Gather>(bytes: &[u8]) -> Result<(G::Text, G), ParseError> {
-    let first = match read::<G>(bytes) {
-        Ok(read) => return Ok(read),
-        Err(error) => error,
-    };
-    // serde_json refuses what Python writes and reads without a murmur. That is rare enough to be
-    // looked for only after a failure.
-    match repair(bytes) {
-        Cow::Borrowed(_) => Err(first),
-        Cow::Owned(repaired) => read::<G>(&repaired).map_err(|mut error| {
-            error.offset = error.offset.min(bytes.len());
-            error
-        }),
+#[derive(Default)]
+struct Count(u32);
+
+impl Gather for Count {
+    fn turn(&mut self, _: RawTurn<'_>) {
+        self.0 = self.0.saturating_add(1);
     }
 }
 
-fn read<G: Gather>(bytes: &[u8]) -> Result<(G::Text, G), ParseError> {
-    let turn = Cell::new(None);
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    Root::<G> {
-        turn: &turn,
-        gather: PhantomData,
-    }
-    .deserialize(&mut json)
-    .and_then(|read| json.end().map(|()| read))
-    .map_err(|error| ParseError {
-        offset: if error.is_eof() {
-            bytes.len()
-        } else {
-            offset_of(bytes, error.line(), error.column())
-        },
-        reason: reason_of(&error),
-        turn: turn.get(),
-    })
-}
-
-/// serde_json counts lines and columns, both from 1; the column is in bytes.
-fn offset_of(bytes: &[u8], line: usize, column: usize) -> usize {
-    let line_start = match line.checked_sub(2) {
-        None => 0,
-        Some(newline) => memchr::memchr_iter(b'\n', bytes)
-            .nth(newline)
-            .map_or(0, |at| at + 1),
-    };
-    // The column is that of the offending byte, or of the byte before it.
-    (line_start + column.saturating_sub(1)).min(bytes.len())
-}
-
-fn reason_of(error: &serde_json::Error) -> String {
-    let mut reason = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    if reason.ends_with(&place) {
-        reason.truncate(reason.len() - place.len());
-    }
-    // serde quotes the value that it did not expect, and that value is somebody's text.
-    match reason.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("expected {expected}"),
-        None => reason,
+impl Gather for Vec<Turn> {
+    fn turn(&mut self, turn: RawTurn<'_>) {
+        let bad = |found, at: usize, is_turn| BadMessage {
+            turn: self.len(),
+            is_turn,
+            found,
+            byte: at as u64,
+        };
+        let turn = match turn {
+            RawTurn::Object(fields) => {
+                let Fields {
+                    message_id,
+                    index,
+                    user_message,
+                    model_message,
+                } = fields;
+                let (user_message, bad_message) = match user_message {
+                    None => (String::new(), None),
+                    Some(value) => match value::message(value) {
+                        Message::Text(text) => (text, None),
+                        Message::Other(found) => (String::new(), Some(bad(found, value.at, true))),
+                    },
+                };
+                let model_message = match model_message.map(value::message) {
+                    Some(Message::Text(text)) => Some(text),
+                    _ => None,
+                };
+                Turn {
+                    message_id: value::id(message_id),
+                    index: value::index(index),
+                    user_message,
+                    bad_message,
+                    model_message,
+                }
+            }
+            RawTurn::Other(value) => Turn {
+                bad_message: Some(bad(value::kind(value.bytes), value.at, false)),
+                ..Turn::default()
+            },
+        };
+        self.push(turn);
     }
 }

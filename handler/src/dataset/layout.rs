@@ -1,6 +1,8 @@
 //! Where things lie: `<dataset>/<split>/<bucket>.json` and its mirror
 //! `LABELED_<dataset>/<split>/<bucket>.jsonl`.
 
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What the name of a labelled dataset begins with. A RAW dataset never does.
@@ -11,6 +13,9 @@ pub const RAW_METADATA: &str = "metadata.json";
 
 /// The file that tells how a labelled dataset came about.
 pub const LABELED_METADATA: &str = "labeling_metadata.json";
+
+/// What the names of the exporter's lists of invalid records begin with.
+const INVALID_RECORDS: &str = "invalid_records_";
 
 /// Which part of a dataset a bucket file is: both names come from its path and are data, not an
 /// enumeration. Either may be unknown for a lone file.
@@ -37,47 +42,124 @@ impl fmt::Display for BucketName {
 pub enum Entry {
     /// A bucket file.
     Bucket(BucketName),
+    /// Named like data and not read, with what is wrong and what to do.
+    Unread(&'static str),
     /// Not data, with the reason.
     Ignored(&'static str),
 }
 
 /// Says what `path`, relative to its dataset and with `/` between names, is.
 ///
-/// Exactly `<split>/<bucket>.json` (or `.jsonl`) is a bucket file.
+/// Exactly `<split>/<bucket>.json` (or `.jsonl`, in upper or lower case) is a bucket file.
 pub fn classify(path: &str) -> Entry {
-    let mut names = path.split('/');
-    let (Some(first), second, None) = (names.next(), names.next(), names.next()) else {
-        return Entry::Ignored("not directly inside a split's folder");
-    };
-    let Some(file) = second else {
-        return Entry::Ignored("not inside a split's folder");
-    };
-    let Some(bucket) = file
-        .strip_suffix(".json")
-        .or_else(|| file.strip_suffix(".jsonl"))
-    else {
-        return Entry::Ignored("not a .json or .jsonl file");
-    };
-    if first.starts_with('.') || file.starts_with('.') {
+    let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+    if path.split('/').any(|name| name.starts_with('.')) {
         return Entry::Ignored("hidden");
     }
-    if file == RAW_METADATA || file == LABELED_METADATA {
+    if path.starts_with(LABELED_PREFIX) {
+        return Entry::Ignored("a labelled dataset");
+    }
+    if [RAW_METADATA, LABELED_METADATA].contains(&file.to_ascii_lowercase().as_str()) {
         return Entry::Ignored("metadata, not data");
     }
-    if bucket.starts_with("invalid_records_") {
+    if file.to_ascii_lowercase().starts_with(INVALID_RECORDS) {
         return Entry::Ignored("the exporter's list of invalid records, not data");
     }
-    if first.is_empty() || bucket.is_empty() {
-        return Entry::Ignored("an empty name");
+    match (folders.split('/').count(), bucket(file)) {
+        (1, Some(bucket)) if !folders.is_empty() => Entry::Bucket(BucketName {
+            split: Some(folders.to_owned()),
+            bucket: Some(bucket.to_owned()),
+        }),
+        _ if !is_like_data(file) => Entry::Ignored("not named like data"),
+        (1, _) if folders.is_empty() => {
+            Entry::Unread("it lies beside the splits; move it into a split's folder")
+        }
+        (_, Some(_)) => Entry::Unread("it lies deeper than in a split's folder; move it up"),
+        _ => Entry::Unread("it is neither JSON nor JSON Lines; unpack or convert it"),
     }
-    Entry::Bucket(BucketName {
-        split: Some(first.to_owned()),
-        bucket: Some(bucket.to_owned()),
-    })
+}
+
+/// The bucket that a file of a split's folder is, if it is one.
+fn bucket(file: &str) -> Option<&str> {
+    let (bucket, ending) = file.rsplit_once('.')?;
+    let is_read = ["json", "jsonl"]
+        .iter()
+        .any(|it| ending.eq_ignore_ascii_case(it));
+    (is_read && !bucket.is_empty()).then_some(bucket)
+}
+
+/// Whether somebody who sees the file takes it for data.
+fn is_like_data(file: &str) -> bool {
+    let file = file.to_ascii_lowercase();
+    let unpacked = [".gz", ".zst"].iter().find_map(|it| file.strip_suffix(it));
+    let unpacked = unpacked.unwrap_or(&file);
+    let endings = [".json", ".jsonl", ".csv", ".parquet"];
+    endings.iter().any(|ending| unpacked.ends_with(ending))
+}
+
+/// A file that is named like data and is not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadFile {
+    /// Its path in the dataset.
+    pub path: String,
+    /// What is wrong with it, and what to do.
+    pub reason: String,
+}
+
+/// The files of a dataset that are named like data and are not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Those in the folders of splits, or deeper. Without them the labelled dataset is `partial`.
+    pub in_splits: Vec<UnreadFile>,
+    /// Those beside the splits.
+    pub beside: Vec<UnreadFile>,
+}
+
+impl LeftOut {
+    /// Adds a file.
+    pub fn add(&mut self, path: String, reason: &str) {
+        let side = match path.contains('/') {
+            true => &mut self.in_splits,
+            false => &mut self.beside,
+        };
+        let reason = reason.to_owned();
+        side.push(UnreadFile { path, reason });
+    }
+
+    /// A sentence for each of them.
+    pub fn warnings(&self) -> Vec<String> {
+        let all = self.in_splits.iter().chain(&self.beside);
+        all.map(|UnreadFile { path, reason }| format!("{path} is not read: {reason}."))
+            .collect()
+    }
+}
+
+/// The folders among `paths` that are datasets of their own: they have a split's folder with a bucket
+/// file in it, and are known by the split's name or by their metadata.
+pub fn datasets_inside<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> BTreeSet<&'a str> {
+    const SPLITS: [&str; 7] = ["train", "val", "valid", "validation", "dev", "test", "eval"];
+    let metadata = paths.clone().filter_map(|path| {
+        let (folder, file) = path.split_once('/')?;
+        file.eq_ignore_ascii_case(RAW_METADATA).then_some(folder)
+    });
+    let metadata = metadata.collect::<BTreeSet<_>>();
+    let datasets = paths.filter_map(|path| {
+        let (dataset, file) = path.split_once('/')?;
+        let Entry::Bucket(BucketName {
+            split: Some(split), ..
+        }) = classify(file)
+        else {
+            return None;
+        };
+        let known = SPLITS.iter().any(|it| split.eq_ignore_ascii_case(it));
+        let is_raw = !dataset.starts_with('.') && !dataset.starts_with(LABELED_PREFIX);
+        (is_raw && (known || metadata.contains(dataset))).then_some(dataset)
+    });
+    datasets.collect()
 }
 
 /// Splits a path below the base path of the function app into the RAW dataset and the bucket file in
-/// it: exactly `<dataset>/<split>/<bucket>.json`.
+/// it: exactly `<dataset>/<split>/<bucket>.json`, the ending in upper or lower case.
 ///
 /// # Errors
 /// Why it is none.
@@ -88,10 +170,28 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
     raw_dataset(dataset)?;
     file.split('/').try_for_each(is_blob_name)?;
     match classify(file) {
-        Entry::Bucket(_) if file.ends_with(".json") => Ok((dataset, file)),
-        Entry::Bucket(_) => Err("not a .json file"),
-        Entry::Ignored(reason) => Err(reason),
+        Entry::Bucket(_) if is_json(file) => Ok((dataset, file)),
+        Entry::Bucket(_) => Err(LINES_IN_APP),
+        Entry::Unread(reason) | Entry::Ignored(reason) => Err(reason),
     }
+}
+
+/// Why the function app does not read a file of JSON Lines.
+pub const LINES_IN_APP: &str =
+    "the function app reads .json alone; convert it, or label it with `softlabel label`";
+
+/// Whether a bucket file is one that the function app reads.
+pub fn is_json(file: &str) -> bool {
+    let ending = file.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
+}
+
+/// The file that would become the same labelled file as `file` and goes before it: the one whose name
+/// ends in lower case.
+pub fn first_of_twins(file: &str) -> Option<String> {
+    let (bucket, ending) = file.rsplit_once('.')?;
+    let lower = ending.to_ascii_lowercase();
+    (lower != ending).then(|| format!("{bucket}.{lower}"))
 }
 
 /// Checks that a text can be the name of a RAW dataset: one plain name that is not a labelled one's.
@@ -147,16 +247,38 @@ mod tests {
             "invalid_records_20251209.json",
             "train/metadata.json",
             "train/invalid_records_1.json",
-            "train/deep/short.json",
-            "train/short.csv",
+            "train/notes.txt",
+            "Train/Metadata.JSON",
+            "train/INVALID_RECORDS_1.json",
+            "train/invalid_records_1.csv.gz",
+            "LABELED_v4/train/short.jsonl",
+            "train/.cache/short.json",
             "train/.short.json",
             ".git/short.json",
             "train/.json",
-            "/short.json",
             "",
         ];
         for path in ignored {
             assert!(matches!(classify(path), Entry::Ignored(_)), "{path}");
+        }
+        for path in [
+            "short.json",
+            "all.parquet",
+            "train/deep/short.json",
+            "train/deep/deeper/short.JSONL.gz",
+            "train/short.csv",
+            "train/short.Parquet",
+            "train/short.json.gz",
+            "train/short.jsonl.ZST",
+            "/short.json",
+        ] {
+            assert!(matches!(classify(path), Entry::Unread(_)), "{path}");
+        }
+        for path in ["train/short.json", "train/short.JSON", "train/short.JsonL"] {
+            let Entry::Bucket(name) = classify(path) else {
+                panic!("{path}");
+            };
+            assert_eq!(name.to_string(), "train/short", "{path}");
         }
         assert_eq!(
             classify("holdout/short_3_to_5_turns.json"),
@@ -173,6 +295,7 @@ mod tests {
             bucket_file("v4/train/short.json"),
             Ok(("v4", "train/short.json"))
         );
+        assert!(bucket_file("v4/train/short.JSON").is_ok());
         for path in [
             "v4/short.json",
             "v4/train/deep/short.json",
@@ -197,6 +320,26 @@ mod tests {
     fn a_labelled_dataset_is_not_labelled_again() {
         assert_eq!(labeled_dataset("v4").as_deref(), Some("LABELED_v4"));
         assert_eq!(labeled_dataset("LABELED_v4"), None);
+    }
+
+    #[test]
+    fn a_folder_of_datasets_is_told_from_a_dataset() {
+        let inside = |paths: &[&'static str]| datasets_inside(paths.iter().copied());
+        assert!(inside(&["train/short.json", "train/deep/short.json", "metadata.json"]).is_empty());
+        assert!(inside(&["a/b/short.json", "LABELED_v4/train/short.json"]).is_empty());
+        let named = inside(&["v4/train/short.json", "broken/x.json", "v5/odd/short.JSON"]);
+        assert_eq!(named, BTreeSet::from(["v4"]));
+        let by_metadata = inside(&["v5/odd/short.json", "v5/metadata.json"]);
+        assert_eq!(by_metadata, BTreeSet::from(["v5"]));
+    }
+
+    #[test]
+    fn a_lower_case_ending_goes_first() {
+        assert_eq!(
+            first_of_twins("train/a.JSON").as_deref(),
+            Some("train/a.json")
+        );
+        assert_eq!(first_of_twins("train/a.json"), None);
     }
 
     proptest! {

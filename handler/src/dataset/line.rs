@@ -11,6 +11,8 @@ use std::fmt;
 pub enum ErrorCode {
     /// The user's message has no visible character.
     EmptyMessage,
+    /// The user's message in RAW is no text.
+    BadMessage,
     /// The service's content filter refused the message or the answer.
     ContentFiltered,
     /// The message does not fit into the model's context.
@@ -36,7 +38,7 @@ impl ErrorCode {
     pub fn is_not_labelable(self) -> bool {
         matches!(
             self,
-            Self::EmptyMessage | Self::ContentFiltered | Self::TooLong
+            Self::EmptyMessage | Self::BadMessage | Self::ContentFiltered | Self::TooLong
         )
     }
 
@@ -44,6 +46,7 @@ impl ErrorCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EmptyMessage => "empty_message",
+            Self::BadMessage => "bad_message",
             Self::ContentFiltered => "content_filtered",
             Self::TooLong => "too_long",
             Self::Transient => "transient",
@@ -207,6 +210,7 @@ mod tests {
         for code in [
             ErrorCode::TooLong,
             ErrorCode::BadAnswer,
+            ErrorCode::BadMessage,
             ErrorCode::ContentFiltered,
         ] {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));

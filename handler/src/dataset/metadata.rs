@@ -1,7 +1,7 @@
 //! `labeling_metadata.json`, and the counts in RAW's own `metadata.json`.
 
 use super::figures::{Figures, Tokens};
-use super::layout::BucketName;
+use super::layout::{BucketName, LeftOut, UnreadFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ pub struct BucketReport {
 /// The content of `labeling_metadata.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelingMetadata<S> {
-    /// `complete` only when every bucket is.
+    /// `complete` only when every bucket is, and nothing that is named like data was left out.
     pub status: Status,
     /// The RAW dataset's name, or the file's path.
     pub source_dataset: String,
@@ -111,6 +111,21 @@ pub struct LabelingMetadata<S> {
     /// What a person should look at, such as counts that differ from RAW's metadata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Files in the folders of splits, or deeper, that are named like data and were not read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<UnreadFile>,
+}
+
+impl<S> LabelingMetadata<S> {
+    /// Names the files of RAW that were not read. Without them the labelled dataset is not complete.
+    #[must_use]
+    pub fn without(mut self, left_out: &LeftOut) -> Self {
+        self.unread.clone_from(&left_out.in_splits);
+        if !self.unread.is_empty() && self.status == Status::Complete {
+            self.status = Status::Partial;
+        }
+        self
+    }
 }
 
 /// What a run has spent so far, and what it will have spent at its end.

@@ -115,6 +115,7 @@ pub fn message_input(
         message_id: String::new(),
         index: None,
         user_message: message.to_owned(),
+        bad_message: None,
         model_message: None,
     };
     let conversation = Conversation {

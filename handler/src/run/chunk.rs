@@ -11,7 +11,7 @@ use super::results::{TimedLine, append_all};
 use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
 use crate::dataset::scanner::{Found, Scanner};
-use crate::labeling::blank::is_blank;
+use crate::labeling::strategy;
 use crate::store::{Appender, OwnFolder, RawFolder};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -127,9 +127,10 @@ impl ChunkJob {
         let labeler = Arc::clone(labeler);
         let (round, planned) = (self.round, (chunk.conversations, chunk.turns));
         let planned = (planned.0 as usize, planned.1 as usize);
+        let start = chunk.bytes.start;
         // Tokens are counted here, which takes a processor for a while.
         let jobs = tokio::task::spawn_blocking(move || {
-            let conversations = conversations(&bytes);
+            let conversations = conversations(&bytes, start);
             let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
             let found = (conversations.len(), turns);
             match found == planned {
@@ -206,16 +207,18 @@ async fn end_of(mut turns: JoinSet<TurnEnd>) -> Result<ChunkEnd, usize> {
     }
 }
 
-/// The conversations in the bytes of a chunk, which holds whole ones only.
-pub(crate) fn conversations(bytes: &Bytes) -> Vec<Conversation> {
-    let mut scanner = Scanner::new(Conversation::parse);
+/// The conversations in the bytes of a chunk, which holds whole ones only and begins at byte `start` of
+/// its file.
+pub(crate) fn conversations(bytes: &Bytes, start: u64) -> Vec<Conversation> {
+    // Whether one is too long was decided when the file was planned.
+    let mut scanner = Scanner::new(Conversation::parse).with_max_conversation_bytes(usize::MAX);
     let mut conversations = Vec::new();
     // Brackets make an array of any slice of an array, and of lines too.
     for block in [b"[".as_slice(), bytes, b"]"] {
         scanner.push(block);
         while let Some(found) = scanner.next() {
-            if let Found::Conversation { value, .. } = found {
-                conversations.push(value);
+            if let Found::Conversation { value, range, .. } = found {
+                conversations.push(value.placed_at(start + range.start - 1));
             }
         }
     }
@@ -238,17 +241,12 @@ fn prepare(
             let todo = record.todo(round, labeler.with_rationales);
             let answered = matches!(record.label, Some(Ok(_)));
             if todo != Todo::Nothing || answered {
-                let input = (!is_blank(&turn.user_message))
-                    .then(|| {
-                        let tokens = labeler.tokens.as_ref();
-                        labeler
-                            .strategy
-                            .input(&conversation, index, &labeler.budget, tokens)
-                    })
-                    .flatten()
-                    .map(Arc::new);
+                let (budget, tokens) = (&labeler.budget, labeler.tokens.as_ref());
+                let input =
+                    strategy::ask_about(labeler.strategy, &conversation, index, budget, tokens)
+                        .map(Arc::new);
                 let mut label = None;
-                if let (Some(input), Some(Ok(record_label))) = (&input, &record.label) {
+                if let (Ok(input), Some(Ok(record_label))) = (&input, &record.label) {
                     let rationale = record.rationale.as_ref().and_then(|r| r.as_ref().ok());
                     labeler.remember(input, record_label, rationale);
                     label = Some(record_label.hard_label);

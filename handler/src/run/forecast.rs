@@ -8,12 +8,11 @@ use super::chunk;
 use super::manifest::{Chunk, Manifest};
 use super::settings::LabelSettings;
 use crate::dataset::figures::Tokens;
-use crate::labeling::blank::is_blank;
 use crate::labeling::call;
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::Label;
 use crate::labeling::prompt::{self, Mark, Prompt};
-use crate::labeling::strategy::{Input, Strategy};
+use crate::labeling::strategy::{self, Strategy};
 use crate::store::RawFolder;
 use crate::teacher::pacing::{Concurrency, Quota};
 use crate::teacher::profile::Profile;
@@ -224,13 +223,15 @@ async fn sizes(
         .read_range(&source.path, chunk.bytes.clone(), &version)
         .await
         .map_err(RunError::Raw)?;
-    let sized = tokio::task::spawn_blocking(move || size(&bytes, &settings, strategy)).await;
+    let sized =
+        tokio::task::spawn_blocking(move || size(&bytes, chunk.bytes.start, &settings, strategy))
+            .await;
     sized.map_err(|_| RunError::BrokeOff {
         place: format!("bytes {:?} of {}", chunk.bytes, raw.locate(&source.path)),
     })
 }
 
-fn size(bytes: &Bytes, settings: &LabelSettings, strategy: &dyn Strategy) -> Sized {
+fn size(bytes: &Bytes, start: u64, settings: &LabelSettings, strategy: &dyn Strategy) -> Sized {
     let tokens = settings.encoding;
     let mut rng = StdRng::seed_from_u64(0);
     let count = |prompt: &Prompt| {
@@ -238,12 +239,11 @@ fn size(bytes: &Bytes, settings: &LabelSettings, strategy: &dyn Strategy) -> Siz
     };
     let mut turns = Vec::new();
     let mut example = None;
-    for conversation in chunk::conversations(bytes) {
-        for (index, turn) in conversation.turns.iter().enumerate() {
-            let input: Option<Input> = (!is_blank(&turn.user_message))
-                .then(|| strategy.input(&conversation, index, &settings.budget, &tokens))
-                .flatten();
-            turns.push(input.map(|input| {
+    for conversation in chunk::conversations(bytes, start) {
+        for index in 0..conversation.turns.len() {
+            let input =
+                strategy::ask_about(strategy, &conversation, index, &settings.budget, &tokens);
+            turns.push(input.ok().map(|input| {
                 let mark = Mark::fresh(&mut rng, &input);
                 let label = prompt::classification(&input, &mark);
                 let rationale = prompt::rationale(&input, Label::RequiresReasoning, &mark);

@@ -64,5 +64,6 @@ pub fn metadata(
         totals,
         splits,
         warnings,
+        unread: Vec::new(),
     }
 }

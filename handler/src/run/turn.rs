@@ -95,8 +95,8 @@ pub struct TurnJob {
     pub conversation_id: String,
     /// As in RAW.
     pub message_id: String,
-    /// What the model is shown; `None` if there is nothing to show.
-    pub input: Option<Arc<Input>>,
+    /// What the model is shown, or why it is shown nothing.
+    pub input: Result<Arc<Input>, LabelingError>,
     /// What is left to be done.
     pub todo: Todo,
     /// The label, where only the rationale is left.
@@ -153,11 +153,13 @@ impl Labeler {
             error,
             tokens,
         };
-        let Some(input) = &job.input else {
-            self.progress.turn_done(Some(ErrorCode::EmptyMessage));
-            let error = LabelingError::new(ErrorCode::EmptyMessage, "The message is empty.");
-            record(Event::Error(failure(error, Tokens::default())));
-            return TurnEnd::Finished;
+        let input = match &job.input {
+            Ok(input) => input,
+            Err(error) => {
+                self.progress.turn_done(Some(error.code));
+                record(Event::Error(failure(error.clone(), Tokens::default())));
+                return TurnEnd::Finished;
+            }
         };
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,

@@ -151,10 +151,10 @@ async fn ids(
     };
     let source = job.manifest.version();
     let raw = app.data.raw(&record.dataset)?;
-    let bytes = chunk.bytes.clone();
+    let (bytes, start) = (chunk.bytes.clone(), chunk.bytes.start);
     let bytes = raw.read_range(&record.file, bytes, &source).await?;
     // Where reading panics, that is why the chunk was given up.
-    let parsed = tokio::task::spawn_blocking(move || conversations(&bytes)).await;
+    let parsed = tokio::task::spawn_blocking(move || conversations(&bytes, start)).await;
     let conversations = parsed.unwrap_or_default().into_iter();
     let ids = conversations.flat_map(|conversation| {
         let id = conversation.id;

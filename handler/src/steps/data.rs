@@ -1,6 +1,6 @@
 //! Where the datasets lie: RAW to be read, LABELED_ to be written.
 
-use crate::dataset::layout::{self, BucketName, Entry};
+use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
 use crate::store::azure::{Account, Area, Guard};
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
 use std::fmt::Debug;
@@ -34,6 +34,8 @@ pub struct Named {
     pub raw: RawFolder,
     /// Its bucket files.
     pub files: Vec<RawFile>,
+    /// What is named like data in it and is none of them.
+    pub left_out: LeftOut,
     /// What the dataset is called in the work area.
     pub dataset: String,
     /// The RAW dataset's name, or the lone file's path.
@@ -152,7 +154,22 @@ impl Data {
         }
         match layout::classify(file) {
             Entry::Bucket(name) => Some(name),
-            Entry::Ignored(_) => None,
+            Entry::Unread(_) | Entry::Ignored(_) => None,
+        }
+    }
+
+    /// What is named like data in a RAW dataset, and is not read.
+    ///
+    /// # Errors
+    /// If it cannot be listed.
+    pub(crate) async fn left_out(&self, dataset: &str) -> Result<LeftOut, StoreError> {
+        if let Some(named) = self.as_named() {
+            return Ok(named.left_out.clone());
+        }
+        match self.raw(dataset)?.buckets().await {
+            Ok(buckets) => Ok(buckets.in_app().left_out),
+            Err(error) if error.is_not_found() => Ok(LeftOut::default()),
+            Err(error) => Err(error),
         }
     }
 

@@ -106,6 +106,8 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     };
     let mut buckets = Vec::new();
     let mut warnings = count_warnings(app, dataset, &runs).await?;
+    let left_out = app.data.left_out(dataset).await?;
+    warnings.extend(left_out.warnings());
     let mut prices = Vec::new();
     let mut billed = Billed::default();
     for (current, record) in &runs {
@@ -143,9 +145,8 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     if let Some(trouble) = app.halted() {
         warnings.push(format!("The run stopped early: {trouble}."));
     }
-    Ok(Some(report::metadata(
-        heading, buckets, warnings, price, spending,
-    )))
+    let metadata = report::metadata(heading, buckets, warnings, price, spending);
+    Ok(Some(metadata.without(&left_out)))
 }
 
 /// What the bucket's labelled file is: that of the current run or, until it is published, of the last

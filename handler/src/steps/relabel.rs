@@ -170,7 +170,7 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
 async fn files(app: &App, body: &Body) -> Result<Vec<(String, Version)>, RequestError> {
     let dataset = &body.dataset;
     let listed = match app.data.raw(dataset)?.buckets().await {
-        Ok((files, _)) => files,
+        Ok(buckets) => buckets.in_app().files,
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
     };

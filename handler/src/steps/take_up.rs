@@ -34,10 +34,10 @@ impl App {
 
     /// Takes up every bucket file of a dataset that is there. Gives the messages that have them planned.
     pub(crate) async fn take_up_all(&self, dataset: &str) -> Result<Vec<Message>, RunError> {
-        let (files, _) = self.data.raw(dataset)?.buckets().await?;
+        let files = self.data.raw(dataset)?.buckets().await?.in_app().files;
         let mut messages = Vec::new();
         for file in files {
-            // JSON Lines are for local runs; an event would not bring them either.
+            // An event would not bring those either whose names storage and others read differently.
             if layout::bucket_file(&format!("{dataset}/{}", file.path)).is_err() {
                 continue;
             }
@@ -62,6 +62,17 @@ impl App {
         file: &str,
         version: Version,
     ) -> Result<Option<Message>, RunError> {
+        if let Some(first) = layout::first_of_twins(file)
+            && self.raw_version(dataset, &first).await?.is_some()
+        {
+            tracing::warn!(
+                dataset,
+                file,
+                first,
+                "both would become the same labelled file"
+            );
+            return Ok(None);
+        }
         if let Some(current) = self.runs.current(dataset, file).await?
             && let Some(there) = self.runs.read(&current.run).await?
             && there.source.etag == version.etag

@@ -16,5 +16,5 @@ mod version;
 
 pub use error::{StoreError, sentence};
 pub use own::{Appender, Lock, Over, OwnFolder, Publication};
-pub use raw::{RawFile, RawFolder};
+pub use raw::{Buckets, RawFile, RawFolder};
 pub use version::{BlobStatus, Listed, Version};

@@ -3,7 +3,7 @@
 use super::azure::{Account, Area, AzureRaw};
 use super::local::LocalRaw;
 use super::{StoreError, Version};
-use crate::dataset::layout::{self, BucketName, Entry};
+use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
@@ -24,6 +24,43 @@ pub struct RawFile {
     pub path: String,
 }
 
+/// What a dataset's folder holds.
+#[derive(Clone, Debug, Default)]
+pub struct Buckets {
+    /// Its bucket files, by split and bucket.
+    pub files: Vec<RawFile>,
+    /// The files that are named like data and are none of these.
+    pub left_out: LeftOut,
+    /// The folders in it that are datasets themselves: then it is a folder of datasets.
+    pub datasets: Vec<String>,
+}
+
+impl Buckets {
+    /// What the function app reads of it: `.json` alone, and of two files that would become the same
+    /// labelled file the one whose name ends in lower case.
+    #[must_use]
+    pub fn in_app(self) -> Self {
+        let (mut files, mut left_out) = (Vec::<RawFile>::new(), self.left_out);
+        // Lower case sorts last.
+        for file in self.files.into_iter().rev() {
+            if !layout::is_json(&file.path) {
+                left_out.add(file.path, layout::LINES_IN_APP);
+            } else if files.last().is_some_and(|last| last.name == file.name) {
+                let reason = "another file would become the same labelled file; remove one";
+                left_out.add(file.path, reason);
+            } else {
+                files.push(file);
+            }
+        }
+        files.reverse();
+        Self {
+            files,
+            left_out,
+            ..self
+        }
+    }
+}
+
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -38,8 +75,7 @@ pub(super) enum Kind {
 pub(super) trait RawBlobs: Debug + Send + Sync {
     fn locate(&self, path: &str) -> String;
 
-    /// What lies in the folder and in its folders, but for hidden names and for the folders
-    /// themselves. May go deeper.
+    /// What lies in the folder and in its folders, hidden names left out.
     async fn entries(&self) -> Result<Vec<(String, Kind)>, StoreError>;
 
     async fn version(&self, path: &str) -> Result<Version, StoreError>;
@@ -84,25 +120,35 @@ impl RawFolder {
         self.0.locate(path)
     }
 
-    /// The bucket files of a dataset, by split and bucket, and what was passed over with the reason.
+    /// What a dataset's folder holds.
     ///
     /// # Errors
     /// If a folder cannot be listed.
-    pub async fn buckets(&self) -> Result<(Vec<RawFile>, Vec<(String, &'static str)>), StoreError> {
-        let (mut files, mut ignored) = (Vec::new(), Vec::new());
-        for (path, kind) in self.0.entries().await? {
-            if path == layout::RAW_METADATA {
-                continue;
-            }
+    pub async fn buckets(&self) -> Result<Buckets, StoreError> {
+        let entries = self.0.entries().await?;
+        let paths = entries.iter().map(|(path, _)| path.as_str());
+        let datasets = layout::datasets_inside(paths).into_iter();
+        let mut buckets = Buckets {
+            datasets: datasets.map(str::to_owned).collect(),
+            ..Buckets::default()
+        };
+        for (path, kind) in entries {
             match (layout::classify(&path), kind) {
-                (Entry::Bucket(name), Kind::File) => files.push(RawFile { name, path }),
-                (Entry::Bucket(_), Kind::Folder) => ignored.push((path, "a folder")),
-                (Entry::Bucket(_), Kind::Other) => ignored.push((path, "not a regular file")),
-                (Entry::Ignored(reason), _) => ignored.push((path, reason)),
+                (Entry::Bucket(name), Kind::File) => buckets.files.push(RawFile { name, path }),
+                (Entry::Bucket(_) | Entry::Unread(_), Kind::Other) => {
+                    let reason = "it is not a regular file; copy it to one";
+                    buckets.left_out.add(path, reason);
+                }
+                (Entry::Unread(reason), Kind::File) => buckets.left_out.add(path, reason),
+                // What lies in a folder is listed itself.
+                (_, Kind::Folder) => {}
+                (Entry::Ignored(reason), _) => tracing::info!(path, reason, "passed over"),
             }
         }
-        files.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
-        Ok((files, ignored))
+        buckets
+            .files
+            .sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+        Ok(buckets)
     }
 
     /// The version that is there now.

@@ -3,10 +3,10 @@
 mod spot;
 
 use crate::config::{LabelArgs, UsageError};
-use crate::dataset::layout::{self, BucketName};
+use crate::dataset::layout::{self, BucketName, LeftOut};
 use crate::identity::{Identities, Surroundings};
 use crate::steps;
-use crate::store::{OwnFolder, RawFile, StoreError};
+use crate::store::{Buckets, OwnFolder, RawFile, StoreError};
 use anyhow::{anyhow, bail};
 use spot::{Accounts, Spot};
 use std::fs;
@@ -103,13 +103,17 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         )));
     }
     let raw = input.raw()?;
-    let (files, ignored) = raw.buckets().await?;
-    for (path, reason) in &ignored {
-        if matches!(layout::classify(path), layout::Entry::Bucket(_)) {
-            tracing::warn!(path, reason, "passed over, though it is named like data");
-        } else {
-            tracing::info!(path, reason, "passed over");
-        }
+    let Buckets {
+        files,
+        left_out,
+        datasets,
+    } = raw.buckets().await?;
+    if let Some(one) = datasets.first() {
+        bail!(
+            "--input {input} is a folder of datasets: {}; give the dataset's own folder, such as {}",
+            datasets.join(", "),
+            input.join(one)
+        );
     }
     if files.is_empty() {
         bail!("--input {input} holds no <split>/<bucket>.json; give the dataset's own folder");
@@ -141,6 +145,7 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         raw,
         files,
         dataset: name.clone(),
+        left_out,
         source: name,
         labeled,
         metadata: output.clone(),
@@ -214,6 +219,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
     }
     let named = steps::Named {
         raw: folder.raw()?,
+        left_out: LeftOut::default(),
         files: vec![RawFile {
             name,
             path: input.name()?,

@@ -1,24 +1,28 @@
 //! Makes text of what Python writes and reads without a murmur, and serde_json refuses.
 
-use std::borrow::Cow;
-
-/// Replaces invalid UTF-8 and each escaped surrogate without a partner by U+FFFD.
-pub(super) fn repair(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let valid = match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(_) => Cow::Borrowed(bytes),
-        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-    };
-    let lone = lone_surrogates(&valid);
-    if lone.is_empty() {
+/// Replaces invalid UTF-8 and each escaped surrogate without a partner by U+FFFD, and control
+/// characters by their escapes.
+pub(super) fn repair(text: &[u8]) -> String {
+    let mut valid = String::from_utf8_lossy(text).into_owned();
+    for at in lone_surrogates(valid.as_bytes()) {
+        valid.replace_range(at..at + 6, r"\ufffd");
+    }
+    if !valid.contains(is_control) {
         return valid;
     }
-    let mut repaired = valid.into_owned();
-    for at in lone {
-        if let Some(escape) = repaired.get_mut(at..at + 6) {
-            escape.copy_from_slice(br"\ufffd");
+    let mut escaped = String::with_capacity(valid.len() + 64);
+    for c in valid.chars() {
+        match is_control(c) {
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => escaped.push(c),
         }
     }
-    Cow::Owned(repaired)
+    escaped
+}
+
+/// The characters that JSON wants escaped.
+fn is_control(c: char) -> bool {
+    c < ' '
 }
 
 /// The offsets of `\uXXXX` escapes that are half of a surrogate pair without the other half.

@@ -44,12 +44,14 @@ fn reads_the_fields_that_matter_and_no_others() {
                 message_id: "m1".into(),
                 index: Some(1),
                 user_message: "how do I\n\u{e4} \u{1f600}?".into(),
+                bad_message: None,
                 model_message: Some("You can".into()),
             },
             Turn {
                 message_id: "m2".into(),
                 index: Some(4),
                 user_message: " ".into(),
+                bad_message: None,
                 model_message: None,
             },
         ],
@@ -58,40 +60,186 @@ fn reads_the_fields_that_matter_and_no_others() {
 }
 
 #[test]
-fn ids_may_be_missing_null_or_numbers() {
+fn ids_are_kept_to_the_letter() {
     for (id, expected) in [
-        (r#""conversationId":null,"#, ""),
         ("", ""),
-        (r#""conversationId":17,"#, "17"),
-        (r#""conversationId":-3,"#, "-3"),
+        ("null", ""),
+        ("NaN", ""),
+        ("17", "17"),
+        ("-3", "-3"),
+        ("1.50", "1.50"),
+        ("1e3", "1e3"),
+        ("18446744073709551616", "18446744073709551616"),
         (
-            r#""conversationId":18446744073709551615,"#,
-            "18446744073709551615",
+            "123456789012345678901234567890.10",
+            "123456789012345678901234567890.10",
         ),
-        (r#""conversationId":1.5,"#, "1.5"),
-        (r#""conversationId":[1,{"a":2}],"#, ""),
-        (r#""conversationId":{"\ud800":2},"#, ""),
-        (r#""conversationId":true,"#, ""),
+        ("0.1234567890123456789", "0.1234567890123456789"),
+        (r#""0017""#, "0017"),
+        (r#"" a\u00e4 ""#, " a\u{e4} "),
+        ("true", "true"),
+        (
+            "{ \"$oid\" :\n \"65 a\\\" b\" }",
+            "{\"$oid\":\"65 a\\\" b\"}",
+        ),
+        ("[1, {\"a\": 2.0}]", "[1,{\"a\":2.0}]"),
     ] {
-        assert_eq!(
-            parse(format!("{{{id}\"turnsArray\":[]}}")).unwrap().id,
-            expected,
-            "{id}"
+        let field = match id {
+            "" => String::new(),
+            id => format!("\"conversationId\":{id},"),
+        };
+        let json = format!(
+            "{{{field}\"turnsArray\":[{{\"messageId\":{}}}]}}",
+            match id {
+                "" => "null",
+                id => id,
+            }
         );
+        let conversation = parse(&json).unwrap();
+        assert_eq!(conversation.id, expected, "{json}");
+        assert_eq!(conversation.turns[0].message_id, expected, "{json}");
     }
-    assert_eq!(turn(r#""messageId":17"#).message_id, "17");
-    assert_eq!(turn(r#""messageId":null"#).message_id, "");
 }
 
 #[test]
-fn messages_may_be_missing_or_null() {
+fn messages_may_be_missing() {
     let empty = turn("");
+    assert_eq!(empty, Turn::default());
+    assert_eq!(turn(r#""modelMessage":null"#).model_message, None);
+}
+
+#[test]
+fn messages_are_texts_numbers_or_parts() {
+    for (message, expected) in [
+        (r#""text""#, "text"),
+        ("17", "17"),
+        ("-1.50", "-1.50"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        (r#"[{"type":"text","text":"one"}]"#, "one"),
+        (
+            r#"[{"type":"input_text","text":"one"}, "two", {"text": 3, "n": NaN}]"#,
+            "one\ntwo\n3",
+        ),
+        (
+            r#"[{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"what is it?"}]"#,
+            "what is it?",
+        ),
+        (r#"{"role":"user","content":"hello"}"#, "hello"),
+        (
+            r#"{"type":"message","content":[{"type":"text","text":"a"}]}"#,
+            "a",
+        ),
+        (
+            r#"{"parts":[{"text":"a"},{"text":"b"}],"role":"user"}"#,
+            "a\nb",
+        ),
+        (
+            r#"[{"type":"text","text":{"value":"a","annotations":[]}}]"#,
+            "a",
+        ),
+        (r#"[{"te\u0078t":"a"}]"#, "a"),
+        (r#"[{"text":""}]"#, ""),
+    ] {
+        let turn = turn(format!(
+            "\"userMessage\":{message},\"modelMessage\":{message}"
+        ));
+        assert_eq!(turn.bad_message, None, "{message}");
+        assert_eq!(turn.user_message, expected, "{message}");
+        assert_eq!(turn.model_message.as_deref(), Some(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_message_in_another_shape_costs_its_turn_alone() {
+    for (message, found) in [
+        ("null", "null"),
+        ("NaN", "a word that is no value of JSON"),
+        ("-Infinity", "a word that is no value of JSON"),
+        ("true", "true or false"),
+        ("{}", "an object without a text"),
+        (r#"{"a":"secret"}"#, "an object without a text"),
+        ("[]", "a list without a text"),
+        ("[null]", "a list without a text"),
+        (r#"[{"type":"image_url"}]"#, "a list without a text"),
+        (
+            r#"[{"type":"tool_result","content":"secret"}]"#,
+            "a list without a text",
+        ),
+        (r#""\x41""#, "a text with an escape that JSON does not have"),
+    ] {
+        let json = format!(
+            r#"{{"conversationId":"c","turnsArray":[{{"userMessage":"a"}},
+            {{"messageId":"m","userMessage":{message},"modelMessage":{message}}},{{"userMessage":"b"}}]}}"#
+        );
+        let conversation = parse(&json).unwrap().placed_at(1000);
+        let [first, bad, last] = &conversation.turns[..] else {
+            panic!("{conversation:?}");
+        };
+        assert_eq!((&*first.user_message, &*last.user_message), ("a", "b"));
+        assert_eq!((&*bad.message_id, &*bad.user_message), ("m", ""));
+        assert_eq!(bad.model_message, None, "{message}");
+        let at = json.find(message).unwrap() + 1000;
+        assert_eq!(
+            bad.bad_message.as_ref().unwrap().to_string(),
+            format!("turnsArray[1].userMessage is {found}, at byte {at}"),
+        );
+    }
+}
+
+#[test]
+fn what_is_no_turn_is_a_turn_without_a_message() {
+    for (turn, found) in [
+        ("null", "null"),
+        ("17", "a number"),
+        (r#""secret""#, "a text"),
+        ("[{}]", "a list"),
+    ] {
+        let json = format!(r#"{{"turnsArray":[{{"userMessage":"a"}},{turn}]}}"#);
+        let bad = parse(&json).unwrap().turns.remove(1);
+        assert_eq!(
+            bad.bad_message.unwrap().to_string(),
+            format!("turnsArray[1] is {found}, at byte 35"),
+        );
+    }
+}
+
+#[test]
+fn what_stands_in_other_fields_does_not_matter() {
+    for value in [
+        "NaN",
+        "-Infinity",
+        "Infinity",
+        "nan",
+        "-inf",
+        "None",
+        "True",
+        "1e999",
+        "007",
+        ".5",
+        "+1",
+        "0x1F",
+        "1_000",
+        "\"\\x41\\'\"",
+        "\"a\tb\x1b\"",
+        "\"\\ud800\"",
+        "[NaN, {\"a\": None}]",
+    ] {
+        let json = format!(
+            r#"{{"score":{value},"turnsArray":[{{"n":{value},"userMessage":"a","turnIndex":{value}}}]}}"#
+        );
+        let turns = parse(&json).unwrap().turns;
+        assert_eq!(turns[0].user_message, "a", "{value}");
+    }
+}
+
+#[test]
+fn control_characters_in_a_text_are_kept_but_for_nul() {
     assert_eq!(
-        (empty.user_message.as_str(), empty.model_message),
-        ("", None)
+        turn("\"userMessage\":\"a\tb\x1b\"").user_message,
+        "a\tb\x1b"
     );
-    let null = turn(r#""userMessage":null,"modelMessage":null"#);
-    assert_eq!((null.user_message.as_str(), null.model_message), ("", None));
+    let error = parse("{\"turnsArray\":[{\"userMessage\":\"a\0\"}]}").unwrap_err();
+    assert_eq!((error.reason.as_str(), error.offset), (NUL_BYTES, 32));
 }
 
 #[test]
@@ -162,33 +310,37 @@ fn the_last_of_repeated_keys_wins() {
 #[test]
 fn errors_say_what_and_where() {
     for (json, reason, offset, turn) in [
-        ("{\"a\":1}", "turnsArray is missing or no array", 6, None),
+        ("{\"a\":1}", "turnsArray is missing or no array", 7, None),
         (
             "{\"turnsArray\":{\"a\":[]}}",
             "turnsArray is missing or no array",
-            22,
+            23,
             None,
         ),
         ("[]", "expected a JSON object", 0, None),
         (
-            "{\"turnsArray\":[{},\n5]}",
-            "expected a turn, which is a JSON object",
-            19,
+            "{\"turnsArray\":[{},\n{\"a\":}]}",
+            "a closing brace that closes nothing",
+            24,
             Some(1),
         ),
         (
-            "{\"turnsArray\":[{\"userMessage\":5}]}",
-            "expected text or null as userMessage",
-            30,
-            Some(0),
+            "{\"turnsArray\":[]} x",
+            "expected nothing after the conversation",
+            18,
+            None,
         ),
-        ("{\"turnsArray\":[]} x", "trailing characters", 18, None),
-        ("{\"turnsArray\":[],\n\n\"a\" 1}", "expected `:`", 23, None),
+        (
+            "{\"turnsArray\":[],\n\n\"a\" 1}",
+            "expected a colon",
+            23,
+            None,
+        ),
         (
             "{\"turnsArray\":[{}",
-            "EOF while parsing a list",
+            "expected a comma or the end",
             17,
-            Some(1),
+            Some(0),
         ),
     ] {
         let error = parse(json).unwrap_err();
@@ -199,10 +351,10 @@ fn errors_say_what_and_where() {
         );
         assert_eq!(error.offset, offset, "{json}: {error}");
     }
-    let error = parse("{\"turnsArray\":[{},5]}").unwrap_err();
+    let error = parse("{\"turnsArray\":[{},{\"a\"}]}").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "turnsArray[1]: expected a turn, which is a JSON object (byte 18 of the conversation)"
+        "turnsArray[1]: expected a colon (byte 22 of the conversation)"
     );
 }
 
@@ -210,10 +362,9 @@ fn errors_say_what_and_where() {
 fn errors_quote_no_data() {
     for json in [
         r#""secret""#,
-        r#"{"turnsArray":["secret"]}"#,
-        r#"{"turnsArray":[{"userMessage":["secret"]}]}"#,
-        r#"{"turnsArray":"secret","userName":"secret, expected secret"}"#,
-        r#""secret, expected secret""#,
+        r#"{"turnsArray":["secret"}"#,
+        r#"{"turnsArray":"secret","userName":"secret"}"#,
+        r#"{"turnsArray":[{"userMessage":["secret"}]}"#,
     ] {
         assert!(
             !parse(json).unwrap_err().to_string().contains("secret"),

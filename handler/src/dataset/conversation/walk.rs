@@ -1,389 +1,223 @@
-//! The walk over a conversation's JSON, the same whether texts are kept or only counted.
+//! The walk over a conversation's JSON: where the values stand that labelling needs.
+//!
+//! It follows the scanner's grammar, which looks at brackets, quotes, colons and commas only. So what
+//! stands in the fields that nobody reads may be anything that has a beginning and an end, such as
+//! Python's `NaN`; and a value that is read and makes no sense costs its own field, not the
+//! conversation.
 
-use std::cell::Cell;
-use std::fmt;
-use std::marker::PhantomData;
+use crate::dataset::scanner::structure::{NoLandmarks, Step, Structure};
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use super::{ParseError, value};
 
-use super::Turn;
-
-/// What a walk does with a text: keep it, or only see that it is one.
-pub(super) trait Text: Default {
-    fn of(text: &str) -> Self;
+/// A value as it is written, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Value<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Bytes from the first byte of what is walked over.
+    pub(super) at: usize,
 }
 
-impl Text for String {
-    fn of(text: &str) -> Self {
-        text.to_owned()
-    }
+/// One element of `turnsArray`.
+pub(super) enum RawTurn<'a> {
+    Object(Fields<'a>),
+    Other(Value<'a>),
 }
 
-impl Text for () {
-    fn of(_: &str) -> Self {}
+/// The fields of a turn. Of a repeated one the last counts.
+#[derive(Default)]
+pub(super) struct Fields<'a> {
+    pub(super) message_id: Option<Value<'a>>,
+    pub(super) index: Option<Value<'a>>,
+    pub(super) user_message: Option<Value<'a>>,
+    pub(super) model_message: Option<Value<'a>>,
 }
 
-/// What a walk makes of the turns.
+/// What is made of the turns.
 pub(super) trait Gather: Default {
-    type Text: Text;
-    fn turn(&mut self, turn: Fields<Self::Text>);
+    fn turn(&mut self, turn: RawTurn<'_>);
 }
 
-impl Gather for Vec<Turn> {
-    type Text = String;
-    fn turn(&mut self, turn: Fields<String>) {
-        self.push(Turn {
-            message_id: turn.message_id,
-            index: turn.index,
-            user_message: turn.user_message.unwrap_or_default(),
-            model_message: turn.model_message,
-        });
+/// Walks over a conversation, blanks around it allowed: its `conversationId` and its turns.
+pub(super) fn conversation<G: Gather>(bytes: &[u8]) -> Result<(Option<Value<'_>>, G), ParseError> {
+    // A text may hold any byte, but none is left by a crash save this one, and what stands before
+    // and after a block of it need not belong together.
+    if let Some(at) = memchr::memchr(0, bytes) {
+        return Err(error(NUL_BYTES, at));
     }
-}
-
-#[derive(Default)]
-pub(super) struct Count(pub(super) u32);
-
-impl Gather for Count {
-    type Text = ();
-    fn turn(&mut self, _: Fields<()>) {
-        self.0 = self.0.saturating_add(1);
+    let mut json = Cursor::new(bytes, 0);
+    let (mut id, mut turns) = (None, None);
+    if json.next() != Some(b'{') {
+        return Err(json.expected("a JSON object"));
     }
-}
-
-#[derive(Default)]
-pub(super) struct Fields<T> {
-    message_id: T,
-    index: Option<i64>,
-    user_message: Option<T>,
-    model_message: Option<T>,
-}
-
-/// The position of the turn being read, for the error.
-pub(super) type Place<'p> = &'p Cell<Option<u32>>;
-
-pub(super) struct Root<'p, G> {
-    pub(super) turn: Place<'p>,
-    pub(super) gather: PhantomData<G>,
-}
-
-impl<'de, G: Gather> DeserializeSeed<'de> for Root<'_, G> {
-    type Value = (G::Text, G);
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de, G: Gather> Visitor<'de> for Root<'_, G> {
-    type Value = (G::Text, G);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut id = G::Text::default();
-        let mut turns = None;
-        while let Some(key) = map.next_key_seed(Key)? {
-            match key {
-                Name::ConversationId => id = map.next_value_seed(Id(PhantomData))?,
-                Name::TurnsArray => {
-                    turns = map.next_value_seed(Turns {
-                        turn: self.turn,
-                        gather: PhantomData,
-                    })?;
-                    self.turn.set(None);
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+    let walked = json.fields(|json, key| {
+        match key {
+            b"conversationId" => id = Some(json.value()?),
+            b"turnsArray" if json.next() == Some(b'[') => {
+                let mut gather = G::default();
+                json.elements(|json| {
+                    gather.turn(json.turn()?);
+                    Ok(())
+                })?;
+                turns = Some(gather);
             }
+            b"turnsArray" => {
+                turns = None;
+                json.value()?;
+            }
+            _ => _ = json.value()?,
         }
-        let turns = turns.ok_or_else(|| de::Error::custom("turnsArray is missing or no array"))?;
-        Ok((id, turns))
+        Ok(())
+    });
+    walked.map_err(|error| ParseError {
+        turn: json.element,
+        ..error
+    })?;
+    if json.next().is_some() {
+        return Err(json.expected("nothing after the conversation"));
+    }
+    match turns {
+        Some(turns) => Ok((id, turns)),
+        None => Err(error("turnsArray is missing or no array", json.at)),
     }
 }
 
-enum Name {
-    ConversationId,
-    TurnsArray,
-    MessageId,
-    TurnIndex,
-    UserMessage,
-    ModelMessage,
-    Other,
-}
+/// Why a conversation with NUL bytes in it is not read.
+pub(crate) const NUL_BYTES: &str =
+    "NUL bytes, as a crash or a full disk leaves them in place of data";
 
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Name;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Name, D::Error> {
-        json.deserialize_identifier(self)
+fn error(reason: &str, offset: usize) -> ParseError {
+    ParseError {
+        reason: reason.to_owned(),
+        offset,
+        turn: None,
     }
 }
 
-impl Visitor<'_> for Key {
-    type Value = Name;
+/// A place in JSON. Levels of nesting count from `depth` on, so that values lie as deep as they do
+/// to the scanner.
+pub(super) struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    depth: usize,
+    /// The position in the array that is walked over.
+    element: Option<u32>,
+    structure: Structure,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
+impl<'a> Cursor<'a> {
+    pub(super) fn new(bytes: &'a [u8], depth: usize) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            depth,
+            element: None,
+            structure: Structure::new(),
+        }
     }
 
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<Name, E> {
-        Ok(match key {
-            "conversationId" => Name::ConversationId,
-            "turnsArray" => Name::TurnsArray,
-            "messageId" => Name::MessageId,
-            "turnIndex" => Name::TurnIndex,
-            "userMessage" => Name::UserMessage,
-            "modelMessage" => Name::ModelMessage,
-            _ => Name::Other,
+    /// The next byte that is no blank.
+    pub(super) fn next(&mut self) -> Option<u8> {
+        while let Some(&byte) = self.bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    fn expected(&self, what: &str) -> ParseError {
+        error(&format!("expected {what}"), self.at)
+    }
+
+    /// The value that comes next.
+    pub(super) fn value(&mut self) -> Result<Value<'a>, ParseError> {
+        self.next();
+        let (at, rest) = (self.at, self.bytes.get(self.at..).unwrap_or_default());
+        self.structure.reset(self.depth);
+        match self.structure.advance(rest, &NoLandmarks) {
+            Step::Done(length) => {
+                self.at += length;
+                let bytes = rest.get(..length).unwrap_or_default();
+                Ok(Value { bytes, at })
+            }
+            Step::Broken(offset, what) => Err(error(what, at + offset)),
+            Step::More => Err(error("it ends too early", self.bytes.len())),
+        }
+    }
+
+    /// The fields of the object that comes next: `field` is given each key and reads its value.
+    pub(super) fn fields(
+        &mut self,
+        mut field: impl FnMut(&mut Self, &[u8]) -> Result<(), ParseError>,
+    ) -> Result<(), ParseError> {
+        self.inside(b'}', |json| {
+            if json.next() != Some(b'"') {
+                return Err(json.expected("a key"));
+            }
+            let key = value::key(json.value()?.bytes);
+            if json.next() != Some(b':') {
+                return Err(json.expected("a colon"));
+            }
+            json.at += 1;
+            field(json, &key)
         })
     }
-}
 
-struct Turns<'p, G> {
-    turn: Place<'p>,
-    gather: PhantomData<G>,
-}
-
-impl<'de, G: Gather> DeserializeSeed<'de> for Turns<'_, G> {
-    type Value = Option<G>;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-/// Anything but an array is `None`, and an error only if no later `turnsArray` is one.
-impl<'de, G: Gather> Visitor<'de> for Turns<'_, G> {
-    type Value = Option<G>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of turns")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut turns: A) -> Result<Self::Value, A::Error> {
-        let mut gather = G::default();
+    /// The elements of the array that comes next: `element` reads each.
+    pub(super) fn elements(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<(), ParseError>,
+    ) -> Result<(), ParseError> {
         let mut position = 0_u32;
-        loop {
-            self.turn.set(Some(position));
-            let Some(fields) = turns.next_element_seed(OneTurn(PhantomData))? else {
-                break;
-            };
-            gather.turn(fields);
+        self.inside(b']', |json| {
+            json.element = Some(position);
             position = position.saturating_add(1);
+            element(json)
+        })?;
+        self.element = None;
+        Ok(())
+    }
+
+    /// What stands between the bracket that comes next and `close`, separated by commas.
+    fn inside(
+        &mut self,
+        close: u8,
+        mut item: impl FnMut(&mut Self) -> Result<(), ParseError>,
+    ) -> Result<(), ParseError> {
+        self.at += 1;
+        self.depth += 1;
+        let mut ended = self.next() == Some(close);
+        while !ended {
+            item(self)?;
+            ended = match self.next() {
+                Some(b',') => false,
+                Some(byte) if byte == close => true,
+                _ => return Err(self.expected("a comma or the end")),
+            };
+            self.at += usize::from(!ended);
         }
-        Ok(Some(gather))
+        self.at += 1;
+        self.depth -= 1;
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        drain(map).map(|()| None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-}
-
-struct OneTurn<T>(PhantomData<T>);
-
-impl<'de, T: Text> DeserializeSeed<'de> for OneTurn<T> {
-    type Value = Fields<T>;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de, T: Text> Visitor<'de> for OneTurn<T> {
-    type Value = Fields<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a turn, which is a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Fields {
-            message_id: T::default(),
-            index: None,
-            user_message: None,
-            model_message: None,
-        };
-        while let Some(key) = map.next_key_seed(Key)? {
+    fn turn(&mut self) -> Result<RawTurn<'a>, ParseError> {
+        if self.next() != Some(b'{') {
+            return self.value().map(RawTurn::Other);
+        }
+        let mut fields = Fields::default();
+        self.fields(|json, key| {
+            let value = json.value()?;
             match key {
-                Name::MessageId => fields.message_id = map.next_value_seed(Id(PhantomData))?,
-                Name::TurnIndex => fields.index = map.next_value_seed(Index)?,
-                Name::UserMessage => {
-                    fields.user_message =
-                        map.next_value_seed(Message("userMessage", PhantomData))?;
-                }
-                Name::ModelMessage => {
-                    fields.model_message =
-                        map.next_value_seed(Message("modelMessage", PhantomData))?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                b"messageId" => fields.message_id = Some(value),
+                b"turnIndex" => fields.index = Some(value),
+                b"userMessage" => fields.user_message = Some(value),
+                b"modelMessage" => fields.model_message = Some(value),
+                _ => {}
             }
-        }
-        Ok(fields)
+            Ok(())
+        })?;
+        Ok(RawTurn::Object(fields))
     }
-}
-
-struct Message<T>(&'static str, PhantomData<T>);
-
-impl<'de, T: Text> DeserializeSeed<'de> for Message<T> {
-    type Value = Option<T>;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<T: Text> Visitor<'_> for Message<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "text or null as {}", self.0)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Some(T::of(text)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-}
-
-/// An id joins labels to their turns; what is neither text nor number counts as missing.
-struct Id<T>(PhantomData<T>);
-
-impl<'de, T: Text> DeserializeSeed<'de> for Id<T> {
-    type Value = T;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<T, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de, T: Text> Visitor<'de> for Id<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an id")
-    }
-
-    fn visit_str<E>(self, id: &str) -> Result<T, E> {
-        Ok(T::of(id))
-    }
-
-    fn visit_i64<E>(self, id: i64) -> Result<T, E> {
-        Ok(T::of(&id.to_string()))
-    }
-
-    fn visit_u64<E>(self, id: u64) -> Result<T, E> {
-        Ok(T::of(&id.to_string()))
-    }
-
-    fn visit_f64<E>(self, id: f64) -> Result<T, E> {
-        Ok(T::of(&id.to_string()))
-    }
-
-    fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(T::default())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        drain(map).map(|()| T::default())
-    }
-}
-
-struct Index;
-
-impl<'de> DeserializeSeed<'de> for Index {
-    type Value = Option<i64>;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Index {
-    type Value = Option<i64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a turn's index")
-    }
-
-    fn visit_i64<E>(self, index: i64) -> Result<Self::Value, E> {
-        Ok(Some(index))
-    }
-
-    fn visit_u64<E>(self, index: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(index).ok())
-    }
-
-    /// A column with gaps leaves a data frame as `3.0`.
-    fn visit_f64<E>(self, index: f64) -> Result<Self::Value, E> {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        let whole = index.fract() == 0.0 && index.abs() <= EXACT;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "checked: whole, and below 2^53"
-        )]
-        Ok(whole.then_some(index as i64))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        drain(map).map(|()| None)
-    }
-}
-
-fn drain<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
-    while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-    Ok(())
 }

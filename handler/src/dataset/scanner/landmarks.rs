@@ -31,6 +31,8 @@ pub(super) struct Marks {
     indentation: Option<Needle>,
     /// Whether a conversation was read that has nothing of the kind inside.
     verified: bool,
+    /// Whether the indentation is known without looking.
+    fixed: bool,
     started: bool,
     conversation_id: Needle,
     /// The first key of the conversation read last, if it is another one.
@@ -56,15 +58,25 @@ impl Marks {
         Self {
             indentation: None,
             verified: false,
+            fixed: false,
             started: false,
             conversation_id: Needle::new(CONVERSATION_ID.to_vec()),
             first_key: None,
         }
     }
 
+    /// The landmarks of conversations outside of an array: each begins its line.
+    pub(super) fn of_lines() -> Self {
+        Self {
+            indentation: Some(brace_after(b"\n")),
+            fixed: true,
+            ..Self::new()
+        }
+    }
+
     /// Takes note of the first object of a file, which may turn out to be broken.
     pub(super) fn first_start(&mut self, before: &[u8]) {
-        if std::mem::replace(&mut self.started, true) {
+        if std::mem::replace(&mut self.started, true) || self.fixed {
             return;
         }
         // Without any indentation, every object might stand at the start of a line.
@@ -77,7 +89,7 @@ impl Marks {
     pub(super) fn learn(&mut self, before: &[u8], conversation: &[u8]) {
         self.started = true;
         self.learn_key(conversation);
-        let Some(line) = indentation(before) else {
+        let Some(line) = indentation(before).filter(|_| !self.fixed) else {
             return;
         };
         let known = self.stands_out(before);

@@ -4,27 +4,32 @@
 //! holds the conversation that is being read, never more than the limit on its length plus a
 //! block, and what it finds does not depend on where the blocks are cut.
 //!
-//! Every conversation that is whole JSON and passes the acceptance test is found as it stands, by
+//! A file is an array of conversations, or conversations one after the other, as a rule one a line.
+//! Both are read alike: what stands between two conversations, be it a comma, a line break of any
+//! system, nothing or a byte order mark, does not matter.
+//!
+//! Every conversation that is whole and passes the acceptance test is found as it stands, by
 //! following the grammar alone. Guessing starts where that fails. A value that breaks the grammar,
 //! is too long or is not accepted has its inside looked through for conversations, and the search
 //! for the next one begins at the byte that broke it. A conversation may begin
 //!
-//! * where a line starts with the indentation that conversations of this file have: text holds no
-//!   raw line breaks, so this is believed, and two broken neighbours are told apart by it;
+//! * where a line starts with the indentation that conversations of this file have, which is none
+//!   outside of an array: text holds no raw line breaks, so this is believed, and two broken
+//!   neighbours are told apart by it;
 //! * at an object whose first key is `conversationId`, or the first key of the conversation read
 //!   last: this is believed only if the object passes the acceptance test.
 //!
 //! # Limits
 //!
-//! * Minified neighbours that are broken count as one, because nothing certain separates them.
+//! * Broken neighbours with no line break between them count as one, because nothing certain
+//!   separates them.
 //! * A conversation after a broken one is found only by one of the two signs above. One whose
-//!   first key differs from its predecessor's, in a minified file, is lost with the broken one.
+//!   first key differs from its predecessor's, on the same line, is lost with the broken one.
 //! * An object inside a broken conversation that itself has an id in front and a `turnsArray`
 //!   cannot be told from a conversation.
 //! * Damage that leaves valid JSON is not damage to the scanner: a flipped letter in a text, or a
 //!   brace too many after which the conversation is still accepted, the rest of it then being
 //!   reported as broken elements.
-//! * In the line format a line is one conversation or broken; two on one line are broken.
 //!
 //! # Cost
 //!
@@ -37,13 +42,12 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::conversation::ParseError;
+use super::conversation::{NUL_BYTES, ParseError};
 
-mod array;
+mod elements;
 mod landmarks;
-mod lines;
 mod region;
-mod structure;
+pub(super) mod structure;
 #[cfg(test)]
 #[expect(clippy::string_slice, reason = "the files of the tests are ASCII")]
 mod tests;
@@ -62,7 +66,7 @@ pub const MAX_CONVERSATION_BYTES: usize = 64 << 20;
 pub enum Format {
     /// One JSON array of conversations.
     Array,
-    /// One conversation per line.
+    /// Conversations one after the other, as a rule one a line.
     Lines,
 }
 
@@ -138,6 +142,8 @@ impl ScanError {
     }
 }
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 const GZIP: &str = "gzip-compressed data";
 const ZIP: &str = "a zip archive";
 const UTF_16: &str = "text in UTF-16";
@@ -177,6 +183,9 @@ pub struct Scanner<T, A> {
     region: Option<Region>,
     /// Whether the bracket that closes the array was seen.
     closed: bool,
+    /// Where the first thing found stands, if it is a conversation over several lines and not in an
+    /// array.
+    spread: Option<u64>,
     error: Option<ScanError>,
     findings: Findings<T>,
     examined: u64,
@@ -184,17 +193,9 @@ pub struct Scanner<T, A> {
 
 /// What the next byte belongs to. Positions are bytes of the file.
 enum Phase {
-    /// The blanks in front of everything.
+    /// What stands in front of everything.
     Head { at: u64 },
-    /// An object at the root: the first line, or all there is.
-    Root { start: u64 },
-    /// The blanks after an object at the root that has several lines.
-    RootEnd { start: u64, at: u64 },
-    /// A line that begins at `start` and has no end before `at`.
-    Line { start: u64, at: u64 },
-    /// A line that is too long.
-    LongLine { at: u64 },
-    /// Between two elements of the array.
+    /// Between two conversations.
     Between { at: u64 },
     /// Inside an element; `guess` if only the acceptance test can tell that it is one.
     Element { start: u64, guess: bool },
@@ -221,6 +222,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             marks: Marks::new(),
             region: None,
             closed: false,
+            spread: None,
             error: None,
             findings: Findings {
                 queue: VecDeque::new(),
@@ -306,6 +308,10 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     pub fn outcome(&mut self) -> Result<Format, ScanError> {
         self.finish();
         while self.step() {}
+        if let (Some(offset), 1, None) = (self.spread, self.findings.number, &self.error) {
+            let what = "one JSON object over several lines, neither an array nor lines".to_owned();
+            return Err(ScanError::NotADataset { offset, what });
+        }
         let cut_off = matches!(self.error, None | Some(ScanError::CutOff { .. }));
         match &self.findings.first_broken {
             Some((offset, reason)) if cut_off && self.findings.conversations == 0 => {
@@ -328,10 +334,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     /// Lets go of the bytes that nothing will ask for again.
     fn let_go(&mut self) {
         let needed = match self.phase {
-            Phase::Head { at } | Phase::LongLine { at } => at,
-            Phase::Root { start } | Phase::RootEnd { start, .. } | Phase::Line { start, .. } => {
-                start
-            }
+            Phase::Head { at } => at,
             Phase::Between { at: start } | Phase::Element { start, .. } => {
                 start.saturating_sub(REACH as u64)
             }
@@ -354,10 +357,6 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     fn step(&mut self) -> bool {
         match self.phase {
             Phase::Head { at } => self.head(at),
-            Phase::Root { start } => self.root(start),
-            Phase::RootEnd { start, at } => self.root_end(start, at),
-            Phase::Line { start, at } => self.line(start, at),
-            Phase::LongLine { at } => self.long_line(at),
             Phase::Between { at } => self.between(at),
             Phase::Element { start, guess } => self.element(start, guess),
             Phase::Search { from } => self.search(from),
@@ -366,39 +365,55 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     }
 
     fn head(&mut self, at: u64) -> bool {
-        const MARK: &[u8] = b"\xef\xbb\xbf";
-        let mut at = at;
-        if at == 0 {
-            let bytes = self.window.from(0);
-            if bytes.starts_with(MARK) {
-                at = 3;
-            } else if MARK.starts_with(bytes) && !self.window.ended {
-                return false;
-            }
-        }
         let rest = self.window.from(at);
-        let Some(blanks) = rest.iter().position(|byte| !is_blank(byte)) else {
-            self.phase = Phase::Head {
-                at: self.window.end(),
-            };
-            return self.window.ended && self.reject(ScanError::Empty);
-        };
+        let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
         let offset = at + blanks as u64;
         let content = rest.get(blanks..).unwrap_or_default();
+        self.phase = Phase::Head { at: offset };
         match content.first() {
-            Some(b'[') => self.phase = Phase::Between { at: offset + 1 },
+            None if !self.window.ended => return false,
+            Some(0) => self.nul_bytes(offset, |at| Phase::Head { at }),
+            Some(b'[') => {
+                self.close_region(offset);
+                self.phase = Phase::Between { at: offset + 1 };
+            }
             Some(b'{') => {
-                self.structure.reset();
-                self.phase = Phase::Root { start: offset };
+                self.close_region(offset);
+                self.format = Format::Lines;
+                self.marks = Marks::of_lines();
+                self.phase = Phase::Between { at: offset };
+            }
+            _ if content.starts_with(BYTE_ORDER_MARK) => {
+                self.phase = Phase::Head { at: offset + 3 };
             }
             // Four bytes tell the usual suspects apart.
-            _ if content.len() < 4 && !self.window.ended => return false,
-            _ => {
-                let what = what_begins_with(content);
-                return self.reject(ScanError::NotADataset { offset, what });
+            Some(_) if content.len() < 4 && !self.window.ended => return false,
+            first => {
+                return self.reject(match (&self.region, first) {
+                    (Some(nul), _) => ScanError::NotADataset {
+                        offset: nul.start,
+                        what: what_begins_with(&[0]),
+                    },
+                    (None, None) => ScanError::Empty,
+                    (None, Some(_)) => ScanError::NotADataset {
+                        offset,
+                        what: what_begins_with(content),
+                    },
+                });
             }
         }
         true
+    }
+
+    /// Passes over NUL bytes at `at`, which are a broken stretch or belong to the one before them, into
+    /// the phase of the byte after them.
+    fn nul_bytes(&mut self, at: u64, phase: impl Fn(u64) -> Phase) {
+        let rest = self.window.from(at).iter();
+        let count = rest.take_while(|byte| **byte == 0).count() as u64;
+        self.examined += count;
+        self.region
+            .get_or_insert_with(|| Region::open(at, NUL_BYTES.to_owned(), None));
+        self.phase = phase(at + count);
     }
 
     /// Ends the scan. Returns `false`, as a step that found nothing.
@@ -424,7 +439,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     fn close_region(&mut self, at: u64) {
         if let Some(mut region) = self.region.take() {
             region.extend(&self.window.bytes, self.window.base, at);
-            self.findings.broken(region.range(), region.reason);
+            self.findings.broken(region.range(), region.reason());
         }
     }
 

@@ -7,7 +7,9 @@ use super::landmarks::is_blank;
 /// Remembers where the last bytes that count stand, because the bytes themselves are let go.
 pub(super) struct Region {
     pub(super) start: u64,
-    pub(super) reason: String,
+    reason: String,
+    /// Where it broke the grammar, if nothing else is known to be wrong with it.
+    broke_at: Option<u64>,
     seen: u64,
     /// After the last byte that is neither blank nor comma.
     end: u64,
@@ -18,11 +20,13 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// `start` is the first byte that counts.
-    pub(super) fn open(start: u64, reason: String) -> Self {
+    /// `start` is the first byte that counts, `broke_at` where it broke the grammar, if nothing else is
+    /// wrong.
+    pub(super) fn open(start: u64, reason: String, broke_at: Option<u64>) -> Self {
         Self {
             start,
             reason,
+            broke_at,
             seen: start,
             end: start,
             last: 0,
@@ -52,6 +56,15 @@ impl Region {
     /// From the first to the last byte that counts.
     pub(super) fn range(&self) -> Range<u64> {
         self.start..self.end
+    }
+
+    /// What is wrong with it. Where nothing follows the byte that broke the grammar, that byte is not
+    /// what is wrong: it begins something else.
+    pub(super) fn reason(self) -> String {
+        match self.broke_at {
+            Some(broke_at) if self.end <= broke_at => "torn: its end is missing".to_owned(),
+            _ => self.reason,
+        }
     }
 
     /// The range without the bracket that closes the file's array, if that is its last byte.

@@ -1,8 +1,10 @@
 //! The grammar of one JSON value as a machine that is fed piecemeal.
 //!
-//! It looks at brackets, quotes, colons and commas only. Numbers, literals and escapes are left to
-//! the acceptance test. Following the grammar instead of counting brackets is what notices damage
+//! It looks at brackets, quotes, colons and commas only. Numbers, words and escapes matter to those
+//! alone who read the value they stand in. Following the grammar instead of counting brackets is what notices damage
 //! soon: a stray quote turns text into structure, and text is not grammatical for long.
+
+use std::ops::Range;
 
 use memchr::memchr3;
 
@@ -49,9 +51,10 @@ const CLASS: [Class; 256] = {
                 b']' => Class::CloseArray,
                 b':' => Class::Colon,
                 b',' => Class::Comma,
-                // NaN and Infinity, which Python writes, are words too: the acceptance test says
-                // what it thinks of them.
-                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.' => Class::Literal,
+                // NaN and Infinity, which Python writes, are words too.
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.' | b'_' => {
+                    Class::Literal
+                }
                 _ => Class::Other,
             };
         }
@@ -99,15 +102,28 @@ pub(super) struct Candidate {
 }
 
 /// What tells the start of a conversation from the start of another object.
-pub(super) trait Landmarks {
+pub(in crate::dataset) trait Landmarks {
     /// Whether the blanks that end `before` are those in front of a conversation.
     fn stands_out(&self, before: &[u8]) -> bool;
     /// Whether conversations begin with this key, given with its quotes.
     fn is_first_key(&self, key: &[u8]) -> bool;
 }
 
+/// Landmarks where no conversation is looked for.
+pub(in crate::dataset) struct NoLandmarks;
+
+impl Landmarks for NoLandmarks {
+    fn stands_out(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn is_first_key(&self, _: &[u8]) -> bool {
+        false
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::dataset) enum Step {
     /// All bytes are used up and the value goes on.
     More,
     /// The value ends before this offset.
@@ -116,10 +132,12 @@ pub(super) enum Step {
     Broken(usize, &'static str),
 }
 
-pub(super) struct Structure {
+pub(in crate::dataset) struct Structure {
     /// One bit a level: whether it is an object.
     objects: [u64; MAX_DEPTH / 64],
     depth: usize,
+    /// The depth at which the value itself stands.
+    outer: usize,
     expect: Expect,
     inside: Inside,
     /// How many bytes have been used up.
@@ -134,23 +152,25 @@ pub(super) struct Structure {
 }
 
 impl Structure {
-    pub(super) fn new() -> Self {
+    pub(in crate::dataset) fn new() -> Self {
         Self {
             objects: [0; MAX_DEPTH / 64],
             depth: 0,
+            outer: 0,
             expect: Expect::Value,
             inside: Inside::Nothing,
             at: 0,
             text: 0,
             object: 0,
             candidates: Vec::new(),
-            open: Vec::with_capacity(MAX_OPEN),
+            open: Vec::new(),
         }
     }
 
-    /// Makes it ready for another value.
-    pub(super) fn reset(&mut self) {
-        self.depth = 0;
+    /// Makes it ready for another value, one that stands inside `outer` others.
+    pub(in crate::dataset) fn reset(&mut self, outer: usize) {
+        self.depth = outer;
+        self.outer = outer;
         self.expect = Expect::Value;
         self.inside = Inside::Nothing;
         self.at = 0;
@@ -166,6 +186,14 @@ impl Structure {
     /// The places inside the value where a conversation may begin, in the order of the file.
     pub(super) fn take_candidates(&mut self) -> Vec<Candidate> {
         std::mem::take(&mut self.candidates)
+    }
+
+    /// The whole objects inside the value that stand where only conversations stand.
+    pub(super) fn certain_inside(&self) -> Vec<Range<usize>> {
+        let certain = self.candidates.iter().filter(|it| it.certain);
+        certain
+            .filter_map(|it| it.end.map(|end| it.start..end))
+            .collect()
     }
 
     /// Takes the list back, for its memory.
@@ -189,7 +217,7 @@ impl Structure {
     }
 
     /// Goes on with `value`, which is everything from the value's first byte to the last known.
-    pub(super) fn advance(&mut self, value: &[u8], landmarks: &impl Landmarks) -> Step {
+    pub(in crate::dataset) fn advance(&mut self, value: &[u8], landmarks: &impl Landmarks) -> Step {
         let step = self.run(value, landmarks);
         self.at = match step {
             Step::More => value.len(),
@@ -212,7 +240,7 @@ impl Structure {
             },
         }
         loop {
-            if self.depth == 0 && self.expect == Expect::CommaOrEnd {
+            if self.depth == self.outer && self.expect == Expect::CommaOrEnd {
                 return Step::Done(at);
             }
             let Some(&byte) = value.get(at) else {

@@ -133,8 +133,15 @@ fn finds_conversations_in_every_layout() {
     for file in [
         format!("{A}\n{B}\n{C}\n"),
         format!("\u{feff}{A}\r\n\r\n  {B} \n\n{C}"),
+        format!("{A}\r{B}\r{C}\r"),
+        format!("{A}{B}{C}"),
+        format!("{A},\n{B},\n{C},\n"),
+        format!("\u{feff}\u{feff}{A}\n\u{feff}{B}\u{feff}\n{C}\n\u{feff}"),
+        format!("{A}\n{B}\n").replace(",\"", ",\n  \"") + C,
     ] {
-        assert_eq!(texts(&file), [A, B, C], "{file}");
+        let texts = texts(&file);
+        let texts: Vec<_> = texts.iter().map(|it| it.replace("\n  ", "")).collect();
+        assert_eq!(texts, [A, B, C], "{file}");
         assert_eq!(scan(&file).outcome, Ok(Format::Lines), "{file}");
     }
 }
@@ -170,29 +177,133 @@ fn says_what_else_a_file_is() {
 }
 
 #[test]
-fn a_lone_object_is_not_a_heap_of_broken_lines() {
+fn a_lone_object_is_no_dataset() {
     let object = "{\n  \"actual_counts\": {\n    \"train\": 3\n  }\n}";
-    for file in [
-        object.to_owned(),
-        format!("\n{object}\n\n"),
-        object[..20].to_owned(),
-    ] {
-        assert!(texts(&file).is_empty());
-        assert!(
-            not_a_dataset(file.as_bytes())
-                .1
-                .contains("one JSON object over several lines")
-        );
+    for file in [object.to_owned(), format!("\n{object}\n\n")] {
+        let what = not_a_dataset(file.as_bytes()).1;
+        assert!(what.contains("turnsArray is missing"), "{what}");
     }
     assert_eq!(not_a_dataset(br#"{"actual_counts": {}}"#).0, 0);
+    let conversation = A.replacen(',', ",\n", 1);
+    let (offset, what) = not_a_dataset(conversation.as_bytes());
+    assert_eq!(offset, 0);
+    assert!(
+        what.contains("one JSON object over several lines"),
+        "{what}"
+    );
 }
 
 #[test]
-fn a_line_break_in_the_first_line_does_not_make_a_lone_object() {
-    let broken = A.replacen(',', ",\n", 1);
-    let found = texts(&format!("{broken}\n{B}\n{C}\n"));
-    assert_eq!(found.len(), 4);
-    assert_eq!(found[2..], [B, C]);
+fn conversations_over_several_lines_need_no_array() {
+    let one = A.replace(',', ",\n  ");
+    assert_eq!(texts(&format!("{one}\n{B}\n{one}\n")), [&one, B, &one]);
+}
+
+/// What is reported as broken: its text and why.
+fn broken(file: &str) -> Vec<(&str, String)> {
+    let broken = scan(file).seen.into_iter().filter_map(|seen| match seen {
+        Seen::Good(..) => None,
+        Seen::Broken(range, reason) => {
+            Some((&file[range.start as usize..range.end as usize], reason))
+        }
+    });
+    broken.collect()
+}
+
+const TORN: &str = "torn: its end is missing";
+
+#[test]
+fn the_conversation_after_a_torn_one_is_found_wherever_it_was_torn() {
+    for length in 1..A.len() {
+        let torn = &A[..length];
+        for between in ["", " ", "\n", "\r", "\r\n", ",\n", "\u{feff}"] {
+            for end in ["\n", "", "\r"] {
+                let file = format!("{B}\n{torn}{between}{C}{end}");
+                let seen = texts(&file);
+                assert_eq!(seen.first().map(String::as_str), Some(B), "{file}");
+                assert_eq!(seen.last().map(String::as_str), Some(C), "{file}");
+                assert_eq!(seen.len(), 3, "{file}: {seen:?}");
+                assert_eq!(scan(&file).outcome, Ok(Format::Lines), "{file}");
+                let broken = broken(&file);
+                assert!(
+                    broken[0].0.starts_with(torn.trim_end_matches(',')),
+                    "{broken:?}"
+                );
+                if between != "\u{feff}" {
+                    assert_eq!(broken[0].1, TORN, "{file}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_torn_line_at_the_end_is_cut_off_only_without_its_line_break() {
+    let torn = &A[..A.len() - 5];
+    assert_eq!(
+        scan(format!("{B}\n{torn}")).outcome,
+        cut_off(B.len() + 1, B.len() + 1 + torn.len())
+    );
+    let file = format!("{B}\n{torn}\n");
+    assert_eq!(scan(&file).outcome, Ok(Format::Lines));
+    assert_eq!(broken(&file), [(torn, TORN.to_owned())]);
+}
+
+#[test]
+fn a_line_inside_a_torn_one_is_not_taken_for_its_turn() {
+    let (start, end) = A.split_once("{\"messageId").unwrap();
+    let file = format!("{C}\n{start}\n{B}\n{}\n{C}\n", &end[end.len() - 2..]);
+    let seen = texts(&file);
+    assert_eq!(seen.iter().filter(|it| !it.starts_with('?')).count(), 3);
+    assert!(seen.contains(&B.to_owned()), "{seen:?}");
+}
+
+#[test]
+fn nul_bytes_are_one_stretch_and_cost_what_they_replaced() {
+    let nul = "\0".repeat(700);
+    for file in [
+        format!("{A}\n{nul}{B}\n{C}\n"),
+        format!("{A}\n{nul}\n{B}\n{C}\n"),
+        format!("{A}{nul}{B}\n{C}"),
+        format!("{nul}{A}\n{B}\n{C}\n"),
+        format!("{A}\n{B}\n{C}\n{nul}"),
+        format!("{A}\n{B}\n{C}{nul}"),
+        format!("[{A},\n{nul}{B},{C}]"),
+        format!("{nul}[{A},\n{B},{C}]"),
+    ] {
+        let good = texts(&file).into_iter().filter(|it| !it.starts_with('?'));
+        assert_eq!(
+            good.collect::<Vec<_>>(),
+            [A, B, C],
+            "{}",
+            file.replace('\0', "")
+        );
+        assert_eq!(broken(&file), [(nul.as_str(), NUL_BYTES.to_owned())]);
+        assert!(scan(&file).outcome.is_ok());
+    }
+    for (from, to) in [(5, A.len() + 9), (20, 30), (A.len() - 4, A.len() + 1)] {
+        let mut file = format!("{A}\n{B}\n{C}\n");
+        file.replace_range(from..to, &nul);
+        let seen = texts(&file);
+        assert_eq!(seen.last().map(String::as_str), Some(C), "{from}..{to}");
+        assert_eq!(
+            seen.contains(&B.to_owned()),
+            to <= A.len() + 1,
+            "{from}..{to}"
+        );
+        assert_eq!(
+            seen.len(),
+            2 + usize::from(to <= A.len() + 1),
+            "{from}..{to}"
+        );
+        let broken = broken(&file);
+        assert!(broken[0].1.starts_with(NUL_BYTES), "{broken:?}");
+    }
+}
+
+#[test]
+fn an_array_on_a_line_gives_its_conversations() {
+    assert_eq!(texts(&format!("{A}\n[{B},{C}]\n")), [A, "?[", B, C, "?]"]);
 }
 
 #[test]
@@ -294,6 +405,12 @@ fn a_stray_quote_costs_one_conversation() {
             assert!(scan.outcome.is_ok(), "{file}: {:?}", scan.outcome);
         }
     }
+}
+
+#[test]
+fn a_stray_quote_between_two_costs_neither() {
+    assert_eq!(texts(&format!("[{A},\",{B}]")), [A, "?\"", B]);
+    assert_eq!(texts(&format!("{A}\n\"{B}\n")), [A, "?\"", B]);
 }
 
 #[test]

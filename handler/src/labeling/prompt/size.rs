@@ -74,6 +74,7 @@ mod tests {
             message_id: String::new(),
             index: None,
             user_message: message.to_owned(),
+            bad_message: None,
             model_message: Some("Here is how: `cargo build --release`, then run it.".into()),
         };
         let long = "error[E0502]: cannot borrow `x` as mutable\n".repeat(900);

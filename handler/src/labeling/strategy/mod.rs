@@ -13,8 +13,10 @@ pub use user_message_only::UserMessageOnly;
 pub use with_context::WithContext;
 pub use with_response::WithResponse;
 
+use super::blank::is_blank;
 use super::cut::TokenCounter;
 use crate::dataset::conversation::Conversation;
+use crate::dataset::line::{ErrorCode, LabelingError};
 use serde::{Deserialize, Serialize};
 
 /// The title of the section with the message to be labelled, in every strategy.
@@ -62,6 +64,29 @@ pub trait Strategy: Send + Sync {
         budget: &Budget,
         tokens: &dyn TokenCounter,
     ) -> Option<Input>;
+}
+
+/// What a strategy shows of the turn at a position (from 0) of the conversation.
+///
+/// # Errors
+/// Why there is nothing to ask about: the turn has no message (`bad_message`), or an empty one
+/// (`empty_message`).
+pub fn ask_about(
+    strategy: &dyn Strategy,
+    conversation: &Conversation,
+    turn: usize,
+    budget: &Budget,
+    tokens: &dyn TokenCounter,
+) -> Result<Input, LabelingError> {
+    let there = conversation.turns.get(turn);
+    if let Some(bad) = there.and_then(|turn| turn.bad_message.as_ref()) {
+        let message = format!("The message cannot be read: {bad} of the file.");
+        return Err(LabelingError::new(ErrorCode::BadMessage, message));
+    }
+    there
+        .filter(|turn| !is_blank(&turn.user_message))
+        .and_then(|_| strategy.input(conversation, turn, budget, tokens))
+        .ok_or_else(|| LabelingError::new(ErrorCode::EmptyMessage, "The message is empty."))
 }
 
 /// Every strategy, the default first.
@@ -114,6 +139,7 @@ pub(crate) mod tests {
             message_id: format!("m{i}"),
             index: Some(i as i64 + 1),
             user_message: (*message).to_owned(),
+            bad_message: None,
             model_message: answer.map(str::to_owned),
         });
         Conversation {

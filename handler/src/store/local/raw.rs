@@ -14,6 +14,9 @@ use tokio::sync::mpsc;
 /// Bytes read at a time when a file is streamed.
 const BLOCK: usize = 1 << 18;
 
+/// Levels of folders below those of the splits that are looked through.
+const DEEPER: u32 = 4;
+
 /// Blocks read ahead.
 const BLOCKS_AHEAD: usize = 2;
 
@@ -44,13 +47,16 @@ impl RawBlobs for LocalRaw {
         blocking(move || {
             let mut entries = Vec::new();
             for (name, kind) in list(&root)? {
-                if kind != Kind::Folder {
-                    entries.push((name, kind));
-                    continue;
+                if kind == Kind::Folder {
+                    for (file, kind) in list(&root.join(&name))? {
+                        let path = format!("{name}/{file}");
+                        if kind == Kind::Folder {
+                            below(&root, &path, DEEPER, &mut entries);
+                        }
+                        entries.push((path, kind));
+                    }
                 }
-                for (file, kind) in list(&root.join(&name))? {
-                    entries.push((format!("{name}/{file}"), kind));
-                }
+                entries.push((name, kind));
             }
             Ok(entries)
         })
@@ -136,6 +142,26 @@ impl RawBlobs for LocalRaw {
     }
 }
 
+/// Adds what lies in a folder in which no data should lie, `levels` deep: links may lead in circles.
+fn below(root: &Path, folder: &str, levels: u32, entries: &mut Vec<(String, Kind)>) {
+    let Some(levels) = levels.checked_sub(1) else {
+        return;
+    };
+    match list(&root.join(folder)) {
+        Ok(names) => {
+            for (name, kind) in names {
+                let path = format!("{folder}/{name}");
+                if kind == Kind::Folder {
+                    below(root, &path, levels, entries);
+                }
+                entries.push((path, kind));
+            }
+        }
+        // Nothing in there is read, so that it costs no run.
+        Err(error) => tracing::warn!(folder, %error, "the folder cannot be looked through"),
+    }
+}
+
 /// Names and what they stand for, links followed, in order of name. Hidden ones are left out.
 fn list(folder: &Path) -> Result<Vec<(String, Kind)>, StoreError> {
     let failed = |error| StoreError::io("list", folder, error);
@@ -201,7 +227,8 @@ fn check(path: &Path, expected: &Version, found: &Version) -> Result<(), StoreEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::RawFolder;
+    use crate::dataset::layout::UnreadFile;
+    use crate::store::{RawFile, RawFolder};
 
     #[tokio::test]
     async fn a_dataset_is_its_bucket_files_and_nothing_else() {
@@ -216,16 +243,37 @@ mod tests {
             "train/metadata.json",
             "test/long.jsonl",
             "test/notes.txt",
+            "test/Medium.JSON",
+            "test/deep/er/short.json",
+            "test/short.json.gz",
+            "all.csv",
         ] {
+            fs::create_dir_all(folder.path().join(file).parent().unwrap()).unwrap();
             fs::write(folder.path().join(file), "[]").unwrap();
         }
-        let (files, ignored) = RawFolder::local(folder.path()).buckets().await.unwrap();
-        let paths = files
-            .iter()
-            .map(|file| file.path.as_str())
-            .collect::<Vec<_>>();
-        assert_eq!(paths, ["test/long.jsonl", "train/short.json"]);
-        assert_eq!(ignored.len(), 3, "{ignored:?}");
+        let paths = |files: &[RawFile]| files.iter().map(|it| it.path.clone()).collect::<Vec<_>>();
+        let unread = |files: &[UnreadFile]| {
+            let mut paths = files.iter().map(|it| it.path.clone()).collect::<Vec<_>>();
+            paths.sort();
+            paths
+        };
+        let found = RawFolder::local(folder.path()).buckets().await.unwrap();
+        assert_eq!(
+            paths(&found.files),
+            ["test/Medium.JSON", "test/long.jsonl", "train/short.json"]
+        );
+        assert_eq!(
+            unread(&found.left_out.in_splits),
+            ["test/deep/er/short.json", "test/short.json.gz"]
+        );
+        assert_eq!(unread(&found.left_out.beside), ["all.csv"]);
+        assert!(found.datasets.is_empty());
+        let in_app = found.in_app();
+        assert_eq!(
+            paths(&in_app.files),
+            ["test/Medium.JSON", "train/short.json"]
+        );
+        assert!(unread(&in_app.left_out.in_splits).contains(&"test/long.jsonl".to_owned()));
     }
 
     #[tokio::test]

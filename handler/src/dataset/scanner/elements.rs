@@ -1,9 +1,11 @@
-//! The array format: elements, and what to do when one is not a conversation.
+//! Conversation after conversation, and what to do where there is none.
 
 use super::landmarks::step_back;
 use super::region::counts;
 use super::structure::Candidate;
-use super::{ParseError, Phase, REACH, Region, ScanError, Scanner, Step};
+use super::{
+    BYTE_ORDER_MARK, Format, NUL_BYTES, ParseError, Phase, REACH, Region, ScanError, Scanner, Step,
+};
 
 impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     pub(super) fn between(&mut self, at: u64) -> bool {
@@ -16,16 +18,23 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                 return false;
             }
             self.close_region(end);
-            return if self.closed {
+            return if self.closed || self.format == Format::Lines {
                 self.end()
             } else {
                 self.cut_off(end)
             };
         };
-        let byte = rest.get(blanks).copied();
+        let rest = rest.get(blanks..).unwrap_or_default();
+        let byte = rest.first().copied();
+        let is_mark = rest.starts_with(BYTE_ORDER_MARK);
+        let may_be_mark = BYTE_ORDER_MARK.starts_with(rest) && !self.window.ended;
         let at = at + blanks as u64;
         self.examined += blanks as u64 + 1;
-        if self.closed {
+        if may_be_mark && !is_mark {
+            self.phase = Phase::Between { at };
+            return false;
+        }
+        if self.closed && !is_mark {
             self.error
                 .get_or_insert(ScanError::TrailingData { offset: at });
         }
@@ -34,7 +43,9 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                 self.close_region(at);
                 self.phase = Phase::Between { at: at + 1 };
             }
-            Some(b']') => {
+            _ if is_mark => self.phase = Phase::Between { at: at + 3 },
+            Some(0) => self.nul_bytes(at, |at| Phase::Between { at }),
+            Some(b']') if self.format == Format::Array => {
                 self.close_region(at);
                 self.closed = true;
                 self.phase = Phase::Between { at: at + 1 };
@@ -54,7 +65,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             _ => {
                 let reason = "a byte that cannot stand between two conversations";
                 self.region
-                    .get_or_insert_with(|| Region::open(at, reason.to_owned()));
+                    .get_or_insert_with(|| Region::open(at, reason.to_owned(), None));
                 self.phase = Phase::Search { from: at + 1 };
             }
         }
@@ -62,7 +73,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     }
 
     fn start_element(&mut self, start: u64, guess: bool) {
-        self.structure.reset();
+        self.structure.reset(0);
         self.phase = Phase::Element { start, guess };
     }
 
@@ -72,7 +83,10 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             Step::Done(length) => {
                 let range = start..start + length as u64;
                 let end = range.end;
-                let verdict = match self.window.from(start).first() {
+                let verdict = match self.window.from(start).first().copied() {
+                    Some(b'{') if self.holds_a_line(start) => {
+                        Err("torn: conversations on lines of their own stand inside it".to_owned())
+                    }
                     Some(b'{') => self.accept(&range),
                     Some(b'[') => Err("an array where a conversation should be".to_owned()),
                     Some(b'"') => Err("a text where a conversation should be".to_owned()),
@@ -83,15 +97,32 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                         self.close_region(start);
                         self.conversation(start, end, value);
                     }
-                    Err(reason) => self.look_through(start, end, &reason),
+                    Err(reason) => {
+                        // A stray quote makes a text of all that stands in front of a first key.
+                        let key = end - step_back(self.window.before(end)) as u64;
+                        if (start + 1..end).contains(&key)
+                            && self.window.from(key).starts_with(b"{")
+                        {
+                            self.give_up(start, key, &reason, None);
+                            return true;
+                        }
+                        self.look_through(start, end, &reason, None);
+                    }
                 }
                 self.phase = Phase::Between { at: end };
             }
             Step::Broken(offset, what) => {
                 let at = start + offset as u64;
+                let nul = memchr::memchr(0, self.window.slice(&(start..at + 1)));
+                let (what, offset) = nul.map_or((what, offset), |nul| (NUL_BYTES, nul));
                 let reason = format!("{what} (byte {offset} of the conversation)");
                 let back = step_back(self.window.before(at)) as u64;
-                self.give_up(start, at.saturating_sub(back), &reason);
+                self.give_up(
+                    start,
+                    at.saturating_sub(back),
+                    &reason,
+                    nul.is_none().then_some(at),
+                );
             }
             Step::More if too_long => {
                 let at = start + self.structure.at() as u64;
@@ -103,7 +134,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                     .chain(self.structure.undecided())
                     .filter(|&offset| offset > 0);
                 let resume = open.map(|offset| start + offset as u64).chain([back]).min();
-                self.give_up(start, resume.unwrap_or(back), &reason);
+                self.give_up(start, resume.unwrap_or(back), &reason, None);
             }
             Step::More if self.window.ended => self.end_inside(start, guess),
             Step::More => return false,
@@ -111,19 +142,37 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         true
     }
 
+    /// Whether the element at `start`, which is whole, is made of lines of which one is a conversation:
+    /// then its own line was torn, and what seems to be its end belongs to something else.
+    fn holds_a_line(&mut self, start: u64) -> bool {
+        if self.format != Format::Lines {
+            return false;
+        }
+        let mut inside = self.structure.certain_inside().into_iter();
+        inside.any(|inside| {
+            let range = start + inside.start as u64..start + inside.end as u64;
+            self.accept(&range).is_ok()
+        })
+    }
+
     /// Reports a conversation and learns from it how conversations begin.
     fn conversation(&mut self, start: u64, end: u64, value: T) {
         let range = start..end;
+        if self.findings.number == 0 && self.format == Format::Lines {
+            let lines = memchr::memchr(b'\n', self.window.slice(&range));
+            self.spread = lines.map(|_| start);
+        }
         self.marks
             .learn(self.window.before(start), self.window.slice(&range));
         self.findings.conversation(range, value);
     }
 
-    /// Leaves a value that does not end properly, and goes on at `resume`.
-    fn give_up(&mut self, start: u64, resume: u64, reason: &str) {
+    /// Leaves a value that does not end properly, and goes on at `resume`. `broke_at` is where it broke
+    /// the grammar, if that is what is wrong with it.
+    fn give_up(&mut self, start: u64, resume: u64, reason: &str, broke_at: Option<u64>) {
         // Not at the start again, or it would be found again.
         let resume = resume.max(start + 1);
-        self.look_through(start, resume, reason);
+        self.look_through(start, resume, reason, broke_at);
         self.phase = if self.region.is_some() {
             Phase::Search { from: resume }
         } else {
@@ -133,12 +182,12 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
 
     /// Reports the conversations inside a value that is none itself, up to `end`. What comes after
     /// the last of them, if anything, is left as the open broken stretch.
-    fn look_through(&mut self, start: u64, end: u64, reason: &str) {
+    fn look_through(&mut self, start: u64, end: u64, reason: &str, broke_at: Option<u64>) {
         self.marks
             .learn_from_broken(self.window.slice(&(start..end)));
         let mut candidates = self.structure.take_candidates();
         self.region
-            .get_or_insert_with(|| Region::open(start, reason.to_owned()));
+            .get_or_insert_with(|| Region::open(start, reason.to_owned(), broke_at));
         let mut done = start;
         for Candidate {
             start: offset,
@@ -170,7 +219,8 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                 Err(reason_inside) if certain => {
                     self.open_region(done, at, reason);
                     self.close_region(at);
-                    self.region = Some(Region::open(at, reason_inside));
+                    let broke_at = broke_at.filter(|_| close.is_none());
+                    self.region = Some(Region::open(at, reason_inside, broke_at));
                 }
                 Err(_) => {}
             }
@@ -184,7 +234,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         if self.region.is_none()
             && let Some(at) = self.window.slice(&(from..to)).iter().position(counts)
         {
-            self.region = Some(Region::open(from + at as u64, reason.to_owned()));
+            self.region = Some(Region::open(from + at as u64, reason.to_owned(), None));
         }
     }
 
@@ -209,19 +259,23 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         true
     }
 
-    /// The file ends after something broken. It may still end as an array does.
+    /// The file ends after something broken. An array may still end as it should.
     fn end_of_search(&mut self, end: u64) -> bool {
+        if self.format == Format::Lines {
+            self.close_region(end);
+            return self.end();
+        }
         let Some(mut region) = self.region.take() else {
             return self.end();
         };
         region.extend(&self.window.bytes, self.window.base, end);
         let Some(inside) = region.range_inside_array() else {
             let start = region.start;
-            self.findings.broken(region.range(), region.reason);
+            self.findings.broken(region.range(), region.reason());
             return self.cut_off(start);
         };
         if !inside.is_empty() {
-            self.findings.broken(inside, region.reason);
+            self.findings.broken(inside, region.reason());
         }
         self.end()
     }
@@ -230,11 +284,20 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     fn end_inside(&mut self, start: u64, guess: bool) {
         let end = self.window.end();
         let reported = self.findings.number;
-        self.look_through(start, end, "the file ends inside it");
+        self.look_through(start, end, "the file ends inside it", Some(end));
         let swallowed = self.findings.number > reported;
-        let last = self.window.from(start).iter().rfind(|byte| counts(byte));
-        if (guess || swallowed) && last == Some(&b']') {
+        let ended = match self.format {
             // What did not end is the broken one, or what it swallowed; the array did end.
+            Format::Array => {
+                let last = self.window.from(start).iter().rfind(|byte| counts(byte));
+                (guess || swallowed) && last == Some(&b']')
+            }
+            // Whoever wrote the line break went on after what did not end.
+            Format::Lines => {
+                self.region.is_none() || matches!(self.window.bytes.last(), Some(b'\n' | b'\r'))
+            }
+        };
+        if ended {
             self.end_of_search(end);
             return;
         }
