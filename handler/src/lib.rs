@@ -16,3 +16,4 @@ pub mod labeling;
 pub mod run;
 pub mod store;
 pub mod teacher;
+pub mod text;

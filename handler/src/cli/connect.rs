@@ -8,10 +8,10 @@ use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
 use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
+use crate::teacher::pace::Pace;
 use crate::teacher::probe::{self, Settled};
 use crate::teacher::profile::Profile;
 use crate::teacher::transport::Transport;
-use crate::teacher::turnstile::Turnstile;
 use crate::teacher::{Teacher, disposition::Stop};
 use anyhow::Context;
 use rand::SeedableRng;
@@ -61,7 +61,8 @@ pub(super) async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport
         .as_deref()
         .filter(|version| !version.trim().is_empty());
     let endpoint = Endpoint::new(endpoint, service.deployment(), version)
-        .map_err(|error| UsageError(error.to_string()))?;
+        .map_err(|error| UsageError(error.to_string()))?
+        .named_after_model(service.deployment.is_none());
     let credential = service
         .credential(Surroundings::of_process())
         .obtain()
@@ -138,8 +139,8 @@ pub(super) fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
 }
 
 /// The pace of the deployment, all of whose quota is this process's.
-pub(super) fn turnstile(service: &ServiceArgs) -> Arc<Turnstile> {
-    Arc::new(Turnstile::new(service.quota(), service.concurrency))
+pub(super) fn pace(service: &ServiceArgs) -> Arc<Pace> {
+    Arc::new(Pace::new(service.quota(), service.concurrency))
 }
 
 /// A teacher under a settled profile, which takes a slot for each call and keeps the pace.
@@ -152,7 +153,7 @@ pub(super) fn teacher(
     labeling: &LabelingArgs,
     service: &ServiceArgs,
     slots: Arc<Semaphore>,
-    turnstile: Arc<Turnstile>,
+    pace: Arc<Pace>,
 ) -> Result<Teacher, Stop> {
     let probe = harmless(labeling, service)?;
     let patience = service.patience();
@@ -162,7 +163,7 @@ pub(super) fn teacher(
         probe,
         patience,
         slots,
-        turnstile,
+        pace,
         rng(),
     ))
 }

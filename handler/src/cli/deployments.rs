@@ -10,9 +10,9 @@ use crate::run::record::ApiProfile;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
 use crate::store::OwnFolder;
+use crate::teacher::pace::Pace;
 use crate::teacher::purse::Purse;
 use crate::teacher::sharing::keep_share;
-use crate::teacher::turnstile::Turnstile;
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ pub(super) struct Deployments {
     /// The work area, in which the instances of the app divide quotas.
     work: OwnFolder,
     /// The pace of each deployment, by its name.
-    turnstiles: Mutex<HashMap<String, Arc<Turnstile>>>,
+    paces: Mutex<HashMap<String, Arc<Pace>>>,
     /// Cancelled when the process is to end.
     stop: CancellationToken,
 }
@@ -49,30 +49,30 @@ impl Deployments {
             labeling,
             service,
             work,
-            turnstiles: Mutex::default(),
+            paces: Mutex::default(),
             stop,
         }
     }
 
     /// The pace of a deployment, which all who ask it in this process share.
-    fn turnstile(&self, deployment: &str) -> Arc<Turnstile> {
-        let known = self.turnstiles.lock();
+    fn pace(&self, deployment: &str) -> Arc<Pace> {
+        let known = self.paces.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        if let Some(turnstile) = known.get(deployment) {
-            return Arc::clone(turnstile);
+        if let Some(pace) = known.get(deployment) {
+            return Arc::clone(pace);
         }
         let (quota, concurrency) = (self.service.quota(), self.service.concurrency);
-        let turnstile = Arc::new(Turnstile::shared(quota, concurrency));
-        known.insert(deployment.to_owned(), Arc::clone(&turnstile));
+        let pace = Arc::new(Pace::shared(quota, concurrency));
+        known.insert(deployment.to_owned(), Arc::clone(&pace));
         let endpoint = self.service.endpoint.clone().unwrap_or_default();
         let record = QuotaRecord::new(self.work.clone(), &endpoint, deployment);
-        let (kept, stop) = (Arc::clone(&turnstile), self.stop.clone());
+        let (kept, stop) = (Arc::clone(&pace), self.stop.clone());
         tokio::spawn(async move {
             let name = Uuid::new_v4().to_string();
             let clock = Clock::system();
             keep_share(&kept, &record, &name, clock, connect::rng(), &stop).await;
         });
-        turnstile
+        pace
     }
 
     /// The settings of the service for a run, which may be about another deployment.
@@ -114,7 +114,7 @@ impl Connect for Deployments {
             &self.labeling,
             &service,
             Arc::clone(&self.slots),
-            self.turnstile(&settings.deployment),
+            self.pace(&settings.deployment),
         )
         .map_err(|stop| stop.to_string())?;
         let labeler = Labeler::new(

@@ -116,7 +116,7 @@ async fn label(
         &args.labeling,
         &args.service,
         connect::slots(&args.service),
-        connect::turnstile(&args.service),
+        connect::pace(&args.service),
     )?);
     let labeler = Labeler::new(
         Arc::clone(&teacher),

@@ -31,7 +31,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         labeling,
         service,
         connect::slots(service),
-        connect::turnstile(service),
+        connect::pace(service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeSeed;
 
-mod repair;
+pub(crate) mod repair;
 #[cfg(test)]
 mod tests;
 mod walk;

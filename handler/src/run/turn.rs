@@ -17,7 +17,7 @@ use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
 use crate::teacher::purse::{Purse, Refused};
 use crate::teacher::tokens::ENVELOPE;
-use crate::teacher::{AskError, Question, Reply, Teacher};
+use crate::teacher::{AskError, Kind, Question, Reply, Teacher};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -361,7 +361,9 @@ impl Labeler {
         for _ in 0..CLASSIFICATIONS {
             let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
             let prompt = prompt::classification(&input, &mark);
-            let question = Question::Label {
+            let question = Question {
+                kind: Kind::Label,
+                message: input.key(),
                 system: prompt.system,
                 user: &prompt.user,
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
@@ -417,7 +419,9 @@ impl Labeler {
     ) -> Asked<RationaleAnswer> {
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
-        let question = Question::Rationale {
+        let question = Question {
+            kind: Kind::Rationale,
+            message: input.key(),
             system: prompt.system,
             user: &prompt.user,
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
@@ -481,15 +485,11 @@ fn read_rationale(reply: &Reply) -> Result<String, LabelingError> {
 
 /// What the model said; empty where it said nothing.
 fn text(reply: &Reply) -> &str {
-    let message = reply.choice.message.as_ref();
-    message
-        .and_then(|message| message.content.as_deref())
-        .unwrap_or_default()
+    &reply.choice.text
 }
 
 fn refusal(reply: &Reply) -> Result<(), LabelingError> {
-    let message = reply.choice.message.as_ref();
-    match message.and_then(|message| message.refusal.as_deref()) {
+    match reply.choice.refusal.as_deref() {
         Some(text) if !text.trim().is_empty() => Err(LabelingError::new(
             ErrorCode::Refused,
             "The model declined to answer.",

@@ -2,14 +2,15 @@
 
 use super::bill::{self, Bill, Ending};
 use super::credential::{Credential, Header, RenewalError};
-use super::disposition::{Disposition, Stop, dispose, filtered};
+use super::disposition::{Disposition, Stop, dispose};
 use super::endpoint::Endpoint;
 use super::meter::Meter;
-use super::pacing::Told;
+use super::pacing::RateLimitHeaders;
 use super::wire::{Answer, Request};
 use crate::clock::Clock;
-use crate::dataset::line::ErrorCode;
 use crate::identity::cause;
+use crate::text::Mask;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Transport {
     credential: Credential,
     meter: Arc<Meter>,
     clock: Clock,
+    /// The proxy that requests go through, if there is one.
+    proxy: Option<String>,
 }
 
 /// What one attempt brought, and how to find it again in the service's logs.
@@ -48,7 +51,7 @@ pub struct Exchange {
     /// The answer's `model`, as it stands.
     pub model: Option<String>,
     /// What the service says of its quota; nothing where it did not answer.
-    pub told: Told,
+    pub headers: RateLimitHeaders,
     /// From sending until the last byte.
     pub latency: Duration,
     /// `x-ms-client-request-id`, ours.
@@ -69,7 +72,7 @@ impl Transport {
         connections: usize,
         clock: Clock,
     ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("softlabel/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.call)
@@ -78,10 +81,14 @@ impl Transport {
             // One HTTP/2 connection would cap the calls in flight at the server's stream limit.
             .http1_only()
             // A redirect would carry the key to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+            .redirect(reqwest::redirect::Policy::none());
+        if endpoint.is_loopback() {
+            // The proxy is another machine, which would get the key in the clear.
+            http = http.no_proxy();
+        }
         Ok(Self {
-            http,
+            http: http.build()?,
+            proxy: proxy_of(&endpoint),
             endpoint,
             credential,
             meter: Arc::new(Meter::default()),
@@ -138,8 +145,7 @@ impl Transport {
         let started = Instant::now();
         self.meter.sent();
         let mut service_request_id = None;
-        let mut told = Told::default();
-        let mut model = None;
+        let mut rate_limit = RateLimitHeaders::default();
         let ending;
         let result = match self.exchange(request, header, client_request_id).await {
             Err(fault) => {
@@ -147,38 +153,34 @@ impl Transport {
                     true => Ending::Broken,
                     false => Ending::NotSent,
                 };
+                let through = self
+                    .proxy
+                    .as_ref()
+                    .map(|proxy| format!(", through the proxy {proxy}"));
                 Err(Disposition::Retry {
-                    reason: fault.reason,
+                    reason: fault.reason + &through.unwrap_or_default(),
+                    status: None,
                     after: None,
                 })
             }
             Ok((status, headers, body)) => {
-                told = Told::read(&headers);
-                service_request_id = headers
-                    .get("apim-request-id")
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned);
-                let disposed = dispose(status, &headers, &body, self.clock.now());
-                let usage = disposed.as_ref().ok().map(|answer| &answer.usage);
-                ending = Ending::Answered {
-                    status,
-                    usage: usage.and_then(|usage| {
-                        let longest = u64::from(request.answer_tokens());
-                        bill::usage(usage, request.text_bytes(), longest)
-                    }),
-                    evaluated: may_have_run(&disposed),
+                rate_limit = RateLimitHeaders::read(&headers);
+                let secret = header.value.to_str().unwrap_or_default();
+                let [_, user] = &request.messages;
+                let mask = Mask {
+                    secrets: &[secret.trim_start_matches("Bearer ")],
+                    texts: &[user.content],
                 };
-                disposed.and_then(|answer| {
-                    model.clone_from(&answer.model);
-                    let finish = answer
-                        .choices
-                        .first()
-                        .and_then(|c| c.finish_reason.as_deref());
-                    if finish == Some("content_filter") {
-                        return Err(Disposition::Turn(filtered(&[])));
-                    }
-                    Ok(answer)
-                })
+                let id = headers.get("apim-request-id");
+                let id = id.and_then(|value| value.to_str().ok());
+                service_request_id = id.map(|id| mask.sentence(id));
+                let disposed = dispose(status, &headers, &body, self.clock.now(), mask);
+                let usage = disposed.usage.as_ref().and_then(|usage| {
+                    let longest = u64::from(request.answer_tokens());
+                    bill::usage(usage, request.text_bytes(), longest)
+                });
+                ending = disposed.ending(usage);
+                self.read(disposed.result, mask)
             }
         };
         let bill = Bill::of(ending);
@@ -191,14 +193,35 @@ impl Transport {
             _ => {}
         }
         Exchange {
+            model: result.as_ref().ok().and_then(|answer| answer.model.clone()),
             result,
             bill,
-            model,
-            told,
+            headers: rate_limit,
             latency: started.elapsed(),
             client_request_id,
             service_request_id,
         }
+    }
+
+    /// The same, where it stops a run with what was tried.
+    fn read(
+        &self,
+        result: Result<Answer, Disposition>,
+        mask: Mask<'_>,
+    ) -> Result<Answer, Disposition> {
+        result
+            .map(|answer| Answer {
+                model: answer.model.map(|model| mask.sentence(&model)),
+                ..answer
+            })
+            .map_err(|disposition| match disposition {
+                Disposition::Refused { stop, error } => Disposition::Refused {
+                    stop: stop.tried(&self.endpoint.tried()),
+                    error,
+                },
+                Disposition::Stop(stop) => Disposition::Stop(stop.tried(&self.endpoint.tried())),
+                other => other,
+            })
     }
 
     async fn exchange(
@@ -244,17 +267,17 @@ impl Transport {
     }
 }
 
-/// Whether the model may have run for an answer like this, going by more than its status.
-fn may_have_run(answer: &Result<Answer, Disposition>) -> bool {
-    match answer {
-        Ok(answer) => !answer.choices.is_empty(),
-        Err(Disposition::Turn(error)) => {
-            matches!(error.code, ErrorCode::ContentFiltered | ErrorCode::TooLong)
-        }
-        // A 2xx that cannot be parsed.
-        Err(Disposition::NoRoom { .. } | Disposition::Retry { .. }) => true,
-        Err(_) => false,
-    }
+/// The proxy that the environment names for `endpoint`, without its password.
+fn proxy_of(endpoint: &Endpoint) -> Option<String> {
+    let url = endpoint.url().as_str().parse().ok()?;
+    let proxy = Matcher::from_system()
+        .intercept(&url)
+        .filter(|_| !endpoint.is_loopback())?;
+    Some(format!(
+        "{}://{}",
+        proxy.uri().scheme_str()?,
+        proxy.uri().authority()?
+    ))
 }
 
 /// Why no answer came.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Replaces invalid UTF-8 and each escaped surrogate without a partner by U+FFFD.
-pub(super) fn repair(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn repair(bytes: &[u8]) -> Cow<'_, [u8]> {
     let valid = match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(_) => Cow::Borrowed(bytes),
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),
