@@ -13,7 +13,6 @@ pub mod chunk;
 pub mod entry;
 pub mod forecast;
 pub mod funds;
-pub mod leave;
 pub mod ledger;
 pub mod manifest;
 pub mod paths;
@@ -29,6 +28,7 @@ pub mod runs;
 mod seed;
 pub mod settings;
 pub mod single_process;
+pub mod switch;
 pub mod turn;
 pub mod work;
 

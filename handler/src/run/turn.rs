@@ -2,9 +2,9 @@
 
 use super::answers::{Answers, Asked};
 use super::entry::{Event, FailureRecord, LabelRecord, RationaleRecord, Todo};
-use super::leave::Leave;
 use super::progress::Progress;
 use super::settings::LabelSettings;
+use super::switch::Switch;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::cut::TokenCounter;
@@ -19,8 +19,9 @@ use crate::teacher::purse::{Purse, Refused};
 use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Kind, Question, Reply, Teacher};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
@@ -28,6 +29,10 @@ const CLASSIFICATIONS: u32 = 2;
 
 /// So many answers in a row without token probabilities: the deployment gives none any more.
 const WITHOUT_LOGPROBS: u32 = 20;
+
+/// After this many different rationales that could not be had, and none that could, no more are asked
+/// for.
+const FAILED_RATIONALES: usize = 20;
 
 /// What all turns of a run share.
 pub struct Labeler {
@@ -53,6 +58,9 @@ pub struct Labeler {
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
     without_logprobs: AtomicU32,
+    /// The rationales that could not be had since the last one that could; once there are
+    /// [`FAILED_RATIONALES`] they stay.
+    failed_rationales: Mutex<HashSet<u128>>,
     /// What was last told of the meter.
     told: Mutex<Reading>,
 }
@@ -129,6 +137,7 @@ impl Labeler {
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
+            failed_rationales: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -155,12 +164,12 @@ impl Labeler {
     }
 
     /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
-    /// sent any more, or once `leave` is ended, it returns early, and what is missing stays to be
+    /// sent any more, or once `switch` is off, it returns early, and what is missing stays to be
     /// done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
-        leave: &Leave,
+        switch: &Switch,
         mut record: impl FnMut(Event<'static>),
     ) -> TurnEnd {
         let failure = |error: LabelingError, tokens| FailureRecord {
@@ -178,8 +187,8 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask = || Arc::clone(self).ask_label(input.clone(), leave.clone());
-                match self.asked(&self.labels, input.key(), ask, leave).await {
+                let ask = || Arc::clone(self).ask_label(input.clone(), switch.clone());
+                match self.asked(&self.labels, input.key(), ask, switch).await {
                     (Asked::Stopped, _) => return TurnEnd::Stopped,
                     (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                     (Asked::Failure(error, tokens), reused) => {
@@ -199,8 +208,8 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, leave.clone());
-            match self.asked(&self.rationales, key, ask, leave).await {
+            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, switch.clone());
+            match self.asked(&self.rationales, key, ask, switch).await {
                 (Asked::Stopped, _) => return TurnEnd::Stopped,
                 (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                 (Asked::Failure(error, tokens), reused) => {
@@ -230,14 +239,14 @@ impl Labeler {
         answers: &Answers<T>,
         key: u128,
         ask: impl Fn() -> F,
-        leave: &Leave,
+        switch: &Switch,
     ) -> (Asked<T>, bool)
     where
         F: Future<Output = Asked<T>> + Send + 'static,
     {
         loop {
             let (asked, reused) = answers.get(key, ask()).await;
-            let nobody_asks = leave.is_ended() || self.teacher.is_closed();
+            let nobody_asks = switch.is_off() || self.teacher.is_closed();
             if !(reused && matches!(asked, Asked::Stopped)) || nobody_asks {
                 return (asked, reused);
             }
@@ -259,8 +268,8 @@ impl Labeler {
         LabelingError,
     > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
-        let leave = Leave::new(&CancellationToken::new());
-        let ask = Arc::clone(self).ask_label(Arc::clone(&input), leave.clone());
+        let switch = Switch::new(&CancellationToken::new());
+        let ask = Arc::clone(self).ask_label(Arc::clone(&input), switch.clone());
         let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
@@ -270,7 +279,7 @@ impl Labeler {
             return Ok((label, None));
         }
         let hard = self.hard_label.choose(&label.estimate);
-        let rationale = match Arc::clone(self).ask_rationale(input, hard, leave).await {
+        let rationale = match Arc::clone(self).ask_rationale(input, hard, switch).await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
             Asked::Stopped | Asked::BrokeOff => Err(stopped()),
@@ -335,10 +344,10 @@ impl Labeler {
             .get_or_init(|| Sizes::new(Arc::clone(&self.tokens)))
     }
 
-    /// Asks `question`, once there is leave for it and again where it was taken before an answer was
+    /// Asks `question`, once `switch` is on and again where a pause began before an answer was
     /// on its way.
-    async fn ask(&self, question: Question<'_>, leave: &Leave) -> Result<Reply, AskError> {
-        while let Some(granted) = leave.granted().await {
+    async fn ask(&self, question: Question<'_>, switch: &Switch) -> Result<Reply, AskError> {
+        while let Some(granted) = switch.on().await {
             let asked = self.teacher.ask(question, self.purse.as_deref(), &granted);
             match asked.await {
                 Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
@@ -355,7 +364,7 @@ impl Labeler {
         Err(AskError::Stopped)
     }
 
-    async fn ask_label(self: Arc<Self>, input: Arc<Input>, leave: Leave) -> Asked<LabelAnswer> {
+    async fn ask_label(self: Arc<Self>, input: Arc<Input>, switch: Switch) -> Asked<LabelAnswer> {
         let mut tokens = Tokens::default();
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
@@ -368,7 +377,7 @@ impl Labeler {
                 user: &prompt.user,
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
-            match self.ask(question, &leave).await {
+            match self.ask(question, &switch).await {
                 Err(AskError::Stopped | AskError::Unaffordable(_)) => return Asked::Stopped,
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
@@ -411,12 +420,50 @@ impl Labeler {
         many
     }
 
+    /// Counts rationales that cannot be had although labels can.
+    fn count_rationale(&self, rationale: u128, asked: &Result<Reply, AskError>) {
+        use ErrorCode::{Rejected, Throttled, Transient};
+        let failed = match asked {
+            Err(AskError::Turn(error, _)) => {
+                matches!(error.code, Transient | Throttled | Rejected)
+            }
+            Ok(_) => false,
+            Err(AskError::Stopped | AskError::Unaffordable(_)) => return,
+        };
+        let mut rationales = self.failed_rationales();
+        if rationales.len() >= FAILED_RATIONALES {
+            return;
+        }
+        match failed {
+            true => rationales.insert(rationale),
+            false => return rationales.clear(),
+        };
+        if rationales.len() == FAILED_RATIONALES {
+            tracing::warn!(
+                failed = FAILED_RATIONALES,
+                "no more rationales are asked for: the last ones could not be had"
+            );
+        }
+    }
+
+    fn failed_rationales(&self) -> MutexGuard<'_, HashSet<u128>> {
+        let rationales = self.failed_rationales.lock();
+        rationales.unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn ask_rationale(
         self: Arc<Self>,
         input: Arc<Input>,
         label: Label,
-        leave: Leave,
+        switch: Switch,
     ) -> Asked<RationaleAnswer> {
+        if self.failed_rationales().len() >= FAILED_RATIONALES {
+            let message = format!(
+                "It was not asked for, as the last {FAILED_RATIONALES} rationales could not be had."
+            );
+            let error = LabelingError::new(ErrorCode::Transient, message);
+            return Asked::Failure(error, Tokens::default());
+        }
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
         let question = Question {
@@ -426,7 +473,9 @@ impl Labeler {
             user: &prompt.user,
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
-        match self.ask(question, &leave).await {
+        let asked = self.ask(question, &switch).await;
+        self.count_rationale(rationale_key(&input, label), &asked);
+        match asked {
             Err(AskError::Stopped | AskError::Unaffordable(_)) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {

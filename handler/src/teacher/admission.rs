@@ -256,13 +256,16 @@ impl Permit<'_> {
         self.since
     }
 
-    /// The call ended with `exchange`; it asked about `message`, or about a harmless one.
-    pub fn settle(mut self, exchange: &Exchange, message: Option<u128>) {
-        match (self.hold.take(), &exchange.bill) {
-            (Some(hold), Bill::Usage(tokens)) => hold.settle(*tokens),
-            (Some(hold), Bill::Nothing) => hold.settle(Tokens::default()),
-            // A hold that is dropped counts in full.
-            (_, Bill::Unread) | (None, _) => {}
+    /// The call ended with `exchange`; it asked about `message`, or about a harmless one. Gives what it
+    /// was billed.
+    pub fn settle(mut self, exchange: &Exchange, message: Option<u128>) -> Tokens {
+        let billed = match &exchange.bill {
+            Bill::Usage(tokens) => *tokens,
+            Bill::Unread | Bill::Nothing => Tokens::default(),
+        };
+        // A hold that is dropped counts in full.
+        if let Some(hold) = self.hold.take().filter(|_| exchange.bill != Bill::Unread) {
+            hold.settle(billed);
         }
         let (sent, headers) = (self.sent, &exchange.headers);
         let outcome = match &exchange.result {
@@ -270,12 +273,12 @@ impl Permit<'_> {
                 self.admission.pace.update(|pacer, _| pacer.ended());
                 Outcome::Failed(message, reason)
             }
-            Err(Disposition::Throttled { after }) => {
+            Err(Disposition::Throttled { reason, after }) => {
                 let throttled = |pacer: &mut super::pacing::Pacer, now| {
                     pacer.throttled(now, sent, headers, *after);
                 };
                 self.admission.pace.update(throttled);
-                Outcome::Failed(message, "HTTP 429")
+                Outcome::Failed(message, reason)
             }
             other => {
                 self.admission
@@ -312,6 +315,7 @@ impl Permit<'_> {
             );
             self.admission.changed.notify_waiters();
         }
+        billed
     }
 }
 

@@ -261,10 +261,9 @@ impl Teacher {
             outcome = answered => outcome,
             () = interrupted => Err(Failure::Stopped),
         };
-        let reserved = call.reserved();
-        let with_reserved = |tokens: Tokens| Tokens { reserved, ..tokens };
+        let billed = call.billed();
         let outcome = outcome.map(|reply| Reply {
-            tokens: with_reserved(reply.tokens),
+            tokens: billed,
             ..reply
         });
         outcome.map_err(|failure| match failure {
@@ -276,12 +275,9 @@ impl Teacher {
                     "{} attempts failed, the last one with: {reason}.",
                     self.patience.attempts
                 );
-                AskError::Turn(
-                    LabelingError::new(ErrorCode::Transient, message),
-                    with_reserved(Tokens::default()),
-                )
+                AskError::Turn(LabelingError::new(ErrorCode::Transient, message), billed)
             }
-            Failure::Turn(error, tokens) => AskError::Turn(error, with_reserved(tokens)),
+            Failure::Turn(error) => AskError::Turn(error, billed),
             Failure::Unaffordable(refused) => AskError::Unaffordable(refused),
         })
     }

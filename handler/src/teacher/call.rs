@@ -2,7 +2,6 @@
 
 use super::admission::{Cost, Denied, Permit};
 use super::ask::{Calls, Kind, Opinion, Question, Reply, Suspects, Teacher, draw};
-use super::bill::Bill;
 use super::breaker::Outage;
 use super::disposition::{Disposition, Stop};
 use super::purse::{Purse, Refused};
@@ -19,8 +18,8 @@ use tokio::time::Instant;
 pub(super) enum Failure {
     /// A passing fault, which costs an attempt.
     Fault(String),
-    /// This turn's error, and what was billed all the same.
-    Turn(LabelingError, Tokens),
+    /// This turn's error.
+    Turn(LabelingError),
     /// Nothing is sent any more.
     Stopped,
     /// The payer cannot pay for it.
@@ -61,8 +60,8 @@ struct Met {
     throttlings: u32,
     /// How often it failed through no fault of its own.
     spared: u32,
-    /// Tokens that its attempts took of the quota.
-    reserved: u64,
+    /// What its attempts were billed, and took of the quota.
+    billed: Tokens,
 }
 
 /// Counts a call among those under way, or among the refused ones, until it is dropped.
@@ -124,9 +123,9 @@ impl<'a> Call<'a> {
         std::mem::take(&mut self.met().asked_to_wait)
     }
 
-    /// Tokens that its attempts took of the quota.
-    pub(super) fn reserved(&self) -> u64 {
-        self.met().reserved
+    /// What its attempts were billed, and took of the quota.
+    pub(super) fn billed(&self) -> Tokens {
+        self.met().billed
     }
 
     /// Waits until no request is in flight.
@@ -158,13 +157,11 @@ impl<'a> Call<'a> {
             let sent = permit.since();
             let exchange = {
                 let _sending = self.sending.lock().await;
-                self.send(&self.request, permit, Some(self.message)).await
+                let (exchange, billed) = self.send(&self.request, permit, Some(self.message)).await;
+                self.met().billed += billed;
+                exchange
             };
             self.give_up_if_exhausted()?;
-            let billed = match exchange.bill {
-                Bill::Usage(tokens) => tokens,
-                Bill::Unread | Bill::Nothing => Tokens::default(),
-            };
             if matches!(
                 exchange.result,
                 Ok(_) | Err(Disposition::Turn(_) | Disposition::NoRoom { .. })
@@ -176,7 +173,7 @@ impl<'a> Call<'a> {
                 Ok(answer) => {
                     return Ok(Reply {
                         choice: answer.choice,
-                        tokens: billed,
+                        tokens: Tokens::default(),
                         latency: exchange.latency,
                         client_request_id: exchange.client_request_id,
                         service_request_id: exchange.service_request_id,
@@ -184,12 +181,12 @@ impl<'a> Call<'a> {
                 }
                 Err(Disposition::NoRoom { message }) => {
                     let error = LabelingError::new(ErrorCode::Rejected, message);
-                    return Err(Failure::Turn(error, billed));
+                    return Err(Failure::Turn(error));
                 }
-                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error, billed)),
+                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error)),
                 Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
                 Err(Disposition::Refused { stop, error }) => {
-                    return Err(self.refused(stop, error, billed).await);
+                    return Err(self.refused(stop, error).await);
                 }
                 Err(Disposition::Retry { reason, after, .. }) => {
                     let after = patience.bounded(after);
@@ -201,7 +198,7 @@ impl<'a> Call<'a> {
                         return Err(Failure::Fault(reason));
                     }
                 }
-                Err(Disposition::Throttled { after }) => {
+                Err(Disposition::Throttled { after, .. }) => {
                     let wait = self.throttled(after)?;
                     if wait > patience.throttling {
                         let error = LabelingError::new(
@@ -209,7 +206,7 @@ impl<'a> Call<'a> {
                             format!("The service asked to wait {} seconds.", wait.as_secs()),
                         );
                         let stop = Stop::Busy(wait.as_secs());
-                        return Err(self.refused(stop, error, billed).await);
+                        return Err(self.refused(stop, error).await);
                     }
                     admission.pace().pause(wait);
                 }
@@ -217,20 +214,22 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Sends `request`, and settles `permit` with what comes back.
+    /// Sends `request`, settles `permit` with what comes back, and gives what that was billed.
     async fn send(
         &self,
         request: &Request<'_>,
         permit: Permit<'_>,
         message: Option<u128>,
-    ) -> Exchange {
-        let tokens = self.cost.tokens();
-        self.met().reserved += tokens;
+    ) -> (Exchange, Tokens) {
         let transport = &self.teacher.transport;
-        transport.meter().reserved(tokens);
+        let reserved = self.cost.tokens();
+        transport.meter().reserved(reserved);
         let exchange = transport.send(request).await;
-        permit.settle(&exchange, message);
-        exchange
+        let billed = Tokens {
+            reserved,
+            ..permit.settle(&exchange, message)
+        };
+        (exchange, billed)
     }
 
     /// Finds out with a harmless message how the service is: the call's own may fail for what is in
@@ -239,16 +238,16 @@ impl<'a> Call<'a> {
         let Teacher { probe, profile, .. } = self.teacher;
         let model = self.teacher.transport.endpoint().model();
         let request = profile.classification(model, probe.system, &probe.user);
-        let exchange = self.send(&request, permit, None).await;
+        let (exchange, _) = self.send(&request, permit, None).await;
         let opinion = match exchange.result {
             Err(Disposition::Retry { reason, .. }) => Opinion::Fails(reason),
-            Err(Disposition::Throttled { after }) => {
+            Err(Disposition::Throttled { reason, after }) => {
                 let wait = self.throttled(after)?;
                 if wait > self.teacher.patience.throttling {
                     return Err(self.stop(Stop::Busy(wait.as_secs())));
                 }
                 self.teacher.admission.pace().pause(wait);
-                Opinion::Fails("HTTP 429".into())
+                Opinion::Fails(reason)
             }
             Err(Disposition::Stop(stop) | Disposition::Refused { stop, .. }) => {
                 return Err(self.stop(stop));
@@ -293,7 +292,7 @@ impl<'a> Call<'a> {
     /// What a refusal means: the end of the run with `stop`, or this turn's `error`. Waits until
     /// others were answered, or as many refused as prove that all are; where nothing else is under
     /// way, a harmless message decides.
-    async fn refused(&self, stop: Stop, error: LabelingError, billed: Tokens) -> Failure {
+    async fn refused(&self, stop: Stop, error: LabelingError) -> Failure {
         let suspects = &self.teacher.suspects;
         let refused = Instant::now();
         let _refused = Counted::new(suspects, |calls| &mut calls.refused);
@@ -307,14 +306,14 @@ impl<'a> Call<'a> {
             let meaning = lock(&suspects.refusals).meaning(refused);
             let calls = *lock(&suspects.calls);
             match meaning {
-                Meaning::ThisMessage => return Failure::Turn(error, billed),
+                Meaning::ThisMessage => return Failure::Turn(error),
                 Meaning::Everything => return self.stop(stop),
                 Meaning::Unknown if calls.refused < calls.all => changed.await,
                 Meaning::Suspicious | Meaning::Unknown => match self.opinion(refused).await {
                     Err(failure) => return failure,
                     Ok(Opinion::Fails(reason)) => return Failure::Fault(reason),
                     Ok(Opinion::Answers) if meaning == Meaning::Unknown => {
-                        return Failure::Turn(error, billed);
+                        return Failure::Turn(error);
                     }
                     Ok(Opinion::Answers) => {}
                 },
@@ -360,7 +359,7 @@ impl<'a> Call<'a> {
             let seconds = since.elapsed().as_secs();
             let message = format!("The service answered 429 for {seconds} seconds.");
             let error = LabelingError::new(ErrorCode::Throttled, message);
-            return Err(Failure::Turn(error, Tokens::default()));
+            return Err(Failure::Turn(error));
         }
         Ok(after.unwrap_or_else(|| {
             let jitter = 0.5 + 0.5 * draw(&self.teacher.rng);

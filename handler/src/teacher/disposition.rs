@@ -28,6 +28,8 @@ pub enum Disposition {
     },
     /// Too much at once: everybody waits.
     Throttled {
+        /// What happened, in a few words.
+        reason: String,
         /// What the service asks for.
         after: Option<Duration>,
     },
@@ -251,6 +253,17 @@ impl Says<'_> {
         }
     }
 
+    fn throttled(&self, status: u16, error: &ServiceError) -> Disposition {
+        Disposition::Throttled {
+            // A 429 says nothing that its status does not.
+            reason: match self.http {
+                429 => "HTTP 429".into(),
+                _ => self.reason(status, error),
+            },
+            after: self.after,
+        }
+    }
+
     /// An error with this status.
     fn error(&self, status: u16, error: &ServiceError) -> Disposition {
         let sentence = self.sentence(error, status);
@@ -263,12 +276,12 @@ impl Says<'_> {
             429 if error.code == "insufficient_quota" || self.after >= Some(NO_QUOTA) => {
                 refused(Stop::NoQuota(sentence.clone()))
             }
-            429 => Disposition::Throttled { after: self.after },
+            429 => self.throttled(status, error),
             // API Management's quotas: a rate limit would be a 429.
             403 if self.after.is_some() && speaks_of_quota(&said) => {
                 match self.after >= Some(NO_QUOTA) {
                     true => refused(Stop::NoQuota(sentence.clone())),
-                    false => Disposition::Throttled { after: self.after },
+                    false => self.throttled(status, error),
                 }
             }
             401 => Disposition::Stop(Stop::Unauthorized(sentence)),
@@ -692,15 +705,13 @@ mod tests {
         let spent = json!({"statusCode": 403,
             "message": "Out of call volume quota. Quota will be replenished in 00:00:07."});
         let wait = [("retry-after", "7")];
-        let after = Some(Duration::from_secs(7));
-        assert_eq!(
-            meaning(403, &wait, &spent),
-            Disposition::Throttled { after }
-        );
-        assert_eq!(
-            meaning(403, &wait, &json!("")),
-            Disposition::Throttled { after }
-        );
+        for body in [&spent, &json!("")] {
+            let Disposition::Throttled { reason, after } = meaning(403, &wait, body) else {
+                panic!("{body}");
+            };
+            assert_eq!(after, Some(Duration::from_secs(7)));
+            assert!(reason.starts_with("HTTP 403"), "{reason}");
+        }
         assert_eq!(word(&meaning(403, &[], &spent)), "refused: Forbidden");
         assert_eq!(
             word(&meaning(403, &wait, &json!("blocked"))),
@@ -815,7 +826,7 @@ mod tests {
     #[test]
     fn waiting_times_come_in_three_forms() {
         let throttled = |headers: &[(&'static str, &str)]| match meaning(429, headers, &json!({})) {
-            Disposition::Throttled { after } => after,
+            Disposition::Throttled { after, .. } => after,
             other => panic!("{other:?}"),
         };
         let seconds = |s| Some(Duration::from_secs_f64(s));

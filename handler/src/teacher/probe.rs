@@ -162,7 +162,7 @@ impl Probe<'_> {
                     let tried = self.transport.endpoint().tried();
                     return Err(Stop::Refused(message.to_owned()).tried(&tried));
                 }
-                Err(Disposition::Throttled { after }) => self.wait_for_quota(after).await?,
+                Err(Disposition::Throttled { after, .. }) => self.wait_for_quota(after).await?,
                 Err(Disposition::Retry {
                     reason,
                     status,
