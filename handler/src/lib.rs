@@ -23,3 +23,4 @@ pub mod single_process;
 pub mod steps;
 pub mod store;
 pub mod teacher;
+pub mod text;

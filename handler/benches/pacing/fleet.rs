@@ -9,7 +9,7 @@ use crate::sizes::{Sizes, Turn};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use softlabel::teacher::pacing::shares::{LEASE, Record};
-use softlabel::teacher::pacing::{Concurrency, Pacer, Quota, Ready, Sent, Told};
+use softlabel::teacher::pacing::{Concurrency, Pacer, Quota, RateLimitHeaders, Ready, Sent};
 use softlabel_doubles::azure_openai::{Limits, Meter};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -451,7 +451,7 @@ impl<'a> Fleet<'a> {
         process.in_flight -= 1;
         let call = process.calls[index];
         let limit = |limit: u64| (limit > 0).then_some(limit);
-        let told = Told {
+        let told = RateLimitHeaders {
             limit_tokens: limit(told.limit_tokens),
             limit_requests: limit(told.limit_requests),
             remaining_tokens: limit(told.limit_tokens).map(|_| told.remaining),

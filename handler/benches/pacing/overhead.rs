@@ -2,10 +2,13 @@
 
 use crate::Goals;
 use anyhow::Result;
+use softlabel::teacher::admission::{Admission, Cost};
+use softlabel::teacher::bill::Bill;
 use softlabel::teacher::breaker::Endurance;
-use softlabel::teacher::gate::Gate;
-use softlabel::teacher::pacing::{Concurrency, Pacer, Quota, Ready, Told};
-use softlabel::teacher::turnstile::Turnstile;
+use softlabel::teacher::pace::Pace;
+use softlabel::teacher::pacing::{Concurrency, Pacer, Quota, RateLimitHeaders, Ready};
+use softlabel::teacher::transport::Exchange;
+use softlabel::teacher::wire::Answer;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,16 +19,16 @@ const CALLS: u32 = 1_000_000;
 /// Tasks that send at once.
 const TASKS: u32 = 200;
 
-/// Prints what a call costs in the pacer alone, and in the whole gate.
+/// Prints what a call costs in the pacer alone, and in the whole admission.
 pub(crate) fn measure(goals: &mut Goals) -> Result<()> {
     println!("\n| overhead of a call | µs | goal | met |\n|---|---|---|---|");
     let runtime = tokio::runtime::Runtime::new()?;
     for (what, micros) in [
         ("the pacer, asked once too early and once in time", pacer()),
-        ("the gate, one task", runtime.block_on(gate(1))?),
+        ("admission, one task", runtime.block_on(admission(1))?),
         (
-            "the gate, 200 tasks on all cores",
-            runtime.block_on(gate(TASKS))?,
+            "admission, 200 tasks on all cores",
+            runtime.block_on(admission(TASKS))?,
         ),
     ] {
         println!(
@@ -52,28 +55,41 @@ fn pacer() -> f64 {
             black_box(pacer.ready(now, tokens));
         }
         let sent = pacer.send(now, tokens);
-        pacer.answered(now, sent, &Told::default());
+        pacer.answered(now, sent, &RateLimitHeaders::default());
     }
     started.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS)
 }
 
 /// Everything between wanting to send and sending, and after the answer, where the quota has room.
-async fn gate(tasks: u32) -> Result<f64> {
+async fn admission(tasks: u32) -> Result<f64> {
     let endurance = Endurance {
         open_after: Duration::from_secs(5),
         probe_every: Duration::from_secs(10),
         give_up_after: Duration::from_secs(600),
     };
-    let turnstile = Turnstile::new(Quota::new(u32::MAX, u32::MAX), Concurrency::Fixed(tasks));
+    let pace = Pace::new(Quota::new(u32::MAX, u32::MAX), Concurrency::Fixed(tasks));
     let slots = Arc::new(Semaphore::new(tasks as usize));
-    let gate = Arc::new(Gate::new(slots, Arc::new(turnstile), endurance));
+    let admission = Arc::new(Admission::new(slots, Arc::new(pace), endurance));
+    let cost = Cost {
+        prompt: 1,
+        answer: 0,
+    };
     let started = Instant::now();
     let sending = (0..tasks).map(|_| {
-        let gate = Arc::clone(&gate);
+        let admission = Arc::clone(&admission);
         tokio::spawn(async move {
+            let exchange = Exchange {
+                result: Ok(Answer::default()),
+                bill: Bill::Nothing,
+                model: None,
+                headers: RateLimitHeaders::default(),
+                latency: Duration::ZERO,
+                client_request_id: uuid::Uuid::nil(),
+                service_request_id: None,
+            };
             for _ in 0..CALLS / tasks {
-                if let Ok(pass) = gate.enter(1).await {
-                    pass.answered(&Told::default());
+                if let Ok(permit) = admission.admit(cost, None, false).await {
+                    permit.settle(&exchange, Some(0));
                 }
             }
         })

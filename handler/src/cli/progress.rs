@@ -91,9 +91,9 @@ impl Display {
         let mut rates = Rates::since(Instant::now(), &progress.read(), teacher.meter());
         Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
             let (now, meter) = (progress.read(), teacher.meter());
-            let turnstile = teacher.turnstile();
+            let pace = teacher.pace();
             let mut text = rates.text(Instant::now(), &now, meter);
-            text.push_str(&rates.of_the_quota(turnstile.quota(), turnstile.reach()));
+            text.push_str(&rates.of_the_quota(pace.quota(), pace.reach()));
             text.push_str(&bill.text(&now, meter));
             text.push_str(&condition(&teacher));
             View {
@@ -273,7 +273,7 @@ fn condition(teacher: &Teacher) -> String {
             time(outage.lasts.as_secs_f64()),
             outage.why
         ));
-    } else if let Some(paused) = teacher.paused_for() {
+    } else if let Some(paused) = teacher.pace().paused_for() {
         text.push_str(&format!(
             ", the service asks to wait {}",
             time(paused.as_secs_f64())

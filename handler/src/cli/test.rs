@@ -32,8 +32,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         labeling,
         service,
         connect::slots(service),
-        connect::turnstile(service),
-        None,
+        connect::pace(service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-mod repair;
+pub(crate) mod repair;
 #[cfg(test)]
 mod tests;
 mod value;

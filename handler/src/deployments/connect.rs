@@ -7,11 +7,10 @@ use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
 use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
+use crate::teacher::pace::Pace;
 use crate::teacher::probe::{self, Settled};
 use crate::teacher::profile::Profile;
-use crate::teacher::purse::Purse;
 use crate::teacher::transport::Transport;
-use crate::teacher::turnstile::Turnstile;
 use crate::teacher::{Teacher, disposition::Stop};
 use anyhow::Context;
 use rand::SeedableRng;
@@ -61,7 +60,8 @@ pub async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
         .as_deref()
         .filter(|version| !version.trim().is_empty());
     let endpoint = Endpoint::new(endpoint, service.deployment(), version)
-        .map_err(|error| UsageError(error.to_string()))?;
+        .map_err(|error| UsageError(error.to_string()))?
+        .named_after_model(service.deployment.is_none());
     let credential = service
         .credential(Surroundings::of_process())
         .obtain()
@@ -139,12 +139,11 @@ pub fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
 }
 
 /// The pace of the deployment, all of whose quota is this process's.
-pub fn turnstile(service: &ServiceArgs) -> Arc<Turnstile> {
-    Arc::new(Turnstile::new(service.quota(), service.concurrency))
+pub fn pace(service: &ServiceArgs) -> Arc<Pace> {
+    Arc::new(Pace::new(service.quota(), service.concurrency))
 }
 
-/// A teacher under a settled profile, which takes a slot for each call, keeps the pace, and pays from
-/// `purse`, if there is one.
+/// A teacher under a settled profile, which takes a slot for each call and keeps the pace.
 ///
 /// # Errors
 /// If there is nothing to probe with.
@@ -154,11 +153,17 @@ pub fn teacher(
     labeling: &LabelingArgs,
     service: &ServiceArgs,
     slots: Arc<Semaphore>,
-    turnstile: Arc<Turnstile>,
-    purse: Option<Arc<Purse>>,
+    pace: Arc<Pace>,
 ) -> Result<Teacher, Stop> {
     let probe = harmless(labeling, service)?;
     let patience = service.patience();
-    let teacher = Teacher::new(transport, profile, probe, patience, slots, turnstile, rng());
-    Ok(teacher.paying_from(purse))
+    Ok(Teacher::new(
+        transport,
+        profile,
+        probe,
+        patience,
+        slots,
+        pace,
+        rng(),
+    ))
 }

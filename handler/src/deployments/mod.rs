@@ -3,9 +3,7 @@
 
 mod connect;
 
-pub use connect::{
-    label_settings, message_input, settle, slots, teacher, transport, turnstile, window,
-};
+pub use connect::{label_settings, message_input, pace, settle, slots, teacher, transport, window};
 
 use crate::clock::Clock;
 use crate::config::{LabelingArgs, ServiceArgs};
@@ -17,10 +15,10 @@ use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
 use crate::steps::{Connect, Trouble};
 use crate::store::{OwnFolder, sentence};
+use crate::teacher::pace::Pace;
 use crate::teacher::purse::Purse;
 use crate::teacher::sharing::keep_share;
 use crate::teacher::transport::Transport;
-use crate::teacher::turnstile::Turnstile;
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +36,7 @@ pub struct Deployments {
     /// With whom quotas are divided, if with anybody.
     sharing: Option<Sharing>,
     /// The pace of each deployment, by its name.
-    turnstiles: Mutex<HashMap<String, Arc<Turnstile>>>,
+    paces: Mutex<HashMap<String, Arc<Pace>>>,
     /// A connection that is there already, for who needs the first one.
     ready: Mutex<Option<Transport>>,
     progress: Arc<Progress>,
@@ -89,39 +87,39 @@ impl Deployments {
             labeling,
             service,
             sharing,
-            turnstiles: Mutex::default(),
+            paces: Mutex::default(),
             ready: Mutex::new(ready),
             progress,
         }
     }
 
     /// The pace of a deployment, which all who ask it in this process share.
-    fn turnstile(&self, deployment: &str) -> Arc<Turnstile> {
-        let known = self.turnstiles.lock();
+    fn pace(&self, deployment: &str) -> Arc<Pace> {
+        let known = self.paces.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        if let Some(turnstile) = known.get(deployment) {
-            return Arc::clone(turnstile);
+        if let Some(pace) = known.get(deployment) {
+            return Arc::clone(pace);
         }
-        let turnstile = match &self.sharing {
-            Some(sharing) => self.shared_turnstile(deployment, sharing),
-            None => turnstile(&self.service),
+        let pace = match &self.sharing {
+            Some(sharing) => self.shared_pace(deployment, sharing),
+            None => pace(&self.service),
         };
-        known.insert(deployment.to_owned(), Arc::clone(&turnstile));
-        turnstile
+        known.insert(deployment.to_owned(), Arc::clone(&pace));
+        pace
     }
 
-    fn shared_turnstile(&self, deployment: &str, sharing: &Sharing) -> Arc<Turnstile> {
+    fn shared_pace(&self, deployment: &str, sharing: &Sharing) -> Arc<Pace> {
         let (quota, concurrency) = (self.service.quota(), self.service.concurrency);
-        let turnstile = Arc::new(Turnstile::shared(quota, concurrency));
+        let pace = Arc::new(Pace::shared(quota, concurrency));
         let endpoint = self.service.endpoint.clone().unwrap_or_default();
         let record = QuotaRecord::new(sharing.work.clone(), &endpoint, deployment);
-        let (kept, stop) = (Arc::clone(&turnstile), sharing.stop.clone());
+        let (kept, stop) = (Arc::clone(&pace), sharing.stop.clone());
         tokio::spawn(async move {
             let name = Uuid::new_v4().to_string();
             let clock = Clock::system();
             keep_share(&kept, &record, &name, clock, connect::rng(), &stop).await;
         });
-        turnstile
+        pace
     }
 
     /// The settings of the service for a run, which may be about another deployment.
@@ -180,16 +178,16 @@ impl Connect for Deployments {
             &self.labeling,
             &service,
             Arc::clone(&self.slots),
-            self.turnstile(&settings.deployment),
-            purse,
+            self.pace(&settings.deployment),
         )
         .map_err(Trouble::Service)?;
-        Ok(Labeler::new(
+        let labeler = Labeler::new(
             Arc::new(teacher),
             settings,
             strategy,
             !self.labeling.no_dedupe,
             Arc::clone(&self.progress),
-        ))
+        );
+        Ok(labeler.paying_from(purse))
     }
 }

@@ -4,10 +4,10 @@
 
 use super::RunError;
 use super::entry::{Entry, Todo, TurnRecord, fold};
-use super::leave::Leave;
 use super::manifest::{Chunk, Manifest};
 use super::paths::BucketPaths;
 use super::results::{TimedLine, append_all};
+use super::switch::Switch;
 use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
 use crate::dataset::scanner::{Found, Scanner};
@@ -161,19 +161,19 @@ impl ChunkJob {
         appender: &mut Appender,
         mut window: OwnedSemaphorePermit,
     ) -> Result<Result<ChunkEnd, usize>, RunError> {
-        let leave = Leave::new(&self.stop);
+        let switch = Switch::new(&self.stop);
         // Others may wait for what was asked here.
-        let _ended = leave.end_on_drop();
+        let _ended = switch.off_on_drop();
         let (results, received) = mpsc::unbounded_channel::<TimedLine>();
         let mut turns = JoinSet::new();
         for (turn, job) in jobs {
             let (labeler, results, round) = (Arc::clone(labeler), results.clone(), self.round);
-            let leave = leave.clone();
+            let switch = switch.clone();
             // A chunk of more turns than the window has permits has none for the last of them.
             let permit = window.split(1);
             turns.spawn(async move {
                 let finished = labeler
-                    .label(&job, &leave, |event| {
+                    .label(&job, &switch, |event| {
                         let mut line =
                             serde_json::to_vec(&Entry { turn, round, event }).unwrap_or_default();
                         line.push(b'\n');
@@ -186,7 +186,7 @@ impl ChunkJob {
             });
         }
         drop(results);
-        append_all(received, appender, &leave, self.flush_every).await?;
+        append_all(received, appender, &switch, self.flush_every).await?;
         Ok(end_of(turns).await)
     }
 }

@@ -123,6 +123,8 @@ pub struct TurnRecord {
     pub round: u32,
     /// The rationale or why there is none.
     pub rationale: Option<Result<RationaleRecord, FailureRecord>>,
+    /// The round in which that became known.
+    pub rationale_round: u32,
     /// Everything billed for the turn, including what was asked in vain.
     pub tokens: Tokens,
     /// What of that was billed to the run whose results this one begins with.
@@ -166,12 +168,14 @@ impl TurnRecord {
                 self.tokens += record.tokens;
                 if !matches!(self.rationale, Some(Ok(_))) {
                     self.rationale = Some(Ok(record));
+                    self.rationale_round = entry.round;
                 }
             }
             Event::RationaleError(record) => {
                 self.tokens += record.tokens;
-                if self.rationale.is_none() {
+                if !matches!(self.rationale, Some(Ok(_))) {
                     self.rationale = Some(Err(record));
+                    self.rationale_round = entry.round;
                 }
             }
         }
@@ -182,7 +186,15 @@ impl TurnRecord {
         match &self.label {
             None => Todo::All,
             Some(Err(_)) if self.failed() && self.round < round => Todo::All,
-            Some(Ok(_)) if with_rationales && self.rationale.is_none() => Todo::Rationale,
+            Some(Ok(_)) if with_rationales => match &self.rationale {
+                None => Todo::Rationale,
+                Some(Err(failure))
+                    if self.rationale_round < round && !failure.error.code.is_not_labelable() =>
+                {
+                    Todo::Rationale
+                }
+                Some(_) => Todo::Nothing,
+            },
             Some(_) => Todo::Nothing,
         }
     }
@@ -211,4 +223,51 @@ pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
         }
     }
     (records, unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::line::ErrorCode;
+
+    fn failure(calls: u64) -> FailureRecord {
+        FailureRecord {
+            conversation_id: "c".into(),
+            message_id: "m".into(),
+            error: LabelingError::new(ErrorCode::Transient, "x"),
+            tokens: Tokens {
+                calls,
+                prompt: 100 * calls,
+                reserved: 116 * calls,
+                ..Tokens::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_failed_rationale_is_asked_again_in_the_next_round() {
+        let label = r#"{"turn": 0, "round": 0, "label": {"conversation_id": "c", "message_id": "m",
+            "hard_label": 1, "soft": 0.5, "low": 0.5, "high": 0.5, "censored": false, "p0": 0.5, "p1": 0.5,
+            "mass": 1.0, "generated": "1", "generated_label": 1, "cut": 0, "reused": false, "tokens":
+            {"calls": 1, "prompt": 1, "cached": 0, "completion": 1}, "latency_ms": 1, "request_id": "r"}}"#;
+        let mut record = TurnRecord::default();
+        record.add(serde_json::from_str(label).unwrap());
+        let fail = |record: &mut TurnRecord, round, code| {
+            let mut failure = failure(1);
+            failure.error.code = code;
+            record.add(Entry {
+                turn: 0,
+                round,
+                event: Event::RationaleError(failure),
+            });
+        };
+        assert_eq!(record.todo(0, true), Todo::Rationale);
+        fail(&mut record, 0, ErrorCode::Transient);
+        assert_eq!(record.todo(0, true), Todo::Nothing);
+        assert_eq!(record.todo(1, true), Todo::Rationale);
+        assert_eq!(record.todo(1, false), Todo::Nothing);
+        fail(&mut record, 1, ErrorCode::ContentFiltered);
+        assert_eq!(record.todo(1, true), Todo::Nothing);
+        assert_eq!(record.todo(2, true), Todo::Nothing);
+    }
 }

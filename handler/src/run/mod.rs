@@ -13,7 +13,6 @@ pub mod chunk;
 pub mod entry;
 pub mod forecast;
 pub mod funds;
-pub mod leave;
 pub mod ledger;
 pub mod manifest;
 pub mod paths;
@@ -27,6 +26,7 @@ pub mod results;
 pub mod runs;
 mod seed;
 pub mod settings;
+pub mod switch;
 pub mod turn;
 pub mod work;
 

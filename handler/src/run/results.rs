@@ -3,7 +3,7 @@
 //! They are appended as they come. While that takes too long nobody may ask, and where it fails nobody
 //! asks any more: a kill or a lost part costs what was in flight and the results of two seconds.
 
-use super::leave::Leave;
+use super::switch::Switch;
 use crate::store::{Appender, StoreError};
 use std::pin::pin;
 use std::time::Duration;
@@ -33,25 +33,25 @@ impl Pending {
     }
 }
 
-/// Appends the `results` until no more come, each after `flush_every` at the latest, and takes `leave`
+/// Appends the `results` until no more come, each after `flush_every` at the latest, and takes `switch`
 /// while that takes too long.
 ///
 /// # Errors
-/// The first error of the part. By then `leave` is ended, and no more results come; all that could
+/// The first error of the part. By then `switch` is ended, and no more results come; all that could
 /// not be appended at first was tried once more.
 pub async fn append_all(
     mut results: UnboundedReceiver<TimedLine>,
     appender: &mut Appender,
-    leave: &Leave,
+    switch: &Switch,
     flush_every: Duration,
 ) -> Result<(), StoreError> {
     let mut pending = Pending::default();
-    let appended = keep_appending(&mut results, &mut pending, appender, leave, flush_every).await;
+    let appended = keep_appending(&mut results, &mut pending, appender, switch, flush_every).await;
     let Err(error) = appended else {
         return Ok(());
     };
     tracing::warn!(%error, "results cannot be stored: nothing more is asked for this chunk");
-    leave.end();
+    switch.turn_off();
     while let Some(result) = results.recv().await {
         pending.add(result);
     }
@@ -65,7 +65,7 @@ async fn keep_appending(
     results: &mut UnboundedReceiver<TimedLine>,
     pending: &mut Pending,
     appender: &mut Appender,
-    leave: &Leave,
+    switch: &Switch,
     flush_every: Duration,
 ) -> Result<(), StoreError> {
     let mut lost = appender.lost();
@@ -92,7 +92,7 @@ async fn keep_appending(
                     biased;
                     appended = &mut appending => break appended?,
                     error = &mut lost => return Err(error),
-                    () = sleep_until(oldest + PATIENCE), if !leave.is_paused() => leave.pause(),
+                    () = sleep_until(oldest + PATIENCE), if !switch.is_paused() => switch.pause(),
                 }
             }
         }
@@ -105,7 +105,7 @@ async fn keep_appending(
         }
         let waits = pending.oldest.map(|oldest| oldest.elapsed());
         if waits.unwrap_or_default() < PATIENCE {
-            leave.resume();
+            switch.resume();
         }
     }
 }
@@ -124,22 +124,22 @@ mod tests {
     /// Results that go into a fickle part.
     struct World {
         part: Fickle,
-        leave: Leave,
+        switch: Switch,
         results: UnboundedSender<TimedLine>,
         appending: JoinHandle<Result<(), StoreError>>,
     }
 
     impl World {
         fn new() -> Self {
-            let (part, leave) = (Fickle::default(), Leave::new(&CancellationToken::new()));
+            let (part, switch) = (Fickle::default(), Switch::new(&CancellationToken::new()));
             let (results, received) = unbounded_channel();
-            let (mut appender, leave_there) = (part.appender(), leave.clone());
+            let (mut appender, switch_there) = (part.appender(), switch.clone());
             let appending = tokio::spawn(async move {
-                append_all(received, &mut appender, &leave_there, EVERY).await
+                append_all(received, &mut appender, &switch_there, EVERY).await
             });
             Self {
                 part,
-                leave,
+                switch,
                 results,
                 appending,
             }
@@ -192,14 +192,14 @@ mod tests {
         world.found("one");
         sleep(Duration::from_millis(1900)).await;
         world.found("two");
-        assert!(!world.leave.is_paused());
+        assert!(!world.switch.is_paused());
         sleep(Duration::from_millis(200)).await;
-        assert!(world.leave.is_paused());
+        assert!(world.switch.is_paused());
         world.found("three");
         sleep(Duration::from_secs(100)).await;
-        assert!(world.leave.is_paused() && !world.leave.is_ended());
+        assert!(world.switch.is_paused() && !world.switch.is_off());
         world.part.set(Mood::Good);
-        world.leave.granted().await.unwrap();
+        world.switch.on().await.unwrap();
         assert_eq!(world.part.text(), "one\ntwo\nthree\n");
     }
 
@@ -210,7 +210,7 @@ mod tests {
             world.part.set(Mood::Slow);
             world.found(&number.to_string());
             sleep(Duration::from_millis(1500)).await;
-            assert!(!world.leave.is_paused());
+            assert!(!world.switch.is_paused());
             world.part.set(Mood::Good);
             sleep(Duration::from_millis(1)).await;
         }
@@ -224,9 +224,9 @@ mod tests {
         let world = World::new();
         world.part.set(Mood::Bad);
         world.found("one");
-        assert!(world.leave.granted().await.is_some());
+        assert!(world.switch.on().await.is_some());
         sleep(Duration::from_secs(1)).await;
-        assert!(world.leave.is_ended());
+        assert!(world.switch.is_off());
         world.found("in flight");
         sleep(Duration::from_secs(30)).await;
         assert!(!world.appending.is_finished(), "something is in flight");
@@ -243,10 +243,10 @@ mod tests {
             world.part.set(mood);
             world.found("one");
             sleep(Duration::from_secs(1)).await;
-            assert!(world.leave.granted().await.is_some());
+            assert!(world.switch.on().await.is_some());
             world.part.lose();
             let started = Instant::now();
-            while !world.leave.is_ended() {
+            while !world.switch.is_off() {
                 tokio::task::yield_now().await;
             }
             assert_eq!(started.elapsed(), Duration::ZERO, "{mood:?}");

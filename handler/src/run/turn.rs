@@ -2,9 +2,9 @@
 
 use super::answers::{Answers, Asked};
 use super::entry::{Event, FailureRecord, LabelRecord, RationaleRecord, Todo};
-use super::leave::Leave;
 use super::progress::Progress;
 use super::settings::LabelSettings;
+use super::switch::Switch;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::cut::TokenCounter;
@@ -15,11 +15,13 @@ use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Budget, Input, Strategy};
 use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
+use crate::teacher::purse::{Purse, Refused};
 use crate::teacher::tokens::ENVELOPE;
-use crate::teacher::{AskError, Question, Reply, Teacher};
+use crate::teacher::{AskError, Kind, Question, Reply, Teacher};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
@@ -28,10 +30,16 @@ const CLASSIFICATIONS: u32 = 2;
 /// So many answers in a row without token probabilities: the deployment gives none any more.
 const WITHOUT_LOGPROBS: u32 = 20;
 
+/// After this many different rationales that could not be had, and none that could, no more are asked
+/// for.
+const FAILED_RATIONALES: usize = 20;
+
 /// What all turns of a run share.
 pub struct Labeler {
     /// Whom to ask.
     pub teacher: Arc<Teacher>,
+    /// Pays for what is asked; without one it may cost anything.
+    purse: Option<Arc<Purse>>,
     /// What of a conversation is shown.
     pub strategy: &'static dyn Strategy,
     /// Limits of what is shown.
@@ -50,6 +58,9 @@ pub struct Labeler {
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
     without_logprobs: AtomicU32,
+    /// The rationales that could not be had since the last one that could; once there are
+    /// [`FAILED_RATIONALES`] they stay.
+    failed_rationales: Mutex<HashSet<u128>>,
     /// What was last told of the meter.
     told: Mutex<Reading>,
 }
@@ -115,6 +126,7 @@ impl Labeler {
     ) -> Self {
         Self {
             teacher,
+            purse: None,
             strategy,
             budget: settings.budget,
             tokens: Arc::new(settings.encoding),
@@ -125,7 +137,20 @@ impl Labeler {
             labels: Answers::new(dedupe),
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
+            failed_rationales: Mutex::default(),
             told: Mutex::default(),
+        }
+    }
+
+    /// The same labeler, paying from `purse`: it stops before a call that might cost more than there is.
+    pub fn paying_from(self, purse: Option<Arc<Purse>>) -> Self {
+        Self { purse, ..self }
+    }
+
+    /// Gives back what was drawn for calls and not spent, unless one is in flight.
+    pub async fn give_back(&self) {
+        if let Some(purse) = &self.purse {
+            purse.give_back().await;
         }
     }
 
@@ -139,12 +164,12 @@ impl Labeler {
     }
 
     /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
-    /// sent any more, or once `leave` is ended, it returns early, and what is missing stays to be
+    /// sent any more, or once `switch` is off, it returns early, and what is missing stays to be
     /// done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
-        leave: &Leave,
+        switch: &Switch,
         mut record: impl FnMut(Event<'static>),
     ) -> TurnEnd {
         let failure = |error: LabelingError, tokens| FailureRecord {
@@ -164,8 +189,8 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask = || Arc::clone(self).ask_label(input.clone(), leave.clone());
-                match self.asked(&self.labels, input.key(), ask, leave).await {
+                let ask = || Arc::clone(self).ask_label(input.clone(), switch.clone());
+                match self.asked(&self.labels, input.key(), ask, switch).await {
                     (Asked::Stopped, _) => return TurnEnd::Stopped,
                     (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                     (Asked::Failure(error, tokens), reused) => {
@@ -185,8 +210,8 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, leave.clone());
-            match self.asked(&self.rationales, key, ask, leave).await {
+            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, switch.clone());
+            match self.asked(&self.rationales, key, ask, switch).await {
                 (Asked::Stopped, _) => return TurnEnd::Stopped,
                 (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                 (Asked::Failure(error, tokens), reused) => {
@@ -216,14 +241,14 @@ impl Labeler {
         answers: &Answers<T>,
         key: u128,
         ask: impl Fn() -> F,
-        leave: &Leave,
+        switch: &Switch,
     ) -> (Asked<T>, bool)
     where
         F: Future<Output = Asked<T>> + Send + 'static,
     {
         loop {
             let (asked, reused) = answers.get(key, ask()).await;
-            let nobody_asks = leave.is_ended() || self.teacher.is_closed();
+            let nobody_asks = switch.is_off() || self.teacher.is_closed();
             if !(reused && matches!(asked, Asked::Stopped)) || nobody_asks {
                 return (asked, reused);
             }
@@ -245,8 +270,8 @@ impl Labeler {
         LabelingError,
     > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
-        let leave = Leave::new(&CancellationToken::new());
-        let ask = Arc::clone(self).ask_label(Arc::clone(&input), leave.clone());
+        let switch = Switch::new(&CancellationToken::new());
+        let ask = Arc::clone(self).ask_label(Arc::clone(&input), switch.clone());
         let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
@@ -256,7 +281,7 @@ impl Labeler {
             return Ok((label, None));
         }
         let hard = self.hard_label.choose(&label.estimate);
-        let rationale = match Arc::clone(self).ask_rationale(input, hard, leave).await {
+        let rationale = match Arc::clone(self).ask_rationale(input, hard, switch).await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
             Asked::Stopped | Asked::BrokeOff => Err(stopped()),
@@ -321,31 +346,41 @@ impl Labeler {
             .get_or_init(|| Sizes::new(Arc::clone(&self.tokens)))
     }
 
-    /// Asks `question`, once there is leave for it and again where it was taken before an answer was
+    /// Asks `question`, once `switch` is on and again where a pause began before an answer was
     /// on its way.
-    async fn ask(&self, question: Question<'_>, leave: &Leave) -> Result<Reply, AskError> {
-        while let Some(granted) = leave.granted().await {
-            match self.teacher.ask(question, &granted).await {
+    async fn ask(&self, question: Question<'_>, switch: &Switch) -> Result<Reply, AskError> {
+        while let Some(granted) = switch.on().await {
+            let asked = self.teacher.ask(question, self.purse.as_deref(), &granted);
+            match asked.await {
                 Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
+                Err(AskError::Unaffordable(refused)) => {
+                    self.teacher.halt(match refused {
+                        Refused::Empty { spent, next } => Stop::Cost { spent, next },
+                        Refused::Unreachable(why) => Stop::Funds(why),
+                    });
+                    return Err(AskError::Stopped);
+                }
                 asked => return asked,
             }
         }
         Err(AskError::Stopped)
     }
 
-    async fn ask_label(self: Arc<Self>, input: Arc<Input>, leave: Leave) -> Asked<LabelAnswer> {
+    async fn ask_label(self: Arc<Self>, input: Arc<Input>, switch: Switch) -> Asked<LabelAnswer> {
         let mut tokens = Tokens::default();
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
             let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
             let prompt = prompt::classification(&input, &mark);
-            let question = Question::Label {
+            let question = Question {
+                kind: Kind::Label,
+                message: input.key(),
                 system: prompt.system,
                 user: &prompt.user,
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
-            match self.ask(question, &leave).await {
-                Err(AskError::Stopped) => return Asked::Stopped,
+            match self.ask(question, &switch).await {
+                Err(AskError::Stopped | AskError::Unaffordable(_)) => return Asked::Stopped,
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
                     return Asked::Failure(error, tokens);
@@ -387,21 +422,63 @@ impl Labeler {
         many
     }
 
+    /// Counts rationales that cannot be had although labels can.
+    fn count_rationale(&self, rationale: u128, asked: &Result<Reply, AskError>) {
+        use ErrorCode::{Rejected, Throttled, Transient};
+        let failed = match asked {
+            Err(AskError::Turn(error, _)) => {
+                matches!(error.code, Transient | Throttled | Rejected)
+            }
+            Ok(_) => false,
+            Err(AskError::Stopped | AskError::Unaffordable(_)) => return,
+        };
+        let mut rationales = self.failed_rationales();
+        if rationales.len() >= FAILED_RATIONALES {
+            return;
+        }
+        match failed {
+            true => rationales.insert(rationale),
+            false => return rationales.clear(),
+        };
+        if rationales.len() == FAILED_RATIONALES {
+            tracing::warn!(
+                failed = FAILED_RATIONALES,
+                "no more rationales are asked for: the last ones could not be had"
+            );
+        }
+    }
+
+    fn failed_rationales(&self) -> MutexGuard<'_, HashSet<u128>> {
+        let rationales = self.failed_rationales.lock();
+        rationales.unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn ask_rationale(
         self: Arc<Self>,
         input: Arc<Input>,
         label: Label,
-        leave: Leave,
+        switch: Switch,
     ) -> Asked<RationaleAnswer> {
+        if self.failed_rationales().len() >= FAILED_RATIONALES {
+            let message = format!(
+                "It was not asked for, as the last {FAILED_RATIONALES} rationales could not be had."
+            );
+            let error = LabelingError::new(ErrorCode::Transient, message);
+            return Asked::Failure(error, Tokens::default());
+        }
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
-        let question = Question::Rationale {
+        let question = Question {
+            kind: Kind::Rationale,
+            message: input.key(),
             system: prompt.system,
             user: &prompt.user,
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
-        match self.ask(question, &leave).await {
-            Err(AskError::Stopped) => Asked::Stopped,
+        let asked = self.ask(question, &switch).await;
+        self.count_rationale(rationale_key(&input, label), &asked);
+        match asked {
+            Err(AskError::Stopped | AskError::Unaffordable(_)) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {
                 Ok(text) => Asked::Answer(Arc::new(RationaleAnswer {
@@ -459,15 +536,11 @@ fn read_rationale(reply: &Reply) -> Result<String, LabelingError> {
 
 /// What the model said; empty where it said nothing.
 fn text(reply: &Reply) -> &str {
-    let message = reply.choice.message.as_ref();
-    message
-        .and_then(|message| message.content.as_deref())
-        .unwrap_or_default()
+    &reply.choice.text
 }
 
 fn refusal(reply: &Reply) -> Result<(), LabelingError> {
-    let message = reply.choice.message.as_ref();
-    match message.and_then(|message| message.refusal.as_deref()) {
+    match reply.choice.refusal.as_deref() {
         Some(text) if !text.trim().is_empty() => Err(LabelingError::new(
             ErrorCode::Refused,
             "The model declined to answer.",

@@ -146,7 +146,7 @@ impl ReadyChunk {
             never = watch => match never {},
         };
         // Only the last chunk that ends has anything to give back.
-        labeler.teacher.give_back().await;
+        labeler.give_back().await;
         match end {
             // Another execution labels it.
             Ok(None) => Ok(Vec::new()),

@@ -3,23 +3,25 @@
 //! Faults and throttling are patient in different ways: a fault costs one of a few attempts, a 429
 //! costs time only, and pauses everybody.
 
-use super::breaker::{Counted, Endurance, Outage};
-use super::disposition::{Disposition, Stop};
-use super::gate::{Gate, Pass};
+use super::admission::Admission;
+use super::breaker::{Endurance, Outage};
+use super::call::{Call, Failure};
+use super::disposition::Stop;
 use super::meter::Reading;
+use super::pace::Pace;
 use super::profile::Profile;
 use super::purse::{Purse, Refused};
-use super::transport::{Exchange, Transport};
-use super::turnstile::Turnstile;
-use super::wire::{Choice, Request};
+use super::refusals::Refusals;
+use super::transport::Transport;
+use super::wire::Choice;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::prompt::Prompt;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_retry::RetryIf;
 use tokio_util::sync::CancellationToken;
@@ -62,31 +64,32 @@ impl Patience {
 }
 
 /// A number from 0 to 1.
-fn draw(rng: &Mutex<StdRng>) -> f64 {
+pub(super) fn draw(rng: &Mutex<StdRng>) -> f64 {
     rng.lock().unwrap_or_else(PoisonError::into_inner).random()
 }
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
-pub enum Question<'a> {
+pub struct Question<'a> {
+    /// What for.
+    pub kind: Kind,
+    /// The system prompt.
+    pub system: &'a str,
+    /// The user prompt.
+    pub user: &'a str,
+    /// Tokens of the whole prompt.
+    pub tokens: u32,
+    /// The same for questions about the same message, whatever their marks.
+    pub message: u128,
+}
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
     /// One token with its probabilities.
-    Label {
-        /// The system prompt.
-        system: &'a str,
-        /// The user prompt.
-        user: &'a str,
-        /// Tokens of the whole prompt.
-        tokens: u32,
-    },
+    Label,
     /// A few sentences.
-    Rationale {
-        /// The system prompt.
-        system: &'a str,
-        /// The user prompt.
-        user: &'a str,
-        /// Tokens of the whole prompt.
-        tokens: u32,
-    },
+    Rationale,
 }
 
 /// A usable answer.
@@ -105,40 +108,69 @@ pub struct Reply {
 }
 
 /// Why a question has no answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum AskError {
     /// This turn's error, and what was billed all the same.
     Turn(LabelingError, Tokens),
     /// Nothing is sent any more: the run stops, or somebody stopped it. Nothing is known of the
     /// turn.
     Stopped,
+    /// The payer cannot pay for it. Nothing is known of the turn.
+    Unaffordable(Refused),
 }
 
 /// A deployment under a settled profile, shared by everybody who asks.
 #[derive(Debug)]
 pub struct Teacher {
-    transport: Transport,
-    profile: Profile,
-    /// Asks nothing that anybody's data could spoil.
-    probe: Prompt,
-    patience: Patience,
-    gate: Gate,
-    /// What its calls may cost; without one they may cost anything.
-    purse: Option<Arc<Purse>>,
-    rng: Mutex<StdRng>,
+    pub(super) transport: Transport,
+    pub(super) profile: Profile,
+    /// A harmless question: nothing in it can be refused.
+    pub(super) probe: Prompt,
+    pub(super) patience: Patience,
+    pub(super) admission: Admission,
+    pub(super) suspects: Suspects,
+    pub(super) rng: Mutex<StdRng>,
     stop: OnceLock<Stop>,
+}
+
+/// What is found out about refused and failing messages.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    pub(super) refusals: Mutex<Refusals>,
+    pub(super) calls: Mutex<Calls>,
+    /// Told when a refused call may find out more.
+    pub(super) changed: Notify,
+    /// The latest opinion, which was asked for at that instant. Held while one is asked for.
+    pub(super) opinion: tokio::sync::Mutex<Option<(Instant, Opinion)>>,
+}
+
+/// Calls under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Calls {
+    pub(super) all: usize,
+    /// Those that were refused and do not know yet what that means.
+    pub(super) refused: usize,
+}
+
+/// How the service answers a harmless question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Opinion {
+    /// As it should.
+    Answers,
+    /// It fails, for this reason.
+    Fails(String),
 }
 
 impl Teacher {
     /// A teacher that asks through `transport`, as many questions at a time as there are `slots` and
-    /// at the pace of `turnstile`, and finds out with `probe` whether an outage is over.
+    /// at `pace`, and finds out with `probe`, a harmless question, whether it is the service that fails.
     pub fn new(
         transport: Transport,
         profile: Profile,
         probe: Prompt,
         patience: Patience,
         slots: Arc<Semaphore>,
-        turnstile: Arc<Turnstile>,
+        pace: Arc<Pace>,
         rng: StdRng,
     ) -> Self {
         Self {
@@ -146,40 +178,27 @@ impl Teacher {
             profile,
             probe,
             patience,
-            gate: Gate::new(slots, turnstile, patience.outage),
-            purse: None,
+            admission: Admission::new(slots, pace, patience.outage),
+            suspects: Suspects::default(),
             rng: Mutex::new(rng),
             stop: OnceLock::new(),
         }
     }
 
-    /// The same, and its calls are paid from `purse`: it stops before the first one that might cost
-    /// more than there is.
-    pub fn paying_from(self, purse: Option<Arc<Purse>>) -> Self {
-        Self { purse, ..self }
-    }
-
-    /// Gives back what was drawn for calls and not spent, unless one is in flight.
-    pub async fn give_back(&self) {
-        if let Some(purse) = &self.purse {
-            purse.give_back().await;
-        }
-    }
-
     /// Stops sending; what is in flight is answered.
     pub fn close(&self) {
-        self.gate.close();
+        self.admission.close();
     }
 
     /// Whether nothing is sent any more.
     pub fn is_closed(&self) -> bool {
-        self.gate.is_closed()
+        self.admission.is_closed()
     }
 
     /// Stops sending for a reason that holds for every call; the first reason stays.
     pub fn halt(&self, stop: Stop) {
         let _ = self.stop.set(stop);
-        self.gate.close();
+        self.admission.close();
     }
 
     /// Why the service made the run stop, if it did.
@@ -198,18 +217,13 @@ impl Teacher {
     }
 
     /// The pace that it keeps.
-    pub fn turnstile(&self) -> &Turnstile {
-        self.gate.turnstile()
-    }
-
-    /// How much longer everybody waits for the service, if so.
-    pub fn paused_for(&self) -> Option<Duration> {
-        self.gate.paused_for()
+    pub fn pace(&self) -> &Pace {
+        self.admission.pace()
     }
 
     /// The outage that nothing is sent for, if so.
     pub fn outage(&self) -> Option<Outage> {
-        self.gate.outage()
+        self.admission.outage()
     }
 
     /// Runs `with` on the teacher's source of randomness.
@@ -217,59 +231,39 @@ impl Teacher {
         with(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks `question`, again where that helps. Once `stop` is cancelled nothing more is sent for it;
-    /// what is in flight is answered.
+    /// Asks `question`, again where that helps, and pays from `payer`, if there is one. Once `stop` is
+    /// cancelled nothing more is sent for it; what is in flight is answered.
     ///
     /// # Errors
-    /// The turn's error, or that nothing is sent any more.
+    /// The turn's error, that nothing is sent any more, or that it cannot be paid.
     pub async fn ask(
         &self,
         question: Question<'_>,
+        payer: Option<&Purse>,
         stop: &CancellationToken,
     ) -> Result<Reply, AskError> {
-        let model = self.transport.endpoint().model();
-        let (request, tokens) = match question {
-            Question::Label {
-                system,
-                user,
-                tokens,
-            } => (self.profile.classification(model, system, user), tokens),
-            Question::Rationale {
-                system,
-                user,
-                tokens,
-            } => (self.profile.rationale(model, system, user), tokens),
-        };
-        let call = Call {
-            teacher: self,
-            prompt: u64::from(tokens),
-            answer: u64::from(request.answer_tokens()),
-            request,
-            met: Mutex::default(),
-            sending: Default::default(),
-        };
+        let call = Call::new(self, question, payer);
         let waits = self.patience.backoffs(&self.rng);
-        let waits = waits.map(|wait| wait.max(std::mem::take(&mut call.met().asked_to_wait)));
-        let stopped = || self.gate.is_closed() || stop.is_cancelled();
+        let waits = waits.map(|wait| wait.max(call.asked_to_wait()));
+        let stopped = || self.is_closed() || stop.is_cancelled();
         let again = |failure: &Failure| matches!(failure, Failure::Fault(_)) && !stopped();
         let answered = RetryIf::start(waits, || call.attempt(), again);
-        // A wait between two attempts ends when it is to stop, a call in flight does not.
+        // A wait between two attempts ends when nothing more is to be sent, a call in flight does not.
         let interrupted = async {
             tokio::select! {
-                () = self.gate.closed() => {}
+                () = self.admission.closed() => {}
                 () = stop.cancelled() => {}
             }
-            let _idle = call.sending.lock().await;
+            call.idle().await;
         };
         let outcome = tokio::select! {
             biased;
             outcome = answered => outcome,
             () = interrupted => Err(Failure::Stopped),
         };
-        let reserved = call.met().reserved;
-        let with_reserved = |tokens: Tokens| Tokens { reserved, ..tokens };
+        let billed = call.billed();
         let outcome = outcome.map(|reply| Reply {
-            tokens: with_reserved(reply.tokens),
+            tokens: billed,
             ..reply
         });
         outcome.map_err(|failure| match failure {
@@ -281,203 +275,10 @@ impl Teacher {
                     "{} attempts failed, the last one with: {reason}.",
                     self.patience.attempts
                 );
-                AskError::Turn(
-                    LabelingError::new(ErrorCode::Transient, message),
-                    with_reserved(Tokens::default()),
-                )
+                AskError::Turn(LabelingError::new(ErrorCode::Transient, message), billed)
             }
-            Failure::Turn(error, tokens) => AskError::Turn(error, with_reserved(tokens)),
+            Failure::Turn(error) => AskError::Turn(error, billed),
+            Failure::Unaffordable(refused) => AskError::Unaffordable(refused),
         })
-    }
-}
-
-/// Why an attempt brought nothing.
-enum Failure {
-    Fault(String),
-    Turn(LabelingError, Tokens),
-    Stopped,
-}
-
-/// One question on its way.
-struct Call<'a> {
-    teacher: &'a Teacher,
-    request: Request<'a>,
-    /// Tokens of the prompt and of the longest answer. Each attempt takes both of the quota.
-    prompt: u64,
-    answer: u64,
-    met: Mutex<Met>,
-    /// Held while a request is in flight.
-    sending: tokio::sync::Mutex<()>,
-}
-
-/// What a call has met so far.
-#[derive(Debug, Default)]
-struct Met {
-    /// What the service asked to wait after the last fault.
-    asked_to_wait: Duration,
-    /// When it first met 429.
-    throttled: Option<Instant>,
-    /// How often it met 429.
-    throttlings: u32,
-    /// How often it failed through no fault of its own.
-    spared: u32,
-    /// Tokens that its attempts took of the quota.
-    reserved: u64,
-    /// For the breaker.
-    counted: Counted,
-}
-
-impl Call<'_> {
-    fn met(&self) -> MutexGuard<'_, Met> {
-        self.met.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Every other call would fail alike: nobody sends any more.
-    fn stop(&self, stop: Stop) -> Failure {
-        self.teacher.halt(stop);
-        Failure::Stopped
-    }
-
-    /// Sends until something comes back that is neither 429 nor a fault that all calls share.
-    async fn attempt(&self) -> Result<Reply, Failure> {
-        let Teacher { gate, patience, .. } = self.teacher;
-        loop {
-            let exchange = {
-                let pass = gate.enter(self.prompt + self.answer).await;
-                let pass = pass.map_err(|_| Failure::Stopped)?;
-                if pass.is_probe() {
-                    self.probe(pass).await?;
-                    continue;
-                }
-                let _sending = self.sending.lock().await;
-                let exchange = self.send(&self.request).await?;
-                let counted = &mut self.met().counted;
-                match &exchange.result {
-                    Err(Disposition::Retry { reason, .. }) => pass.failed(reason, counted),
-                    Err(Disposition::Throttled { after }) => {
-                        pass.throttled(&exchange.told, *after, counted);
-                    }
-                    _ => pass.answered(&exchange.told),
-                }
-                exchange
-            };
-            self.give_up_if_exhausted()?;
-            match exchange.result {
-                Ok(answer) => {
-                    return Ok(Reply {
-                        choice: answer.into_choice(),
-                        tokens: exchange.tokens,
-                        latency: exchange.latency,
-                        client_request_id: exchange.client_request_id,
-                        service_request_id: exchange.service_request_id,
-                    });
-                }
-                // Where every call fails, it is not this turn's fault and costs it no attempt.
-                Err(Disposition::Retry { after, .. }) if gate.in_trouble() => {
-                    tokio::time::sleep(self.spared().max(patience.bounded(after))).await;
-                }
-                Err(Disposition::Retry { reason, after }) => {
-                    self.met().asked_to_wait = patience.bounded(after);
-                    return Err(Failure::Fault(reason));
-                }
-                Err(Disposition::NoRoom { message }) => {
-                    let error = LabelingError::new(ErrorCode::Rejected, message);
-                    return Err(Failure::Turn(error, exchange.tokens));
-                }
-                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error, exchange.tokens)),
-                Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
-                Err(Disposition::Throttled { after }) => gate.pause(self.throttled(after)?),
-            }
-        }
-    }
-
-    /// Sends `request`, which takes of quota and purse what the call does.
-    async fn send(&self, request: &Request<'_>) -> Result<Exchange, Failure> {
-        let Teacher {
-            transport, purse, ..
-        } = self.teacher;
-        let hold = match purse {
-            Some(purse) => Some(purse.hold(self.prompt, self.answer).await),
-            None => None,
-        };
-        let hold = hold.transpose().map_err(|refused| {
-            self.stop(match refused {
-                Refused::Empty { spent, next } => Stop::Cost { spent, next },
-                Refused::Unreachable(why) => Stop::Funds(why),
-            })
-        })?;
-        let charged = self.prompt + self.answer;
-        self.met().reserved += charged;
-        transport.meter().reserved(charged);
-        let exchange = transport.send(request).await;
-        if let Some(hold) = hold.filter(|_| !exchange.lost) {
-            hold.settle(exchange.tokens);
-        }
-        Ok(exchange)
-    }
-
-    /// Finds out whether the service is back. Not with the call itself: one that fails for what is
-    /// in it would look like an outage without an end.
-    async fn probe(&self, pass: Pass<'_>) -> Result<(), Failure> {
-        let Teacher { gate, probe, .. } = self.teacher;
-        let model = self.teacher.transport.endpoint().model();
-        let profile = &self.teacher.profile;
-        let request = profile.classification(model, probe.system, &probe.user);
-        let mut counted = Counted::default();
-        let exchange = self.send(&request).await?;
-        let told = exchange.told;
-        match exchange.result {
-            Err(Disposition::Retry { reason, .. }) => pass.failed(&reason, &mut counted),
-            Err(Disposition::Throttled { after }) => {
-                pass.throttled(&told, after, &mut counted);
-                gate.pause(self.throttled(after)?);
-            }
-            Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
-            _ => pass.answered(&told),
-        }
-        self.give_up_if_exhausted()
-    }
-
-    /// The end of the patience with an outage.
-    fn give_up_if_exhausted(&self) -> Result<(), Failure> {
-        match self.teacher.gate.exhausted() {
-            Some(Outage { lasts, why }) => Err(self.stop(Stop::Outage(lasts.as_secs(), why))),
-            None => Ok(()),
-        }
-    }
-
-    /// How long to wait after a fault that all calls share.
-    fn spared(&self) -> Duration {
-        let retry = self.met().spared;
-        self.met().spared = retry.saturating_add(1);
-        let bound = self.teacher.patience.backoff(retry);
-        bound.mul_f64(draw(&self.teacher.rng))
-    }
-
-    /// How long everybody is to wait after a 429, or the end of the patience with it.
-    fn throttled(&self, after: Option<Duration>) -> Result<Duration, Failure> {
-        let Teacher { gate, patience, .. } = self.teacher;
-        let (since, throttlings) = {
-            let mut met = self.met();
-            let since = *met.throttled.get_or_insert_with(Instant::now);
-            met.throttlings = met.throttlings.saturating_add(1);
-            (since, met.throttlings)
-        };
-        // Time spent in an outage says nothing about this call.
-        let since = since.max(gate.reopened().unwrap_or(since));
-        if since.elapsed() >= patience.throttling && gate.outage().is_none() {
-            let seconds = since.elapsed().as_secs();
-            let message = format!("The service answered 429 for {seconds} seconds.");
-            let error = LabelingError::new(ErrorCode::Throttled, message);
-            return Err(Failure::Turn(error, Tokens::default()));
-        }
-        let wait = after.unwrap_or_else(|| {
-            let jitter = 0.5 + 0.5 * draw(&self.teacher.rng);
-            patience.backoff(throttlings - 1).mul_f64(jitter)
-        });
-        if wait > patience.throttling {
-            return Err(self.stop(Stop::Busy(wait.as_secs())));
-        }
-        Ok(wait)
     }
 }

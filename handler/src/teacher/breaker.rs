@@ -2,19 +2,21 @@
 //! out now and then until one is answered.
 //!
 //! Without it, a service that is down would use up the attempts of turn after turn, and a paid quota
-//! would be spent on 429.
+//! would be spent on 429. Messages that fail for what is in them are told apart from an outage by the
+//! probe, which asks about a harmless one.
 
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many different calls, at least, must have failed since the last answer: fewer may be the calls'
-/// own fault.
-const FAILING_CALLS: u32 = 10;
+/// At least this many different messages must have failed since the last answer: fewer may fail for
+/// what is in them.
+const FAILING_MESSAGES: usize = 10;
 
 /// When sending stops and how it is taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endurance {
-    /// Without any answer for so long, and only failures, sending stops.
+    /// After this time without any answer, and only failures, sending stops.
     pub open_after: Duration,
     /// Time between two probes while it is stopped.
     pub probe_every: Duration,
@@ -33,31 +35,40 @@ pub struct Outage {
 
 /// Who may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
+pub enum Passage {
     /// Everybody.
     Free,
-    /// This caller, as the probe.
+    /// This caller, with the probe.
     Probe,
     /// Nobody before that instant.
     NotBefore(Instant),
+}
+
+/// How one request went, as far as the breaker is concerned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outcome<'a> {
+    /// The service answered.
+    Answered,
+    /// It refused, which says nothing about how it is.
+    Refused,
+    /// It failed or met 429: the message that was asked, if it was not the probe, and why.
+    Failed(Option<u128>, &'a str),
 }
 
 /// The state of the breaker. Time is passed in.
 #[derive(Debug)]
 pub struct Breaker {
     endurance: Endurance,
-    /// Answers so far: tells calls whether they failed already since the last one.
-    answers: u64,
     failing_since: Option<Instant>,
-    failing_calls: u32,
+    /// What failed since the last answer.
+    failing: HashSet<u128>,
     why: String,
+    /// A probe failed too since the last answer.
+    probe_failed: bool,
     open: Option<Open>,
+    /// When the last outage ended.
     reopened: Option<Instant>,
 }
-
-/// Whether a call is counted among the failing ones; each call keeps its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted(Option<u64>);
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -70,16 +81,16 @@ impl Breaker {
     pub fn new(endurance: Endurance) -> Self {
         Self {
             endurance,
-            answers: 0,
             failing_since: None,
-            failing_calls: 0,
+            failing: HashSet::new(),
             why: String::new(),
+            probe_failed: false,
             open: None,
             reopened: None,
         }
     }
 
-    /// Until when nobody would get leave to send, if so.
+    /// Until when nobody may send, if so.
     pub fn not_before(&self, now: Instant) -> Option<Instant> {
         let open = self.open.as_ref()?;
         match open.probing {
@@ -88,68 +99,79 @@ impl Breaker {
         }
     }
 
-    /// Asks for leave to send.
-    pub fn leave(&mut self, now: Instant) -> Leave {
+    /// Time between two probes while sending is stopped.
+    pub fn probe_every(&self) -> Duration {
+        self.endurance.probe_every
+    }
+
+    /// Asks whether to send; a [`Passage::Probe`] is given to one caller at a time.
+    pub fn pass(&mut self, now: Instant) -> Passage {
         if let Some(instant) = self.not_before(now) {
-            return Leave::NotBefore(instant);
+            return Passage::NotBefore(instant);
         }
         match &mut self.open {
-            None => Leave::Free,
+            None => Passage::Free,
             Some(open) => {
                 open.probing = true;
-                Leave::Probe
+                Passage::Probe
             }
         }
     }
 
-    /// The service answered, whatever the answer: it is there.
-    pub fn answered(&mut self, now: Instant) {
-        self.answers = self.answers.wrapping_add(1);
-        self.failing_since = None;
-        self.failing_calls = 0;
-        if self.open.take().is_some() {
-            self.reopened = Some(now);
-        }
-    }
-
-    /// A call failed, or met 429. `probe` says whether it was the probe. Gives whether the breaker
-    /// opened by it.
-    pub fn failed(&mut self, why: &str, probe: bool, counted: &mut Counted, now: Instant) -> bool {
+    /// Takes in how a request went. Gives whether the breaker opened by it.
+    pub fn settle(&mut self, outcome: Outcome<'_>, now: Instant) -> bool {
+        let (message, why) = match outcome {
+            Outcome::Answered => {
+                self.answered(now);
+                return false;
+            }
+            Outcome::Refused => return false,
+            Outcome::Failed(message, why) => (message, why),
+        };
         let since = *self.failing_since.get_or_insert(now);
-        if counted.0 != Some(self.answers) {
-            counted.0 = Some(self.answers);
-            self.failing_calls = self.failing_calls.saturating_add(1);
+        if let Some(message) = message.filter(|_| !self.in_trouble()) {
+            self.failing.insert(message);
         }
         why.clone_into(&mut self.why);
-        let lasting = now.duration_since(since) >= self.endurance.open_after;
-        let opens = lasting && self.in_trouble();
+        self.probe_failed |= message.is_none();
         let next_probe = now + self.endurance.probe_every;
         match &mut self.open {
-            Some(open) if probe => {
+            Some(open) if message.is_none() => {
                 *open = Open {
                     next_probe,
                     probing: false,
-                }
+                };
             }
             Some(_) => {}
-            None if opens => {
-                self.open = Some(Open {
-                    next_probe,
-                    probing: false,
-                });
-                return true;
+            None => {
+                let lasting = now.duration_since(since) >= self.endurance.open_after;
+                if lasting && self.in_trouble() {
+                    self.open = Some(Open {
+                        next_probe,
+                        probing: false,
+                    });
+                    return true;
+                }
             }
-            None => {}
         }
         false
     }
 
-    /// Whether so many calls fail, and none is answered, that it is not the calls' fault.
-    pub fn in_trouble(&self) -> bool {
-        self.failing_calls >= FAILING_CALLS
+    fn answered(&mut self, now: Instant) {
+        self.failing_since = None;
+        self.failing.clear();
+        let probe_failed = std::mem::take(&mut self.probe_failed);
+        if self.open.take().is_some() && probe_failed {
+            self.reopened = Some(now);
+        }
     }
 
-    /// When the last outage ended.
+    /// Whether so many messages fail, and nothing is answered, that it may be the service's fault.
+    pub fn in_trouble(&self) -> bool {
+        self.failing.len() >= FAILING_MESSAGES
+    }
+
+    /// When the last outage ended; one that no probe has met was none.
     pub fn reopened(&self) -> Option<Instant> {
         self.reopened
     }
@@ -191,10 +213,13 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// One failure of each of `calls` calls that failed never before.
-    fn fail(breaker: &mut Breaker, calls: u32, at: Instant) -> bool {
-        let mut failed = |_| breaker.failed("HTTP 503", false, &mut Counted::default(), at);
-        (0..calls).any(&mut failed)
+    /// One failure of each of `messages` messages.
+    fn fail(breaker: &mut Breaker, messages: u128, at: Instant) -> bool {
+        let mut failed = |message| {
+            let failed = Outcome::Failed(Some(message), "HTTP 503");
+            breaker.settle(failed, at)
+        };
+        (0..messages).any(&mut failed)
     }
 
     fn open_at(start: Instant) -> Breaker {
@@ -225,21 +250,18 @@ mod tests {
         for second in 0..100 {
             fail(&mut breaker, 3, start + seconds(second));
             if second % 4 == 3 {
-                breaker.answered(start + seconds(second));
+                breaker.settle(Outcome::Answered, start + seconds(second));
             }
             assert_eq!(breaker.outage(start + seconds(second)), None);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_few_calls_that_fail_for_ever_are_no_outage() {
+    async fn a_few_messages_that_fail_for_ever_are_no_outage() {
         let start = Instant::now();
         let mut breaker = Breaker::new(ENDURANCE);
-        let mut calls = [Counted::default(); 9];
         for second in 0..100 {
-            for counted in &mut calls {
-                assert!(!breaker.failed("HTTP 500", false, counted, start + seconds(second)));
-            }
+            assert!(!fail(&mut breaker, 9, start + seconds(second)));
         }
         assert!(!breaker.in_trouble());
     }
@@ -248,7 +270,7 @@ mod tests {
     async fn an_idle_hour_before_the_first_failure_is_no_outage() {
         let start = Instant::now();
         let mut breaker = Breaker::new(ENDURANCE);
-        breaker.answered(start);
+        breaker.settle(Outcome::Answered, start);
         assert!(!fail(&mut breaker, 50, start + seconds(3600)));
     }
 
@@ -257,29 +279,43 @@ mod tests {
         let start = Instant::now();
         let mut breaker = open_at(start);
         assert!(matches!(
-            breaker.leave(start + seconds(6)),
-            Leave::NotBefore(_)
+            breaker.pass(start + seconds(6)),
+            Passage::NotBefore(_)
         ));
-        assert_eq!(breaker.leave(start + seconds(15)), Leave::Probe);
+        assert_eq!(breaker.pass(start + seconds(15)), Passage::Probe);
         assert!(matches!(
-            breaker.leave(start + seconds(15)),
-            Leave::NotBefore(_)
+            breaker.pass(start + seconds(15)),
+            Passage::NotBefore(_)
         ));
-        breaker.failed(
-            "HTTP 500",
-            true,
-            &mut Counted::default(),
-            start + seconds(16),
-        );
+        breaker.settle(Outcome::Failed(None, "HTTP 500"), start + seconds(16));
         assert!(matches!(
-            breaker.leave(start + seconds(20)),
-            Leave::NotBefore(_)
+            breaker.pass(start + seconds(20)),
+            Passage::NotBefore(_)
         ));
-        assert_eq!(breaker.leave(start + seconds(26)), Leave::Probe);
+        assert_eq!(breaker.pass(start + seconds(26)), Passage::Probe);
         breaker.abandoned();
-        assert_eq!(breaker.leave(start + seconds(27)), Leave::Probe);
-        breaker.answered(start + seconds(28));
-        assert_eq!(breaker.leave(start + seconds(28)), Leave::Free);
+        assert_eq!(breaker.pass(start + seconds(27)), Passage::Probe);
+        breaker.settle(Outcome::Answered, start + seconds(28));
+        assert_eq!(breaker.reopened(), Some(start + seconds(28)));
+        assert_eq!(breaker.pass(start + seconds(28)), Passage::Free);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_no_probe_met_is_none() {
+        let start = Instant::now();
+        let mut breaker = open_at(start);
+        assert_eq!(breaker.pass(start + seconds(15)), Passage::Probe);
+        breaker.settle(Outcome::Answered, start + seconds(16));
+        assert_eq!(breaker.reopened(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_says_nothing() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(ENDURANCE);
+        assert!(!fail(&mut breaker, 20, start));
+        breaker.settle(Outcome::Refused, start + seconds(1));
+        assert!(fail(&mut breaker, 1, start + seconds(5)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,9 +1,14 @@
 //! What an answer of the service means: one table for everything that can come back.
 
-use super::wire::{Answer, ErrorBody, ServiceError};
+use super::bill::Ending;
+use super::service_error::ServiceError;
+use super::wire::{self, Answer};
+use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
+use crate::text::Mask;
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
+use serde_json::Value;
 use std::time::Duration;
 
 /// A `retry-after` this long means that there is no quota at all.
@@ -16,11 +21,15 @@ pub enum Disposition {
     Retry {
         /// What happened, in a few words.
         reason: String,
+        /// The HTTP status; `None` where no answer came.
+        status: Option<u16>,
         /// What the service asks for.
         after: Option<Duration>,
     },
     /// Too much at once: everybody waits.
     Throttled {
+        /// What happened, in a few words.
+        reason: String,
         /// What the service asks for.
         after: Option<Duration>,
     },
@@ -32,8 +41,26 @@ pub enum Disposition {
     },
     /// This turn's error; the run goes on.
     Turn(LabelingError),
+    /// A refusal of this request, or of every request: others show which.
+    Refused {
+        /// Why the run ends, if it concerns every request.
+        stop: Stop,
+        /// This turn's error, if it does not.
+        error: LabelingError,
+    },
     /// Every call would fail alike.
     Stop(Stop),
+}
+
+/// An answer as it was read.
+#[derive(Debug)]
+pub struct Disposed {
+    /// The useful ones as they are, all others as what to do.
+    pub result: Result<Answer, Disposition>,
+    /// The answer's `usage`, read by [`bill::usage`](super::bill::usage).
+    pub usage: Option<Value>,
+    /// The HTTP status; for an error in a 2xx, the one that it names.
+    pub status: u16,
 }
 
 /// Why a run ends early.
@@ -110,116 +137,266 @@ pub enum Stop {
          AZURE_OPENAI_ENDPOINT and the network"
     )]
     Unreachable(String),
-    /// The first call was refused for no reason that is known.
+    /// Every call is refused for no reason that is known.
     #[error(
-        "the service refuses the first call ({0}); check AZURE_OPENAI_ENDPOINT, \
+        "the service refuses every call ({0}); check AZURE_OPENAI_ENDPOINT, \
          AZURE_OPENAI_DEPLOYMENT and --model"
     )]
     Refused(String),
 }
 
-/// Reads an answer: the useful ones as they are, all others as what to do.
-///
-/// `now` is only for a `retry-after` that is a date.
-///
-/// # Errors
-/// The disposition of every answer that is not a readable 2xx.
+impl Stop {
+    /// The same, and what was tried: `POST https://… for the deployment …`.
+    #[must_use]
+    pub fn tried(mut self, tried: &str) -> Self {
+        if let Self::Unauthorized(said)
+        | Self::Forbidden(said)
+        | Self::NotFound(said)
+        | Self::Unreachable(said)
+        | Self::Refused(said)
+        | Self::Outage(_, said) = &mut self
+        {
+            said.push_str("; tried ");
+            said.push_str(tried);
+        }
+        self
+    }
+}
+
+/// Reads an answer. What the service says is shown behind `mask`; `now` is only for a `retry-after`
+/// that is a date.
 pub fn dispose(
     status: u16,
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-) -> Result<Answer, Disposition> {
-    if (200..300).contains(&status) {
-        return serde_json::from_slice(body).map_err(|error| Disposition::Retry {
-            // Where, not what: the error's own text may quote the answer.
-            reason: format!(
-                "the answer is no chat completion (line {}, column {})",
-                error.line(),
-                error.column()
-            ),
-            after: None,
-        });
+    mask: Mask<'_>,
+) -> Disposed {
+    let parsed = wire::parse(body);
+    let success = (200..300).contains(&status);
+    let named = parsed
+        .as_ref()
+        .filter(|_| success)
+        .and_then(ServiceError::within);
+    let usage = parsed
+        .as_ref()
+        .and_then(|answer| answer.get("usage"))
+        .cloned();
+    let says = Says {
+        http: status,
+        after: retry_after(headers, now),
+        mask,
+    };
+    let (status, result) = match named {
+        Some((named, error)) => (named, Err(says.error(named, &error))),
+        None if success => (status, says.success(parsed.as_ref())),
+        None => {
+            let error = ServiceError::read(body, parsed.as_ref());
+            (status, Err(says.error(status, &error)))
+        }
+    };
+    Disposed {
+        result,
+        usage,
+        status,
     }
-    let ErrorBody { mut error, message } = serde_json::from_slice(body).unwrap_or_default();
-    error.message = error.message.or(message);
-    let after = retry_after(headers, now);
-    Err(match status {
-        408 | 409 | 500..=599 => Disposition::Retry {
-            reason: format!("HTTP {status}"),
-            after,
-        },
-        429 if error.code() == "insufficient_quota" || after >= Some(NO_QUOTA) => {
-            Disposition::Stop(Stop::NoQuota(sentence(&error, status)))
-        }
-        429 => Disposition::Throttled { after },
-        401 => Disposition::Stop(Stop::Unauthorized(sentence(&error, status))),
-        403 if error.message().contains("logprobs") => {
-            Disposition::Stop(Stop::NoLogprobs(sentence(&error, status)))
-        }
-        403 => Disposition::Stop(Stop::Forbidden(sentence(&error, status))),
-        404 => Disposition::Stop(Stop::NotFound(format!("404: {}", sentence(&error, status)))),
-        405 | 410 | 415 => Disposition::Stop(Stop::NotFound(sentence(&error, status))),
-        300..=399 => Disposition::Stop(Stop::NotFound(format!(
-            "HTTP {status}, which leads elsewhere"
-        ))),
-        400 => bad_request(&error),
-        413 => Disposition::Turn(LabelingError::new(
-            ErrorCode::TooLong,
-            "The request is larger than the service takes.",
-        )),
-        _ => Disposition::Turn(LabelingError::new(
-            ErrorCode::Rejected,
-            format!(
-                "The service answered HTTP {status}: {}",
-                sentence(&error, status)
-            ),
-        )),
-    })
 }
 
-/// 400 is one status for four things: filter, length, parameters, and this request alone.
-fn bad_request(error: &ServiceError) -> Disposition {
-    let code = error.code();
-    let message = error.message();
-    let says = |text: &str| message.to_ascii_lowercase().contains(text);
-    if code == "content_filter" {
-        return Disposition::Turn(filtered(&error.filtered_categories()));
-    }
-    if code == "context_length_exceeded"
-        || code == "string_above_max_length"
-        || says("input tokens exceed")
-        || says("maximum context length")
-    {
-        let text = "The message does not fit into the model's context.";
-        return Disposition::Turn(LabelingError::new(ErrorCode::TooLong, text));
-    }
-    if says("could not finish the message because max_tokens") {
-        return Disposition::NoRoom {
-            message: sentence(error, 400),
+impl Disposed {
+    /// How the request ended, with the tokens that its usage says.
+    pub(super) fn ending(&self, usage: Option<Tokens>) -> Ending {
+        let evaluated = match &self.result {
+            Ok(_) => true,
+            Err(Disposition::Turn(error)) => {
+                matches!(error.code, ErrorCode::ContentFiltered | ErrorCode::TooLong)
+            }
+            // A 2xx that cannot be parsed may have been a completion.
+            Err(Disposition::NoRoom { .. } | Disposition::Retry { .. }) => true,
+            Err(_) => false,
         };
+        Ending::Answered {
+            status: self.status,
+            usage,
+            evaluated,
+        }
     }
-    let about_a_parameter = matches!(
-        code.as_str(),
-        "unsupported_parameter" | "unsupported_value" | "unknown_parameter" | "invalid_value"
-    ) || says("unsupported parameter")
-        || says("unsupported value")
-        || says("unrecognized request argument")
-        || says("unknown parameter")
-        || says("invalid value for '");
-    // A parameter inside `messages` belongs to this request alone.
-    let param = error.param.clone().or_else(|| named(message));
-    let about_messages = param.as_deref().is_some_and(|p| p.starts_with("messages"));
-    if about_a_parameter && !about_messages {
-        return Disposition::Stop(Stop::Parameters {
-            param,
-            message: sentence(error, 400),
-        });
+}
+
+/// What an answer says beside its body.
+struct Says<'a> {
+    /// The status of the answer, which an error in a 2xx does not share.
+    http: u16,
+    after: Option<Duration>,
+    mask: Mask<'a>,
+}
+
+impl Says<'_> {
+    /// A 2xx without an error in it.
+    fn success(&self, parsed: Option<&Value>) -> Result<Answer, Disposition> {
+        let Some(answer) = parsed else {
+            return Err(self.fault("the answer is no chat completion: it is no JSON".into()));
+        };
+        let answer = Answer::read(answer).ok_or_else(|| {
+            self.fault("the answer is no chat completion: it has no choices".into())
+        })?;
+        match answer.choice.finish_reason.as_deref() {
+            Some("content_filter") => Err(Disposition::Turn(filtered(&answer.choice.filtered))),
+            _ => Ok(answer),
+        }
     }
-    Disposition::Turn(LabelingError::new(
-        ErrorCode::Rejected,
-        format!("The service answered HTTP 400: {}", sentence(error, 400)),
-    ))
+
+    fn fault(&self, reason: String) -> Disposition {
+        Disposition::Retry {
+            reason,
+            status: Some(self.http),
+            after: self.after,
+        }
+    }
+
+    fn throttled(&self, status: u16, error: &ServiceError) -> Disposition {
+        Disposition::Throttled {
+            // A 429 says nothing that its status does not.
+            reason: match self.http {
+                429 => "HTTP 429".into(),
+                _ => self.reason(status, error),
+            },
+            after: self.after,
+        }
+    }
+
+    /// An error with this status.
+    fn error(&self, status: u16, error: &ServiceError) -> Disposition {
+        let sentence = self.sentence(error, status);
+        let refused = |stop: Stop| self.refused(stop, status, &sentence);
+        let said = error.message.to_lowercase();
+        match status {
+            408 | 409 | 424 | 425 | 499 | 500 | 502..=504 | 506..=599 => {
+                self.fault(self.reason(status, error))
+            }
+            429 if error.code == "insufficient_quota" || self.after >= Some(NO_QUOTA) => {
+                refused(Stop::NoQuota(sentence.clone()))
+            }
+            429 => self.throttled(status, error),
+            // API Management's quotas: a rate limit would be a 429.
+            403 if self.after.is_some() && speaks_of_quota(&said) => {
+                match self.after >= Some(NO_QUOTA) {
+                    true => refused(Stop::NoQuota(sentence.clone())),
+                    false => self.throttled(status, error),
+                }
+            }
+            401 => Disposition::Stop(Stop::Unauthorized(sentence)),
+            400..=499 if error.filtered.is_some() => {
+                Disposition::Turn(filtered(error.filtered.as_deref().unwrap_or_default()))
+            }
+            403 if said.contains("logprobs") => refused(Stop::NoLogprobs(sentence.clone())),
+            403 => refused(Stop::Forbidden(sentence.clone())),
+            404 => refused(Stop::NotFound(format!("404: {sentence}"))),
+            405 | 410 | 415 => refused(Stop::NotFound(sentence.clone())),
+            300..=399 => refused(Stop::NotFound(format!(
+                "HTTP {status}, which leads elsewhere"
+            ))),
+            400 | 422 => self.bad_request(status, error, &sentence),
+            413 => Disposition::Turn(LabelingError::new(
+                ErrorCode::TooLong,
+                "The request is larger than the service takes.",
+            )),
+            _ => refused(Stop::Refused(format!("HTTP {status}: {sentence}"))),
+        }
+    }
+
+    /// 400 is one status for three things: length, parameters, and this request alone.
+    fn bad_request(&self, status: u16, error: &ServiceError, sentence: &str) -> Disposition {
+        let code = error.code.as_str();
+        let said = error.message.to_lowercase();
+        let says = |text: &str| said.contains(text);
+        if matches!(
+            code,
+            "context_length_exceeded" | "string_above_max_length" | "context_window_exceeded"
+        ) || says("input tokens exceed")
+            || says("maximum context length")
+            || (says("context length") || says("context window")) && says("exceed")
+        {
+            let text = format!("The message does not fit into the model's context: {sentence}.");
+            return Disposition::Turn(LabelingError::new(ErrorCode::TooLong, text));
+        }
+        if says("could not finish the message because max_tokens") {
+            return Disposition::NoRoom {
+                message: sentence.to_owned(),
+            };
+        }
+        let about_a_parameter = matches!(
+            code,
+            "unsupported_parameter" | "unsupported_value" | "unknown_parameter" | "invalid_value"
+        ) || says("unsupported parameter")
+            || says("unsupported value")
+            || says("unrecognized request argument")
+            || says("unknown parameter")
+            || says("invalid value for '");
+        // A parameter inside `messages` belongs to this request alone.
+        let param = error.param.clone().or_else(|| named(&error.message));
+        let about_messages = param.as_deref().is_some_and(|p| p.starts_with("messages"));
+        if about_a_parameter && about_messages {
+            return Disposition::Turn(rejected(self.http, sentence));
+        }
+        let stop = match about_a_parameter {
+            true => Stop::Parameters {
+                param,
+                message: sentence.to_owned(),
+            },
+            false => Stop::Refused(format!("HTTP {status}: {sentence}")),
+        };
+        self.refused(stop, status, sentence)
+    }
+
+    fn refused(&self, stop: Stop, status: u16, sentence: &str) -> Disposition {
+        Disposition::Refused {
+            stop,
+            error: rejected(status, sentence),
+        }
+    }
+
+    /// The service's sentence, or that it says nothing.
+    fn sentence(&self, error: &ServiceError, status: u16) -> String {
+        let shown = self.mask.sentence(&error.message);
+        if !shown.is_empty() {
+            return shown;
+        }
+        match self.mask.sentence(&error.code) {
+            code if code.is_empty() || code == status.to_string() => {
+                format!("HTTP {status} without a message")
+            }
+            code => format!("HTTP {status}, {code}"),
+        }
+    }
+
+    /// What happened, in a few words: the status, and what is said beyond it.
+    fn reason(&self, status: u16, error: &ServiceError) -> String {
+        let name = match self.http == status {
+            true => format!("HTTP {status}"),
+            false => format!("HTTP {} with error {status}", self.http),
+        };
+        let sentence = self.mask.sentence(&error.message);
+        // The service's own sentences for 5xx say nothing that the status does not.
+        let stock = [
+            "The server had an error",
+            "The server is currently overloaded",
+        ];
+        match sentence.is_empty() || stock.iter().any(|stock| sentence.starts_with(stock)) {
+            true => name,
+            false => format!("{name}: {sentence}"),
+        }
+    }
+}
+
+/// Whether a 403 that asks to wait is about a quota: API Management answers so where one is used up.
+fn speaks_of_quota(said: &str) -> bool {
+    let words = ["quota", "rate limit", "token limit", "replenished"];
+    said.is_empty() || words.iter().any(|word| said.contains(word))
+}
+
+fn rejected(status: u16, sentence: &str) -> LabelingError {
+    let message = format!("The service answered HTTP {status}: {sentence}");
+    LabelingError::new(ErrorCode::Rejected, message)
 }
 
 /// The turn's error for a refusal by the content filter.
@@ -246,20 +423,6 @@ fn named(message: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// The service's message, on one line and of bounded length.
-fn sentence(error: &ServiceError, status: u16) -> String {
-    let message = error
-        .message()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
-    let message = message.trim_end_matches('.');
-    if message.is_empty() {
-        return format!("HTTP {status} without a message");
-    }
-    message.chars().take(300).collect()
-}
-
 /// How long the service asks to wait: `retry-after-ms`, then `retry-after` in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
@@ -280,6 +443,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::teacher::bill::Bill;
     use serde_json::{Value, json};
 
     fn meaning(status: u16, headers: &[(&'static str, &str)], body: &Value) -> Disposition {
@@ -288,7 +452,12 @@ mod tests {
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect();
         let now = "2026-10-21T07:28:00Z".parse().unwrap();
-        dispose(status, &headers, body.to_string().as_bytes(), now).unwrap_err()
+        let body = match body {
+            Value::String(text) => text.clone(),
+            json => json.to_string(),
+        };
+        let disposed = dispose(status, &headers, body.as_bytes(), now, Mask::default());
+        disposed.result.unwrap_err()
     }
 
     fn error(param: Value, code: Value, message: &str) -> Value {
@@ -296,41 +465,77 @@ mod tests {
                          "message": message}})
     }
 
-    /// One row an answer of the documentation, and what it means.
+    /// What an answer means, in a word.
+    fn word(disposition: &Disposition) -> String {
+        match disposition {
+            Disposition::Retry { .. } => "retry".into(),
+            Disposition::Throttled { .. } => "throttled".into(),
+            Disposition::NoRoom { .. } => "no room".into(),
+            Disposition::Turn(error) => error.code.to_string(),
+            Disposition::Stop(stop) => format!("stop: {}", name(stop)),
+            Disposition::Refused { stop, error } => {
+                assert_eq!(error.code, ErrorCode::Rejected);
+                format!("refused: {}", name(stop))
+            }
+        }
+    }
+
+    fn name(stop: &Stop) -> String {
+        match stop {
+            Stop::Parameters { param, .. } => param.clone().unwrap_or_default(),
+            other => {
+                let name = format!("{other:?}");
+                name.split('(').next().unwrap_or_default().to_owned()
+            }
+        }
+    }
+
+    /// One row an answer, of the documentation or reported, and what it means.
     #[test]
     fn the_table() {
-        let turn = |code: ErrorCode| move |d: &Disposition| matches!(d, Disposition::Turn(error) if error.code == code);
-        let parameter = |name: &'static str| {
-            move |d: &Disposition| {
-                matches!(d, Disposition::Stop(Stop::Parameters { param: Some(param), .. })
-                if param == name)
-            }
-        };
-        let null = Value::Null;
-        type Check = Box<dyn Fn(&Disposition) -> bool>;
-        let rows: Vec<(u16, Value, Check)> = vec![
+        let null = || Value::Null;
+        let plain = |code: Value, message: &str| error(null(), code, message);
+        let rows = [
             (
                 400,
-                error(null.clone(), json!("content_filter"), "filtered"),
-                Box::new(turn(ErrorCode::ContentFiltered)),
+                plain(json!("content_filter"), "filtered"),
+                "content_filtered",
             ),
             (
                 400,
-                error(
-                    json!("messages"),
-                    json!("context_length_exceeded"),
-                    "too long",
+                plain(json!("400"), "Azure OpenAI's content management policy."),
+                "content_filtered",
+            ),
+            (
+                403,
+                json!({"statusCode": 403, "message": "Request failed content safety check."}),
+                "content_filtered",
+            ),
+            (
+                400,
+                plain(
+                    json!("invalid_prompt"),
+                    "Your prompt was flagged as potentially violating our usage policy.",
                 ),
-                Box::new(turn(ErrorCode::TooLong)),
+                "content_filtered",
             ),
             (
                 400,
-                error(
-                    null.clone(),
-                    null.clone(),
+                error(json!("messages"), json!("context_length_exceeded"), "long"),
+                "too_long",
+            ),
+            (
+                400,
+                plain(
+                    null(),
                     "Input tokens exceed the configured limit of 272000 tokens.",
                 ),
-                Box::new(turn(ErrorCode::TooLong)),
+                "too_long",
+            ),
+            (
+                400,
+                json!({"error": "this model's context length is exceeded"}),
+                "too_long",
             ),
             (
                 400,
@@ -339,25 +544,23 @@ mod tests {
                     json!("unsupported_parameter"),
                     "Unsupported parameter: 'max_tokens' is not supported with this model.",
                 ),
-                Box::new(parameter("max_tokens")),
+                "refused: max_tokens",
             ),
             (
                 400,
-                error(
-                    null.clone(),
-                    null.clone(),
+                plain(
+                    null(),
                     "Unsupported parameter: 'logit_bias' is not supported with this model.",
                 ),
-                Box::new(parameter("logit_bias")),
+                "refused: logit_bias",
             ),
             (
                 400,
-                error(
-                    null.clone(),
-                    null.clone(),
+                plain(
+                    null(),
                     "Unrecognized request argument supplied: reasoning_effort",
                 ),
-                Box::new(parameter("reasoning_effort")),
+                "refused: reasoning_effort",
             ),
             (
                 400,
@@ -366,26 +569,25 @@ mod tests {
                     json!("unsupported_value"),
                     "Unsupported value: 'temperature' does not support 0 with this model.",
                 ),
-                Box::new(parameter("temperature")),
+                "refused: temperature",
             ),
             (
                 400,
                 error(
                     json!("top_logprobs"),
-                    null.clone(),
+                    null(),
                     "Invalid value for 'top_logprobs': must be less than or equal to 5.",
                 ),
-                Box::new(parameter("top_logprobs")),
+                "refused: top_logprobs",
             ),
             (
                 400,
-                error(
-                    null.clone(),
-                    null.clone(),
-                    "Could not finish the message because max_tokens or model output limit was \
-                 reached. Please try again with higher max_tokens.",
+                plain(
+                    null(),
+                    "Could not finish the message because max_tokens or model output limit was reached. \
+                     Please try again with higher max_tokens.",
                 ),
-                Box::new(|d| matches!(d, Disposition::NoRoom { .. })),
+                "no room",
             ),
             (
                 400,
@@ -394,72 +596,237 @@ mod tests {
                     json!("invalid_value"),
                     "Invalid value.",
                 ),
-                Box::new(turn(ErrorCode::Rejected)),
+                "rejected",
             ),
-            (400, json!({}), Box::new(turn(ErrorCode::Rejected))),
             (
                 400,
-                error(
-                    null.clone(),
-                    null.clone(),
-                    "Invalid value for 'messages[1].content': no.",
-                ),
-                Box::new(turn(ErrorCode::Rejected)),
+                plain(null(), "Invalid value for 'messages[1].content': no."),
+                "rejected",
             ),
-            (422, json!({}), Box::new(turn(ErrorCode::Rejected))),
-            (413, json!({}), Box::new(turn(ErrorCode::TooLong))),
+            (400, json!({}), "refused: Refused"),
+            (402, json!({}), "refused: Refused"),
+            (418, json!({}), "refused: Refused"),
+            (422, json!({}), "refused: Refused"),
+            (501, json!({}), "refused: Refused"),
+            (505, json!({}), "refused: Refused"),
+            (413, json!({}), "too_long"),
             (
                 401,
-                error(null.clone(), json!(401), "Access denied"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::Unauthorized(_)))),
+                plain(json!(401), "Access denied"),
+                "stop: Unauthorized",
             ),
             (
                 403,
-                error(
-                    null.clone(),
-                    null.clone(),
+                plain(
+                    null(),
                     "You are not allowed to request logprobs from this model",
                 ),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::NoLogprobs(_)))),
+                "refused: NoLogprobs",
             ),
             (
                 403,
-                error(null.clone(), null.clone(), "Principal lacks the role"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::Forbidden(_)))),
+                plain(null(), "Principal lacks the role"),
+                "refused: Forbidden",
+            ),
+            (
+                403,
+                json!("<html><body>403 Forbidden</body></html>"),
+                "refused: Forbidden",
             ),
             (
                 404,
-                error(null.clone(), json!("DeploymentNotFound"), "no deployment"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::NotFound(_)))),
+                plain(json!("DeploymentNotFound"), "no deployment"),
+                "refused: NotFound",
             ),
+            (302, json!("<html>moved</html>"), "refused: NotFound"),
             (
                 429,
-                error(null.clone(), json!("insufficient_quota"), "no quota"),
-                Box::new(|d| matches!(d, Disposition::Stop(Stop::NoQuota(_)))),
+                plain(json!("insufficient_quota"), "no quota"),
+                "refused: NoQuota",
+            ),
+            (429, plain(json!("429"), "token rate limit"), "throttled"),
+            (
+                200,
+                json!({"error": {"code": 429, "message": "slow down"}}),
+                "throttled",
             ),
             (
-                429,
-                error(null.clone(), json!("429"), "token rate limit"),
-                Box::new(|d| *d == Disposition::Throttled { after: None }),
+                200,
+                json!({"error": {"code": "502", "message": "x"}}),
+                "retry",
+            ),
+            (
+                200,
+                json!({"error": {"code": "content_filter", "message": "x"}}),
+                "content_filtered",
+            ),
+            (
+                200,
+                json!({"error": {"code": 401, "message": "x"}}),
+                "stop: Unauthorized",
+            ),
+            (
+                200,
+                json!({"error": {"code": 403, "message": "x"}}),
+                "refused: Forbidden",
+            ),
+            (200, json!({"error": "something odd"}), "retry"),
+            (200, json!({}), "retry"),
+            (200, json!({"choices": []}), "retry"),
+            (200, json!("<html>just a moment</html>"), "retry"),
+            (
+                200,
+                json!({"choices": [], "prompt_filter_results":
+                    [{"content_filter_results": {"hate": {"filtered": true}}}]}),
+                "content_filtered",
+            ),
+            (
+                200,
+                json!({"choices": [{"finish_reason": "content_filter", "message": {}}]}),
+                "content_filtered",
             ),
         ];
-        for (status, body, check) in &rows {
-            let meaning = meaning(*status, &[], body);
-            assert!(check(&meaning), "{status} {body}: {meaning:?}");
+        for (status, body, means) in rows {
+            assert_eq!(word(&meaning(status, &[], &body)), means, "{status} {body}");
         }
-        for status in [408, 409, 500, 502, 503, 504] {
+        for status in [
+            408, 409, 424, 425, 499, 500, 502, 503, 504, 507, 520, 529, 599,
+        ] {
             let meaning = meaning(status, &[], &json!("not even an object"));
             assert!(
-                matches!(meaning, Disposition::Retry { after: None, .. }),
-                "{status}"
+                matches!(meaning, Disposition::Retry { after: None, status: Some(named), .. } if named == status),
+                "{status}: {meaning:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_waits_whatever_its_status() {
+        let spent = json!({"statusCode": 403,
+            "message": "Out of call volume quota. Quota will be replenished in 00:00:07."});
+        let wait = [("retry-after", "7")];
+        for body in [&spent, &json!("")] {
+            let Disposition::Throttled { reason, after } = meaning(403, &wait, body) else {
+                panic!("{body}");
+            };
+            assert_eq!(after, Some(Duration::from_secs(7)));
+            assert!(reason.starts_with("HTTP 403"), "{reason}");
+        }
+        assert_eq!(word(&meaning(403, &[], &spent)), "refused: Forbidden");
+        assert_eq!(
+            word(&meaning(403, &wait, &json!("blocked"))),
+            "refused: Forbidden"
+        );
+        let month = [("retry-after", "2000000")];
+        assert_eq!(word(&meaning(403, &month, &spent)), "refused: NoQuota");
+    }
+
+    #[test]
+    fn the_sentence_is_shown_in_one_line() {
+        for (status, body, shown) in [
+            (
+                400,
+                json!({"error": "It\nbroke."}),
+                "The service answered HTTP 400: It broke",
+            ),
+            (
+                403,
+                json!("<html><h1>403  Forbidden</h1></html>"),
+                "The service answered HTTP 403: 403 Forbidden",
+            ),
+            (
+                422,
+                json!({"detail": [{"msg": "It broke"}]}),
+                "The service answered HTTP 422: It broke",
+            ),
+            (
+                400,
+                json!({}),
+                "The service answered HTTP 400: HTTP 400 without a message",
+            ),
+            (
+                400,
+                json!({"error": {"code": "Odd"}}),
+                "The service answered HTTP 400: HTTP 400, Odd",
+            ),
+        ] {
+            let Disposition::Refused { error, .. } = meaning(status, &[], &body) else {
+                panic!("{body}");
+            };
+            assert_eq!(error.message, shown);
+        }
+        let reason = |status, body: Value| match meaning(status, &[], &body) {
+            Disposition::Retry { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            reason(
+                500,
+                json!({"error": {"message": "The server had an error"}})
+            ),
+            "HTTP 500"
+        );
+        assert_eq!(reason(502, json!("")), "HTTP 502");
+        assert_eq!(
+            reason(502, json!("<html>Bad gateway</html>")),
+            "HTTP 502: Bad gateway"
+        );
+        let error = json!({"error": {"code": 503, "message": "upstream is away"}});
+        assert_eq!(
+            reason(200, error),
+            "HTTP 200 with error 503: upstream is away"
+        );
+    }
+
+    #[test]
+    fn what_a_request_may_have_cost_goes_by_what_its_answer_means() {
+        let ending = |status, body: Value| {
+            let body = body.to_string();
+            let headers = HeaderMap::new();
+            let now = Timestamp::UNIX_EPOCH;
+            let disposed = dispose(status, &headers, body.as_bytes(), now, Mask::default());
+            Bill::of(disposed.ending(None))
+        };
+        for (status, body, bill) in [
+            (200, json!({"choices": [{}]}), Bill::Unread),
+            (
+                200,
+                json!({"choices": [{"finish_reason": "content_filter"}]}),
+                Bill::Unread,
+            ),
+            (200, json!({"error": {"code": 429}}), Bill::Nothing),
+            (200, json!({"error": {"code": 503}}), Bill::Unread),
+            (
+                200,
+                json!({"error": {"code": "content_filter"}}),
+                Bill::Unread,
+            ),
+            (
+                400,
+                error(Value::Null, json!("content_filter"), ""),
+                Bill::Unread,
+            ),
+            (
+                400,
+                error(Value::Null, json!("context_length_exceeded"), ""),
+                Bill::Unread,
+            ),
+            (
+                400,
+                error(Value::Null, json!("unsupported_parameter"), ""),
+                Bill::Nothing,
+            ),
+            (403, json!({"message": "content safety"}), Bill::Nothing),
+            (504, json!({}), Bill::Unread),
+        ] {
+            assert_eq!(ending(status, body.clone()), bill, "{status} {body}");
         }
     }
 
     #[test]
     fn waiting_times_come_in_three_forms() {
         let throttled = |headers: &[(&'static str, &str)]| match meaning(429, headers, &json!({})) {
-            Disposition::Throttled { after } => after,
+            Disposition::Throttled { after, .. } => after,
             other => panic!("{other:?}"),
         };
         let seconds = |s| Some(Duration::from_secs_f64(s));
@@ -484,7 +851,13 @@ mod tests {
     fn a_day_of_waiting_means_no_quota() {
         let meaning = meaning(429, &[("retry-after", "86400")], &json!({}));
         assert!(
-            matches!(meaning, Disposition::Stop(Stop::NoQuota(_))),
+            matches!(
+                meaning,
+                Disposition::Refused {
+                    stop: Stop::NoQuota(_),
+                    ..
+                }
+            ),
             "{meaning:?}"
         );
     }
@@ -492,7 +865,9 @@ mod tests {
     #[test]
     fn a_body_that_is_no_completion_is_tried_again_and_not_quoted() {
         let body = b"<html>secret</html>";
-        let meaning = dispose(200, &HeaderMap::new(), body, Timestamp::UNIX_EPOCH).unwrap_err();
+        let (headers, now) = (HeaderMap::new(), Timestamp::UNIX_EPOCH);
+        let disposed = dispose(200, &headers, body, now, Mask::default());
+        let meaning = disposed.result.unwrap_err();
         assert!(
             matches!(&meaning, Disposition::Retry { reason, .. } if !reason.contains("secret"))
         );

@@ -1,12 +1,15 @@
 //! Where requests go: the two forms of the URL.
 
 use reqwest::Url;
+use std::net::IpAddr;
 
 /// A deployment's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
     deployment: String,
+    /// The deployment's name is only assumed to be the model's.
+    named_after_model: bool,
     dated: bool,
 }
 
@@ -49,8 +52,7 @@ impl Endpoint {
         let trimmed = trimmed.strip_suffix("/openai").unwrap_or(trimmed);
         let mut url =
             Url::parse(trimmed).map_err(|error| EndpointError::NotAUrl(error.to_string()))?;
-        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        if !(url.scheme() == "https" || (url.scheme() == "http" && local)) {
+        if !(url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url))) {
             return Err(EndpointError::NotSecure);
         }
         let bare = url.username().is_empty() && url.password().is_none();
@@ -72,6 +74,7 @@ impl Endpoint {
         Ok(Self {
             url,
             deployment: deployment.to_owned(),
+            named_after_model: false,
             dated: api_version.is_some(),
         })
     }
@@ -86,10 +89,45 @@ impl Endpoint {
         (!self.dated).then_some(self.deployment.as_str())
     }
 
+    /// The same; where `assumed`, the deployment's name was not set, but taken from the model's.
+    #[must_use]
+    pub fn named_after_model(self, assumed: bool) -> Self {
+        Self {
+            named_after_model: assumed,
+            ..self
+        }
+    }
+
+    /// Whether it is this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.url)
+    }
+
+    /// What a request tries, for error messages.
+    pub fn tried(&self) -> String {
+        let Self {
+            url, deployment, ..
+        } = self;
+        let named = match self.named_after_model {
+            true => ", named after --model as no --deployment is set",
+            false => "",
+        };
+        format!("POST {url} for the deployment {deployment:?}{named}")
+    }
+
     /// The deployment.
     pub fn deployment(&self) -> &str {
         &self.deployment
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

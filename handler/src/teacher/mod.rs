@@ -1,28 +1,34 @@
 //! The teacher: the Azure OpenAI deployment that is asked for labels.
 //!
-//! `wire` is what goes over the line, `profile` which parameters a model takes, `probe` how that is
-//! settled before a run, `disposition` what each answer means, `gate` who may send, `pacing` when, and
-//! `turnstile` in which order, `breaker` what happens in an outage, `ask` one question with its retries.
+//! `wire` is what goes over the line, `profile` which parameters a model takes, and `probe` how that is
+//! settled before a run. `disposition` says what each answer means, `service_error` what an error says,
+//! and `bill` what it may have cost. `ask` takes a question, `call` is one on its way. `admission` decides
+//! who may send, by money, slots, the `pace` of the deployment and the `breaker`; `refusals` tells what
+//! concerns one message from what concerns all.
 //!
 //! Invariant: no message text and no secret is ever logged.
 
+pub mod admission;
 pub mod ask;
+pub mod bill;
 pub mod breaker;
+mod call;
 pub mod credential;
 pub mod disposition;
 pub mod endpoint;
-pub mod gate;
 pub mod meter;
 pub mod model;
+pub mod pace;
 pub mod pacing;
 pub mod probe;
 pub mod profile;
 pub mod purse;
 pub mod record;
+pub mod refusals;
+pub mod service_error;
 pub mod sharing;
 pub mod tokens;
 pub mod transport;
-pub mod turnstile;
 pub mod wire;
 
-pub use ask::{AskError, Patience, Question, Reply, Teacher};
+pub use ask::{AskError, Kind, Patience, Question, Reply, Teacher};

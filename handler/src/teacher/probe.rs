@@ -130,19 +130,22 @@ impl Probe<'_> {
         loop {
             let Exchange { result, .. } = self.transport.send(&request).await;
             match result {
-                // Any JSON object reads as an answer, since every field may be missing.
-                Ok(answer) if answer.choices.is_empty() => {
-                    let reason = "the answer is no chat completion, it has no choices";
-                    self.wait_after_fault(reason.into(), None).await?;
-                }
                 Ok(answer) => {
-                    let mut choice = answer.into_choice();
+                    let mut choice = answer.choice;
                     return Ok(match choice.take_first_token(profile.top_logprobs) {
-                        Some(first) if !first.top.is_empty() => Seen::Candidates(first.top.len()),
+                        // The sampled token alone is a list too.
+                        Some(first)
+                            if first.sampled.logprob.is_finite() || !first.top.is_empty() =>
+                        {
+                            Seen::Candidates(first.top.len().max(1))
+                        }
                         _ => Seen::Without(no_logprobs(&choice)),
                     });
                 }
-                Err(Disposition::Stop(Stop::Parameters { param, message })) => {
+                Err(Disposition::Refused {
+                    stop: Stop::Parameters { param, message },
+                    ..
+                }) => {
                     return Ok(Seen::Refused { param, message });
                 }
                 Err(Disposition::NoRoom { message }) => {
@@ -151,19 +154,26 @@ impl Probe<'_> {
                         message,
                     });
                 }
-                Err(Disposition::Stop(stop)) => return Err(stop),
+                Err(Disposition::Refused { stop, .. } | Disposition::Stop(stop)) => {
+                    return Err(stop);
+                }
                 Err(Disposition::Turn(error)) => {
                     let message = error.message.trim_end_matches('.');
-                    return Err(Stop::Refused(message.to_owned()));
+                    let tried = self.transport.endpoint().tried();
+                    return Err(Stop::Refused(message.to_owned()).tried(&tried));
                 }
-                Err(Disposition::Throttled { after }) => self.wait_for_quota(after).await?,
-                Err(Disposition::Retry { reason, after }) => {
-                    let server_error = reason == "HTTP 500";
+                Err(Disposition::Throttled { after, .. }) => self.wait_for_quota(after).await?,
+                Err(Disposition::Retry {
+                    reason,
+                    status,
+                    after,
+                }) => {
+                    let server_error = status == Some(500);
                     server_errors = if server_error { server_errors + 1 } else { 0 };
                     if server_errors == SERVER_ERRORS_BEFORE_ONE && profile.top_logprobs > 1 {
                         return Ok(Seen::ServerErrors);
                     }
-                    self.wait_after_fault(reason, after).await?;
+                    self.wait_after_fault(reason, status, after).await?;
                 }
             }
         }
@@ -186,13 +196,14 @@ impl Probe<'_> {
     async fn wait_after_fault(
         &mut self,
         reason: String,
+        status: Option<u16>,
         after: Option<Duration>,
     ) -> Result<(), Stop> {
         self.faults += 1;
         if self.faults >= self.patience.attempts {
-            return Err(match reason.as_str() {
-                "HTTP 500" => Stop::NoLogprobs("HTTP 500 to every request for them".into()),
-                _ => Stop::Unreachable(reason),
+            return Err(match status {
+                Some(500) => Stop::NoLogprobs(format!("{reason} to every request for them")),
+                _ => Stop::Unreachable(reason).tried(&self.transport.endpoint().tried()),
             });
         }
         let wait = self.patience.backoff(self.faults - 1);
@@ -208,7 +219,12 @@ fn millis(wait: Duration) -> u64 {
 }
 
 fn no_logprobs(choice: &Choice) -> Stop {
+    let known = ["stop", "length", "tool_calls", "function_call"];
     let finish = choice.finish_reason.as_deref().unwrap_or("no reason given");
+    let finish = known
+        .into_iter()
+        .find(|known| finish == *known)
+        .unwrap_or("unknown");
     Stop::NoLogprobs(format!("it answered without them, finish_reason {finish}"))
 }
 

@@ -131,7 +131,16 @@ impl Purse {
             return Ok(hold);
         }
         let Some(source) = &self.source else {
-            return Err(self.empty(estimate));
+            loop {
+                if let Some(hold) = self.try_hold(prompt, estimate) {
+                    return Ok(hold);
+                }
+                if self.state().held <= ROUNDING {
+                    return Err(self.empty(estimate));
+                }
+                // What is in flight is mostly billed less than it may cost.
+                self.settled.notified().await;
+            }
         };
         // Whoever waited here finds what another drew.
         let _drawing = self.drawing.lock().await;

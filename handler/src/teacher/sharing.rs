@@ -1,9 +1,9 @@
 //! Holds this process's share of a quota that several processes use; see
 //! [`pacing`](super::pacing) for how they divide it and what that costs.
 
+use super::pace::Pace;
 use super::pacing::shares::{LEASE, Record};
 use super::record::{SharedRecord, UpdateError, try_update, update};
-use super::turnstile::Turnstile;
 use crate::clock::Clock;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -17,13 +17,13 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait after somebody else was faster.
 const LOST_RACE: Duration = Duration::from_millis(100);
 
-/// Keeps a share of the quota for `turnstile`, one made by [`Turnstile::shared`], until `stop` is
+/// Keeps a share of the quota for `pace`, one made by [`Pace::shared`], until `stop` is
 /// cancelled; then it is given back. All processes that use the quota share `record`; `name` is this
 /// one's alone, such as a UUID. While nothing is sent, no share is held and nothing is read.
 ///
 /// A record that cannot be reached is no error: the share lapses, calls wait, and it is tried again.
 pub async fn keep_share<R: SharedRecord>(
-    turnstile: &Turnstile,
+    pace: &Pace,
     record: &R,
     name: &str,
     clock: Clock,
@@ -33,15 +33,15 @@ pub async fn keep_share<R: SharedRecord>(
     let mut reached = true;
     loop {
         tokio::select! {
-            () = turnstile.wanted() => {}
+            () = pace.wanted() => {}
             () = stop.cancelled() => return,
         }
         loop {
-            let wants = turnstile.wants();
+            let wants = pace.update(|pacer, now| pacer.wants(now));
             if wants <= 0.0 {
                 break;
             }
-            let next = match renew(turnstile, record, name, wants, clock, &mut rng).await {
+            let next = match renew(pace, record, name, wants, clock, &mut rng).await {
                 Ok(next) => {
                     reached = true;
                     // Not all at once, whoever began together.
@@ -59,7 +59,7 @@ pub async fn keep_share<R: SharedRecord>(
                 () = stop.cancelled() => break,
             }
         }
-        turnstile.lower_share(0.0);
+        pace.update(|pacer, now| pacer.lower_share(now, 0.0));
         let leave = |bytes: Option<&[u8]>| {
             let mut record = Record::read(bytes.unwrap_or_default());
             record.leave(name);
@@ -76,7 +76,7 @@ pub async fn keep_share<R: SharedRecord>(
 
 /// Renews the share, and says when to do it again.
 async fn renew<R: SharedRecord>(
-    turnstile: &Turnstile,
+    pace: &Pace,
     record: &R,
     name: &str,
     wants: f64,
@@ -90,12 +90,13 @@ async fn renew<R: SharedRecord>(
             let mut record = Record::read(bytes.unwrap_or_default());
             let renewed = record.renew(name, wants, clock.unix_ms());
             // What is given up is given up before anybody can read it.
-            turnstile.lower_share(renewed.share);
+            pace.update(|pacer, now| pacer.lower_share(now, renewed.share));
             (record.bytes(), renewed)
         });
         match renewed.await.map_err(UpdateError::Store)? {
             Some(renewed) => {
-                turnstile.set_share(renewed.share, began + LEASE);
+                let until = pace.time(began + LEASE);
+                pace.update(|pacer, now| pacer.set_share(now, renewed.share, until));
                 return Ok(renewed.next);
             }
             None if first.elapsed() > LEASE => return Err(UpdateError::Contended),
@@ -106,9 +107,9 @@ async fn renew<R: SharedRecord>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::pacing::{Concurrency, Quota};
+    use super::super::pace::Pause;
+    use super::super::pacing::{Concurrency, Quota, RateLimitHeaders};
     use super::super::record::tests::InMemory;
-    use super::super::turnstile::Leave;
     use super::*;
     use jiff::Timestamp;
     use rand::SeedableRng;
@@ -124,7 +125,7 @@ mod tests {
 
     /// A process that always has calls to send.
     struct Process {
-        turnstile: Arc<Turnstile>,
+        pace: Arc<Pace>,
         keeps: JoinHandle<()>,
         sends: JoinHandle<()>,
         stop: CancellationToken,
@@ -138,24 +139,25 @@ mod tests {
 
     impl Process {
         fn start(record: &InMemory, name: &str, seed: u64) -> Self {
-            let turnstile = Arc::new(Turnstile::shared(QUOTA, Concurrency::Fixed(1000)));
+            let pace = Arc::new(Pace::shared(QUOTA, Concurrency::Fixed(1000)));
             let stop = CancellationToken::new();
-            let (keeper, held, name) = (Arc::clone(&turnstile), record.clone(), name.to_owned());
+            let (keeper, held, name) = (Arc::clone(&pace), record.clone(), name.to_owned());
             let (clock, rng) = (Clock::from_fn(now), StdRng::seed_from_u64(seed));
             let until = stop.clone();
             let keeps = tokio::spawn(async move {
                 keep_share(&keeper, &held, &name, clock, rng, &until).await;
             });
-            let sender = Arc::clone(&turnstile);
+            let sender = Arc::clone(&pace);
             let sends = tokio::spawn(async move {
-                let _turn = sender.turn().await;
+                let _first = sender.queue().await;
                 loop {
-                    let wait = match sender.leave(1) {
-                        Leave::Go(sent) => {
-                            sender.answered(sent, &Default::default());
+                    let wait = match sender.send(1) {
+                        Ok(sent) => {
+                            let headers = RateLimitHeaders::default();
+                            sender.update(|pacer, now| pacer.answered(now, sent, &headers));
                             continue;
                         }
-                        Leave::At(at) | Leave::Paused(at) => at,
+                        Err(Pause::Kept(at) | Pause::Shared(at)) => at,
                     };
                     tokio::select! {
                         () = tokio::time::sleep_until(wait) => {}
@@ -164,7 +166,7 @@ mod tests {
                 }
             });
             Self {
-                turnstile,
+                pace,
                 keeps,
                 sends,
                 stop,
@@ -207,7 +209,7 @@ mod tests {
         first.keeps.await.unwrap();
         assert_eq!(shares(&record)["members"], serde_json::json!({}));
         first.sends.abort();
-        assert!(matches!(first.turnstile.leave(1), Leave::At(_)));
+        assert!(matches!(first.pace.send(1), Err(Pause::Kept(_))));
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,11 +219,11 @@ mod tests {
         seconds(1).await;
         record.set_away(true);
         seconds(20).await;
-        let waits = |leave| matches!(leave, Leave::At(at) if at > Instant::now() + LEASE);
-        assert!(waits(process.turnstile.leave(1)));
+        let waits = |sent| matches!(sent, Err(Pause::Kept(at)) if at > Instant::now() + LEASE);
+        assert!(waits(process.pace.send(1)));
         record.set_away(false);
         seconds(2).await;
-        assert!(!waits(process.turnstile.leave(1)));
+        assert!(!waits(process.pace.send(1)));
         process.kill();
     }
 

@@ -1,14 +1,16 @@
 //! One request, one answer: the HTTP exchange itself.
 
+use super::bill::{self, Bill, Ending};
 use super::credential::{Credential, Header, RenewalError};
-use super::disposition::{Disposition, Stop, dispose, filtered};
+use super::disposition::{Disposition, Stop, dispose};
 use super::endpoint::Endpoint;
 use super::meter::Meter;
-use super::pacing::Told;
+use super::pacing::RateLimitHeaders;
 use super::wire::{Answer, Request};
 use crate::clock::Clock;
-use crate::dataset::figures::Tokens;
 use crate::identity::cause;
+use crate::text::Mask;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Transport {
     credential: Credential,
     meter: Arc<Meter>,
     clock: Clock,
+    /// The proxy that requests go through, if there is one.
+    proxy: Option<String>,
 }
 
 /// What one attempt brought, and how to find it again in the service's logs.
@@ -42,12 +46,12 @@ pub struct Transport {
 pub struct Exchange {
     /// The answer, or what to do without one.
     pub result: Result<Answer, Disposition>,
-    /// What was billed, also for an answer that is of no use.
-    pub tokens: Tokens,
+    /// What the answer says about its bill, also one that is of no use.
+    pub bill: Bill,
+    /// The answer's `model`, as it stands.
+    pub model: Option<String>,
     /// What the service says of its quota; nothing where it did not answer.
-    pub told: Told,
-    /// It was sent, and no whole answer came: whether it is billed cannot be told.
-    pub lost: bool,
+    pub headers: RateLimitHeaders,
     /// From sending until the last byte.
     pub latency: Duration,
     /// `x-ms-client-request-id`, ours.
@@ -68,7 +72,7 @@ impl Transport {
         connections: usize,
         clock: Clock,
     ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("softlabel/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.call)
@@ -77,10 +81,14 @@ impl Transport {
             // One HTTP/2 connection would cap the calls in flight at the server's stream limit.
             .http1_only()
             // A redirect would carry the key to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+            .redirect(reqwest::redirect::Policy::none());
+        if endpoint.is_loopback() {
+            // The proxy is another machine, which would get the key in the clear.
+            http = http.no_proxy();
+        }
         Ok(Self {
-            http,
+            http: http.build()?,
+            proxy: proxy_of(&endpoint),
             endpoint,
             credential,
             meter: Arc::new(Meter::default()),
@@ -137,53 +145,83 @@ impl Transport {
         let started = Instant::now();
         self.meter.sent();
         let mut service_request_id = None;
-        let mut tokens = Tokens::default();
-        let mut told = Told::default();
-        let lost;
+        let mut rate_limit = RateLimitHeaders::default();
+        let ending;
         let result = match self.exchange(request, header, client_request_id).await {
             Err(fault) => {
-                lost = fault.sent;
+                ending = match fault.sent {
+                    true => Ending::Broken,
+                    false => Ending::NotSent,
+                };
+                let through = self
+                    .proxy
+                    .as_ref()
+                    .map(|proxy| format!(", through the proxy {proxy}"));
                 Err(Disposition::Retry {
-                    reason: fault.reason,
+                    reason: fault.reason + &through.unwrap_or_default(),
+                    status: None,
                     after: None,
                 })
             }
             Ok((status, headers, body)) => {
-                told = Told::read(&headers);
-                service_request_id = headers
-                    .get("apim-request-id")
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned);
-                let disposed = dispose(status, &headers, &body, self.clock.now());
-                lost = (200..300).contains(&status) && disposed.is_err();
-                disposed.and_then(|answer| {
-                    tokens = answer.tokens();
-                    self.meter.answered(tokens);
-                    let finish = answer
-                        .choices
-                        .first()
-                        .and_then(|c| c.finish_reason.as_deref());
-                    if finish == Some("content_filter") {
-                        return Err(Disposition::Turn(filtered(&[])));
-                    }
-                    Ok(answer)
-                })
+                rate_limit = RateLimitHeaders::read(&headers);
+                let secret = header.value.to_str().unwrap_or_default();
+                let [_, user] = &request.messages;
+                let mask = Mask {
+                    secrets: &[secret.trim_start_matches("Bearer ")],
+                    texts: &[user.content],
+                };
+                let id = headers.get("apim-request-id");
+                let id = id.and_then(|value| value.to_str().ok());
+                service_request_id = id.map(|id| mask.sentence(id));
+                let disposed = dispose(status, &headers, &body, self.clock.now(), mask);
+                let usage = disposed.usage.as_ref().and_then(|usage| {
+                    let longest = u64::from(request.answer_tokens());
+                    bill::usage(usage, request.text_bytes(), longest)
+                });
+                ending = disposed.ending(usage);
+                self.read(disposed.result, mask)
             }
         };
+        let bill = Bill::of(ending);
+        if let Bill::Usage(tokens) = bill {
+            self.meter.answered(tokens);
+        }
         match &result {
             Err(Disposition::Retry { .. }) => self.meter.retried(),
             Err(Disposition::Throttled { .. }) => self.meter.throttled(),
             _ => {}
         }
         Exchange {
+            model: result.as_ref().ok().and_then(|answer| answer.model.clone()),
             result,
-            tokens,
-            told,
-            lost,
+            bill,
+            headers: rate_limit,
             latency: started.elapsed(),
             client_request_id,
             service_request_id,
         }
+    }
+
+    /// The same, where it stops a run with what was tried.
+    fn read(
+        &self,
+        result: Result<Answer, Disposition>,
+        mask: Mask<'_>,
+    ) -> Result<Answer, Disposition> {
+        result
+            .map(|answer| Answer {
+                model: answer.model.map(|model| mask.sentence(&model)),
+                ..answer
+            })
+            .map_err(|disposition| match disposition {
+                Disposition::Refused { stop, error } => Disposition::Refused {
+                    stop: stop.tried(&self.endpoint.tried()),
+                    error,
+                },
+                Disposition::Stop(stop) => Disposition::Stop(stop.tried(&self.endpoint.tried())),
+                other => other,
+            })
     }
 
     async fn exchange(
@@ -227,6 +265,19 @@ impl Transport {
         }
         Ok((status, headers, bytes))
     }
+}
+
+/// The proxy that the environment names for `endpoint`, without its password.
+fn proxy_of(endpoint: &Endpoint) -> Option<String> {
+    let url = endpoint.url().as_str().parse().ok()?;
+    let proxy = Matcher::from_system()
+        .intercept(&url)
+        .filter(|_| !endpoint.is_loopback())?;
+    Some(format!(
+        "{}://{}",
+        proxy.uri().scheme_str()?,
+        proxy.uri().authority()?
+    ))
 }
 
 /// Why no answer came.

@@ -1,10 +1,12 @@
 //! Chat-completions requests and answers as they go over the line.
 //!
-//! Every field of an answer is optional, since every one of them has been seen missing.
+//! Every field of an answer has been seen missing, null or of another type: what cannot be read costs
+//! that field alone.
 
-use crate::dataset::figures::Tokens;
+use super::service_error::filtered_categories;
+use crate::dataset::conversation::repair::repair;
 use crate::labeling::soft_label::{Candidate, FirstToken};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -45,6 +47,12 @@ impl Request<'_> {
         let limits = [self.max_tokens, self.max_completion_tokens];
         limits.into_iter().flatten().max().unwrap_or_default()
     }
+
+    /// Bytes of its texts: no token is shorter than a byte.
+    pub fn text_bytes(&self) -> u64 {
+        let bytes = self.messages.iter().map(|message| message.content.len());
+        bytes.sum::<usize>() as u64
+    }
 }
 
 /// One chat message.
@@ -56,180 +64,147 @@ pub struct Message<'a> {
     pub content: &'a str,
 }
 
-/// A 200 answer.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// An answer with choices.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// One choice, as only one is asked for.
-    #[serde(default)]
-    pub choices: Vec<Choice>,
-    /// The bill.
-    pub usage: Option<Usage>,
+    /// The first choice, as only one is asked for.
+    pub choice: Choice,
+    /// The model that answered, as the service writes it.
+    pub model: Option<String>,
 }
 
 /// One choice of an answer.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
     /// `stop`, `length`, `content_filter` …
     pub finish_reason: Option<String>,
-    /// The text.
-    pub message: Option<ChoiceMessage>,
-    /// The token probabilities.
-    pub logprobs: Option<Logprobs>,
-}
-
-/// The text of a choice.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct ChoiceMessage {
-    /// The answer.
-    pub content: Option<String>,
+    /// What the model said; empty where it said nothing.
+    pub text: String,
     /// Why the model declines.
     pub refusal: Option<String>,
+    /// The categories for which the content filter cut the answer.
+    pub filtered: Vec<String>,
+    /// The first generated token and its rivals, where token probabilities were given.
+    first: Option<(Candidate, Vec<Candidate>)>,
 }
 
-/// The token probabilities of a choice.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Logprobs {
-    /// One entry a generated token.
-    pub content: Option<Vec<TokenLogprob>>,
+/// Parses a body. What Python writes and JSON does not know is repaired: lone surrogates, and numbers
+/// that are none, which become null.
+pub fn parse(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body)
+        .ok()
+        .or_else(|| serde_json::from_slice(&without_odd_numbers(repair(body).as_bytes())).ok())
 }
 
-/// A token with its probability and its rivals.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct TokenLogprob {
-    /// The token's text.
-    #[serde(default)]
-    pub token: String,
-    /// Natural logarithm of its probability.
-    pub logprob: Option<f64>,
-    /// Its bytes, where the text may not be all of it.
-    pub bytes: Option<Vec<u8>>,
-    /// The most probable tokens at this place.
-    #[serde(default)]
-    pub top_logprobs: Vec<TokenLogprob>,
-}
-
-/// What is billed.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Usage {
-    /// Prompt tokens, cached ones included.
-    pub prompt_tokens: Option<u64>,
-    /// Generated tokens.
-    pub completion_tokens: Option<u64>,
-    /// Where the prompt tokens came from.
-    pub prompt_tokens_details: Option<PromptTokensDetails>,
-}
-
-/// Where prompt tokens came from.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct PromptTokensDetails {
-    /// Taken from the service's cache.
-    pub cached_tokens: Option<u64>,
-}
-
-/// The body of an answer that is not 200.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct ErrorBody {
-    /// The error; gateways answer without one.
-    #[serde(default)]
-    pub error: ServiceError,
-    /// What stands in its stead where a token is refused.
-    pub message: Option<String>,
-}
-
-/// The service's own description of an error.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct ServiceError {
-    /// A string, a number or null.
-    pub code: Option<Value>,
-    /// The parameter at fault.
-    pub param: Option<String>,
-    /// A sentence.
-    pub message: Option<String>,
-    /// Details, with the categories of the content filter.
-    #[serde(alias = "inner_error")]
-    pub innererror: Option<Value>,
+/// `json` with `NaN` and `Infinity` replaced by null, signs included, outside of strings.
+fn without_odd_numbers(json: &[u8]) -> Vec<u8> {
+    const ODD: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut out = Vec::with_capacity(json.len());
+    let (mut rest, mut in_string) = (json, false);
+    while let Some((&byte, after)) = rest.split_first() {
+        let odd = ODD.iter().find(|odd| !in_string && rest.starts_with(odd));
+        let taken = match (byte, odd) {
+            (_, Some(odd)) => {
+                out.extend_from_slice(b"null");
+                rest = rest.get(odd.len()..).unwrap_or_default();
+                continue;
+            }
+            (b'\\', None) if in_string => 2,
+            (b'"', None) => {
+                in_string = !in_string;
+                1
+            }
+            _ => 1,
+        };
+        out.extend(rest.iter().take(taken));
+        rest = if taken == 2 {
+            after.get(1..).unwrap_or_default()
+        } else {
+            after
+        };
+    }
+    out
 }
 
 impl Answer {
-    /// The first choice, or an empty one.
-    pub fn into_choice(self) -> Choice {
-        self.choices.into_iter().next().unwrap_or_default()
-    }
-
-    /// The bill in the terms of the figures.
-    pub fn tokens(&self) -> Tokens {
-        let usage = self.usage.unwrap_or_default();
-        Tokens {
-            calls: 1,
-            prompt: usage.prompt_tokens.unwrap_or(0),
-            cached: usage
-                .prompt_tokens_details
-                .and_then(|details| details.cached_tokens)
-                .unwrap_or(0),
-            completion: usage.completion_tokens.unwrap_or(0),
-            reserved: 0,
-        }
-    }
-}
-
-impl TokenLogprob {
-    fn into_candidate(self) -> Candidate {
-        // A missing logprob is the same as an absent token.
-        Candidate {
-            token: self.token,
-            bytes: self.bytes,
-            logprob: self.logprob.unwrap_or(f64::NAN),
-        }
+    /// Reads an answer; `None` where it has no choices.
+    pub fn read(answer: &Value) -> Option<Self> {
+        let choice = answer.get("choices")?.as_array()?.first()?;
+        Some(Self {
+            choice: Choice::read(choice),
+            model: answer.get("model").and_then(text),
+        })
     }
 }
 
 impl Choice {
+    fn read(choice: &Value) -> Self {
+        let message = choice.get("message");
+        let field = |name: &str| message.and_then(|message| message.get(name));
+        let first = choice
+            .get("logprobs")
+            .and_then(|logprobs| logprobs.get("content")?.get(0));
+        let first = first.and_then(|first| {
+            let top = first.get("top_logprobs").and_then(Value::as_array);
+            let top = top.into_iter().flatten().filter_map(candidate).collect();
+            Some((candidate(first)?, top))
+        });
+        Self {
+            finish_reason: choice.get("finish_reason").and_then(text),
+            text: field("content").map(said).unwrap_or_default(),
+            refusal: field("refusal").and_then(text),
+            filtered: filtered_categories(choice),
+            first,
+        }
+    }
+
     /// The probabilities of the first generated token; `requested` is the `top_logprobs` asked for.
     /// `None` where the answer has none.
     pub fn take_first_token(&mut self, requested: u8) -> Option<FirstToken> {
-        let mut first = self.logprobs.take()?.content?.into_iter().next()?;
-        let top = std::mem::take(&mut first.top_logprobs);
+        let (sampled, top) = self.first.take()?;
         Some(FirstToken {
-            sampled: first.into_candidate(),
-            top: top.into_iter().map(TokenLogprob::into_candidate).collect(),
+            sampled,
+            top,
             requested,
         })
     }
 }
 
-impl ServiceError {
-    /// The code as text, whatever its type; empty where there is none.
-    pub fn code(&self) -> String {
-        match &self.code {
-            Some(Value::String(code)) => code.clone(),
-            Some(Value::Null) | None => String::new(),
-            Some(other) => other.to_string(),
+/// A token with its probability.
+fn candidate(token: &Value) -> Option<Candidate> {
+    let fields = token.as_object()?;
+    let bytes = fields.get("bytes").and_then(Value::as_array);
+    let bytes = bytes.and_then(|bytes| {
+        let byte = |byte: &Value| u8::try_from(byte.as_u64()?).ok();
+        bytes.iter().map(byte).collect::<Option<Vec<u8>>>()
+    });
+    let logprob = fields.get("logprob").and_then(|logprob| match logprob {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    });
+    Some(Candidate {
+        token: fields.get("token").and_then(text).unwrap_or_default(),
+        bytes,
+        // A missing logprob is the same as an absent token.
+        logprob: logprob.unwrap_or(f64::NAN),
+    })
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// A text, or the texts of its parts.
+fn said(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let parts = parts.iter();
+            parts
+                .filter_map(|part| part.get("text")?.as_str())
+                .collect()
         }
-    }
-
-    /// The message, or an empty text.
-    pub fn message(&self) -> &str {
-        self.message.as_deref().unwrap_or_default()
-    }
-
-    /// The categories for which the content filter refused, such as `violence`.
-    pub fn filtered_categories(&self) -> Vec<String> {
-        let results = self.innererror.as_ref().and_then(|inner| {
-            ["content_filter_result", "content_filter_results"]
-                .iter()
-                .find_map(|key| inner.get(key)?.as_object())
-        });
-        let refused = |result: &Value| {
-            [result.get("filtered"), result.get("detected")]
-                .iter()
-                .any(|flag| flag.and_then(Value::as_bool).unwrap_or(false))
-        };
-        results
-            .into_iter()
-            .flatten()
-            .filter(|(_, result)| refused(result))
-            .map(|(category, _)| category.clone())
-            .collect()
+        _ => String::new(),
     }
 }
 
@@ -238,53 +213,97 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn first(token: Value) -> Option<FirstToken> {
+        let answer = json!({"choices": [{"logprobs": {"content": [token]}}]});
+        Answer::read(&answer).unwrap().choice.take_first_token(5)
+    }
+
     #[test]
-    fn every_field_of_an_answer_may_be_missing_or_null() {
-        for body in [
+    fn every_field_of_an_answer_may_be_missing_or_of_another_type() {
+        for odd in [
+            json!(null),
+            json!(true),
+            json!(17),
+            json!(-1.5),
+            json!("x"),
+            json!([]),
             json!({}),
-            json!({"choices": []}),
-            json!({"choices": [{"message": null, "logprobs": null, "finish_reason": null}]}),
-            json!({"choices": [{"message": {"content": null, "refusal": null},
-                    "logprobs": {"content": null}}], "usage": null}),
-            json!({"choices": [{"logprobs": {"content": [{"logprob": null, "bytes": null}]}}]}),
+            json!([[]]),
         ] {
-            let answer: Answer = serde_json::from_value(body.clone()).unwrap();
-            assert_eq!(answer.tokens().prompt, 0, "{body}");
-            let _ = answer.into_choice().take_first_token(5);
+            assert_eq!(
+                Answer::read(&json!({"choices": odd})).is_some(),
+                odd == json!([[]])
+            );
+            for answer in [
+                json!({"choices": [odd], "model": odd, "usage": odd}),
+                json!({"choices": [{"message": odd, "logprobs": odd, "finish_reason": odd}]}),
+                json!({"choices": [{"message": {"content": odd, "refusal": odd}}]}),
+                json!({"choices": [{"logprobs": {"content": odd}, "content_filter_results": odd}]}),
+                json!({"choices": [{"logprobs": {"content": [odd]}}]}),
+                json!({"choices": [{"logprobs": {"content": [{"token": odd, "logprob": odd,
+                    "bytes": odd, "top_logprobs": odd}]}}]}),
+                json!({"choices": [{"logprobs": {"content": [{"top_logprobs": [odd]}]}}]}),
+            ] {
+                let mut choice = Answer::read(&answer).unwrap().choice;
+                let _ = choice.take_first_token(5);
+            }
         }
     }
 
     #[test]
-    fn a_code_may_be_a_string_a_number_or_null() {
-        let code = |body: Value| {
-            serde_json::from_value::<ErrorBody>(body)
-                .unwrap()
-                .error
-                .code()
-        };
-        assert_eq!(code(json!({"error": {"code": "429"}})), "429");
-        assert_eq!(code(json!({"error": {"code": 404}})), "404");
-        assert_eq!(
-            code(json!({"error": {"code": null, "type": null, "param": null}})),
-            ""
-        );
-        assert_eq!(code(json!({})), "");
+    fn what_cannot_be_read_costs_that_field() {
+        let token = json!({"token": "1", "logprob": -0.5, "bytes": [49], "top_logprobs": null});
+        let read = first(token.clone()).unwrap();
+        assert_eq!((read.sampled.logprob, read.top.len()), (-0.5, 0));
+        for (field, value) in [
+            (
+                "top_logprobs",
+                json!([null, 3, {"token": "0", "logprob": -1.0}]),
+            ),
+            (
+                "top_logprobs",
+                json!([{"token": "0", "logprob": "-1.0"}, "x"]),
+            ),
+            ("bytes", json!([49, 300])),
+            ("bytes", json!("1")),
+            ("new", json!({"x": 1})),
+        ] {
+            let mut token = token.clone();
+            token[field] = value;
+            let read = first(token.clone()).unwrap();
+            assert_eq!(
+                (read.sampled.token.as_str(), read.sampled.logprob),
+                ("1", -0.5),
+                "{token}"
+            );
+            let rivals = usize::from(field == "top_logprobs");
+            assert_eq!(read.top.len(), rivals, "{token}");
+        }
     }
 
     #[test]
-    fn the_filters_categories_are_found_under_all_their_names() {
-        for (inner, results) in [
-            ("innererror", "content_filter_result"),
-            ("inner_error", "content_filter_results"),
-            ("innererror", "content_filter_results"),
-        ] {
-            let body = json!({"error": {"code": "content_filter", inner: {results: {
-                "hate": {"filtered": false, "severity": "safe"},
-                "violence": {"filtered": true, "severity": "high"},
-                "jailbreak": {"filtered": false, "detected": true},
-            }}}});
-            let error = serde_json::from_value::<ErrorBody>(body).unwrap().error;
-            assert_eq!(error.filtered_categories(), ["violence", "jailbreak"]);
-        }
+    fn what_python_writes_is_read() {
+        let body =
+            br#"{"choices": [{"message": {"content": "\ud83d \"NaN\" \\"}, "logprobs": {"content":
+            [{"token": "1", "logprob": -0.1, "top_logprobs": [{"token": "0", "logprob": -Infinity},
+            {"token": "\udfff", "logprob": NaN}, {"token": "x", "logprob": Infinity}]}]}}]}"#;
+        let answer = Answer::read(&parse(body).unwrap()).unwrap();
+        let mut choice = answer.choice;
+        assert_eq!(choice.text, "\u{fffd} \"NaN\" \\");
+        let first = choice.take_first_token(5).unwrap();
+        assert_eq!(first.top.len(), 3);
+        assert!(first.top.iter().all(|candidate| candidate.logprob.is_nan()));
+        assert_eq!(parse(b"{\"a\": NaNs}"), None);
+        assert_eq!(parse(b"<html>"), None);
+        let odd = parse(b"{\"a\": \"\xff\"}").unwrap();
+        assert_eq!(odd["a"], "\u{fffd}");
+    }
+
+    #[test]
+    fn the_parts_of_a_text_are_joined() {
+        let parts =
+            json!([{"type": "text", "text": "Because "}, {"type": "image"}, {"text": "so."}]);
+        let answer = json!({"choices": [{"message": {"content": parts}}]});
+        assert_eq!(Answer::read(&answer).unwrap().choice.text, "Because so.");
     }
 }

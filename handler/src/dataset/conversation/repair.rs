@@ -2,7 +2,7 @@
 
 /// Replaces invalid UTF-8 and each escaped surrogate without a partner by U+FFFD, and control
 /// characters by their escapes.
-pub(super) fn repair(text: &[u8]) -> String {
+pub(crate) fn repair(text: &[u8]) -> String {
     let mut valid = String::from_utf8_lossy(text).into_owned();
     for at in lone_surrogates(valid.as_bytes()) {
         valid.replace_range(at..at + 6, r"\ufffd");

@@ -12,6 +12,13 @@ use crate::labeling::label::Label;
 /// What the API writes for a token whose probability it does not tell.
 const ABSENT: f64 = -9999.0;
 
+/// Log probabilities of certain tokens come out this far above 0, as services round to 32 bits.
+const ROUNDED: f64 = 1e-3;
+
+/// Characters of a generated token that are shown: whatever the service sends as a token, a stretch of a
+/// message or a key is none.
+const SHOWN: usize = 11;
+
 /// How close to 0 and 1 a measured soft label may come: the published line has six decimals, and
 /// neither 0.000000 nor 1.000000 may stand in it.
 const MEASURED_MARGIN: f64 = 1e-6;
@@ -26,8 +33,8 @@ pub struct Candidate {
     pub token: String,
     /// The token's bytes, where the API gives them.
     pub bytes: Option<Vec<u8>>,
-    /// Natural logarithm of its probability. −9999.0, anything not finite and anything above 0
-    /// count as not given.
+    /// Natural logarithm of its probability. −9999.0, anything not finite and anything above 1e-3 count
+    /// as not given; up to 1e-3 it is 0, which was rounded.
     pub logprob: f64,
 }
 
@@ -61,18 +68,26 @@ pub struct Estimate {
     pub p1: f64,
     /// `p0 + p1`, in [0, 1]. A low mass means that the model wanted to say something else.
     pub mass: f64,
-    /// The text of the token that was generated.
+    /// The text of the token that was generated; a long one is cut.
     pub generated: String,
     /// The label that it stands for, if any.
     pub generated_label: Option<Label>,
 }
 
-/// Neither label is among the candidates: the answer is no label.
+/// No label has a probability: the answer is no label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("neither 0 nor 1 is among the probable first tokens; the model generated {generated:?}")]
-pub struct NoLabel {
-    /// The text of the token that was generated.
-    pub generated: String,
+pub enum NoLabel {
+    /// Neither is among the candidates.
+    #[error(
+        "neither 0 nor 1 is among the probable first tokens; the model generated {generated:?}"
+    )]
+    NotListed {
+        /// The text of the token that was generated, shortened.
+        generated: String,
+    },
+    /// One is, but without a probability that can be read.
+    #[error("the log probabilities of 0 and 1 cannot be read")]
+    NoProbability,
 }
 
 impl Candidate {
@@ -90,7 +105,12 @@ impl Candidate {
     }
 
     fn is_usable(&self) -> bool {
-        self.logprob.is_finite() && self.logprob > ABSENT && self.logprob <= 0.0
+        self.logprob > ABSENT && self.logprob <= ROUNDED
+    }
+
+    /// Natural logarithm of its probability, at most 0.
+    fn ln(&self) -> f64 {
+        self.logprob.min(0.0)
     }
 
     fn is_same_token(&self, other: &Self) -> bool {
@@ -136,19 +156,22 @@ pub fn estimate(first: &FirstToken) -> Result<Estimate, NoLabel> {
             listed
                 .iter()
                 .filter(|c| c.label() == Some(label))
-                .map(|c| c.logprob),
+                .map(|c| c.ln()),
         )
     };
-    let generated = first
-        .sampled
-        .text()
-        .unwrap_or(&first.sampled.token)
-        .to_owned();
+    let generated = first.sampled.text().unwrap_or(&first.sampled.token);
+    let generated: String = generated.chars().take(SHOWN).collect();
     let (soft, low, high, ln_p0, ln_p1) = match (
         ln_mass(Label::RequiresReasoning),
         ln_mass(Label::NoReasoning),
     ) {
-        (None, None) => return Err(NoLabel { generated }),
+        (None, None) => {
+            let mut candidates = first.top.iter().chain([&first.sampled]);
+            return Err(match candidates.any(|c| c.label().is_some()) {
+                true => NoLabel::NoProbability,
+                false => NoLabel::NotListed { generated },
+            });
+        }
         (Some(ln_p0), Some(ln_p1)) => {
             let soft = clamp(share(ln_p1, ln_p0), MEASURED_MARGIN);
             (soft, soft, soft, Some(ln_p0), Some(ln_p1))
@@ -182,8 +205,8 @@ pub fn estimate(first: &FirstToken) -> Result<Estimate, NoLabel> {
 
 /// The most that a label not listed can have, in [0, 1].
 fn unlisted(listed: &[&Candidate], top: &[&Candidate], requested: u8) -> f64 {
-    let rest = (1.0 - listed.iter().map(|c| c.logprob.exp()).sum::<f64>()).max(0.0);
-    let smallest = top.iter().map(|c| c.logprob).fold(f64::INFINITY, f64::min);
+    let rest = (1.0 - listed.iter().map(|c| c.ln().exp()).sum::<f64>()).max(0.0);
+    let smallest = top.iter().map(|c| c.ln()).fold(f64::INFINITY, f64::min);
     if top.len() >= usize::from(requested.max(1)) {
         rest.min(smallest.exp())
     } else {

@@ -13,6 +13,7 @@ fn any_logprob() -> impl Strategy<Value = f64> {
         2 => -9999.0..=0.0f64,
         1 => Just(ABSENT),
         1 => Just(0.0),
+        1 => 0.0..=1e-3,
         1 => any::<f64>(),
     ]
 }

@@ -174,11 +174,51 @@ fn neither_label_is_no_label() {
     let error = estimate(&first("Sure", &[("Sure", 0.9), ("I", 0.1)], 2)).unwrap_err();
     assert_eq!(
         error,
-        NoLabel {
+        NoLabel::NotListed {
             generated: "Sure".to_owned()
         }
     );
-    assert!(estimate(&first("1", &[], 5)).is_err());
+    let error = estimate(&first("1", &[], 5)).unwrap_err();
+    assert_eq!(error, NoLabel::NoProbability);
+    assert!(!error.to_string().contains("neither"));
+}
+
+#[test]
+fn a_logprob_above_0_by_rounding_is_0() {
+    for rounded in [0.0, -0.0, 1.2e-7, 1e-4, 1e-3] {
+        let top = vec![at("1", rounded), at("0", -9.0)];
+        let token = FirstToken {
+            sampled: at("1", rounded),
+            top,
+            requested: 5,
+        };
+        let both = estimate(&token).unwrap();
+        assert!(!both.censored, "{rounded}");
+        assert_close(both.soft, 1.0 / (1.0 + (-9.0_f64).exp()));
+        assert_eq!((both.p1, both.mass), (1.0, 1.0));
+        let alone = FirstToken {
+            sampled: at("0", rounded),
+            top: Vec::new(),
+            requested: 5,
+        };
+        let alone = estimate(&alone).unwrap();
+        assert_eq!((alone.soft, alone.p0, alone.censored), (1e-4, 1.0, true));
+    }
+    let above = FirstToken {
+        sampled: at("1", 1.1e-3),
+        top: vec![at("1", 1.1e-3)],
+        requested: 5,
+    };
+    assert_eq!(estimate(&above).unwrap_err(), NoLabel::NoProbability);
+}
+
+#[test]
+fn a_long_token_is_cut() {
+    let token = first("0123456789abcdef", &[("0", 0.5)], 5);
+    assert_eq!(estimate(&token).unwrap().generated, "0123456789a");
+    let token = first("0123456789abcdef", &[("x", 0.5)], 5);
+    let error = estimate(&token).unwrap_err().to_string();
+    assert!(!error.contains("0123456789ab"), "{error}");
 }
 
 #[test]

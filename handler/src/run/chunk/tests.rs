@@ -17,10 +17,10 @@ use crate::store::fickle::{Fickle, Mood};
 use crate::teacher::Teacher;
 use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
+use crate::teacher::pace::Pace;
 use crate::teacher::pacing::{Concurrency, Quota};
 use crate::teacher::profile::Profile;
 use crate::teacher::transport::Transport;
-use crate::teacher::turnstile::Turnstile;
 use clap::Parser;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -161,7 +161,7 @@ async fn labeler(service: &Double) -> Labeler {
         probe,
         args.patience(),
         Arc::new(Semaphore::new(SLOTS)),
-        Arc::new(Turnstile::new(
+        Arc::new(Pace::new(
             Quota::new(1_000_000_000, 10_000_000),
             Concurrency::Fixed(1000),
         )),

@@ -5,15 +5,15 @@
 //!
 //! A request is charged **when it arrives**: its prompt and its longest answer, whatever is billed
 //! later, and whether it succeeds or not. Requests are checked over windows of one and of ten seconds,
-//! tokens by the minute. So a call takes the same from the budget before it goes, and calls go as an
+//! tokens by the minute. So a call takes the same from the allowance before it goes, and calls go as an
 //! even stream from the first second on: [`Pacer`] holds the next call back until the one before it
 //! is paid for. There is no saved-up burst at the start, nor after a pause, nor from a process that
 //! takes a dead one's place. Calls ask in the order in which they came, so a large one waits for its
 //! turn and no longer, and those behind it wait with it.
 //!
-//! What is budgeted follows what the service says: a limit in its headers, down and up again, never
+//! The allowance follows what the service says: a limit in its headers, down and up again, never
 //! above what is configured; what remains of its minute, which also shows what others take and
-//! where our counts differ from its; and 429s, which lower budget and calls in flight by a quarter,
+//! where our counts differ from its; and 429s, which lower allowance and calls in flight by a quarter,
 //! a burst of them once, whereupon both grow back, carefully near where the trouble came.
 //!
 //! # Several processes
@@ -52,4 +52,4 @@ mod quota;
 pub mod shares;
 
 pub use pacer::{Concurrency, Pacer, Ready, Sent};
-pub use quota::{Quota, Told};
+pub use quota::{Quota, RateLimitHeaders};

@@ -5,7 +5,7 @@ use super::adaptive::{Adaptive, Trouble};
 use super::demand::{AMPLE, Demand};
 use super::lane::{LATENESS, Lane};
 use super::minute::Minute;
-use super::quota::{Budget, Quota, Told};
+use super::quota::{Allowance, Quota, RateLimitHeaders};
 use std::time::Duration;
 
 #[cfg(test)]
@@ -82,14 +82,14 @@ pub struct Sent {
 /// The state of pacing.
 #[derive(Clone, Debug)]
 pub struct Pacer {
-    budget: Budget,
+    allowance: Allowance,
     concurrency: Concurrency,
     /// Calls in flight that the service bears.
     bearable: Adaptive,
     in_flight: u32,
     /// The most of late.
     most_in_flight: f64,
-    /// The share of the budget that is this process's, and until when.
+    /// The share of the quota that is this process's, and until when.
     share: f64,
     share_until: Option<Duration>,
     tokens: Lane,
@@ -122,7 +122,7 @@ impl Pacer {
     /// Pacing for `quota` from `now` on, all of it this process's until a share is set.
     pub fn new(quota: Quota, concurrency: Concurrency, now: Duration) -> Self {
         Self {
-            budget: Budget::new(quota, now),
+            allowance: Allowance::new(quota, now),
             concurrency,
             bearable: Adaptive::new(f64::from(concurrency.most()), 1.0),
             in_flight: 0,
@@ -160,7 +160,7 @@ impl Pacer {
             self.demand.is_held_up(now);
             return Ready::Blocked;
         }
-        let quota = self.budget.quota();
+        let quota = self.allowance.quota();
         let rate = self.token_rate(now);
         let wait = self
             .tokens
@@ -187,12 +187,12 @@ impl Pacer {
 
     /// Time passes.
     fn pass(&mut self, now: Duration) {
-        self.budget.pass(now);
+        self.allowance.pass(now);
         if self.account.is_some_and(|account| account.until <= now) {
             self.account = None;
         }
         let share = self.share(now);
-        let quota = self.budget.quota();
+        let quota = self.allowance.quota();
         let rate = self.token_rate(now);
         self.tokens.pass(now, rate, self.saving);
         self.minute.pass(now, share * quota.tpm / 60.0);
@@ -202,7 +202,7 @@ impl Pacer {
 
     /// Tokens a second.
     fn token_rate(&self, now: Duration) -> f64 {
-        let (share, tpm) = (self.share(now), self.budget.quota().tpm);
+        let (share, tpm) = (self.share(now), self.allowance.quota().tpm);
         let even = share * TOKENS_USED * tpm / 60.0;
         let left = self.account.and_then(|account| {
             let since = (self.charged - account.sent.charged) as f64;
@@ -243,7 +243,7 @@ impl Pacer {
     /// Calls in flight that the whole quota needs at the sizes and latencies measured.
     fn needed(&self) -> Option<f64> {
         let (tokens, latency) = (self.mean_tokens?, self.mean_latency?);
-        let a_call = self.budget.quota().seconds(tokens, 1.0);
+        let a_call = self.allowance.quota().seconds(tokens, 1.0);
         // A little more than the latency: a call's place is free again when the next one is woken.
         let busy = latency + LATENESS.as_secs_f64();
         (a_call > 0.0).then_some(busy / a_call)
@@ -259,7 +259,7 @@ impl Pacer {
     pub fn send(&mut self, now: Duration, tokens: u64) -> Sent {
         self.demand.flows(now);
         self.saving = 0.0;
-        let quota = self.budget.quota();
+        let quota = self.allowance.quota();
         self.demand.uses(quota.seconds(tokens as f64, 1.0));
         self.minute.charge(now, tokens as f64);
         self.tokens.charge(tokens as f64);
@@ -282,10 +282,10 @@ impl Pacer {
         self.saving = 0.0;
     }
 
-    /// The service answered; its headers say what `told` holds.
-    pub fn answered(&mut self, now: Duration, sent: Sent, told: &Told) {
-        self.budget.pass(now);
-        self.told(sent, told);
+    /// The service answered; with these headers.
+    pub fn answered(&mut self, now: Duration, sent: Sent, headers: &RateLimitHeaders) {
+        self.allowance.pass(now);
+        self.take(sent, headers);
         let latency = now.saturating_sub(sent.at).as_secs_f64();
         self.mean_latency = Some(mean(self.mean_latency, latency));
         // Where fewer are in flight than may be, nothing is found out about how many may be.
@@ -296,8 +296,14 @@ impl Pacer {
     }
 
     /// The service answered 429, and asks to wait for `after`.
-    pub fn throttled(&mut self, now: Duration, sent: Sent, told: &Told, after: Option<Duration>) {
-        self.told(sent, told);
+    pub fn throttled(
+        &mut self,
+        now: Duration,
+        sent: Sent,
+        headers: &RateLimitHeaders,
+        after: Option<Duration>,
+    ) {
+        self.take(sent, headers);
         // Calls that went before the trouble was known say nothing new.
         if self.trouble.is_none_or(|trouble| sent.at > trouble) {
             self.trouble = Some(now);
@@ -305,7 +311,7 @@ impl Pacer {
                 Some(after) if after < PASSING => Trouble::Passing,
                 _ => Trouble::Lasting,
             };
-            self.budget.trouble(trouble, now);
+            self.allowance.trouble(trouble, now);
             if trouble == Trouble::Lasting {
                 self.bearable.fall(self.most_in_flight, trouble, now);
             }
@@ -318,15 +324,15 @@ impl Pacer {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    fn told(&mut self, sent: Sent, told: &Told) {
-        if self.budget.told(told) {
+    fn take(&mut self, sent: Sent, headers: &RateLimitHeaders) {
+        if self.allowance.take(headers) {
             self.bearable.forget();
         }
         let newest = self
             .account
             .is_none_or(|account| account.sent.charged <= sent.charged);
         if let (Some(remaining), Some(reset), true) =
-            (told.remaining_tokens, told.reset_tokens, newest)
+            (headers.remaining_tokens, headers.reset_tokens, newest)
         {
             self.account = Some(Account {
                 remaining: remaining as f64,
@@ -369,7 +375,7 @@ impl Pacer {
 
     /// The quota that holds now, for all processes together.
     pub fn quota(&self) -> Quota {
-        self.budget.quota()
+        self.allowance.quota()
     }
 
     /// The share of the quota that this process could use, going by what it did since it was last

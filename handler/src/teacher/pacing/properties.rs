@@ -3,7 +3,7 @@
 //! of it.
 
 use super::shares::{LEASE, Record};
-use super::{Concurrency, Pacer, Quota, Ready, Sent, Told};
+use super::{Concurrency, Pacer, Quota, RateLimitHeaders, Ready, Sent};
 use proptest::prelude::*;
 use softlabel_doubles::azure_openai::{Limits, Meter};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ fn send(pacer: &mut Pacer, calls: &[Call]) -> Vec<Duration> {
                 && ends <= now
             {
                 in_flight.remove(0);
-                pacer.answered(ends, sent, &Told::default());
+                pacer.answered(ends, sent, &RateLimitHeaders::default());
             }
             match pacer.ready(now, call.tokens) {
                 Ready::Now => break,
@@ -89,7 +89,7 @@ fn most(sent: &[Duration], amounts: &[u64], window: Duration) -> u64 {
 
 proptest! {
     #[test]
-    fn never_over_budget_in_any_window(
+    fn never_over_the_allowance_in_any_window(
         tpm in 1_000..2_000_000_u32,
         rpm in prop_oneof![6..60_u32, 60..1_500_u32, 1_500..20_000_u32],
         cap in 1..300_u32,
@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn never_idle_while_there_is_work_and_budget(
+    fn never_idle_while_there_is_work_and_allowance(
         tpm in 100_000..2_000_000_u32,
         rpm in 600..20_000_u32,
         calls in calls(1_000),

@@ -37,7 +37,7 @@ impl Quota {
 
 /// What an answer's headers say of the quota. Every one of them may be missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Told {
+pub struct RateLimitHeaders {
     /// `x-ratelimit-limit-tokens`, a minute.
     pub limit_tokens: Option<u64>,
     /// `x-ratelimit-limit-requests`, a minute.
@@ -48,7 +48,7 @@ pub struct Told {
     pub reset_tokens: Option<Duration>,
 }
 
-impl Told {
+impl RateLimitHeaders {
     /// Reads the headers; what cannot be read counts as missing.
     pub fn read(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
@@ -74,19 +74,19 @@ fn time(text: &str) -> Option<Duration> {
 
 /// The quota that holds now.
 #[derive(Clone, Debug)]
-pub(super) struct Budget {
+pub(super) struct Allowance {
     configured: Quota,
-    told: Told,
+    headers: RateLimitHeaders,
     /// The share of what is configured that 429s leave.
     share: Adaptive,
     grown: Duration,
 }
 
-impl Budget {
+impl Allowance {
     pub(super) fn new(configured: Quota, now: Duration) -> Self {
         Self {
             configured,
-            told: Told::default(),
+            headers: RateLimitHeaders::default(),
             share: Adaptive::new(1.0, LEAST_SHARE),
             grown: now,
         }
@@ -95,23 +95,23 @@ impl Budget {
     /// The configured quota, or less where the service says so, or refuses more. A limit that it
     /// lowers for a while is followed down and up again; none is followed above what is configured.
     pub(super) fn quota(&self) -> Quota {
-        let least = |configured: f64, told: Option<u64>| {
+        let least = |configured: f64, limit: Option<u64>| {
             let learned = configured * self.share.value();
-            told.map_or(learned, |told| learned.min(told as f64))
+            limit.map_or(learned, |limit| learned.min(limit as f64))
         };
         Quota {
-            tpm: least(self.configured.tpm, self.told.limit_tokens),
-            rpm: least(self.configured.rpm, self.told.limit_requests),
+            tpm: least(self.configured.tpm, self.headers.limit_tokens),
+            rpm: least(self.configured.rpm, self.headers.limit_requests),
         }
     }
 
     /// Takes in what an answer says. Gives whether the limits are others than before: then earlier
     /// trouble is explained, and says nothing about them.
-    pub(super) fn told(&mut self, told: &Told) -> bool {
-        let before = (self.told.limit_tokens, self.told.limit_requests);
-        self.told.limit_tokens = told.limit_tokens.or(self.told.limit_tokens);
-        self.told.limit_requests = told.limit_requests.or(self.told.limit_requests);
-        let changed = before != (self.told.limit_tokens, self.told.limit_requests);
+    pub(super) fn take(&mut self, headers: &RateLimitHeaders) -> bool {
+        let before = (self.headers.limit_tokens, self.headers.limit_requests);
+        self.headers.limit_tokens = headers.limit_tokens.or(self.headers.limit_tokens);
+        self.headers.limit_requests = headers.limit_requests.or(self.headers.limit_requests);
+        let changed = before != (self.headers.limit_tokens, self.headers.limit_requests);
         if changed {
             self.share = Adaptive::new(1.0, LEAST_SHARE);
         }
@@ -151,10 +151,10 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    fn tokens(limit: u64) -> Told {
-        Told {
+    fn tokens(limit: u64) -> RateLimitHeaders {
+        RateLimitHeaders {
             limit_tokens: Some(limit),
-            ..Told::default()
+            ..RateLimitHeaders::default()
         }
     }
 
@@ -164,18 +164,18 @@ mod tests {
             let headers = pairs
                 .iter()
                 .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            Told::read(&headers.collect())
+            RateLimitHeaders::read(&headers.collect())
         };
-        assert_eq!(read(&[]), Told::default());
-        let told = read(&[
+        assert_eq!(read(&[]), RateLimitHeaders::default());
+        let headers = read(&[
             ("x-ratelimit-limit-tokens", "1000000"),
             ("x-ratelimit-limit-requests", "10000"),
             ("x-ratelimit-remaining-tokens", "999484"),
             ("x-ratelimit-reset-tokens", "1.2s"),
         ]);
         assert_eq!(
-            told,
-            Told {
+            headers,
+            RateLimitHeaders {
                 limit_tokens: Some(1_000_000),
                 limit_requests: Some(10_000),
                 remaining_tokens: Some(999_484),
@@ -190,54 +190,54 @@ mod tests {
             ("-1", None),
             ("soon", None),
         ] {
-            let told = read(&[("x-ratelimit-reset-tokens", text)]);
-            assert_eq!(told.reset_tokens, time, "{text}");
+            let headers = read(&[("x-ratelimit-reset-tokens", text)]);
+            assert_eq!(headers.reset_tokens, time, "{text}");
         }
         let odd = read(&[
             ("x-ratelimit-limit-tokens", "0"),
             ("x-ratelimit-remaining-tokens", "-1"),
         ]);
-        assert_eq!(odd, Told::default());
+        assert_eq!(odd, RateLimitHeaders::default());
     }
 
     #[test]
     fn a_limit_is_followed_down_and_up_again_but_not_above_what_is_configured() {
-        let mut budget = Budget::new(QUOTA, Duration::ZERO);
+        let mut allowance = Allowance::new(QUOTA, Duration::ZERO);
         for (limit, tpm) in [
             (500_000, 500_000.0),
             (1_000_000, 1_000_000.0),
             (5_000_000, 1_000_000.0),
         ] {
-            budget.told(&tokens(limit));
-            assert_eq!(budget.quota().tpm, tpm);
+            allowance.take(&tokens(limit));
+            assert_eq!(allowance.quota().tpm, tpm);
             // An answer that says nothing changes nothing.
-            budget.told(&Told::default());
-            assert_eq!(budget.quota(), Quota { tpm, ..QUOTA });
+            allowance.take(&RateLimitHeaders::default());
+            assert_eq!(allowance.quota(), Quota { tpm, ..QUOTA });
         }
     }
 
     #[test]
     fn a_429_without_a_word_lowers_it_and_time_brings_it_back() {
-        let mut budget = Budget::new(QUOTA, Duration::ZERO);
-        budget.trouble(Trouble::Lasting, seconds(10));
-        let after = budget.quota();
+        let mut allowance = Allowance::new(QUOTA, Duration::ZERO);
+        allowance.trouble(Trouble::Lasting, seconds(10));
+        let after = allowance.quota();
         assert!((after.tpm - 750_000.0).abs() < 1.0 && (after.rpm - 7_500.0).abs() < 1.0);
-        budget.pass(seconds(20));
-        assert!(budget.quota().tpm > after.tpm);
+        allowance.pass(seconds(20));
+        assert!(allowance.quota().tpm > after.tpm);
         for minute in 1..10 {
-            budget.pass(seconds(60 * minute));
+            allowance.pass(seconds(60 * minute));
         }
-        assert_eq!(budget.quota(), QUOTA);
+        assert_eq!(allowance.quota(), QUOTA);
     }
 
     #[test]
     fn a_429_that_a_changed_limit_explains_costs_nothing_once_it_is_known() {
-        let mut budget = Budget::new(QUOTA, Duration::ZERO);
-        budget.told(&tokens(1_000_000));
-        budget.trouble(Trouble::Lasting, seconds(10));
-        assert!(!budget.told(&tokens(1_000_000)));
-        assert_eq!(budget.quota().tpm, 750_000.0);
-        assert!(budget.told(&tokens(900_000)));
-        assert_eq!(budget.quota().tpm, 900_000.0);
+        let mut allowance = Allowance::new(QUOTA, Duration::ZERO);
+        allowance.take(&tokens(1_000_000));
+        allowance.trouble(Trouble::Lasting, seconds(10));
+        assert!(!allowance.take(&tokens(1_000_000)));
+        assert_eq!(allowance.quota().tpm, 750_000.0);
+        assert!(allowance.take(&tokens(900_000)));
+        assert_eq!(allowance.quota().tpm, 900_000.0);
     }
 }

@@ -31,7 +31,7 @@ fn pace(pacer: &mut Pacer, mut now: Duration, end: Duration) -> f64 {
     let (begun, mut tokens) = (now, 0);
     while now < end {
         let (at, sent) = send(pacer, now, 1_000);
-        pacer.answered(at, sent, &Told::default());
+        pacer.answered(at, sent, &RateLimitHeaders::default());
         (now, tokens) = (at, tokens + 1_000);
     }
     tokens as f64 * 60.0 / (now - begun).as_secs_f64()
@@ -49,7 +49,7 @@ fn in_flight(pacer: &mut Pacer, now: Duration, calls: usize) -> Vec<Sent> {
 }
 
 fn limits(pacer: &Pacer) -> (f64, f64) {
-    (pacer.limit(), pacer.budget.quota().tpm)
+    (pacer.limit(), pacer.allowance.quota().tpm)
 }
 
 #[test]
@@ -69,11 +69,16 @@ fn a_burst_of_429_counts_once_and_the_next_one_again() {
     let mut pacer = pacer(Concurrency::Fixed(100));
     let burst = in_flight(&mut pacer, seconds(10), 40);
     for sent in burst {
-        pacer.throttled(seconds(20), sent, &Told::default(), Some(seconds(5)));
+        pacer.throttled(
+            seconds(20),
+            sent,
+            &RateLimitHeaders::default(),
+            Some(seconds(5)),
+        );
     }
     assert_eq!(limits(&pacer), (30.0, 450_000.0));
     for sent in in_flight(&mut pacer, seconds(20), 20) {
-        pacer.throttled(seconds(21), sent, &Told::default(), None);
+        pacer.throttled(seconds(21), sent, &RateLimitHeaders::default(), None);
     }
     let (calls, tpm) = limits(&pacer);
     assert!(
@@ -87,7 +92,7 @@ fn one_call_too_many_in_a_short_window_costs_little() {
     let mut pacer = pacer(Concurrency::Fixed(100));
     let sent = in_flight(&mut pacer, seconds(10), 1)[0];
     let wait = Duration::from_millis(80);
-    pacer.throttled(seconds(11), sent, &Told::default(), Some(wait));
+    pacer.throttled(seconds(11), sent, &RateLimitHeaders::default(), Some(wait));
     assert_eq!(limits(&pacer), (100.0, 0.97 * QUOTA.tpm));
 }
 
@@ -96,7 +101,7 @@ fn what_trouble_took_comes_back() {
     let mut pacer = pacer(Concurrency::Fixed(40));
     let burst = in_flight(&mut pacer, seconds(10), 40);
     for sent in burst {
-        pacer.throttled(seconds(20), sent, &Told::default(), None);
+        pacer.throttled(seconds(20), sent, &RateLimitHeaders::default(), None);
     }
     assert_eq!(pacer.limit(), 30.0);
     let mut now = seconds(30);
@@ -105,7 +110,7 @@ fn what_trouble_took_comes_back() {
         let round = in_flight(&mut pacer, now, calls);
         now += seconds(10);
         for sent in round {
-            pacer.answered(now, sent, &Told::default());
+            pacer.answered(now, sent, &RateLimitHeaders::default());
         }
     }
     assert_eq!(limits(&pacer), (40.0, QUOTA.tpm));
@@ -130,12 +135,12 @@ fn the_services_own_account_of_its_minute_is_kept_to_until_the_minute_ends() {
     let mut pacer = pacer(Concurrency::Fixed(10));
     let (at, sent) = send(&mut pacer, seconds(30), 1_000);
     // Half of the minute is left, and others took 80 % of its tokens.
-    let told = Told {
+    let headers = RateLimitHeaders {
         remaining_tokens: Some(120_000),
         reset_tokens: Some(seconds(30)),
-        ..Told::default()
+        ..RateLimitHeaders::default()
     };
-    pacer.answered(at + seconds(1), sent, &told);
+    pacer.answered(at + seconds(1), sent, &headers);
     let used = pace(&mut pacer, seconds(31), seconds(60)) / QUOTA.tpm;
     assert!((0.35..0.41).contains(&used), "{used}");
     let used = pace(&mut pacer, seconds(60), seconds(100)) / QUOTA.tpm;
@@ -164,7 +169,7 @@ fn a_process_wants_what_it_used_and_a_half_and_all_if_it_had_to_wait() {
     // A call a second is a tenth of this quota.
     for second in 2..7 {
         let (at, sent) = send(&mut pacer, seconds(second), 1_000);
-        pacer.answered(at, sent, &Told::default());
+        pacer.answered(at, sent, &RateLimitHeaders::default());
     }
     let wants = pacer.wants(seconds(7));
     assert!((wants - 0.15).abs() < 1e-6, "{wants}");
@@ -183,7 +188,7 @@ fn auto_takes_half_as_many_again_as_quota_and_latency_need() {
     assert_eq!(auto.reach(), None);
     for second in 0..1_000 {
         let (at, sent) = send(&mut auto, seconds(second), 1_000);
-        auto.answered(at + seconds(8), sent, &Told::default());
+        auto.answered(at + seconds(8), sent, &RateLimitHeaders::default());
     }
     // Ten calls a second of eight seconds each.
     assert_eq!(auto.limit(), 121.0);

@@ -1,0 +1,369 @@
+//! One question on its way, with its attempts.
+
+use super::admission::{Cost, Denied, Permit};
+use super::ask::{Calls, Kind, Opinion, Question, Reply, Suspects, Teacher, draw};
+use super::breaker::Outage;
+use super::disposition::{Disposition, Stop};
+use super::purse::{Purse, Refused};
+use super::refusals::Meaning;
+use super::transport::Exchange;
+use super::wire::Request;
+use crate::dataset::figures::Tokens;
+use crate::dataset::line::{ErrorCode, LabelingError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Why an attempt brought nothing.
+pub(super) enum Failure {
+    /// A passing fault, which costs an attempt.
+    Fault(String),
+    /// This turn's error.
+    Turn(LabelingError),
+    /// Nothing is sent any more.
+    Stopped,
+    /// The payer cannot pay for it.
+    Unaffordable(Refused),
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Closed => Self::Stopped,
+            Denied::Unaffordable(refused) => Self::Unaffordable(refused),
+        }
+    }
+}
+
+/// One question on its way.
+pub(super) struct Call<'a> {
+    teacher: &'a Teacher,
+    payer: Option<&'a Purse>,
+    kind: Kind,
+    message: u128,
+    /// Each attempt takes it of the quota.
+    cost: Cost,
+    request: Request<'a>,
+    met: Mutex<Met>,
+    /// Held while a request is in flight.
+    sending: tokio::sync::Mutex<()>,
+}
+
+/// What a call has met so far.
+#[derive(Debug, Default)]
+struct Met {
+    /// What the service asked to wait after the last fault.
+    asked_to_wait: Duration,
+    /// When it first met 429.
+    throttled: Option<Instant>,
+    /// How often it met 429.
+    throttlings: u32,
+    /// How often it failed through no fault of its own.
+    spared: u32,
+    /// What its attempts were billed, and took of the quota.
+    billed: Tokens,
+}
+
+/// Counts a call among those under way, or among the refused ones, until it is dropped.
+struct Counted<'a>(&'a Suspects, fn(&mut Calls) -> &mut usize);
+
+impl<'a> Counted<'a> {
+    fn new(suspects: &'a Suspects, field: fn(&mut Calls) -> &mut usize) -> Self {
+        *field(&mut lock(&suspects.calls)) += 1;
+        suspects.changed.notify_waiters();
+        Self(suspects, field)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let Self(suspects, field) = *self;
+        *field(&mut lock(&suspects.calls)) -= 1;
+        suspects.changed.notify_waiters();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        teacher: &'a Teacher,
+        question: Question<'a>,
+        payer: Option<&'a Purse>,
+    ) -> Self {
+        let model = teacher.transport.endpoint().model();
+        let Question { system, user, .. } = question;
+        let request = match question.kind {
+            Kind::Label => teacher.profile.classification(model, system, user),
+            Kind::Rationale => teacher.profile.rationale(model, system, user),
+        };
+        Self {
+            teacher,
+            payer,
+            kind: question.kind,
+            message: question.message,
+            cost: Cost {
+                prompt: u64::from(question.tokens),
+                answer: u64::from(request.answer_tokens()),
+            },
+            request,
+            met: Mutex::default(),
+            sending: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn met(&self) -> MutexGuard<'_, Met> {
+        lock(&self.met)
+    }
+
+    /// What the service asked to wait after the last fault.
+    pub(super) fn asked_to_wait(&self) -> Duration {
+        std::mem::take(&mut self.met().asked_to_wait)
+    }
+
+    /// What its attempts were billed, and took of the quota.
+    pub(super) fn billed(&self) -> Tokens {
+        self.met().billed
+    }
+
+    /// Waits until no request is in flight.
+    pub(super) async fn idle(&self) {
+        let _idle = self.sending.lock().await;
+    }
+
+    /// Every other call would fail alike: nothing is sent any more.
+    fn stop(&self, stop: Stop) -> Failure {
+        self.teacher.halt(stop);
+        Failure::Stopped
+    }
+
+    /// Sends until something comes back that is neither 429 nor a fault that all calls share.
+    pub(super) async fn attempt(&self) -> Result<Reply, Failure> {
+        let Teacher {
+            admission,
+            patience,
+            suspects,
+            ..
+        } = self.teacher;
+        let _under_way = Counted::new(suspects, |calls| &mut calls.all);
+        loop {
+            let permit = admission.admit(self.cost, self.payer, false).await?;
+            if permit.is_probe() {
+                self.probe(permit).await?;
+                continue;
+            }
+            let sent = permit.since();
+            let exchange = {
+                let _sending = self.sending.lock().await;
+                let (exchange, billed) = self.send(&self.request, permit, Some(self.message)).await;
+                self.met().billed += billed;
+                exchange
+            };
+            self.give_up_if_exhausted()?;
+            if matches!(
+                exchange.result,
+                Ok(_) | Err(Disposition::Turn(_) | Disposition::NoRoom { .. })
+            ) {
+                lock(&suspects.refusals).answered(sent);
+                suspects.changed.notify_waiters();
+            }
+            match exchange.result {
+                Ok(answer) => {
+                    return Ok(Reply {
+                        choice: answer.choice,
+                        tokens: Tokens::default(),
+                        latency: exchange.latency,
+                        client_request_id: exchange.client_request_id,
+                        service_request_id: exchange.service_request_id,
+                    });
+                }
+                Err(Disposition::NoRoom { message }) => {
+                    let error = LabelingError::new(ErrorCode::Rejected, message);
+                    return Err(Failure::Turn(error));
+                }
+                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error)),
+                Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
+                Err(Disposition::Refused { stop, error }) => {
+                    return Err(self.refused(stop, error).await);
+                }
+                Err(Disposition::Retry { reason, after, .. }) => {
+                    let after = patience.bounded(after);
+                    if self.is_an_outage().await? {
+                        // Where every call fails, it is not this turn's fault and costs no attempt.
+                        tokio::time::sleep(self.spared().max(after)).await;
+                    } else {
+                        self.met().asked_to_wait = after;
+                        return Err(Failure::Fault(reason));
+                    }
+                }
+                Err(Disposition::Throttled { after, .. }) => {
+                    let wait = self.throttled(after)?;
+                    if wait > patience.throttling {
+                        let error = LabelingError::new(
+                            ErrorCode::Throttled,
+                            format!("The service asked to wait {} seconds.", wait.as_secs()),
+                        );
+                        let stop = Stop::Busy(wait.as_secs());
+                        return Err(self.refused(stop, error).await);
+                    }
+                    admission.pace().pause(wait);
+                }
+            }
+        }
+    }
+
+    /// Sends `request`, settles `permit` with what comes back, and gives what that was billed.
+    async fn send(
+        &self,
+        request: &Request<'_>,
+        permit: Permit<'_>,
+        message: Option<u128>,
+    ) -> (Exchange, Tokens) {
+        let transport = &self.teacher.transport;
+        let reserved = self.cost.tokens();
+        transport.meter().reserved(reserved);
+        let exchange = transport.send(request).await;
+        let billed = Tokens {
+            reserved,
+            ..permit.settle(&exchange, message)
+        };
+        (exchange, billed)
+    }
+
+    /// Finds out with a harmless message how the service is: the call's own may fail for what is in
+    /// it. What the service refuses to it, it refuses to every message.
+    async fn probe(&self, permit: Permit<'_>) -> Result<Opinion, Failure> {
+        let Teacher { probe, profile, .. } = self.teacher;
+        let model = self.teacher.transport.endpoint().model();
+        let request = profile.classification(model, probe.system, &probe.user);
+        let (exchange, _) = self.send(&request, permit, None).await;
+        let opinion = match exchange.result {
+            Err(Disposition::Retry { reason, .. }) => Opinion::Fails(reason),
+            Err(Disposition::Throttled { reason, after }) => {
+                let wait = self.throttled(after)?;
+                if wait > self.teacher.patience.throttling {
+                    return Err(self.stop(Stop::Busy(wait.as_secs())));
+                }
+                self.teacher.admission.pace().pause(wait);
+                Opinion::Fails(reason)
+            }
+            Err(Disposition::Stop(stop) | Disposition::Refused { stop, .. }) => {
+                return Err(self.stop(stop));
+            }
+            Ok(_) | Err(Disposition::Turn(_) | Disposition::NoRoom { .. }) => Opinion::Answers,
+        };
+        self.give_up_if_exhausted()?;
+        Ok(opinion)
+    }
+
+    /// How the service answers a harmless message that is sent after `since`. One is sent for all
+    /// who want to know, and nothing else meanwhile.
+    async fn opinion(&self, since: Instant) -> Result<Opinion, Failure> {
+        let Teacher {
+            admission,
+            suspects,
+            ..
+        } = self.teacher;
+        let mut latest = suspects.opinion.lock().await;
+        if let Some((_, opinion)) = latest.as_ref().filter(|(asked, _)| *asked >= since) {
+            return Ok(opinion.clone());
+        }
+        let _alone = admission.suspend();
+        let asked = Instant::now();
+        let permit = admission.admit(self.cost, self.payer, true).await?;
+        let opinion = {
+            let _sending = self.sending.lock().await;
+            self.probe(permit).await?
+        };
+        *latest = Some((asked, opinion.clone()));
+        Ok(opinion)
+    }
+
+    /// Whether the fault that has just been met is one of an outage, and not of this message.
+    async fn is_an_outage(&self) -> Result<bool, Failure> {
+        if !self.teacher.admission.in_trouble() {
+            return Ok(false);
+        }
+        Ok(self.opinion(Instant::now()).await? != Opinion::Answers)
+    }
+
+    /// What a refusal means: the end of the run with `stop`, or this turn's `error`. Waits until
+    /// others were answered, or as many refused as prove that all are; where nothing else is under
+    /// way, a harmless message decides.
+    async fn refused(&self, stop: Stop, error: LabelingError) -> Failure {
+        let suspects = &self.teacher.suspects;
+        let refused = Instant::now();
+        let _refused = Counted::new(suspects, |calls| &mut calls.refused);
+        // Rationales may be refused for good while labels are answered.
+        if self.kind == Kind::Label {
+            lock(&suspects.refusals).add(self.message);
+            suspects.changed.notify_waiters();
+        }
+        loop {
+            let changed = suspects.changed.notified();
+            let meaning = lock(&suspects.refusals).meaning(refused);
+            let calls = *lock(&suspects.calls);
+            match meaning {
+                Meaning::ThisMessage => return Failure::Turn(error),
+                Meaning::Everything => return self.stop(stop),
+                Meaning::Unknown if calls.refused < calls.all => changed.await,
+                Meaning::Suspicious | Meaning::Unknown => match self.opinion(refused).await {
+                    Err(failure) => return failure,
+                    Ok(Opinion::Fails(reason)) => return Failure::Fault(reason),
+                    Ok(Opinion::Answers) if meaning == Meaning::Unknown => {
+                        return Failure::Turn(error);
+                    }
+                    Ok(Opinion::Answers) => {}
+                },
+            }
+        }
+    }
+
+    /// The end of the patience with an outage.
+    fn give_up_if_exhausted(&self) -> Result<(), Failure> {
+        match self.teacher.admission.exhausted() {
+            Some(Outage { lasts, why }) => {
+                let stop = Stop::Outage(lasts.as_secs(), why);
+                Err(self.stop(stop.tried(&self.teacher.transport.endpoint().tried())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How long to wait after a fault that all calls share.
+    fn spared(&self) -> Duration {
+        let retry = self.met().spared;
+        self.met().spared = retry.saturating_add(1);
+        let bound = self.teacher.patience.backoff(retry);
+        bound.mul_f64(draw(&self.teacher.rng))
+    }
+
+    /// How long everybody waits after a 429, or the end of the patience with it.
+    fn throttled(&self, after: Option<Duration>) -> Result<Duration, Failure> {
+        let Teacher {
+            admission,
+            patience,
+            ..
+        } = self.teacher;
+        let (since, throttlings) = {
+            let mut met = self.met();
+            let since = *met.throttled.get_or_insert_with(Instant::now);
+            met.throttlings = met.throttlings.saturating_add(1);
+            (since, met.throttlings)
+        };
+        // Time spent in an outage says nothing about this call.
+        let since = since.max(admission.reopened().unwrap_or(since));
+        if since.elapsed() >= patience.throttling && admission.outage().is_none() {
+            let seconds = since.elapsed().as_secs();
+            let message = format!("The service answered 429 for {seconds} seconds.");
+            let error = LabelingError::new(ErrorCode::Throttled, message);
+            return Err(Failure::Turn(error));
+        }
+        Ok(after.unwrap_or_else(|| {
+            let jitter = 0.5 + 0.5 * draw(&self.teacher.rng);
+            patience.backoff(throttlings - 1).mul_f64(jitter)
+        }))
+    }
+}

@@ -1,0 +1,483 @@
+//! What a service says went wrong, read from whatever body it said it in.
+//!
+//! Azure OpenAI, API Management, web application firewalls, proxies and other servers each dress their
+//! errors differently, and hide them in answers that begin as successes.
+
+use serde_json::Value;
+
+/// An error as the service describes it. Everything may be missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceError {
+    /// `code`, whatever its type; empty where there is none.
+    pub code: String,
+    /// `type`; empty where there is none.
+    pub kind: String,
+    /// The status that the body names.
+    pub status: Option<u16>,
+    /// The parameter at fault.
+    pub param: Option<String>,
+    /// The sentence, as it was said: to be masked before it is shown.
+    pub message: String,
+    /// The content filter refused, for these categories as far as it names them.
+    pub filtered: Option<Vec<String>>,
+}
+
+/// Where bodies put a sentence, the best place first.
+const SENTENCES: [&str; 9] = [
+    "message",
+    "msg",
+    "detail",
+    "details",
+    "errordescription",
+    "description",
+    "errors",
+    "title",
+    "reason",
+];
+
+/// How codes and types of the content filter begin, as [`folded`].
+const FILTERS: [&str; 6] = [
+    "contentfilter",
+    "contentpolicy",
+    "contentsafety",
+    "contentmoderation",
+    "responsibleai",
+    "moderationblocked",
+];
+
+/// What sentences of content filters and usage policies say, in lower case.
+const FILTER_WORDS: [&str; 10] = [
+    "content management policy",
+    "content filter",
+    "content_filter",
+    "content safety",
+    "content policy",
+    "responsible ai",
+    "responsibleai",
+    "usage policy",
+    "usage policies",
+    "safety system",
+];
+
+impl ServiceError {
+    /// Reads the body of an answer that is not 2xx.
+    pub fn read(body: &[u8], parsed: Option<&Value>) -> Self {
+        match parsed {
+            Some(value @ (Value::Object(_) | Value::Array(_))) => Self::of(value),
+            Some(Value::String(text)) => Self::saying(text),
+            Some(_) => Self::default(),
+            None => Self::saying(&String::from_utf8_lossy(body)),
+        }
+    }
+
+    fn saying(text: &str) -> Self {
+        Self {
+            message: text.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// The error that a parsed 2xx turns out to be, with the status that it names.
+    pub fn within(answer: &Value) -> Option<(u16, Self)> {
+        let choice = answer.get("choices").and_then(|choices| choices.get(0));
+        let said = [Some(answer), choice]
+            .into_iter()
+            .flatten()
+            .find(|holder| get(holder, "error").is_some_and(says_something));
+        let error = match said {
+            Some(holder) => Self::of(holder),
+            None if choice.is_none() => {
+                let error = Self::of(answer);
+                if error.filtered.is_none() && error.named_status().is_none() {
+                    return None;
+                }
+                error
+            }
+            None => return None,
+        };
+        Some((error.status_named_or_guessed(), error))
+    }
+
+    /// `body` is what holds the error, or the error itself.
+    fn of(body: &Value) -> Self {
+        let error = get(body, "error").filter(|error| says_something(error));
+        let error = match error {
+            Some(Value::Array(errors)) => errors.first(),
+            other => other,
+        };
+        let error = error.or_else(|| body.get(0)).unwrap_or(body);
+        let places = [error, body];
+        let field = |name: &str| places.iter().find_map(|place| written(get(place, name)?));
+        let message = match error {
+            Value::String(text) => Some(text.clone()),
+            _ => places.iter().find_map(|place| sentence(place, 0)),
+        };
+        let status = ["status", "statuscode", "httpstatus"];
+        let mut said = Self {
+            code: field("code").unwrap_or_default(),
+            kind: field("type").unwrap_or_default(),
+            status: status.iter().find_map(|name| field(name)?.parse().ok()),
+            param: field("param"),
+            message: message.unwrap_or_default(),
+            filtered: None,
+        };
+        said.filtered = said.filter(error, body);
+        said
+    }
+
+    /// Whether the content filter refused, and for which categories.
+    fn filter(&self, error: &Value, body: &Value) -> Option<Vec<String>> {
+        let inner = get(error, "innererror");
+        let inner_code = inner.and_then(|inner| written(get(inner, "code")?));
+        let codes = [Some(&self.code), Some(&self.kind), inner_code.as_ref()];
+        let mut codes = codes.into_iter().flatten().map(|code| folded(code));
+        let by_code = codes.any(|code| FILTERS.iter().any(|filter| code.starts_with(filter)));
+        let prompts = get(body, "promptfilterresults").or_else(|| get(body, "promptannotations"));
+        let prompts = prompts.and_then(Value::as_array).into_iter().flatten();
+        let mut categories = Vec::new();
+        for place in [Some(error), inner, Some(body)]
+            .into_iter()
+            .flatten()
+            .chain(prompts)
+        {
+            for category in refused(place) {
+                if !categories.contains(&category) {
+                    categories.push(category);
+                }
+            }
+        }
+        let said = self.message.to_lowercase();
+        let by_words = FILTER_WORDS.iter().any(|words| said.contains(words))
+            // 5xx, 429 and 401 are about other things, whatever words they use.
+            && self.named_status().is_none_or(|status| matches!(status, 400 | 403 | 406 | 422 | 451));
+        (by_code || by_words || !categories.is_empty()).then_some(categories)
+    }
+
+    /// The status that the body names as a number.
+    fn named_status(&self) -> Option<u16> {
+        let code = self.code.parse().ok();
+        let statuses = [code, self.status];
+        statuses
+            .into_iter()
+            .flatten()
+            .find(|status| (400..600).contains(status))
+    }
+
+    /// The status that an error in a 2xx stands for: the one it names, or the one its words fit.
+    fn status_named_or_guessed(&self) -> u16 {
+        if self.filtered.is_some() {
+            return 400;
+        }
+        if let Some(status) = self.named_status() {
+            return status;
+        }
+        const WORDS: [(u16, &[&str]); 8] = [
+            (
+                429,
+                &[
+                    "ratelimit",
+                    "toomanyrequests",
+                    "throttl",
+                    "insufficientquota",
+                    "quotaexceeded",
+                ],
+            ),
+            (
+                401,
+                &[
+                    "unauthorized",
+                    "unauthenticated",
+                    "invalidapikey",
+                    "authentication",
+                ],
+            ),
+            (403, &["forbidden", "permission"]),
+            (404, &["notfound"]),
+            (503, &["overloaded", "unavailable"]),
+            (504, &["timeout", "timedout"]),
+            (500, &["internal", "servererror"]),
+            (
+                400,
+                &[
+                    "contextlength",
+                    "stringabovemaxlength",
+                    "invalid",
+                    "badrequest",
+                    "unsupported",
+                    "unknownparameter",
+                ],
+            ),
+        ];
+        let by = |text: String| {
+            let mut rows = WORDS.iter();
+            rows.find(|(_, words)| words.iter().any(|word| text.contains(word)))
+        };
+        let named = [&self.code, &self.kind, &self.message].map(|text| folded(text));
+        // What is not understood may pass.
+        named
+            .into_iter()
+            .find_map(by)
+            .map_or(500, |(status, _)| *status)
+    }
+}
+
+/// The categories that a `content_filter_result` or `content_filter_results` in `place` refused.
+fn refused(place: &Value) -> Vec<String> {
+    let results = get(place, "contentfilterresult").or_else(|| get(place, "contentfilterresults"));
+    let refused = |result: &Value| {
+        let flags = [get(result, "filtered"), get(result, "detected")];
+        flags
+            .into_iter()
+            .flatten()
+            .any(|flag| flag == &Value::Bool(true))
+    };
+    let results = results.and_then(Value::as_object).into_iter().flatten();
+    let results = results.filter(|(_, result)| refused(result));
+    // A category is a word, and not whatever a service likes to have published.
+    let is_word = |name: &&String| {
+        name.len() <= 32
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    };
+    results
+        .map(|(category, _)| category)
+        .filter(is_word)
+        .cloned()
+        .collect()
+}
+
+/// The categories for which the filter cut a choice of a 2xx.
+pub fn filtered_categories(choice: &Value) -> Vec<String> {
+    refused(choice)
+}
+
+/// A field by its name without case and punctuation: `inner_error`, `innererror` and `innerError` are
+/// one.
+fn get<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    let fields = value.as_object()?;
+    let exact = fields.get(name);
+    exact.or_else(|| {
+        fields
+            .iter()
+            .find(|(key, _)| folded(key) == name)
+            .map(|(_, value)| value)
+    })
+}
+
+fn folded(text: &str) -> String {
+    let letters = text.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Number(_) => true,
+    }
+}
+
+/// A string or a number as text.
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The first sentence in `value`, at most a few levels down.
+fn sentence(value: &Value, depth: u8) -> Option<String> {
+    match value {
+        Value::String(text) if depth > 0 && !text.trim().is_empty() => Some(text.clone()),
+        Value::Array(values) if depth > 0 && depth < 4 => {
+            values.iter().find_map(|value| sentence(value, depth + 1))
+        }
+        Value::Object(_) if depth < 4 => SENTENCES
+            .iter()
+            .find_map(|name| sentence(get(value, name)?, depth + 1)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(body: Value) -> ServiceError {
+        ServiceError::read(body.to_string().as_bytes(), Some(&body))
+    }
+
+    #[test]
+    fn the_sentence_is_found_wherever_it_stands() {
+        for body in [
+            json!({"error": {"message": "It broke"}}),
+            json!({"error": "It broke"}),
+            json!({"error": ["It broke"]}),
+            json!({"error": [{"message": "It broke"}]}),
+            json!({"error": {"detail": "It broke"}}),
+            json!({"error": {}, "message": "It broke"}),
+            json!({"error": null, "message": "It broke"}),
+            json!({"error": true, "message": "It broke"}),
+            json!({"statusCode": 403, "message": "It broke"}),
+            json!({"Message": "It broke"}),
+            json!({"detail": "It broke"}),
+            json!({"detail": [{"loc": ["body"], "msg": "It broke", "type": "missing"}]}),
+            json!({"detail": {"error": 1, "message": "It broke"}}),
+            json!({"errors": ["It broke"]}),
+            json!({"errors": [{"message": "It broke"}]}),
+            json!({"error": "", "errors": [{"message": "It broke"}]}),
+            json!({"type": "about:blank", "title": "It broke", "status": 400}),
+            json!({"error_description": "It broke"}),
+            json!([{"error": {"message": "It broke"}}]),
+            json!("It broke"),
+        ] {
+            let body = match body {
+                Value::Array(mut list) => list.remove(0),
+                body => body,
+            };
+            assert_eq!(read(body.clone()).message, "It broke", "{body}");
+        }
+        assert_eq!(ServiceError::read(b"It broke", None).message, "It broke");
+        assert_eq!(read(json!({})), ServiceError::default());
+        assert_eq!(read(json!(17)), ServiceError::default());
+    }
+
+    #[test]
+    fn a_code_may_be_a_string_a_number_or_null() {
+        let code = |code: Value| read(json!({"error": {"code": code, "message": "x"}})).code;
+        assert_eq!(code(json!("429")), "429");
+        assert_eq!(code(json!(404)), "404");
+        assert_eq!(code(json!(null)), "");
+    }
+
+    #[test]
+    fn content_filters_are_known_in_every_dress() {
+        let policy = "The response was filtered due to the prompt triggering Azure OpenAI's content \
+                      management policy.";
+        let results = json!({"hate": {"filtered": false, "severity": "safe"},
+            "violence": {"filtered": true, "severity": "high"},
+            "jailbreak": {"filtered": false, "detected": true}});
+        let inner = json!({"code": "ResponsibleAIPolicyViolation"});
+        for (body, categories) in [
+            (
+                json!({"error": {"code": "content_filter", "message": "x"}}),
+                0,
+            ),
+            (
+                json!({"error": {"code": "ContentFilter", "message": "x"}}),
+                0,
+            ),
+            (
+                json!({"error": {"type": "content_filter", "message": "x"}}),
+                0,
+            ),
+            (
+                json!({"error": {"code": "content_policy_violation", "message": "x"}}),
+                0,
+            ),
+            (json!({"error": {"code": "400", "message": policy}}), 0),
+            (
+                json!({"error": {"code": 400, "message": "x", "innererror": inner}}),
+                0,
+            ),
+            (
+                json!({"error": {"code": null, "message": "x", "inner_error": inner}}),
+                0,
+            ),
+            (json!({"error": {"message": "x", "innerError": inner}}), 0),
+            (
+                json!({"error": {"innererror": {"content_filter_result": results}}}),
+                2,
+            ),
+            (
+                json!({"error": {"inner_error": {"content_filter_results": results}}}),
+                2,
+            ),
+            (json!({"error": {"content_filter_results": results}}), 2),
+            (
+                json!({"error": {"message": "x"}, "content_filter_result": results}),
+                2,
+            ),
+            (
+                json!({"choices": [], "prompt_filter_results":
+                    [{"prompt_index": 0, "content_filter_results": results}]}),
+                2,
+            ),
+            (
+                json!({"statusCode": 403, "message": "Request failed content safety check."}),
+                0,
+            ),
+            (
+                json!({"error": {"code": "invalid_prompt", "message": "Invalid prompt: your prompt was \
+                    flagged as potentially violating our usage policy."}}),
+                0,
+            ),
+        ] {
+            let filtered = read(body.clone()).filtered;
+            assert_eq!(filtered.map(|all| all.len()), Some(categories), "{body}");
+        }
+        for body in [
+            json!({"error": {"code": 500, "message": "the content filter is overloaded"}}),
+            json!({"error": {"code": "429", "message": "content filter: too many requests"}}),
+            json!({"error": {"content_filter_result": {"hate": {"filtered": false}}}}),
+            json!({"error": {"code": "invalid_prompt", "message": "too short"}}),
+        ] {
+            assert_eq!(read(body.clone()).filtered, None, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_success_has_the_status_that_it_names() {
+        for (answer, status) in [
+            (json!({"error": {"code": 429, "message": "x"}}), Some(429)),
+            (json!({"error": {"code": "429", "message": "x"}}), Some(429)),
+            (json!({"error": {"code": "rate_limit_exceeded"}}), Some(429)),
+            (
+                json!({"error": {"code": null, "type": "RateLimitReached"}}),
+                Some(429),
+            ),
+            (json!({"error": "Too many requests"}), Some(429)),
+            (json!({"error": {"status": 503, "message": "x"}}), Some(503)),
+            (json!({"statusCode": 429, "message": "x"}), Some(429)),
+            (json!({"error": {"code": "server_error"}}), Some(500)),
+            (json!({"error": {"code": "InternalServerError"}}), Some(500)),
+            (json!({"error": {"code": "overloaded_error"}}), Some(503)),
+            (
+                json!({"error": {"code": "content_filter", "message": "x"}}),
+                Some(400),
+            ),
+            (
+                json!({"error": {"code": "context_length_exceeded"}}),
+                Some(400),
+            ),
+            (json!({"error": {"code": "invalid_api_key"}}), Some(401)),
+            (json!({"error": {"code": "DeploymentNotFound"}}), Some(404)),
+            (
+                json!({"error": {"message": "upstream had a bad day"}}),
+                Some(500),
+            ),
+            (json!({"error": {"code": 200, "message": "x"}}), Some(500)),
+            (
+                json!({"error": "x", "choices": [{"message": {}}]}),
+                Some(500),
+            ),
+            (
+                json!({"choices": [{"error": {"code": 502, "message": "x"}}]}),
+                Some(502),
+            ),
+            (json!({"choices": [{"message": {}}], "error": null}), None),
+            (json!({"choices": [{"message": {}}], "error": {}}), None),
+            (json!({"choices": [{"message": {}}], "status": 500}), None),
+            (json!({"choices": []}), None),
+            (json!({}), None),
+        ] {
+            let named = ServiceError::within(&answer).map(|(status, _)| status);
+            assert_eq!(named, status, "{answer}");
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Foreign text made fit to be shown: file names, and what a service says in its errors.
+//!
+//! Invariant: no secret, no stretch of a request's own text and no control character leaves through a
+//! sentence that was made here.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// A stretch of a request's own text of this many characters or more is masked.
+const STRETCH: usize = 12;
+
+/// A secret shorter than this is a placeholder: masking it would spoil every sentence.
+const SHORTEST_SECRET: usize = 6;
+
+/// Characters of a service's sentence that are shown.
+const SHOWN: usize = 300;
+
+/// Characters of a service's sentence that are looked at.
+const EXAMINED: usize = 4_000;
+
+/// What stands for text that was masked.
+const MASKED: &str = "[…]";
+
+/// `text` with control characters, terminal escapes and characters that change the direction of
+/// writing shown as `\u{…}`.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_unseen(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a terminal shows nothing for `c`, or something else than it.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// What must not be shown of one request: its secrets and its own text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mask<'a> {
+    /// Keys and tokens.
+    pub secrets: &'a [&'a str],
+    /// Texts that were sent.
+    pub texts: &'a [&'a str],
+}
+
+impl Mask<'_> {
+    /// What a service says, as one line without markup, of at most 300 characters, without a full stop
+    /// at its end, with everything masked that must not be shown. Empty where it says nothing.
+    #[must_use]
+    pub fn sentence(&self, said: &str) -> String {
+        let said: String = said.chars().take(EXAMINED).collect();
+        // Once before the markup goes, which a request's text may hold too, and once after.
+        let said = self.masked(&said);
+        let said = plain(&said)
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let masked = self.masked(&said);
+        let mut shown: String = masked.trim().chars().take(SHOWN).collect();
+        if shown.len() < masked.trim().len() {
+            shown.push('…');
+        }
+        visible(shown.trim_end_matches('.')).into_owned()
+    }
+
+    /// `said` without what must not be shown.
+    fn masked(&self, said: &str) -> String {
+        let folded = fold(said);
+        let mut hidden = vec![false; folded.len()];
+        for text in self.texts {
+            hide(&folded, &fold(text), STRETCH, &mut hidden);
+        }
+        for secret in self.secrets {
+            let secret = fold(secret);
+            if secret.len() >= SHORTEST_SECRET {
+                hide(&folded, &secret, STRETCH.min(secret.len()), &mut hidden);
+            }
+        }
+        let mut shown = String::with_capacity(said.len());
+        let mut end = 0;
+        for (unit, hidden) in folded.iter().zip(hidden) {
+            if hidden && unit.end > end {
+                let before = said.get(end..unit.start.max(end)).unwrap_or_default();
+                // Neighbours are one stretch, with what was dropped between them.
+                let joined = shown.ends_with(MASKED) && before.chars().all(is_unseen);
+                if !joined {
+                    shown.push_str(before);
+                    shown.push_str(MASKED);
+                }
+                end = unit.end;
+            }
+        }
+        shown.push_str(said.get(end..).unwrap_or_default());
+        shown
+    }
+}
+
+/// One character as texts are compared by, and where it stands.
+#[derive(Clone, Copy, Debug)]
+struct Unit {
+    value: char,
+    start: usize,
+    end: usize,
+}
+
+/// Marks what of `said` is a stretch of `text`, at least `length` characters long.
+fn hide(said: &[Unit], text: &[Unit], length: usize, hidden: &mut [bool]) {
+    let key = |window: &[Unit]| window.iter().map(|unit| unit.value).collect::<String>();
+    let mut wanted: HashMap<String, bool> = said
+        .windows(length)
+        .map(|window| (key(window), false))
+        .collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let mut buffer = String::new();
+    for window in text.windows(length) {
+        buffer.clear();
+        buffer.extend(window.iter().map(|unit| unit.value));
+        if let Some(found) = wanted.get_mut(&buffer) {
+            *found = true;
+        }
+    }
+    for (at, window) in said.windows(length).enumerate() {
+        if wanted.get(&key(window)) == Some(&true) {
+            hidden
+                .iter_mut()
+                .skip(at)
+                .take(length)
+                .for_each(|hidden| *hidden = true);
+        }
+    }
+}
+
+/// `text` as it is compared: without escapes of JSON, HTML and URLs, white space as one space, ASCII in
+/// lower case, and without what is not seen.
+fn fold(text: &str) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let rest = text.get(at..).unwrap_or_default();
+        let (value, length) = match c {
+            '\\' => json_escape(rest),
+            '&' => html_entity(rest),
+            '%' => url_escape(rest),
+            _ => None,
+        }
+        .unwrap_or((Some(c), c.len_utf8()));
+        let end = at + length;
+        match value {
+            Some(c) if c.is_whitespace() => match units.last_mut() {
+                Some(last) if last.value == ' ' => last.end = end,
+                _ => units.push(Unit {
+                    value: ' ',
+                    start: at,
+                    end,
+                }),
+            },
+            Some(c) if !is_unseen(c) => {
+                let value = c.to_ascii_lowercase();
+                units.push(Unit {
+                    value,
+                    start: at,
+                    end,
+                });
+            }
+            _ => {}
+        }
+        at = end;
+    }
+    units
+}
+
+/// The character that an escape of JSON at the beginning of `text` stands for, however often it was
+/// escaped, and its length in bytes. No character for half of a surrogate pair.
+fn json_escape(text: &str) -> Option<(Option<char>, usize)> {
+    let after = text.trim_start_matches('\\');
+    let slashes = text.len() - after.len();
+    let escaped = after.chars().next()?;
+    match escaped {
+        'n' | 'r' | 't' | 'b' | 'f' => Some((Some(' '), slashes + 1)),
+        '"' | '\'' | '/' => Some((Some(escaped), slashes + 1)),
+        'u' => {
+            let unit = u32::from_str_radix(after.get(1..5)?, 16).ok()?;
+            Some((char::from_u32(unit), slashes + 5))
+        }
+        _ => Some((Some('\\'), slashes)),
+    }
+}
+
+/// As [`json_escape`], for HTML.
+fn html_entity(text: &str) -> Option<(Option<char>, usize)> {
+    let (name, _) = text
+        .get(1..)?
+        .split_once(';')
+        .filter(|(name, _)| name.len() <= 8)?;
+    let c = match name {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        "nbsp" => Some(' '),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let hex = number
+                .strip_prefix(['x', 'X'])
+                .map(|hex| u32::from_str_radix(hex, 16));
+            char::from_u32(hex.unwrap_or_else(|| number.parse()).ok()?)
+        }
+    };
+    Some((c, name.len() + 2))
+}
+
+/// As [`json_escape`], for URLs.
+fn url_escape(text: &str) -> Option<(Option<char>, usize)> {
+    let byte = |at: usize| {
+        let digits = text.get(at..at + 3)?.strip_prefix('%')?;
+        u8::from_str_radix(digits, 16).ok()
+    };
+    let first = byte(0)?;
+    let count = match first {
+        0..=0x7f => 1,
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 3,
+        _ => 4,
+    };
+    let bytes = (0..count)
+        .map_while(|index| byte(3 * index))
+        .collect::<Vec<_>>();
+    let c = std::str::from_utf8(&bytes).ok()?.chars().next()?;
+    Some((Some(c), 3 * count))
+}
+
+/// `text` without the markup of a page; a text that is none stays as it is.
+fn plain(text: &str) -> Cow<'_, str> {
+    let lower = text.to_ascii_lowercase();
+    const TAGS: [&str; 8] = [
+        "<html",
+        "<!doctype",
+        "<head",
+        "<body",
+        "<title",
+        "<h1",
+        "<p>",
+        "<br",
+    ];
+    if !TAGS.iter().any(|tag| lower.contains(tag)) {
+        return Cow::Borrowed(text);
+    }
+    // The body says what the title says, and more.
+    let words = words(text, &["script", "style", "head"]);
+    Cow::Owned(match words.trim().is_empty() {
+        true => self::words(text, &["script", "style"]),
+        false => words,
+    })
+}
+
+/// The text between tags, without that inside the elements `left_out`.
+fn words(page: &str, left_out: &[&str]) -> String {
+    let mut words = String::new();
+    let mut rest = page;
+    while let Some((before, tag)) = rest.split_once('<') {
+        let _ = write!(words, "{before} ");
+        if let Some(comment) = tag.strip_prefix("!--") {
+            rest = comment.split_once("-->").map_or("", |(_, after)| after);
+            continue;
+        }
+        let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next();
+        let name = name.unwrap_or_default().to_ascii_lowercase();
+        rest = tag.split_once('>').map_or("", |(_, after)| after);
+        if left_out.contains(&name.as_str()) {
+            let end = rest.to_ascii_lowercase().find(&format!("</{name}"));
+            rest = end.and_then(|end| rest.get(end..)).unwrap_or_default();
+        }
+    }
+    words.push_str(rest);
+    let mut decoded = String::with_capacity(words.len());
+    let mut rest = words.as_str();
+    while let Some(at) = rest.find('&') {
+        let (before, entity) = rest.split_at(at);
+        decoded.push_str(before);
+        let (c, length) = html_entity(entity).unwrap_or((Some('&'), 1));
+        decoded.extend(c);
+        rest = entity.get(length..).unwrap_or_default();
+    }
+    decoded + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: &str = "0123456789abcdef0123456789ABCDEF";
+
+    fn shown(said: &str, text: &str) -> String {
+        let mask = Mask {
+            secrets: &[KEY],
+            texts: &[text],
+        };
+        mask.sentence(said)
+    }
+
+    #[test]
+    fn control_characters_are_shown_escaped() {
+        assert_eq!(visible("plain 字 \u{e9}"), "plain 字 \u{e9}");
+        assert_eq!(
+            visible("\u{1b}]0;pwn\u{7}\u{1b}[31mtrain"),
+            "\\u{1b}]0;pwn\\u{7}\\u{1b}[31mtrain"
+        );
+        assert_eq!(
+            visible("a\nb\tc\u{9b}d\u{202e}e"),
+            "a\\nb\\tc\\u{9b}d\\u{202e}e"
+        );
+    }
+
+    #[test]
+    fn a_sentence_is_one_line_without_markup_of_bounded_length() {
+        assert_eq!(
+            shown(" Too\r\n much.\u{1b}[31m ", ""),
+            "Too much.\\u{1b}[31m"
+        );
+        assert_eq!(shown("It failed.", ""), "It failed");
+        assert_eq!(shown(&"x".repeat(5_000), "").chars().count(), 301);
+        let page = "<html><head><title>403 Forbidden</title><style>a{}</style></head><body>\
+                    <center><h1>403 Forbidden</h1></center><hr><center>Gateway/v2 &amp; more</center>\
+                    <script>let a = '<b>';</script></body></html>";
+        assert_eq!(shown(page, ""), "403 Forbidden Gateway/v2 & more");
+        let title = "<!doctype html><head><title>Sign in</title></head>";
+        assert_eq!(shown(title, ""), "Sign in");
+        assert_eq!(shown("1 < 2 and 3 > 2", ""), "1 < 2 and 3 > 2");
+        assert_eq!(shown("<html", ""), "");
+    }
+
+    #[test]
+    fn secrets_and_the_requests_own_text_are_masked_in_every_dress() {
+        let own = "My \"secret\" plan:\n\tburn <everything> in C:\\new & run";
+        let table = [
+            format!("bad key {KEY} given"),
+            format!("bad key {} given", KEY.to_lowercase()),
+            format!("bad key {} given", &KEY[3..20]),
+            format!("cannot parse {own} at all"),
+            "cannot parse My \"secret\" plan: burn <everything> in C:\\new & run at all".into(),
+            format!("cannot parse {} at all", serde_json::to_string(own).unwrap()),
+            format!(
+                "cannot parse {} at all",
+                serde_json::to_string(&serde_json::to_string(own).unwrap()).unwrap()
+            ),
+            "cannot parse My &quot;secret&quot; plan:&#10;&#x9;burn &lt;everything&gt; in C:\\new &amp; \
+             run at all"
+                .into(),
+            "cannot parse My%20%22secret%22%20plan%3A%0A%09burn%20%3Ceverything%3E%20in C:\\new & run".into(),
+            "cannot parse M\u{200b}y \"sec\u{7}ret\" plan:\u{a0}burn <everything> in C:\\new & run".into(),
+            "cannot parse \\u004dy \\\"secret\\\" plan: burn <everything> in C:\\new & run".into(),
+        ];
+        for said in table {
+            let shown = shown(&said, own);
+            assert!(shown.contains(MASKED), "{said}: {shown}");
+            for leak in [
+                "secret",
+                "plan",
+                "burn",
+                "everything",
+                "abcdef",
+                "56789",
+                "run",
+            ] {
+                assert!(!shown.contains(leak), "{said}: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_stretches_and_placeholders_for_keys_stay() {
+        let mask = Mask {
+            secrets: &["x", ""],
+            texts: &["please explain it", ""],
+        };
+        assert_eq!(
+            mask.sentence("explain the next step"),
+            "explain the next step"
+        );
+        assert_eq!(mask.sentence("say please explain, x"), "say […], x");
+        assert_eq!(Mask::default().sentence("as it is"), "as it is");
+    }
+
+    #[test]
+    fn the_services_own_sentences_stay_whole() {
+        let mask = Mask {
+            secrets: &[KEY],
+            texts: &[include_str!("labeling/prompt/example.txt")],
+        };
+        for said in [
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use \
+             'max_completion_tokens' instead",
+            "Could not finish the message because max_tokens or model output limit was reached. Please \
+             try again with higher max_tokens",
+            "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a \
+             valid key for an active subscription and use a correct regional API endpoint for your resource",
+            "The API deployment for this resource does not exist",
+        ] {
+            assert_eq!(mask.sentence(said), said);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_stretch_of_a_text_passes(
+            text in "[a-c \"\\\\&%<\n\u{e9}]{12,40}", before in ".{0,20}", after in ".{0,20}"
+        ) {
+            let sentence = shown(&format!("{before}{text}{after}"), &text);
+            let (sentence, text) = (fold(&sentence), fold(&text));
+            let values = |units: &[Unit]| units.iter().map(|unit| unit.value).collect::<String>();
+            for window in text.windows(STRETCH) {
+                prop_assert!(!values(&sentence).contains(&values(window)));
+            }
+        }
+
+        #[test]
+        fn whatever_is_said_is_shown_on_one_line(said in ".*", text in ".*") {
+            let shown = shown(&said, &text);
+            prop_assert!(!shown.contains(is_unseen));
+            prop_assert!(shown.chars().count() <= 10 * SHOWN);
+        }
+    }
+}
