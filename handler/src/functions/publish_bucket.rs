@@ -14,7 +14,7 @@ use crate::run::RunError;
 use crate::run::paths::BucketPaths;
 use crate::run::publish::draft;
 use crate::run::record::{Record, State};
-use crate::store::Over;
+use crate::store::PutMode;
 
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
     let RunMessage { run } = message(invocation, "publish")?;
@@ -51,7 +51,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     if !may_publish(app, &run).await? {
         return Ok(Answer::done());
     }
-    match draft.commit(Over::Version(there)).await? {
+    match draft.commit(PutMode::from(there)).await? {
         Some(report) => {
             let place = output.locate(&path);
             end(app, &record, report, &place).await?;

@@ -15,6 +15,6 @@ mod raw;
 mod version;
 
 pub use error::{StoreError, remedy};
-pub use own::{Appender, Lock, Over, OwnFolder, Publication};
+pub use own::{Appender, Lock, OwnFolder, Publication, PutMode};
 pub use raw::{RawFile, RawFolder};
 pub use version::{BlobStatus, Listed, Version};

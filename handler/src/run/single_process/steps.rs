@@ -10,7 +10,7 @@ use crate::run::report::{Metadata, Published};
 use crate::run::settings::{Method, Pinned};
 use crate::run::turn::Labeler;
 use crate::run::work;
-use crate::store::Over;
+use crate::store::PutMode;
 use crate::teacher::disposition::Stop;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,9 +168,9 @@ impl Run {
             let paths = BucketPaths::new(&manifest.source.path);
             let (from, to) = ((&places.work, &paths), (&places.output, path.as_str()));
             let draft = publish::draft(&manifest, from, to, clock).await?;
-            Ok(match draft.commit(Over::Anything).await? {
+            Ok(match draft.commit(PutMode::Overwrite).await? {
                 Some(report) => Step::Published(bucket, Box::new(report)),
-                // Over anything there is always leave.
+                // An overwrite never leaves the file alone.
                 None => Step::Chunk(bucket, ChunkEnd::Interrupted),
             })
         }
