@@ -243,7 +243,7 @@ fn prepare(
                         let tokens = labeler.tokens.as_ref();
                         labeler
                             .strategy
-                            .input(&conversation, index, &labeler.budget, tokens)
+                            .input(&conversation, index, &labeler.limits, tokens)
                     })
                     .flatten()
                     .map(Arc::new);

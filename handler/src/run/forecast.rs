@@ -241,7 +241,7 @@ fn size(bytes: &Bytes, settings: &LabelSettings, strategy: &dyn Strategy) -> Siz
     for conversation in chunk::conversations(bytes) {
         for (index, turn) in conversation.turns.iter().enumerate() {
             let input: Option<Input> = (!is_blank(&turn.user_message))
-                .then(|| strategy.input(&conversation, index, &settings.budget, &tokens))
+                .then(|| strategy.input(&conversation, index, &settings.limits, &tokens))
                 .flatten();
             turns.push(input.map(|input| {
                 let mark = Mark::fresh(&mut rng, &input);

@@ -141,7 +141,10 @@ impl OwnFolder {
     /// If it cannot be written; then the file is as before.
     pub async fn replace(&self, path: &str, content: Vec<u8>) -> Result<(), StoreError> {
         self.check(path)?;
-        self.0.put(path, content, PutMode::Overwrite).await.map(drop)
+        self.0
+            .put(path, content, PutMode::Overwrite)
+            .await
+            .map(drop)
     }
 
     /// Makes the file, in one step; `false` if there is one already, which is left as it is.

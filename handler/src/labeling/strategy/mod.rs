@@ -25,14 +25,14 @@ pub const DEFAULT: &str = "user_message_only";
 
 /// How much of a conversation is shown, in tokens of the deployment's tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
+pub struct Limits {
     /// Most of any one message or answer; longer ones are cut in the middle.
     pub message_tokens: usize,
     /// Most of everything that is shown beside the message to be labelled.
     pub context_tokens: usize,
 }
 
-impl Default for Budget {
+impl Default for Limits {
     /// 4,000 each, about 16 KB of English: what is longer is a pasted log or file, as a rule.
     fn default() -> Self {
         Self {
@@ -59,7 +59,7 @@ pub trait Strategy: Send + Sync {
         &self,
         conversation: &Conversation,
         turn: usize,
-        budget: &Budget,
+        limits: &Limits,
         tokens: &dyn TokenCounter,
     ) -> Option<Input>;
 }
@@ -104,7 +104,7 @@ pub(crate) mod tests {
     use crate::dataset::conversation::Turn;
     use crate::labeling::cut::tests::Characters;
 
-    pub(crate) const WIDE: Budget = Budget {
+    pub(crate) const WIDE: Limits = Limits {
         message_tokens: 1000,
         context_tokens: 1000,
     };
@@ -165,13 +165,13 @@ pub(crate) mod tests {
     #[test]
     fn every_strategy_shows_the_message_once_and_cuts_it() {
         let conversation = conversation(&[("first", Some("answer")), (&"x".repeat(50), None)]);
-        let budget = Budget {
+        let limits = Limits {
             message_tokens: 10,
             context_tokens: 100,
         };
         for strategy in strategies() {
             let input = strategy
-                .input(&conversation, 1, &budget, &Characters)
+                .input(&conversation, 1, &limits, &Characters)
                 .unwrap();
             let messages: Vec<_> = input
                 .sections()
