@@ -290,7 +290,7 @@ fn other_settings_never_mix_with_a_run_that_began() {
         (["--strategy", "with_context"], "strategy"),
         (["--model", "gpt-4.1"], "model"),
         (["--hard-label", "argmax"], "hard_label"),
-        (["--message-tokens", "99"], "budget"),
+        (["--message-tokens", "99"], "limits"),
         (["--encoding", "cl100k_base"], "encoding"),
         (["--deployment", "gpt-5.1"], "deployment"),
         (["--no-rationales", "--no-dedupe"], "with_rationales"),

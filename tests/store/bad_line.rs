@@ -3,7 +3,7 @@
 use crate::place::{BadPlace, tuning};
 use axum::http::Method;
 use softlabel::store::azure::Tuning;
-use softlabel::store::{Over, StoreError};
+use softlabel::store::{PutMode, StoreError};
 use softlabel_doubles::faulty_line::Fault::{self, CutBody, Hang, LoseAnswer, LoseRequest};
 use softlabel_doubles::faulty_line::When;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ async fn a_commit_whose_answer_was_lost_is_known_again() {
     let own = bad.place.own();
     for (number, fault) in DOUBTFUL.into_iter().enumerate() {
         let path = format!("file-{number}");
-        let mut over = Over::Version(None);
+        let mut mode = PutMode::Create;
         for content in ["first", "second"] {
             let commit = When::put(&path).query("comp=blocklist");
             let block = When::put(&path).query("blockid=");
@@ -98,10 +98,10 @@ async fn a_commit_whose_answer_was_lost_is_known_again() {
             bad.line.plan(fault, commit);
             let mut publication = bad.own.publish(&path).await.unwrap();
             publication.write(content.as_bytes()).await.unwrap();
-            assert!(publication.commit(over).await.unwrap(), "{fault:?}");
+            assert!(publication.commit(mode).await.unwrap(), "{fault:?}");
             let there = own.read(&path).await.unwrap().unwrap();
             assert_eq!(there, content.as_bytes());
-            over = Over::Version(
+            mode = PutMode::from(
                 own.status(&path)
                     .await
                     .unwrap()
@@ -111,7 +111,7 @@ async fn a_commit_whose_answer_was_lost_is_known_again() {
         }
         let mut stale = bad.own.publish(&path).await.unwrap();
         stale.write(b"late").await.unwrap();
-        let late = stale.commit(Over::Version(None)).await.unwrap();
+        let late = stale.commit(PutMode::Create).await.unwrap();
         assert!(!late);
     }
 }

@@ -10,7 +10,7 @@ use softlabel::labeling::call::RATIONALE_MAX_TOKENS;
 use softlabel::labeling::cut::TokenCounter;
 use softlabel::labeling::label::Label;
 use softlabel::labeling::prompt::{self, Mark, Prompt};
-use softlabel::labeling::strategy::{Budget, Strategy, UserMessageOnly};
+use softlabel::labeling::strategy::{Limits, Strategy, UserMessageOnly};
 use softlabel::teacher::model::Family;
 use softlabel::teacher::profile::Profile;
 use softlabel::teacher::tokens::Encoding;
@@ -46,7 +46,7 @@ impl Sizes {
             for index in 0..conversation.turns.len() {
                 let blank = is_blank(&conversation.turns[index].user_message);
                 let input =
-                    UserMessageOnly.input(&conversation, index, &Budget::default(), &tokens);
+                    UserMessageOnly.input(&conversation, index, &Limits::default(), &tokens);
                 let Some(input) = input.filter(|_| !blank) else {
                     continue;
                 };

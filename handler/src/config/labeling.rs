@@ -1,7 +1,7 @@
 //! Settings of what a label is.
 
 use crate::labeling::label::HardLabel;
-use crate::labeling::strategy::{self, Budget, Strategy};
+use crate::labeling::strategy::{self, Limits, Strategy};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
@@ -54,8 +54,8 @@ fn parse_strategy(name: &str) -> Result<StrategyName, strategy::UnknownStrategy>
 
 impl LabelingArgs {
     /// Limits of what is shown.
-    pub fn budget(&self) -> Budget {
-        Budget {
+    pub fn limits(&self) -> Limits {
+        Limits {
             message_tokens: self.message_tokens as usize,
             context_tokens: self.context_tokens as usize,
         }

@@ -37,7 +37,7 @@ pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSe
         prompt_version: prompt::PROMPT_VERSION.to_owned(),
         with_rationales: !labeling.no_rationales,
         hard_label: labeling.hard_label,
-        budget: labeling.budget(),
+        limits: labeling.limits(),
     }
 }
 
@@ -125,7 +125,7 @@ pub fn message_input(
     labeling
         .strategy
         .0
-        .input(&conversation, 0, &labeling.budget(), &service.encoding())
+        .input(&conversation, 0, &labeling.limits(), &service.encoding())
 }
 
 /// Turns under way at a time: enough for every slot, whatever the chunks' size.

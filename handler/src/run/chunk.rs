@@ -241,9 +241,9 @@ fn prepare(
             let todo = record.todo(round, labeler.with_rationales);
             let answered = matches!(record.label, Some(Ok(_)));
             if todo != Todo::Nothing || answered {
-                let (budget, tokens) = (&labeler.budget, labeler.tokens.as_ref());
+                let (limits, tokens) = (&labeler.limits, labeler.tokens.as_ref());
                 let input =
-                    strategy::ask_about(labeler.strategy, &conversation, index, budget, tokens)
+                    strategy::ask_about(labeler.strategy, &conversation, index, limits, tokens)
                         .map(Arc::new);
                 let mut label = None;
                 if let (Ok(input), Some(Ok(record_label))) = (&input, &record.label) {

@@ -242,7 +242,7 @@ fn size(bytes: &Bytes, start: u64, settings: &LabelSettings, strategy: &dyn Stra
     for conversation in chunk::conversations(bytes, start) {
         for index in 0..conversation.turns.len() {
             let input =
-                strategy::ask_about(strategy, &conversation, index, &settings.budget, &tokens);
+                strategy::ask_about(strategy, &conversation, index, &settings.limits, &tokens);
             turns.push(input.ok().map(|input| {
                 let mark = Mark::fresh(&mut rng, &input);
                 let label = prompt::classification(&input, &mark);

@@ -11,7 +11,7 @@ use crate::dataset::figures::Figures;
 use crate::dataset::line::{Line, Verdict};
 use crate::dataset::metadata::{BucketReport, Status};
 use crate::labeling::label::{Label, contradicts};
-use crate::store::{Over, OwnFolder, Publication, StoreError};
+use crate::store::{OwnFolder, Publication, PutMode, StoreError};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// "0" and "1" together below this: the model wanted to say something else.
@@ -30,13 +30,12 @@ impl Draft {
         &self.report
     }
 
-    /// Makes the file appear. Gives `None`, and leaves what is there, where that is something else than
-    /// `over`.
+    /// Makes the file appear, or gives `None` where `mode` leaves the file that is there alone.
     ///
     /// # Errors
     /// If it cannot be committed.
-    pub async fn commit(self, over: Over) -> Result<Option<BucketReport>, RunError> {
-        let committed = self.publication.commit(over).await?;
+    pub async fn commit(self, mode: PutMode) -> Result<Option<BucketReport>, RunError> {
+        let committed = self.publication.commit(mode).await?;
         Ok(committed.then_some(self.report))
     }
 }

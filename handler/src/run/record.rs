@@ -380,7 +380,7 @@ impl Record {
 pub(crate) mod tests {
     use super::*;
     use crate::labeling::label::HardLabel;
-    use crate::labeling::strategy::Budget;
+    use crate::labeling::strategy::Limits;
     use crate::teacher::model::Family;
     use crate::teacher::tokens::Encoding;
 
@@ -399,7 +399,7 @@ pub(crate) mod tests {
             prompt_version: "1".into(),
             with_rationales: true,
             hard_label: HardLabel::Generated,
-            budget: Budget {
+            limits: Limits {
                 message_tokens: 4000,
                 context_tokens: 4000,
             },

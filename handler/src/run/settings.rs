@@ -1,7 +1,7 @@
 //! Everything that decides what a label is, pinned when a run begins.
 
 use crate::labeling::label::HardLabel;
-use crate::labeling::strategy::Budget;
+use crate::labeling::strategy::Limits;
 use crate::teacher::model::Family;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::Encoding;
@@ -29,7 +29,7 @@ pub struct LabelSettings {
     /// Which of two answers the hard label is.
     pub hard_label: HardLabel,
     /// Limits on what of a text is shown, in tokens.
-    pub budget: Budget,
+    pub limits: Limits,
 }
 
 /// How labels are made: the settings, and the request parameters that the probe settled.

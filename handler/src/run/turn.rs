@@ -12,7 +12,7 @@ use crate::labeling::label::{HardLabel, Label};
 use crate::labeling::prompt::{self, Mark, Sizes};
 use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
-use crate::labeling::strategy::{Budget, Input, Strategy};
+use crate::labeling::strategy::{Input, Limits, Strategy};
 use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
 use crate::teacher::purse::{Purse, Refused};
@@ -43,7 +43,7 @@ pub struct Labeler {
     /// What of a conversation is shown.
     pub strategy: &'static dyn Strategy,
     /// Limits of what is shown.
-    pub budget: Budget,
+    pub limits: Limits,
     /// Counts tokens as the model does.
     pub tokens: Arc<dyn TokenCounter>,
     /// Which of two answers the hard label is.
@@ -128,7 +128,7 @@ impl Labeler {
             teacher,
             purse: None,
             strategy,
-            budget: settings.budget,
+            limits: settings.limits,
             tokens: Arc::new(settings.encoding),
             hard_label: settings.hard_label,
             with_rationales: settings.with_rationales,

@@ -12,7 +12,7 @@ use crate::run::paths::BucketPaths;
 use crate::run::publish::draft;
 use crate::run::record::{Record, State};
 use crate::run::work;
-use crate::store::Over;
+use crate::store::PutMode;
 
 /// Publishes a run whose chunks are all finished.
 ///
@@ -53,7 +53,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     if !may_publish(app, &run).await? {
         return Ok(Vec::new());
     }
-    match draft.commit(Over::Version(there)).await? {
+    match draft.commit(PutMode::from(there)).await? {
         Some(report) => {
             let place = output.locate(&path);
             end(app, &record, report, &place).await?;
@@ -84,7 +84,7 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
     let path = app.data.labeled_path(&manifest.name());
     let there = output.status(&path).await?.map(|status| status.version);
     let draft = draft(&manifest, (work, &paths), (&output, &path), clock).await?;
-    let Some(report) = draft.commit(Over::Version(there)).await? else {
+    let Some(report) = draft.commit(PutMode::from(there)).await? else {
         tracing::info!(
             run = record.run,
             "another process published the bucket just now"

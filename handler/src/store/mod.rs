@@ -15,6 +15,6 @@ mod raw;
 mod version;
 
 pub use error::{StoreError, sentence};
-pub use own::{Appender, Lock, Over, OwnFolder, Publication};
+pub use own::{Appender, Lock, OwnFolder, Publication, PutMode};
 pub use raw::{Buckets, RawFile, RawFolder};
 pub use version::{BlobStatus, Listed, Version};

@@ -9,13 +9,22 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a file may be replaced by, in the words of the file that is there.
+/// What a write does with a file that is there already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Whatever is there, also nothing.
-    Anything,
-    /// This version and no other; `None`: nothing.
-    Version(Option<Version>),
+pub enum PutMode {
+    /// It takes the place of whatever is there.
+    Overwrite,
+    /// It makes the file, and leaves one that is there alone.
+    Create,
+    /// It takes the place of this version, and leaves any other, or none, alone.
+    Update(Version),
+}
+
+impl From<Option<Version>> for PutMode {
+    /// The mode that replaces the file as it was read: `None` where there was none.
+    fn from(there: Option<Version>) -> Self {
+        there.map_or(Self::Create, Self::Update)
+    }
 }
 
 /// What a place that holds files of ours can do. Paths are [plain](check_path).
@@ -23,7 +32,7 @@ pub enum Over {
 pub(super) trait OwnBlobs: Debug + Send + Sync {
     fn locate(&self, path: &str) -> String;
     async fn read_versioned(&self, path: &str) -> Result<Option<(Vec<u8>, Version)>, StoreError>;
-    async fn put(&self, path: &str, content: Vec<u8>, over: Over) -> Result<bool, StoreError>;
+    async fn put(&self, path: &str, content: Vec<u8>, mode: PutMode) -> Result<bool, StoreError>;
     async fn publish(&self, path: &str) -> Result<Box<dyn Draft>, StoreError>;
     async fn try_out(&self, path: &str) -> Result<(), StoreError>;
     async fn append(&self, path: &str) -> Result<(Box<dyn AppendLines>, Vec<u8>), StoreError>;
@@ -40,7 +49,7 @@ pub(super) trait OwnBlobs: Debug + Send + Sync {
 #[async_trait]
 pub(super) trait Draft: Debug + Send + Sync {
     async fn write(&mut self, content: &[u8]) -> Result<(), StoreError>;
-    async fn commit(self: Box<Self>, over: Over) -> Result<bool, StoreError>;
+    async fn commit(self: Box<Self>, mode: PutMode) -> Result<bool, StoreError>;
 }
 
 /// A file of lines that is held for appending.
@@ -133,7 +142,10 @@ impl OwnFolder {
     /// If it cannot be written; then the file is as before.
     pub async fn replace(&self, path: &str, content: Vec<u8>) -> Result<(), StoreError> {
         self.check(path)?;
-        self.0.put(path, content, Over::Anything).await.map(drop)
+        self.0
+            .put(path, content, PutMode::Overwrite)
+            .await
+            .map(drop)
     }
 
     /// Makes the file, in one step; `false` if there is one already, which is left as it is.
@@ -142,7 +154,7 @@ impl OwnFolder {
     /// If it cannot be written.
     pub async fn create(&self, path: &str, content: Vec<u8>) -> Result<bool, StoreError> {
         self.check(path)?;
-        self.0.put(path, content, Over::Version(None)).await
+        self.0.put(path, content, PutMode::Create).await
     }
 
     /// Puts `content` in place of the version `over`, in one step; `false` if the file is another
@@ -157,8 +169,8 @@ impl OwnFolder {
         over: &Version,
     ) -> Result<bool, StoreError> {
         self.check(path)?;
-        let over = Over::Version(Some(over.clone()));
-        self.0.put(path, content, over).await
+        let mode = PutMode::Update(over.clone());
+        self.0.put(path, content, mode).await
     }
 
     /// Begins a file that appears as a whole, when it is committed. Memory holds a few blocks of it,
@@ -323,13 +335,13 @@ impl Publication {
         self.0.write(content).await
     }
 
-    /// Makes the file appear in one step, in place of what `over` says; `false` if something else
-    /// is there, which is left as it is. What appeared outlives a loss of power.
+    /// Makes the file appear in one step, as `mode` says; `false` if that leaves the file
+    /// that is there alone. What appeared outlives a loss of power.
     ///
     /// # Errors
     /// If it cannot be completed; then what was there before still is.
-    pub async fn commit(self, over: Over) -> Result<bool, StoreError> {
-        self.0.commit(over).await
+    pub async fn commit(self, mode: PutMode) -> Result<bool, StoreError> {
+        self.0.commit(mode).await
     }
 }
 

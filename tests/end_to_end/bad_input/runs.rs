@@ -93,7 +93,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "another limit",
             1,
-            &["budget", "4000", "100"],
+            &["limits", "4000", "100"],
             "--restart",
             |w| w.done().args(["--message-tokens", "100"]),
         ),

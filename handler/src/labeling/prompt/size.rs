@@ -65,7 +65,7 @@ impl Sizes {
 mod tests {
     use super::*;
     use crate::dataset::conversation::{Conversation, Turn};
-    use crate::labeling::strategy::{Budget, strategies};
+    use crate::labeling::strategy::{Limits, strategies};
     use crate::teacher::tokens::Encoding;
 
     #[test]
@@ -94,8 +94,8 @@ mod tests {
             let sizes = Sizes::new(Arc::new(encoding));
             for strategy in strategies() {
                 for index in 0..texts.len() {
-                    let budget = Budget::default();
-                    let input = strategy.input(&conversation, index, &budget, &encoding);
+                    let limits = Limits::default();
+                    let input = strategy.input(&conversation, index, &limits, &encoding);
                     let input = input.unwrap();
                     let mark = Mark::fresh(&mut rng, &input);
                     let label = classification(&input, &mark);

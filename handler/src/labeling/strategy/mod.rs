@@ -27,14 +27,14 @@ pub const DEFAULT: &str = "user_message_only";
 
 /// How much of a conversation is shown, in tokens of the deployment's tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
+pub struct Limits {
     /// Most of any one message or answer; longer ones are cut in the middle.
     pub message_tokens: usize,
     /// Most of everything that is shown beside the message to be labelled.
     pub context_tokens: usize,
 }
 
-impl Default for Budget {
+impl Default for Limits {
     /// 4,000 each, about 16 KB of English: what is longer is a pasted log or file, as a rule.
     fn default() -> Self {
         Self {
@@ -61,7 +61,7 @@ pub trait Strategy: Send + Sync {
         &self,
         conversation: &Conversation,
         turn: usize,
-        budget: &Budget,
+        limits: &Limits,
         tokens: &dyn TokenCounter,
     ) -> Option<Input>;
 }
@@ -75,7 +75,7 @@ pub fn ask_about(
     strategy: &dyn Strategy,
     conversation: &Conversation,
     turn: usize,
-    budget: &Budget,
+    limits: &Limits,
     tokens: &dyn TokenCounter,
 ) -> Result<Input, LabelingError> {
     let there = conversation.turns.get(turn);
@@ -85,7 +85,7 @@ pub fn ask_about(
     }
     there
         .filter(|turn| !is_blank(&turn.user_message))
-        .and_then(|_| strategy.input(conversation, turn, budget, tokens))
+        .and_then(|_| strategy.input(conversation, turn, limits, tokens))
         .ok_or_else(|| LabelingError::new(ErrorCode::EmptyMessage, "The message is empty."))
 }
 
@@ -129,7 +129,7 @@ pub(crate) mod tests {
     use crate::dataset::conversation::Turn;
     use crate::labeling::cut::tests::Characters;
 
-    pub(crate) const WIDE: Budget = Budget {
+    pub(crate) const WIDE: Limits = Limits {
         message_tokens: 1000,
         context_tokens: 1000,
     };
@@ -191,13 +191,13 @@ pub(crate) mod tests {
     #[test]
     fn every_strategy_shows_the_message_once_and_cuts_it() {
         let conversation = conversation(&[("first", Some("answer")), (&"x".repeat(50), None)]);
-        let budget = Budget {
+        let limits = Limits {
             message_tokens: 10,
             context_tokens: 100,
         };
         for strategy in strategies() {
             let input = strategy
-                .input(&conversation, 1, &budget, &Characters)
+                .input(&conversation, 1, &limits, &Characters)
                 .unwrap();
             let messages: Vec<_> = input
                 .sections()

@@ -1,4 +1,4 @@
-use super::{Budget, Input, MESSAGE_TITLE, Strategy};
+use super::{Input, Limits, MESSAGE_TITLE, Strategy};
 use crate::dataset::conversation::Conversation;
 use crate::labeling::cut::TokenCounter;
 
@@ -23,7 +23,7 @@ impl Strategy for UserMessageOnly {
         &self,
         conversation: &Conversation,
         turn: usize,
-        budget: &Budget,
+        limits: &Limits,
         tokens: &dyn TokenCounter,
     ) -> Option<Input> {
         let turn = conversation.turns.get(turn)?;
@@ -31,7 +31,7 @@ impl Strategy for UserMessageOnly {
         input.push(
             MESSAGE_TITLE,
             &turn.user_message,
-            budget.message_tokens,
+            limits.message_tokens,
             tokens,
         );
         Some(input)

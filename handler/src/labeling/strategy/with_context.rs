@@ -1,4 +1,4 @@
-use super::{Budget, Input, MESSAGE_TITLE, Strategy};
+use super::{Input, Limits, MESSAGE_TITLE, Strategy};
 use crate::dataset::conversation::Conversation;
 use crate::labeling::blank::is_blank;
 use crate::labeling::cut::TokenCounter;
@@ -11,7 +11,7 @@ const LEAST: usize = 16;
 
 /// The turns before the message, then the message.
 ///
-/// The newest messages and answers are kept, up to the budget for context; the one that reaches
+/// The newest messages and answers are kept, up to the limit for context; the one that reaches
 /// over it is cut in the middle, and all that is older is left out. Blank messages and missing
 /// answers are passed over.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ impl Strategy for WithContext {
         &self,
         conversation: &Conversation,
         turn: usize,
-        budget: &Budget,
+        limits: &Limits,
         tokens: &dyn TokenCounter,
     ) -> Option<Input> {
         let (earlier, turn) = (
@@ -53,16 +53,16 @@ impl Strategy for WithContext {
         input.push(
             MESSAGE_TITLE,
             &turn.user_message,
-            budget.message_tokens,
+            limits.message_tokens,
             tokens,
         );
-        let mut left = budget.context_tokens;
+        let mut left = limits.context_tokens;
         for (title, text) in newest_first.filter(|(_, text)| !is_blank(text)) {
             if left < LEAST {
                 input.leave_out();
                 continue;
             }
-            let limit = left.min(budget.message_tokens);
+            let limit = left.min(limits.message_tokens);
             // Tokens of `text` that are shown: `limit` where it is cut.
             left -= tokens.count(tokens.head(text, limit)).min(limit);
             input.push(title, text, limit, tokens);
@@ -109,15 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept_within_the_budget() {
+    fn the_newest_are_kept_within_the_limit() {
         let (old, long, new) = ("o".repeat(30), "l".repeat(100), "n".repeat(30));
         let conversation = conversation(&[(&old, Some(&long)), (&new, None), ("now", None)]);
-        let budget = Budget {
+        let limits = Limits {
             message_tokens: 200,
             context_tokens: 50,
         };
         let input = WithContext
-            .input(&conversation, 2, &budget, &Characters)
+            .input(&conversation, 2, &limits, &Characters)
             .unwrap();
         let cut = format!(
             "{}\n[... about 80 tokens left out here ...]\n{}",
@@ -134,29 +134,29 @@ mod tests {
     }
 
     #[test]
-    fn one_message_does_not_take_all_of_the_budget() {
+    fn one_message_does_not_take_all_of_the_limit() {
         let long = "l".repeat(100);
         let conversation = conversation(&[("first", Some(&long)), ("now", None)]);
-        let budget = Budget {
+        let limits = Limits {
             message_tokens: 40,
             context_tokens: 60,
         };
         let input = WithContext
-            .input(&conversation, 1, &budget, &Characters)
+            .input(&conversation, 1, &limits, &Characters)
             .unwrap();
         assert_eq!(shown(&input)[0], (EARLIER_MESSAGE, "first"));
         assert_eq!((input.cut(), input.left_out()), (1, 0));
     }
 
     #[test]
-    fn no_budget_is_no_context() {
+    fn a_limit_of_zero_is_no_context() {
         let conversation = conversation(&[("first", Some("answer")), ("now", None)]);
-        let budget = Budget {
+        let limits = Limits {
             message_tokens: 40,
             context_tokens: 0,
         };
         let input = WithContext
-            .input(&conversation, 1, &budget, &Characters)
+            .input(&conversation, 1, &limits, &Characters)
             .unwrap();
         assert_eq!(shown(&input), [(MESSAGE_TITLE, "now")]);
         assert_eq!(input.left_out(), 2);

@@ -1,4 +1,4 @@
-use super::{Budget, Input, MESSAGE_TITLE, Strategy};
+use super::{Input, Limits, MESSAGE_TITLE, Strategy};
 use crate::dataset::conversation::Conversation;
 use crate::labeling::blank::is_blank;
 use crate::labeling::cut::TokenCounter;
@@ -28,7 +28,7 @@ impl Strategy for WithResponse {
         &self,
         conversation: &Conversation,
         turn: usize,
-        budget: &Budget,
+        limits: &Limits,
         tokens: &dyn TokenCounter,
     ) -> Option<Input> {
         let turn = conversation.turns.get(turn)?;
@@ -36,7 +36,7 @@ impl Strategy for WithResponse {
         input.push(
             MESSAGE_TITLE,
             &turn.user_message,
-            budget.message_tokens,
+            limits.message_tokens,
             tokens,
         );
         match turn
@@ -45,7 +45,7 @@ impl Strategy for WithResponse {
             .filter(|answer| !is_blank(answer))
         {
             Some(answer) => {
-                let limit = budget.message_tokens.min(budget.context_tokens);
+                let limit = limits.message_tokens.min(limits.context_tokens);
                 input.push(ANSWER, answer, limit, tokens);
             }
             None => input.push(ANSWER, NO_ANSWER, usize::MAX, tokens),
@@ -84,12 +84,12 @@ mod tests {
     fn a_long_answer_is_cut() {
         let long = "l".repeat(100);
         let conversation = conversation(&[("one", Some(&long))]);
-        let budget = Budget {
+        let limits = Limits {
             message_tokens: 90,
             context_tokens: 20,
         };
         let input = WithResponse
-            .input(&conversation, 0, &budget, &Characters)
+            .input(&conversation, 0, &limits, &Characters)
             .unwrap();
         assert_eq!(input.cut(), 1);
         assert!(shown(&input)[1].1.contains("about 80 tokens"));

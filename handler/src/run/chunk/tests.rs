@@ -7,7 +7,7 @@ use crate::dataset::layout::BucketName;
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::HardLabel;
 use crate::labeling::prompt::{self, Prompt};
-use crate::labeling::strategy::{Budget, UserMessageOnly};
+use crate::labeling::strategy::{Limits, UserMessageOnly};
 use crate::run::ledger::FinishedChunk;
 use crate::run::manifest::ChunkLimits;
 use crate::run::plan::plan;
@@ -177,7 +177,7 @@ async fn labeler(service: &Double) -> Labeler {
         prompt_version: prompt::PROMPT_VERSION.into(),
         with_rationales: true,
         hard_label: HardLabel::default(),
-        budget: Budget::default(),
+        limits: Limits::default(),
     };
     let teacher = Arc::new(teacher);
     Labeler::new(teacher, &settings, &UserMessageOnly, true, Arc::default())
@@ -260,7 +260,7 @@ async fn a_panic_while_a_chunk_is_prepared_says_nothing_of_raw() {
     let mut world = World::new(0.0, 3).await;
     let labeler = Arc::get_mut(&mut world.labeler).unwrap();
     labeler.tokens = Arc::new(Panics);
-    labeler.budget.message_tokens = 1;
+    labeler.limits.message_tokens = 1;
     let error = world.run().await.unwrap_err();
     assert!(matches!(error, RunError::BrokeOff { .. }), "{error}");
     assert!(!error.is_raw_changed());

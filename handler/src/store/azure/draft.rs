@@ -1,7 +1,7 @@
 //! A blob that is sent in blocks and appears with their list, in one commit.
 
 use super::super::own::Draft;
-use super::super::{Over, StoreError};
+use super::super::{PutMode, StoreError};
 use super::answer::failure;
 use super::folder::Folder;
 use super::own::{Mark, conditions, content_type};
@@ -91,7 +91,7 @@ impl Draft for AzureDraft {
         Ok(())
     }
 
-    async fn commit(mut self: Box<Self>, over: Over) -> Result<bool, StoreError> {
+    async fn commit(mut self: Box<Self>, mode: PutMode) -> Result<bool, StoreError> {
         if self.torn {
             return Err(StoreError::Io {
                 operation: "write",
@@ -104,7 +104,7 @@ impl Draft for AzureDraft {
             self.stage(block.into()).await?;
         }
         let mark = Mark::new();
-        let (if_match, if_none_match) = conditions(&over);
+        let (if_match, if_none_match) = conditions(&mode);
         let options = BlockBlobClientCommitBlockListOptions {
             blob_content_type: Some(content_type(&self.path).to_owned()),
             if_match,
@@ -123,7 +123,7 @@ impl Draft for AzureDraft {
         };
         match self.folder.calls().send(commit).await {
             Ok(_) => Ok(true),
-            Err(error) => mark.settle(&self.folder, &self.path, &over, &error).await,
+            Err(error) => mark.settle(&self.folder, &self.path, &mode, &error).await,
         }
     }
 }

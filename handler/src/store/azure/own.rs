@@ -1,7 +1,7 @@
 //! What is ours in a container.
 
 use super::super::own::{AppendLines, Draft, Held, OwnBlobs};
-use super::super::{BlobStatus, Listed, Over, StoreError, Version};
+use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use super::account::Account;
 use super::answer::{Meaning, failure, meaning};
 use super::draft::AzureDraft;
@@ -70,11 +70,11 @@ impl OwnBlobs for AzureOwn {
         }
     }
 
-    async fn put(&self, path: &str, content: Vec<u8>, over: Over) -> Result<bool, StoreError> {
+    async fn put(&self, path: &str, content: Vec<u8>, mode: PutMode) -> Result<bool, StoreError> {
         self.check(path)?;
         let mark = Mark::new();
         let content = Bytes::from(content);
-        let (if_match, if_none_match) = conditions(&over);
+        let (if_match, if_none_match) = conditions(&mode);
         let options = BlobClientUploadOptions {
             blob_content_type: Some(content_type(path).to_owned()),
             if_match,
@@ -89,7 +89,7 @@ impl OwnBlobs for AzureOwn {
         let upload = || blob.upload(content.clone().into(), Some(options.clone()));
         match self.0.calls().send(upload).await {
             Ok(_) => Ok(true),
-            Err(error) => mark.settle(&self.0, path, &over, &error).await,
+            Err(error) => mark.settle(&self.0, path, &mode, &error).await,
         }
     }
 
@@ -188,21 +188,21 @@ impl Mark {
         HashMap::from([(WRITE.to_owned(), self.0.clone())])
     }
 
-    /// What it means for this write of `path` over `over` that its last try ended in `error`.
+    /// What it means for this write of `path` in `mode` that its last try ended in `error`.
     pub(super) async fn settle(
         &self,
         folder: &Folder,
         path: &str,
-        over: &Over,
+        mode: &PutMode,
         error: &Error,
     ) -> Result<bool, StoreError> {
         let failed = || failure(error, "write", &folder.locate(path));
-        let expected = match (meaning(error), over) {
-            (Meaning::Condition | Meaning::Blocks, _) => over,
+        match (meaning(error), mode) {
+            (Meaning::Condition | Meaning::Blocks, _) => {}
             // The version that was to be replaced is gone.
-            (Meaning::Missing { container: false }, Over::Version(Some(_))) => over,
+            (Meaning::Missing { container: false }, PutMode::Update(_)) => {}
             _ => return Err(failed()),
-        };
+        }
         let there = folder.properties(path).await?;
         let ours = there.as_ref().is_some_and(|there| {
             let mut marks = there.metadata.iter();
@@ -212,11 +212,10 @@ impl Mark {
             return Ok(true);
         }
         let etag = there.map(|there| there.status.version.etag);
-        let as_expected = match expected {
-            Over::Anything => true,
-            Over::Version(version) => {
-                version.as_ref().map(|version| &version.etag) == etag.as_ref()
-            }
+        let as_expected = match mode {
+            PutMode::Overwrite => true,
+            PutMode::Create => etag.is_none(),
+            PutMode::Update(version) => etag.as_ref() == Some(&version.etag),
         };
         if as_expected {
             // Not refused for what is there, but as somebody else's write was under way.
@@ -230,12 +229,12 @@ impl Mark {
     }
 }
 
-/// The conditions of a request that writes over `over`.
-pub(super) fn conditions(over: &Over) -> (Option<Etag>, Option<Etag>) {
-    match over {
-        Over::Anything => (None, None),
-        Over::Version(Some(version)) => (Some(quoted(&version.etag)), None),
-        Over::Version(None) => (None, Some(Etag::from("*"))),
+/// The conditions `If-Match` and `If-None-Match` of a request that writes in `mode`.
+pub(super) fn conditions(mode: &PutMode) -> (Option<Etag>, Option<Etag>) {
+    match mode {
+        PutMode::Overwrite => (None, None),
+        PutMode::Create => (None, Some(Etag::from("*"))),
+        PutMode::Update(version) => (Some(quoted(&version.etag)), None),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A file that is written under a hidden name and appears by a rename.
 
 use super::super::own::Draft;
-use super::super::{Over, StoreError};
+use super::super::{PutMode, StoreError};
 use super::lock::FileGuard;
 use super::own::Root;
 use super::{beside, blocking, is_at, modified, version_of};
@@ -69,8 +69,8 @@ impl DraftFile {
             .map_err(|e| StoreError::io("write", &self.draft, e))
     }
 
-    /// Makes the file appear, if what is there is what `over` says.
-    pub(super) fn commit(mut self, over: &Over) -> Result<bool, StoreError> {
+    /// Makes the file appear; `false` if `mode` leaves what is there alone.
+    pub(super) fn commit(mut self, mode: &PutMode) -> Result<bool, StoreError> {
         let failed = |error| StoreError::io("write", &self.target, error);
         self.file.sync_all().map_err(failed)?;
         let _guard = FileGuard::take(&self.target)?;
@@ -79,9 +79,12 @@ impl DraftFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
-        if let Over::Version(expected) = over
-            && *expected != there.as_ref().map(version_of)
-        {
+        let may_write = match (mode, &there) {
+            (PutMode::Overwrite, _) | (PutMode::Create, None) => true,
+            (PutMode::Update(version), Some(there)) => *version == version_of(there),
+            (PutMode::Create, Some(_)) | (PutMode::Update(_), None) => false,
+        };
+        if !may_write {
             return Ok(false);
         }
         if let Some(there) = there {
@@ -159,11 +162,11 @@ impl Draft for LocalDraft {
         Ok(())
     }
 
-    async fn commit(mut self: Box<Self>, over: Over) -> Result<bool, StoreError> {
+    async fn commit(mut self: Box<Self>, mode: PutMode) -> Result<bool, StoreError> {
         let (draft, pending) = (self.take()?, std::mem::take(&mut self.pending));
         blocking(move || {
             draft.write(&pending)?;
-            draft.commit(&over)
+            draft.commit(&mode)
         })
         .await
     }

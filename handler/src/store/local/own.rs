@@ -1,7 +1,7 @@
 //! What is ours in a local folder.
 
 use super::super::own::{AppendLines, Draft, Held, OwnBlobs};
-use super::super::{BlobStatus, Listed, Over, StoreError, Version};
+use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use super::draft::{DraftFile, LocalDraft};
 use super::lines::{self, LocalAppender};
 use super::lock::{FileGuard, FolderLock};
@@ -112,12 +112,12 @@ impl OwnBlobs for LocalOwn {
         .await
     }
 
-    async fn put(&self, path: &str, content: Vec<u8>, over: Over) -> Result<bool, StoreError> {
+    async fn put(&self, path: &str, content: Vec<u8>, mode: PutMode) -> Result<bool, StoreError> {
         let (root, path) = (self.root.clone(), path.to_owned());
         blocking(move || {
             let draft = DraftFile::begin(&root, &path)?;
             draft.write(&content)?;
-            draft.commit(&over)
+            draft.commit(&mode)
         })
         .await
     }
@@ -286,7 +286,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::{Over, OwnFolder, StoreError};
+    use crate::store::{OwnFolder, PutMode, StoreError};
     use std::fs;
 
     fn folder() -> (tempfile::TempDir, OwnFolder) {
@@ -359,7 +359,7 @@ mod tests {
         let mut publication = own.publish("a/b").await.unwrap();
         publication.write(b"new").await.unwrap();
         assert_eq!(own.read("a/b").await.unwrap().unwrap(), b"old");
-        assert!(publication.commit(Over::Anything).await.unwrap());
+        assert!(publication.commit(PutMode::Overwrite).await.unwrap());
         assert_eq!(own.read("a/b").await.unwrap().unwrap(), b"new");
         assert_eq!(own.read("a/c").await.unwrap(), None);
     }
