@@ -134,6 +134,10 @@ pub struct CutArgs {
     #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub chunk_turns: u32,
+    /// MiB of a conversation in RAW at most; a longer one counts as broken. It is held in memory.
+    #[arg(long, env = "SOFTLABEL_MAX_CONVERSATION_MIB", default_value_t = 64, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub max_conversation_mib: u32,
 }
 
 impl CutArgs {
@@ -141,6 +145,7 @@ impl CutArgs {
     pub fn limits(&self) -> ChunkLimits {
         ChunkLimits {
             turns: self.chunk_turns,
+            conversation: (self.max_conversation_mib as usize) << 20,
             ..ChunkLimits::default()
         }
     }

@@ -116,7 +116,15 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         );
     }
     if files.is_empty() {
-        bail!("--input {input} holds no <split>/<bucket>.json; give the dataset's own folder");
+        let unread = left_out.warnings().join(" ");
+        bail!(
+            "--input {input} holds no <split>/<bucket>.json; give the dataset's own folder{}",
+            if unread.is_empty() {
+                unread
+            } else {
+                format!(". {unread}")
+            }
+        );
     }
     for pair in files.windows(2) {
         if let [a, b] = pair
