@@ -289,6 +289,14 @@ impl Job {
         for bucket in &self.buckets {
             let path = app.data.labeled_path(&bucket.file.name);
             output.try_out(&path).await?;
+            // One that is all labelled may have published in the instant in which it was killed.
+            let is_labeled = match &bucket.record {
+                Some(record) => app.ledger(record).await?.is_full(record),
+                None => false,
+            };
+            if !is_labeled {
+                app.refuse_foreign(&self.dataset, &bucket.file.path).await?;
+            }
         }
         let settings = self.settings().clone();
         app.repin_profile(&self.dataset, &settings, profile).await?;
@@ -414,8 +422,8 @@ async fn forget_damaged(app: &App, dataset: &str, file: &str) -> Result<(), RunE
     }
 }
 
-/// A run whose labelled file is what it published: where it is not there, or is to have other names, it is
-/// published again, without a call. Where its parts have not all of it any more, a run begins with what
+/// A run whose labelled file is what it published: where it is not there or was cut off, or is to have other
+/// names, it is published again, without a call. Where its parts have not all of it any more, a run begins with what
 /// they have.
 async fn restored(
     app: &App,
@@ -423,9 +431,13 @@ async fn restored(
     bucket: &Bucket,
     record: Record,
 ) -> Result<Record, RunError> {
-    let path = app.data.labeled_path(&bucket.file.name);
-    let missing = record.is_published() && !app.data.labeled(dataset)?.exists(&path).await?;
-    if !record.state.is_over() || !(missing || bucket.renamed) {
+    if !record.state.is_over() || !record.is_published() {
+        return Ok(record);
+    }
+    let there = app.labeled_file(dataset, &bucket.file.name).await?;
+    let report = record.report.as_ref();
+    let published = report.and_then(|report| report.labeled_file.as_ref());
+    if there.as_ref() == published && !bucket.renamed {
         return Ok(record);
     }
     match publish_bucket::again(app, &record).await {

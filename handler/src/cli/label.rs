@@ -10,6 +10,7 @@ use crate::config::{LabelArgs, Only, UsageError};
 use crate::dataset::layout;
 use crate::dataset::metadata::{Cost, Spending, Status};
 use crate::deployments::{self, Deployments};
+use crate::run::RunError;
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::runs::Runs;
@@ -88,6 +89,7 @@ fn app(
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         flush_every: FLUSH_EVERY,
+        overwrite: args.overwrite,
         deadline: None,
         in_trouble: InTrouble::Halt,
         answers: Answers::OfAll,
@@ -181,7 +183,10 @@ impl Command<'_> {
             api_profile: profile.api_profile.clone(),
             api_profile_reasons: profile.api_profile_reasons.clone(),
         };
-        let messages = job.begin(&profile).await?;
+        let messages = job.begin(&profile).await.map_err(|error| match error {
+            RunError::Foreign { .. } => UsageError(error.to_string()).into(),
+            error => anyhow::Error::from(error),
+        })?;
         let before = job.billed().await?;
         let labeler = app.labelers.get("", &method, || None).await;
         let labeler = labeler.map_err(|trouble| anyhow!("{trouble}"))?;

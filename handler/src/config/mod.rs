@@ -89,6 +89,9 @@ pub struct LabelArgs {
     /// Forget what an earlier run left in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
+    /// Write over labelled files that no run made, or that were changed since.
+    #[arg(long, env = "SOFTLABEL_OVERWRITE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub overwrite: bool,
     /// Ask again for the turns that failed, and for nothing else.
     #[arg(long, env = "SOFTLABEL_ONLY", value_enum)]
     pub only: Option<Only>,
