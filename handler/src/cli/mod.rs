@@ -18,6 +18,7 @@ mod test;
 
 use crate::config::{Cli, Subcommands, unknown_variables, without_empty_variables};
 use crate::store::remedy;
+use crate::text::visible_lines;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use std::collections::BTreeSet;
@@ -74,7 +75,7 @@ pub fn run() -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", sentence(&error));
+            let _ = writeln!(io::stderr(), "error: {}", visible_lines(&sentence(&error)));
             if error.is::<UsageError>() {
                 Exit::Usage
             } else {

@@ -25,7 +25,8 @@ pub struct Published {
 impl Published {
     /// Whether nothing of the bucket is left to be done in `round`.
     pub fn is_settled(&self, round: u32) -> bool {
-        self.round == round || self.report.figures.failed == 0
+        let figures = &self.report.figures;
+        self.round == round || figures.failed + figures.rationale_failures == 0
     }
 }
 
