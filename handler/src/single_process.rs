@@ -123,6 +123,9 @@ impl Job {
             job.gone.push(record.file);
         }
         job.check_redo()?;
+        if resume != Resume::DryRun {
+            job.refuse_foreign().await?;
+        }
         job.warnings = job.compare_counts().await?;
         let left_out = job.app.data.left_out(dataset).await?;
         job.warnings.extend(left_out.warnings());
@@ -224,6 +227,22 @@ impl Job {
         }
     }
 
+    /// Refuses to write over labelled files that no run made.
+    async fn refuse_foreign(&self) -> Result<(), RunError> {
+        for bucket in &self.buckets {
+            // One that is all labelled may have published in the instant in which it was killed.
+            let is_labeled = match &bucket.record {
+                Some(record) => self.app.ledger(record).await?.is_full(record),
+                None => false,
+            };
+            if !is_labeled {
+                let file = &bucket.file.path;
+                self.app.refuse_foreign(&self.dataset, file).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn compare_counts(&self) -> Result<Vec<String>, RunError> {
         let found = self.buckets.iter().map(|bucket| {
             let manifest = &bucket.manifest;
@@ -289,14 +308,6 @@ impl Job {
         for bucket in &self.buckets {
             let path = app.data.labeled_path(&bucket.file.name);
             output.try_out(&path).await?;
-            // One that is all labelled may have published in the instant in which it was killed.
-            let is_labeled = match &bucket.record {
-                Some(record) => app.ledger(record).await?.is_full(record),
-                None => false,
-            };
-            if !is_labeled {
-                app.refuse_foreign(&self.dataset, &bucket.file.path).await?;
-            }
         }
         let settings = self.settings().clone();
         app.repin_profile(&self.dataset, &settings, profile).await?;

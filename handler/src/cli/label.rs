@@ -129,12 +129,22 @@ async fn plan(
     let job = {
         let _display = Display::scanning(screen, progress);
         let (files, progress) = (named.files.clone(), Arc::clone(progress));
-        Job::plan(Arc::clone(app), &named.dataset, files, resume, progress).await?
+        Job::plan(Arc::clone(app), &named.dataset, files, resume, progress)
+            .await
+            .map_err(refused)?
     };
     for warning in job.warnings() {
         screen.line(&format!("warning: {warning}"));
     }
     Ok(job)
+}
+
+/// To write over what no run made is wrong usage.
+fn refused(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Foreign { .. } => UsageError(error.to_string()).into(),
+        error => error.into(),
+    }
 }
 
 /// A command that has its work folder and output to itself.
@@ -183,10 +193,7 @@ impl Command<'_> {
             api_profile: profile.api_profile.clone(),
             api_profile_reasons: profile.api_profile_reasons.clone(),
         };
-        let messages = job.begin(&profile).await.map_err(|error| match error {
-            RunError::Foreign { .. } => UsageError(error.to_string()).into(),
-            error => anyhow::Error::from(error),
-        })?;
+        let messages = job.begin(&profile).await.map_err(refused)?;
         let before = job.billed().await?;
         let labeler = app.labelers.get("", &method, || None).await;
         let labeler = labeler.map_err(|trouble| anyhow!("{trouble}"))?;
