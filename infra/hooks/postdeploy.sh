@@ -118,7 +118,7 @@ put=again
 subscription_stands() {
     if [[ $put == again ]]; then
         ask rest --method put --output none --body "@$scratch/body" --url "$subscription" || return 1
-        put=done
+        put=once
     fi
     ask rest --method get --url "$subscription" --query properties.provisioningState --output tsv || return 1
     state=$answer

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use softlabel_infra::consistency::{Event, Function, accepts, containers, instances, queues};
-use softlabel_infra::repository::{functions, parameters, snapshot, snapshots, text, texts};
+use softlabel_infra::repository::{functions, snapshot, snapshots, template, text, texts};
 use softlabel_infra::snapshot::Snapshot;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NONE: [String; 0] = [];
 const PARKED: &str = "webjobs-blobtrigger-poison";
@@ -366,7 +366,8 @@ fn what_is_not_safe_is_off() {
 
 #[test]
 fn the_key_is_a_secret_from_the_parameter_on() {
-    assert_eq!(parameters().unwrap()["openAiKey"]["type"], "securestring");
+    let parameters = template().unwrap().parameters;
+    assert_eq!(parameters["openAiKey"]["type"], "securestring");
     let vault = text("infra/app/vault.bicep").unwrap();
     assert!(vault.contains("@secure()\nparam secretValue string\n"));
     // So the compiler does not show it either, and the one place where it goes is the vault's secret.
@@ -446,6 +447,74 @@ fn diagnostic_settings_ask_for_categories_that_there_are() {
         }
         categories.sort_unstable();
         assert_eq!(categories, *expected, "{scope}");
+    }
+}
+
+/// What must be there before a module is deployed, itself or by way of others. Names are handed down, so
+/// the compiler cannot tell.
+fn before(order: &BTreeMap<String, Vec<String>>, module: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![module];
+    while let Some(name) = open.pop() {
+        for earlier in order.get(name).into_iter().flatten() {
+            if found.insert(earlier.clone()) {
+                open.push(earlier);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_module_names_is_deployed_before_it() {
+    let order = template().unwrap().order;
+    let needs: &[(&str, &[&str])] = &[
+        ("storage", &["monitoring"]),
+        ("data", &["monitoring"]),
+        ("model", &["monitoring"]),
+        ("vault", &["monitoring"]),
+        ("alerts", &["monitoring"]),
+        ("topic", &["monitoring", "data"]),
+        (
+            "appRoles",
+            &["identity", "topic", "storage", "monitoring", "vault"],
+        ),
+        ("dataRoles", &["identity", "data"]),
+        ("modelRoles", &["identity", "model"]),
+        ("subscriptions", &["topic", "storage", "appRoles"]),
+        (
+            "app",
+            &[
+                "identity",
+                "storage",
+                "data",
+                "monitoring",
+                "model",
+                "vault",
+                "appRoles",
+                "dataRoles",
+                "modelRoles",
+            ],
+        ),
+    ];
+    for (module, needed) in needs {
+        let before = before(&order, module);
+        for name in *needed {
+            assert!(before.contains(*name), "{module} does not wait for {name}");
+        }
+    }
+    for module in order.keys().filter(|it| *it != "group") {
+        let before = before(&order, module);
+        assert!(
+            before.contains("group"),
+            "{module} does not wait for its group"
+        );
+        assert!(!before.contains(module), "{module} waits for itself");
+        let listed = needs.iter().any(|(it, _)| it == module);
+        assert!(
+            listed || ["identity", "monitoring"].contains(&module.as_str()),
+            "what {module} needs is not said here"
+        );
     }
 }
 
