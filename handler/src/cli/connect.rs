@@ -10,7 +10,6 @@ use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
 use crate::teacher::probe::{self, Settled};
 use crate::teacher::profile::Profile;
-use crate::teacher::purse::Purse;
 use crate::teacher::transport::Transport;
 use crate::teacher::turnstile::Turnstile;
 use crate::teacher::{Teacher, disposition::Stop};
@@ -143,8 +142,7 @@ pub(super) fn turnstile(service: &ServiceArgs) -> Arc<Turnstile> {
     Arc::new(Turnstile::new(service.quota(), service.concurrency))
 }
 
-/// A teacher under a settled profile, which takes a slot for each call, keeps the pace, and pays from
-/// `purse`, if there is one.
+/// A teacher under a settled profile, which takes a slot for each call and keeps the pace.
 ///
 /// # Errors
 /// If there is nothing to probe with.
@@ -155,10 +153,16 @@ pub(super) fn teacher(
     service: &ServiceArgs,
     slots: Arc<Semaphore>,
     turnstile: Arc<Turnstile>,
-    purse: Option<Arc<Purse>>,
 ) -> Result<Teacher, Stop> {
     let probe = harmless(labeling, service)?;
     let patience = service.patience();
-    let teacher = Teacher::new(transport, profile, probe, patience, slots, turnstile, rng());
-    Ok(teacher.paying_from(purse))
+    Ok(Teacher::new(
+        transport,
+        profile,
+        probe,
+        patience,
+        slots,
+        turnstile,
+        rng(),
+    ))
 }

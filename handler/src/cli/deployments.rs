@@ -115,15 +115,15 @@ impl Connect for Deployments {
             &service,
             Arc::clone(&self.slots),
             self.turnstile(&settings.deployment),
-            purse,
         )
         .map_err(|stop| stop.to_string())?;
-        Ok(Labeler::new(
+        let labeler = Labeler::new(
             Arc::new(teacher),
             settings,
             strategy,
             !self.labeling.no_dedupe,
             Arc::default(),
-        ))
+        );
+        Ok(labeler.paying_from(purse))
     }
 }

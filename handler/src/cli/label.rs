@@ -117,15 +117,15 @@ async fn label(
         &args.service,
         connect::slots(&args.service),
         connect::turnstile(&args.service),
-        purse,
     )?);
-    let labeler = Arc::new(Labeler::new(
+    let labeler = Labeler::new(
         Arc::clone(&teacher),
         planned.settings(),
         args.labeling.strategy.0,
         !args.labeling.no_dedupe,
         Arc::clone(&progress),
-    ));
+    );
+    let labeler = Arc::new(labeler.paying_from(purse));
     let stopped = signals.watch(screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {

@@ -32,7 +32,6 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         service,
         connect::slots(service),
         connect::turnstile(service),
-        None,
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),

@@ -94,7 +94,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         never = watch => match never {},
     };
     // Only the last chunk that ends has anything to give back.
-    labeler.teacher.give_back().await;
+    labeler.give_back().await;
     match end {
         // Somebody else labels it.
         Ok(None) => Ok(Answer::done()),

@@ -15,6 +15,7 @@ use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Input, Limits, Strategy};
 use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
+use crate::teacher::purse::{Purse, Refused};
 use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
@@ -32,6 +33,8 @@ const WITHOUT_LOGPROBS: u32 = 20;
 pub struct Labeler {
     /// Whom to ask.
     pub teacher: Arc<Teacher>,
+    /// Pays for what is asked; without one it may cost anything.
+    purse: Option<Arc<Purse>>,
     /// What of a conversation is shown.
     pub strategy: &'static dyn Strategy,
     /// Limits of what is shown.
@@ -115,6 +118,7 @@ impl Labeler {
     ) -> Self {
         Self {
             teacher,
+            purse: None,
             strategy,
             limits: settings.limits,
             tokens: Arc::new(settings.encoding),
@@ -126,6 +130,18 @@ impl Labeler {
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
             told: Mutex::default(),
+        }
+    }
+
+    /// The same labeler, paying from `purse`: it stops before a call that might cost more than there is.
+    pub fn paying_from(self, purse: Option<Arc<Purse>>) -> Self {
+        Self { purse, ..self }
+    }
+
+    /// Gives back what was drawn for calls and not spent, unless one is in flight.
+    pub async fn give_back(&self) {
+        if let Some(purse) = &self.purse {
+            purse.give_back().await;
         }
     }
 
@@ -323,8 +339,16 @@ impl Labeler {
     /// on its way.
     async fn ask(&self, question: Question<'_>, leave: &Leave) -> Result<Reply, AskError> {
         while let Some(granted) = leave.granted().await {
-            match self.teacher.ask(question, &granted).await {
+            let asked = self.teacher.ask(question, self.purse.as_deref(), &granted);
+            match asked.await {
                 Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
+                Err(AskError::Unaffordable(refused)) => {
+                    self.teacher.halt(match refused {
+                        Refused::Empty { spent, next } => Stop::Cost { spent, next },
+                        Refused::Unreachable(why) => Stop::Funds(why),
+                    });
+                    return Err(AskError::Stopped);
+                }
                 asked => return asked,
             }
         }
@@ -343,7 +367,7 @@ impl Labeler {
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
             match self.ask(question, &leave).await {
-                Err(AskError::Stopped) => return Asked::Stopped,
+                Err(AskError::Stopped | AskError::Unaffordable(_)) => return Asked::Stopped,
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
                     return Asked::Failure(error, tokens);
@@ -399,7 +423,7 @@ impl Labeler {
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
         match self.ask(question, &leave).await {
-            Err(AskError::Stopped) => Asked::Stopped,
+            Err(AskError::Stopped | AskError::Unaffordable(_)) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {
                 Ok(text) => Asked::Answer(Arc::new(RationaleAnswer {

@@ -3,6 +3,7 @@
 //! Faults and throttling are patient in different ways: a fault costs one of a few attempts, a 429
 //! costs time only, and pauses everybody.
 
+use super::bill::Bill;
 use super::breaker::{Counted, Endurance, Outage};
 use super::disposition::{Disposition, Stop};
 use super::gate::{Gate, Pass};
@@ -105,13 +106,15 @@ pub struct Reply {
 }
 
 /// Why a question has no answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum AskError {
     /// This turn's error, and what was billed all the same.
     Turn(LabelingError, Tokens),
     /// Nothing is sent any more: the run stops, or somebody stopped it. Nothing is known of the
     /// turn.
     Stopped,
+    /// The payer cannot pay for it. Nothing is known of the turn.
+    Unaffordable(Refused),
 }
 
 /// A deployment under a settled profile, shared by everybody who asks.
@@ -123,8 +126,6 @@ pub struct Teacher {
     probe: Prompt,
     patience: Patience,
     gate: Gate,
-    /// What its calls may cost; without one they may cost anything.
-    purse: Option<Arc<Purse>>,
     rng: Mutex<StdRng>,
     stop: OnceLock<Stop>,
 }
@@ -147,22 +148,8 @@ impl Teacher {
             probe,
             patience,
             gate: Gate::new(slots, turnstile, patience.outage),
-            purse: None,
             rng: Mutex::new(rng),
             stop: OnceLock::new(),
-        }
-    }
-
-    /// The same, and its calls are paid from `purse`: it stops before the first one that might cost
-    /// more than there is.
-    pub fn paying_from(self, purse: Option<Arc<Purse>>) -> Self {
-        Self { purse, ..self }
-    }
-
-    /// Gives back what was drawn for calls and not spent, unless one is in flight.
-    pub async fn give_back(&self) {
-        if let Some(purse) = &self.purse {
-            purse.give_back().await;
         }
     }
 
@@ -217,14 +204,15 @@ impl Teacher {
         with(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks `question`, again where that helps. Once `stop` is cancelled nothing more is sent for it;
-    /// what is in flight is answered.
+    /// Asks `question`, again where that helps, and pays from `payer`, if there is one. Once `stop` is
+    /// cancelled nothing more is sent for it; what is in flight is answered.
     ///
     /// # Errors
-    /// The turn's error, or that nothing is sent any more.
+    /// The turn's error, that nothing is sent any more, or that it cannot be paid.
     pub async fn ask(
         &self,
         question: Question<'_>,
+        payer: Option<&Purse>,
         stop: &CancellationToken,
     ) -> Result<Reply, AskError> {
         let model = self.transport.endpoint().model();
@@ -242,6 +230,7 @@ impl Teacher {
         };
         let call = Call {
             teacher: self,
+            payer,
             prompt: u64::from(tokens),
             answer: u64::from(request.answer_tokens()),
             request,
@@ -287,6 +276,7 @@ impl Teacher {
                 )
             }
             Failure::Turn(error, tokens) => AskError::Turn(error, with_reserved(tokens)),
+            Failure::Unaffordable(refused) => AskError::Unaffordable(refused),
         })
     }
 }
@@ -296,11 +286,13 @@ enum Failure {
     Fault(String),
     Turn(LabelingError, Tokens),
     Stopped,
+    Unaffordable(Refused),
 }
 
 /// One question on its way.
 struct Call<'a> {
     teacher: &'a Teacher,
+    payer: Option<&'a Purse>,
     request: Request<'a>,
     /// Tokens of the prompt and of the longest answer. Each attempt takes both of the quota.
     prompt: u64,
@@ -362,11 +354,15 @@ impl Call<'_> {
                 exchange
             };
             self.give_up_if_exhausted()?;
+            let billed = match exchange.bill {
+                Bill::Usage(tokens) => tokens,
+                Bill::Unread | Bill::Nothing => Tokens::default(),
+            };
             match exchange.result {
                 Ok(answer) => {
                     return Ok(Reply {
                         choice: answer.into_choice(),
-                        tokens: exchange.tokens,
+                        tokens: billed,
                         latency: exchange.latency,
                         client_request_id: exchange.client_request_id,
                         service_request_id: exchange.service_request_id,
@@ -382,9 +378,9 @@ impl Call<'_> {
                 }
                 Err(Disposition::NoRoom { message }) => {
                     let error = LabelingError::new(ErrorCode::Rejected, message);
-                    return Err(Failure::Turn(error, exchange.tokens));
+                    return Err(Failure::Turn(error, billed));
                 }
-                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error, exchange.tokens)),
+                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error, billed)),
                 Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
                 Err(Disposition::Throttled { after }) => gate.pause(self.throttled(after)?),
             }
@@ -393,25 +389,21 @@ impl Call<'_> {
 
     /// Sends `request`, which takes of quota and purse what the call does.
     async fn send(&self, request: &Request<'_>) -> Result<Exchange, Failure> {
-        let Teacher {
-            transport, purse, ..
-        } = self.teacher;
-        let hold = match purse {
+        let Teacher { transport, .. } = self.teacher;
+        let hold = match self.payer {
             Some(purse) => Some(purse.hold(self.prompt, self.answer).await),
             None => None,
         };
-        let hold = hold.transpose().map_err(|refused| {
-            self.stop(match refused {
-                Refused::Empty { spent, next } => Stop::Cost { spent, next },
-                Refused::Unreachable(why) => Stop::Funds(why),
-            })
-        })?;
+        let hold = hold.transpose().map_err(Failure::Unaffordable)?;
         let charged = self.prompt + self.answer;
         self.met().reserved += charged;
         transport.meter().reserved(charged);
         let exchange = transport.send(request).await;
-        if let Some(hold) = hold.filter(|_| !exchange.lost) {
-            hold.settle(exchange.tokens);
+        match (hold, &exchange.bill) {
+            (Some(hold), Bill::Usage(tokens)) => hold.settle(*tokens),
+            (Some(hold), Bill::Nothing) => hold.settle(Tokens::default()),
+            // A hold that is dropped counts in full.
+            (_, Bill::Unread) | (None, _) => {}
         }
         Ok(exchange)
     }

@@ -7,6 +7,7 @@
 //! Invariant: no message text and no secret is ever logged.
 
 pub mod ask;
+pub mod bill;
 pub mod breaker;
 pub mod credential;
 pub mod disposition;

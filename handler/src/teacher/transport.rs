@@ -1,5 +1,6 @@
 //! One request, one answer: the HTTP exchange itself.
 
+use super::bill::{self, Bill, Ending};
 use super::credential::{Credential, Header, RenewalError};
 use super::disposition::{Disposition, Stop, dispose, filtered};
 use super::endpoint::Endpoint;
@@ -7,7 +8,7 @@ use super::meter::Meter;
 use super::pacing::Told;
 use super::wire::{Answer, Request};
 use crate::clock::Clock;
-use crate::dataset::figures::Tokens;
+use crate::dataset::line::ErrorCode;
 use crate::identity::cause;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -42,12 +43,12 @@ pub struct Transport {
 pub struct Exchange {
     /// The answer, or what to do without one.
     pub result: Result<Answer, Disposition>,
-    /// What was billed, also for an answer that is of no use.
-    pub tokens: Tokens,
+    /// What the answer says about its bill, also one that is of no use.
+    pub bill: Bill,
+    /// The answer's `model`, as it stands.
+    pub model: Option<String>,
     /// What the service says of its quota; nothing where it did not answer.
     pub told: Told,
-    /// It was sent, and no whole answer came: whether it is billed cannot be told.
-    pub lost: bool,
     /// From sending until the last byte.
     pub latency: Duration,
     /// `x-ms-client-request-id`, ours.
@@ -137,12 +138,15 @@ impl Transport {
         let started = Instant::now();
         self.meter.sent();
         let mut service_request_id = None;
-        let mut tokens = Tokens::default();
         let mut told = Told::default();
-        let lost;
+        let mut model = None;
+        let ending;
         let result = match self.exchange(request, header, client_request_id).await {
             Err(fault) => {
-                lost = fault.sent;
+                ending = match fault.sent {
+                    true => Ending::Broken,
+                    false => Ending::NotSent,
+                };
                 Err(Disposition::Retry {
                     reason: fault.reason,
                     after: None,
@@ -155,10 +159,17 @@ impl Transport {
                     .and_then(|value| value.to_str().ok())
                     .map(str::to_owned);
                 let disposed = dispose(status, &headers, &body, self.clock.now());
-                lost = (200..300).contains(&status) && disposed.is_err();
+                let usage = disposed.as_ref().ok().map(|answer| &answer.usage);
+                ending = Ending::Answered {
+                    status,
+                    usage: usage.and_then(|usage| {
+                        let longest = u64::from(request.answer_tokens());
+                        bill::usage(usage, request.text_bytes(), longest)
+                    }),
+                    evaluated: may_have_run(&disposed),
+                };
                 disposed.and_then(|answer| {
-                    tokens = answer.tokens();
-                    self.meter.answered(tokens);
+                    model.clone_from(&answer.model);
                     let finish = answer
                         .choices
                         .first()
@@ -170,6 +181,10 @@ impl Transport {
                 })
             }
         };
+        let bill = Bill::of(ending);
+        if let Bill::Usage(tokens) = bill {
+            self.meter.answered(tokens);
+        }
         match &result {
             Err(Disposition::Retry { .. }) => self.meter.retried(),
             Err(Disposition::Throttled { .. }) => self.meter.throttled(),
@@ -177,9 +192,9 @@ impl Transport {
         }
         Exchange {
             result,
-            tokens,
+            bill,
+            model,
             told,
-            lost,
             latency: started.elapsed(),
             client_request_id,
             service_request_id,
@@ -226,6 +241,19 @@ impl Transport {
             bytes.extend_from_slice(&part);
         }
         Ok((status, headers, bytes))
+    }
+}
+
+/// Whether the model may have run for an answer like this, going by more than its status.
+fn may_have_run(answer: &Result<Answer, Disposition>) -> bool {
+    match answer {
+        Ok(answer) => !answer.choices.is_empty(),
+        Err(Disposition::Turn(error)) => {
+            matches!(error.code, ErrorCode::ContentFiltered | ErrorCode::TooLong)
+        }
+        // A 2xx that cannot be parsed.
+        Err(Disposition::NoRoom { .. } | Disposition::Retry { .. }) => true,
+        Err(_) => false,
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Every field of an answer is optional, since every one of them has been seen missing.
 
-use crate::dataset::figures::Tokens;
 use crate::labeling::soft_label::{Candidate, FirstToken};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,6 +44,12 @@ impl Request<'_> {
         let limits = [self.max_tokens, self.max_completion_tokens];
         limits.into_iter().flatten().max().unwrap_or_default()
     }
+
+    /// Bytes of its texts: no token is shorter than a byte.
+    pub fn text_bytes(&self) -> u64 {
+        let bytes = self.messages.iter().map(|message| message.content.len());
+        bytes.sum::<usize>() as u64
+    }
 }
 
 /// One chat message.
@@ -62,8 +67,11 @@ pub struct Answer {
     /// One choice, as only one is asked for.
     #[serde(default)]
     pub choices: Vec<Choice>,
-    /// The bill.
-    pub usage: Option<Usage>,
+    /// The bill, read by [`bill::usage`](super::bill::usage).
+    #[serde(default)]
+    pub usage: Value,
+    /// The model that answered, as the service writes it.
+    pub model: Option<String>,
 }
 
 /// One choice of an answer.
@@ -108,24 +116,6 @@ pub struct TokenLogprob {
     pub top_logprobs: Vec<TokenLogprob>,
 }
 
-/// What is billed.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct Usage {
-    /// Prompt tokens, cached ones included.
-    pub prompt_tokens: Option<u64>,
-    /// Generated tokens.
-    pub completion_tokens: Option<u64>,
-    /// Where the prompt tokens came from.
-    pub prompt_tokens_details: Option<PromptTokensDetails>,
-}
-
-/// Where prompt tokens came from.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub struct PromptTokensDetails {
-    /// Taken from the service's cache.
-    pub cached_tokens: Option<u64>,
-}
-
 /// The body of an answer that is not 200.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ErrorBody {
@@ -154,21 +144,6 @@ impl Answer {
     /// The first choice, or an empty one.
     pub fn into_choice(self) -> Choice {
         self.choices.into_iter().next().unwrap_or_default()
-    }
-
-    /// The bill in the terms of the figures.
-    pub fn tokens(&self) -> Tokens {
-        let usage = self.usage.unwrap_or_default();
-        Tokens {
-            calls: 1,
-            prompt: usage.prompt_tokens.unwrap_or(0),
-            cached: usage
-                .prompt_tokens_details
-                .and_then(|details| details.cached_tokens)
-                .unwrap_or(0),
-            completion: usage.completion_tokens.unwrap_or(0),
-            reserved: 0,
-        }
     }
 }
 
@@ -249,7 +224,6 @@ mod tests {
             json!({"choices": [{"logprobs": {"content": [{"logprob": null, "bytes": null}]}}]}),
         ] {
             let answer: Answer = serde_json::from_value(body.clone()).unwrap();
-            assert_eq!(answer.tokens().prompt, 0, "{body}");
             let _ = answer.into_choice().take_first_token(5);
         }
     }
