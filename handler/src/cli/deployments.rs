@@ -10,7 +10,6 @@ use crate::run::record::ApiProfile;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
 use crate::store::OwnFolder;
-use crate::teacher::purse::Purse;
 use crate::teacher::sharing::keep_share;
 use crate::teacher::turnstile::Turnstile;
 use async_trait::async_trait;
@@ -99,10 +98,11 @@ impl Connect for Deployments {
         Ok(ApiProfile {
             api_profile: settled.profile,
             api_profile_reasons: settled.reasons,
+            answered_by: settled.answered_by,
         })
     }
 
-    async fn labeler(&self, method: &Method, purse: Option<Arc<Purse>>) -> Result<Labeler, String> {
+    async fn labeler(&self, method: &Method) -> Result<Labeler, String> {
         let settings = &method.settings;
         let strategy = strategy::by_name(&settings.strategy).map_err(|error| error.to_string())?;
         let service = self.service_of(settings);
@@ -117,13 +117,14 @@ impl Connect for Deployments {
             self.turnstile(&settings.deployment),
         )
         .map_err(|stop| stop.to_string())?;
-        let labeler = Labeler::new(
+        let tariff = service.tariff(method.answered_by.as_deref());
+        Ok(Labeler::new(
             Arc::new(teacher),
             settings,
             strategy,
             !self.labeling.no_dedupe,
             Arc::default(),
-        );
-        Ok(labeler.paying_from(purse))
+            tariff,
+        ))
     }
 }

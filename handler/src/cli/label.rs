@@ -13,10 +13,7 @@ use crate::run::report::Metadata;
 use crate::run::settings::Method;
 use crate::run::single_process::{Options, Run};
 use crate::run::turn::Labeler;
-use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
-use crate::teacher::model::Price;
-use crate::teacher::purse::Purse;
 use crate::teacher::transport::Transport;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,18 +95,12 @@ async fn label(
                 settings: planned.settings().clone(),
                 api_profile: settled.profile,
                 api_profile_reasons: settled.reasons,
+                answered_by: settled.answered_by,
             }
         }
     };
-    let price = args.service.price();
     let profile = method.api_profile.clone();
     let before = planned.find_bills().await?;
-    let spent = |price: Price| {
-        // The call that settled the profile is this run's too.
-        price.of(before.tokens) + price.of(transport.meter().read().tokens)
-    };
-    let purse = args.max_cost.zip(price);
-    let purse = purse.map(|(cap, price)| Arc::new(Purse::new(price, cap, spent(price))));
     let teacher = Arc::new(connect::teacher(
         transport,
         profile,
@@ -118,35 +109,28 @@ async fn label(
         connect::slots(&args.service),
         connect::turnstile(&args.service),
     )?);
-    let labeler = Labeler::new(
+    let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
         planned.settings(),
         args.labeling.strategy.0,
         !args.labeling.no_dedupe,
         Arc::clone(&progress),
-    );
-    let labeler = Arc::new(labeler.paying_from(purse));
+        args.service.tariff(method.answered_by.as_deref()),
+    ));
     let stopped = signals.watch(screen, &teacher);
     let metadata_path = planned.places().metadata_path();
     let metadata = {
-        let _display = Display::labeling(screen, &progress, &teacher, Bill { price, before });
+        let _display = Display::labeling(screen, &progress, &teacher, Bill { before });
         planned.label(method, labeler).await?
     };
     let seconds = started.elapsed().as_secs_f64();
-    let summary = summary(&metadata, teacher.meter(), seconds, price);
+    let summary = summary(&metadata, teacher.meter(), seconds);
     print(&format!("{summary}\nmetadata: {metadata_path}\n"))?;
     // With --restart the same command would forget what it is to continue.
     let again = match args.restart {
         true => "the same command without --restart",
         false => "the same command",
     };
-    if let Some(stop @ Stop::Cost { .. }) = teacher.stopped() {
-        screen.line(&format!("the run stopped early: {stop}"));
-        return Ok(match metadata.status {
-            Status::Complete => Exit::Complete,
-            _ => Exit::Partial,
-        });
-    }
     if let Some(stop) = teacher.stopped() {
         let text =
             format!("the run stopped early, what was answered is kept, and {again} continues");
@@ -173,7 +157,6 @@ fn options(args: &LabelArgs) -> Options {
         dry_run: args.dry_run,
         only_failed: args.only == Some(Only::Failed),
         window: connect::window(&args.cut, &args.service),
-        price: args.service.price(),
         clock: Clock::system(),
     }
 }
@@ -219,7 +202,7 @@ fn usd(cost: Cost) -> String {
 }
 
 /// What a person wants to know at the end.
-fn summary(metadata: &Metadata, meter: Reading, seconds: f64, price: Option<Price>) -> String {
+fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     let totals = &metadata.totals;
     let tokens = totals.tokens;
     let mut table = Table::default();
@@ -325,9 +308,9 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64, price: Option<Pric
             "{} requests in {}, {} billed, {} failed and tried again, {} answered 429",
             number(meter.sent),
             time(seconds),
-            match price {
-                Some(price) => format!("{:.4} USD", price.of(meter.tokens)),
-                None => "an unknown sum".into(),
+            match Cost::of(meter.tokens) {
+                Cost::Usd(usd) => format!("{usd:.4} USD"),
+                Cost::Unknown(_) => "an unknown sum".into(),
             },
             number(meter.retried),
             number(meter.throttled)

@@ -8,7 +8,6 @@ use crate::run::entry::Billed;
 use crate::run::progress::{Progress, Snapshot};
 use crate::teacher::Teacher;
 use crate::teacher::meter::Reading;
-use crate::teacher::model::Price;
 use crate::teacher::pacing::Quota;
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 use std::collections::VecDeque;
@@ -165,10 +164,9 @@ struct View {
     text: String,
 }
 
-/// What a run costs: the price of its tokens, and what was billed before this process.
+/// What a run costs: what was billed before this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bill {
-    pub(super) price: Option<Price>,
     pub(super) before: Billed,
 }
 
@@ -177,8 +175,7 @@ impl Bill {
         let mut tokens = self.before.tokens;
         tokens += meter.tokens;
         let done = self.before.turns + now.done_here();
-        let usd = self.price.map(|price| move |tokens| price.of(tokens));
-        let spending = Spending::new(tokens, done, now.turns_total, usd);
+        let spending = Spending::new(tokens, done, now.turns_total);
         let usd = |cost: Cost| cost.usd().map(|usd| format!("{usd:.2}"));
         match (usd(spending.cost_usd), usd(spending.projected_cost_usd)) {
             (Some(cost), Some(projected)) => format!(", {cost} of about {projected} USD"),

@@ -93,8 +93,9 @@ pub(crate) fn app_over(data: Data, runs: Runs, args: ServeArgs, stop: Cancellati
         tries: args.tries,
         retention_days: args.retention_days,
         window: connect::window(&args.cut, &args.service),
-        price: args.service.price(),
-        max_cost: args.max_cost,
+        price: args.service.set_price(),
+        max_cost: Some(args.max_cost),
+        asks_first: true,
     };
     let work = runs.work().clone();
     let deployments = Deployments::new(args.labeling, args.service, work, stop.clone());

@@ -15,7 +15,7 @@ use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::host::{Answer, Invocation};
 use crate::run::chunk::{ChunkJob, conversations};
-use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord, fold};
+use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord};
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
 use crate::run::{RunError, work};
@@ -44,12 +44,12 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         Err(StoreError::Held { .. }) => return Ok(Answer::done()),
         Err(error) => return Err(error.into()),
     };
-    let lines = match job.seed(app.runs.work(), &mut appender, lines).await {
-        Ok(lines) => lines,
+    let taken = job.take_over(app.runs.work(), &mut appender, &lines).await;
+    let records = match taken {
+        Ok(part) => part.turns,
         Err(error) if app.end_if_base_gone(&record, &error).await? => return Ok(Answer::done()),
         Err(error) => return Err(error.into()),
     };
-    let (records, _) = fold(&lines, job.turns());
     let delivery = invocation.metadata("Id").unwrap_or_default();
     let moved = moved(app, &record, &job, &records, &delivery).await?;
     if !record.given_up && (moved || !again) {
@@ -99,10 +99,13 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         "the chunk is given up"
     );
     let chunks = record.chunks.unwrap_or_default();
-    app.enter_finished(&record, &job, chunk).await?;
+    let (finished, _) = app.enter_finished(&record, &job, chunk).await?;
+    let again = app.settle_chunk(&record, chunk, finished.own().usd).await?;
     let complete = app.ledger(&record).await?.count() >= chunks;
     let publish = complete.then(|| RunMessage::new(&run));
-    Ok(Answer::done().send("publishes", publish))
+    Ok(Answer::done()
+        .send("publishes", publish)
+        .send("chunks", again))
 }
 
 /// Whether more turns of a chunk are settled than when it last failed too often, or it never did. The

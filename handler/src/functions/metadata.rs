@@ -14,11 +14,8 @@ use crate::run::report::{self, Heading, Metadata};
 use crate::run::runs::Current;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::work;
-use crate::teacher::model::Price;
+use crate::store::Cell;
 use std::collections::BTreeMap;
-
-/// A swap that fails so often meets something else than others who publish.
-const SWAPS: usize = 100;
 
 /// Brings the metadata of a labelled dataset up to date. Nothing is written before a run is planned.
 ///
@@ -27,24 +24,17 @@ const SWAPS: usize = 100;
 pub(super) async fn refresh(app: &App, dataset: &str) -> Result<(), RunError> {
     let output = app.data.labeled(dataset)?;
     let path = layout::LABELED_METADATA;
-    for _ in 0..SWAPS {
-        let there = output.read_versioned(path).await?;
+    let mut cell = Cell::new(&output, path);
+    loop {
+        let there = cell.read().await?;
         let Some(metadata) = compile(app, dataset).await? else {
             return Ok(());
         };
         let content = work::content(&output, path, serde_json::to_vec_pretty(&metadata))?;
-        let written = match there {
-            Some((there, _)) if there == content => true,
-            Some((_, version)) => output.swap(path, content, &version).await?,
-            None => output.create(path, content).await?,
-        };
-        if written {
+        if there.as_ref() == Some(&content) || cell.write(content).await? {
             return Ok(());
         }
     }
-    Err(RunError::Crowded {
-        path: output.locate(path),
-    })
 }
 
 /// The metadata as the records say; `None` before the request parameters of any run are settled.
@@ -58,7 +48,6 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     };
     let mut buckets = Vec::new();
     let mut warnings = count_warnings(app, dataset, &runs).await?;
-    let mut prices = Vec::new();
     for (current, record) in &runs {
         let Entry::Bucket(name) = layout::classify(&record.file) else {
             continue;
@@ -73,7 +62,6 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
             ));
         }
         let (made_by, report) = published(app, current, record).await?;
-        prices.push(app.settings.price_of(&made_by.settings));
         buckets.push((name, with_settings(report, &made_by, &method)));
     }
     let started = runs.iter().map(|(_, record)| record.created).min();
@@ -83,17 +71,12 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         started: started.unwrap_or_else(|| app.runs.clock().now()),
         method,
     };
-    let price = app.settings.price_of(&heading.method.settings);
-    // A sum of buckets whose models cost different prices is not known.
-    let price = price.filter(|price| prices.iter().all(|other| other.as_ref() == Some(price)));
-    let spending = spending(&buckets, price);
-    Ok(Some(report::metadata(
-        heading, buckets, warnings, price, spending,
-    )))
+    let spending = spending(&buckets);
+    Ok(Some(report::metadata(heading, buckets, warnings, spending)))
 }
 
 /// What the published buckets have cost, and what all of them will.
-fn spending(buckets: &[(BucketName, BucketReport)], price: Option<Price>) -> Spending {
+fn spending(buckets: &[(BucketName, BucketReport)]) -> Spending {
     let mut tokens = Tokens::default();
     let (mut done, mut all) = (0, 0);
     for (_, report) in buckets {
@@ -103,12 +86,7 @@ fn spending(buckets: &[(BucketName, BucketReport)], price: Option<Price>) -> Spe
             done += report.figures.turns;
         }
     }
-    Spending::new(
-        tokens,
-        done,
-        all,
-        price.map(|price| move |tokens| price.of(tokens)),
-    )
+    Spending::new(tokens, done, all)
 }
 
 /// What the bucket's labelled file is: that of the current run or, until it is published, of the last

@@ -11,6 +11,7 @@ use crate::dataset::layout::{self, Entry};
 use crate::dataset::metadata::Status;
 use crate::host::{Answer, Invocation};
 use crate::labeling::{prompt, strategy};
+use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
@@ -60,6 +61,9 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     };
     let usd = match record.estimated_usd {
         Some(usd) => Some(usd),
+        None if !app.settings.asks_first => {
+            app.is_priced(&record, Some(&profile)).then_some(Usd::ZERO)
+        }
         None => match estimated(app, &record, &manifest, &profile).await {
             Ok(usd) => usd,
             Err(error) if error.is_raw_changed() => {
@@ -84,6 +88,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
         return Ok(Answer::done());
     };
     let ledger = app.ledger(&record).await?;
+    app.send_chunks(&record, &manifest, &ledger).await?;
     let unfinished = (0..chunks).filter(|chunk| !ledger.has(*chunk));
     let messages = unfinished.map(|chunk| ChunkMessage::new(&run, chunk));
     let messages = messages.collect::<Vec<_>>();
@@ -110,8 +115,8 @@ async fn estimated(
     record: &Record,
     manifest: &Arc<Manifest>,
     profile: &ApiProfile,
-) -> Result<Option<f64>, RunError> {
-    let usd = app.estimated_usd(record, manifest, profile).await?;
+) -> Result<Option<Usd>, RunError> {
+    let usd = app.estimate(record, manifest, profile).await?;
     let estimate = app.runs.update(&record.run, |record| {
         let changed = record.estimated_usd != usd;
         (record.estimated_usd, record.forecast_usd) = (usd, usd);

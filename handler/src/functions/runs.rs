@@ -8,6 +8,7 @@ use super::app::App;
 use super::metadata;
 use super::status::RunStatus;
 use crate::host::{Answer, HttpRequest, Invocation};
+use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::record::{Record, State};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -139,7 +140,7 @@ async fn cancel(app: &App, request: &HttpRequest, run: &str) -> Answered {
 #[serde(untagged, deny_unknown_fields)]
 enum Approval {
     /// What the dataset may cost in all.
-    Some { max_cost_usd: f64 },
+    Some { max_cost_usd: Usd },
     /// What its runs are estimated to cost.
     All { all: bool },
 }
@@ -155,9 +156,6 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
             return Ok(Err(ApiError::wrong(text)));
         }
     };
-    if usd.is_some_and(|usd| !(0.0..=1e9).contains(&usd)) {
-        return Ok(Err(ApiError::wrong("\"max_cost_usd\" is no sum of money")));
-    }
     let Some(before) = app.runs.read(run).await? else {
         return Ok(Err(no_run(run)));
     };
@@ -178,7 +176,7 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
     tracing::info!(
         event = "run_approved",
         run,
-        usd,
+        usd = usd.map(Usd::as_f64),
         "the cost of the dataset is approved"
     );
     let status = status(app, request, before).await?;
@@ -189,9 +187,8 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
 async fn status(app: &App, request: &HttpRequest, record: Record) -> Result<RunStatus, RunError> {
     let ledger = app.ledger(&record).await?;
     let labeled = app.data.labeled(&record.dataset)?;
-    let price = app.settings.price_of(&record.settings);
     let now = app.runs.clock().now();
-    let status = RunStatus::new(record, &ledger, price, now);
+    let status = RunStatus::new(record, &ledger, now);
     Ok(status.with_links(&labeled, |path| address(request, path)))
 }
 

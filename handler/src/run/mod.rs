@@ -139,12 +139,6 @@ pub enum RunError {
         /// One sentence a file.
         problems: Vec<String>,
     },
-    /// A compare-and-swap never succeeds.
-    #[error("{path} is changed by others all the time; try again later")]
-    Crowded {
-        /// The file.
-        path: String,
-    },
     /// Something of ours in the work folder cannot be read.
     #[error("{path} in the work folder cannot be read ({reason}); start over with --restart")]
     Damaged {

@@ -20,7 +20,6 @@ use super::work;
 use crate::clock::Clock;
 use crate::dataset::layout::BucketName;
 use crate::teacher::Teacher;
-use crate::teacher::model::Price;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -39,8 +38,6 @@ pub struct Options {
     pub only_failed: bool,
     /// Turns under way at a time.
     pub window: usize,
-    /// The price of the model's tokens, if known.
-    pub price: Option<Price>,
     /// For the dates in files.
     pub clock: Clock,
 }

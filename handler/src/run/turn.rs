@@ -7,15 +7,18 @@ use super::progress::Progress;
 use super::settings::LabelSettings;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
+use crate::labeling::call;
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::{HardLabel, Label};
 use crate::labeling::prompt::{self, Mark, Sizes};
 use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Input, Limits, Strategy};
+use crate::money::Usd;
 use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
-use crate::teacher::purse::{Purse, Refused};
+use crate::teacher::purse::Purse;
+use crate::teacher::tariff::Tariff;
 use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Question, Reply, Teacher};
 use std::borrow::Cow;
@@ -33,8 +36,8 @@ const WITHOUT_LOGPROBS: u32 = 20;
 pub struct Labeler {
     /// Whom to ask.
     pub teacher: Arc<Teacher>,
-    /// Pays for what is asked; without one it may cost anything.
-    purse: Option<Arc<Purse>>,
+    /// What its calls cost.
+    pub tariff: Arc<Tariff>,
     /// What of a conversation is shown.
     pub strategy: &'static dyn Strategy,
     /// Limits of what is shown.
@@ -115,10 +118,11 @@ impl Labeler {
         strategy: &'static dyn Strategy,
         dedupe: bool,
         progress: Arc<Progress>,
+        tariff: Tariff,
     ) -> Self {
         Self {
             teacher,
-            purse: None,
+            tariff: Arc::new(tariff),
             strategy,
             limits: settings.limits,
             tokens: Arc::new(settings.encoding),
@@ -133,16 +137,29 @@ impl Labeler {
         }
     }
 
-    /// The same labeler, paying from `purse`: it stops before a call that might cost more than there is.
-    pub fn paying_from(self, purse: Option<Arc<Purse>>) -> Self {
-        Self { purse, ..self }
-    }
-
-    /// Gives back what was drawn for calls and not spent, unless one is in flight.
-    pub async fn give_back(&self) {
-        if let Some(purse) = &self.purse {
-            purse.give_back().await;
-        }
+    /// The most that the calls of `job` are expected to cost, each sent once.
+    pub fn most(&self, job: &TurnJob) -> Usd {
+        let Some(input) = &job.input else {
+            return Usd::ZERO;
+        };
+        let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, input));
+        let sizes = self.sizes();
+        let most = |prompt: usize, answer: u32| {
+            let prompt = u64::from(with_envelope(prompt));
+            self.tariff.most(prompt, u64::from(answer))
+        };
+        let label = match job.todo {
+            Todo::All => {
+                let answer = self.teacher.profile().classification_tokens;
+                most(sizes.classification(input, &mark), answer)
+            }
+            Todo::Rationale | Todo::Nothing => Usd::ZERO,
+        };
+        let rationale = match self.with_rationales {
+            true => most(sizes.rationale(input, &mark), call::RATIONALE_MAX_TOKENS),
+            false => Usd::ZERO,
+        };
+        label + rationale
     }
 
     /// What went over the line since this was last asked, by all who share this labeler.
@@ -154,13 +171,14 @@ impl Labeler {
         since
     }
 
-    /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
-    /// sent any more, or once `leave` is ended, it returns early, and what is missing stays to be
-    /// done.
+    /// Labels the turn of `job`, telling `record` each event as it becomes known; `purse` pays. Where
+    /// nothing is sent any more, or once `leave` is ended, it returns early, and what is missing stays to
+    /// be done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
         leave: &Leave,
+        purse: &Arc<Purse>,
         mut record: impl FnMut(Event<'static>),
     ) -> TurnEnd {
         let failure = |error: LabelingError, tokens| FailureRecord {
@@ -178,7 +196,8 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask = || Arc::clone(self).ask_label(input.clone(), leave.clone());
+                let ask =
+                    || Arc::clone(self).ask_label(input.clone(), leave.clone(), Arc::clone(purse));
                 match self.asked(&self.labels, input.key(), ask, leave).await {
                     (Asked::Stopped, _) => return TurnEnd::Stopped,
                     (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
@@ -199,7 +218,14 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, leave.clone());
+            let ask = || {
+                Arc::clone(self).ask_rationale(
+                    input.clone(),
+                    label,
+                    leave.clone(),
+                    Arc::clone(purse),
+                )
+            };
             match self.asked(&self.rationales, key, ask, leave).await {
                 (Asked::Stopped, _) => return TurnEnd::Stopped,
                 (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
@@ -260,7 +286,9 @@ impl Labeler {
     > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
         let leave = Leave::new(&CancellationToken::new());
-        let ask = Arc::clone(self).ask_label(Arc::clone(&input), leave.clone());
+        let purse = Arc::new(Purse::unlimited(Arc::clone(&self.tariff)));
+        let ask = Arc::clone(self);
+        let ask = ask.ask_label(Arc::clone(&input), leave.clone(), Arc::clone(&purse));
         let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
@@ -270,7 +298,8 @@ impl Labeler {
             return Ok((label, None));
         }
         let hard = self.hard_label.choose(&label.estimate);
-        let rationale = match Arc::clone(self).ask_rationale(input, hard, leave).await {
+        let asked = Arc::clone(self).ask_rationale(input, hard, leave, purse);
+        let rationale = match asked.await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
             Asked::Stopped | Asked::BrokeOff => Err(stopped()),
@@ -337,25 +366,27 @@ impl Labeler {
 
     /// Asks `question`, once there is leave for it and again where it was taken before an answer was
     /// on its way.
-    async fn ask(&self, question: Question<'_>, leave: &Leave) -> Result<Reply, AskError> {
+    async fn ask(
+        &self,
+        question: Question<'_>,
+        leave: &Leave,
+        purse: &Purse,
+    ) -> Result<Reply, AskError> {
         while let Some(granted) = leave.granted().await {
-            let asked = self.teacher.ask(question, self.purse.as_deref(), &granted);
-            match asked.await {
+            match self.teacher.ask(question, purse, &granted).await {
                 Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
-                Err(AskError::Unaffordable(refused)) => {
-                    self.teacher.halt(match refused {
-                        Refused::Empty { spent, next } => Stop::Cost { spent, next },
-                        Refused::Unreachable(why) => Stop::Funds(why),
-                    });
-                    return Err(AskError::Stopped);
-                }
                 asked => return asked,
             }
         }
         Err(AskError::Stopped)
     }
 
-    async fn ask_label(self: Arc<Self>, input: Arc<Input>, leave: Leave) -> Asked<LabelAnswer> {
+    async fn ask_label(
+        self: Arc<Self>,
+        input: Arc<Input>,
+        leave: Leave,
+        purse: Arc<Purse>,
+    ) -> Asked<LabelAnswer> {
         let mut tokens = Tokens::default();
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
@@ -366,8 +397,11 @@ impl Labeler {
                 user: &prompt.user,
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
-            match self.ask(question, &leave).await {
-                Err(AskError::Stopped | AskError::Unaffordable(_)) => return Asked::Stopped,
+            match self.ask(question, &leave, &purse).await {
+                Err(AskError::Stopped | AskError::Unaffordable(_)) => {
+                    purse.add_beside(tokens);
+                    return Asked::Stopped;
+                }
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
                     return Asked::Failure(error, tokens);
@@ -386,7 +420,10 @@ impl Labeler {
                                 service_request_id: reply.service_request_id,
                             }));
                         }
-                        Err(error) if self.is_one_too_many(&error) => return Asked::Stopped,
+                        Err(error) if self.is_one_too_many(&error) => {
+                            purse.add_beside(tokens);
+                            return Asked::Stopped;
+                        }
                         Err(error) => nothing = error,
                     }
                 }
@@ -414,6 +451,7 @@ impl Labeler {
         input: Arc<Input>,
         label: Label,
         leave: Leave,
+        purse: Arc<Purse>,
     ) -> Asked<RationaleAnswer> {
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
@@ -422,7 +460,7 @@ impl Labeler {
             user: &prompt.user,
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
-        match self.ask(question, &leave).await {
+        match self.ask(question, &leave, &purse).await {
             Err(AskError::Stopped | AskError::Unaffordable(_)) => Asked::Stopped,
             Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
             Ok(reply) => match read_rationale(&reply) {

@@ -3,7 +3,6 @@
 //! Faults and throttling are patient in different ways: a fault costs one of a few attempts, a 429
 //! costs time only, and pauses everybody.
 
-use super::bill::Bill;
 use super::breaker::{Counted, Endurance, Outage};
 use super::disposition::{Disposition, Stop};
 use super::gate::{Gate, Pass};
@@ -204,15 +203,15 @@ impl Teacher {
         with(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks `question`, again where that helps, and pays from `payer`, if there is one. Once `stop` is
-    /// cancelled nothing more is sent for it; what is in flight is answered.
+    /// Asks `question`, again where that helps, and pays from `payer`. Once `stop` is cancelled nothing
+    /// more is sent for it; what is in flight is answered.
     ///
     /// # Errors
     /// The turn's error, that nothing is sent any more, or that it cannot be paid.
     pub async fn ask(
         &self,
         question: Question<'_>,
-        payer: Option<&Purse>,
+        payer: &Purse,
         stop: &CancellationToken,
     ) -> Result<Reply, AskError> {
         let model = self.transport.endpoint().model();
@@ -255,13 +254,12 @@ impl Teacher {
             outcome = answered => outcome,
             () = interrupted => Err(Failure::Stopped),
         };
-        let reserved = call.met().reserved;
-        let with_reserved = |tokens: Tokens| Tokens { reserved, ..tokens };
+        let billed = call.met().billed;
         let outcome = outcome.map(|reply| Reply {
-            tokens: with_reserved(reply.tokens),
+            tokens: billed,
             ..reply
         });
-        outcome.map_err(|failure| match failure {
+        let outcome = outcome.map_err(|failure| match failure {
             Failure::Stopped => AskError::Stopped,
             // The attempts were not used up: this fault is no verdict on the turn.
             Failure::Fault(_) if stopped() => AskError::Stopped,
@@ -270,21 +268,23 @@ impl Teacher {
                     "{} attempts failed, the last one with: {reason}.",
                     self.patience.attempts
                 );
-                AskError::Turn(
-                    LabelingError::new(ErrorCode::Transient, message),
-                    with_reserved(Tokens::default()),
-                )
+                AskError::Turn(LabelingError::new(ErrorCode::Transient, message), billed)
             }
-            Failure::Turn(error, tokens) => AskError::Turn(error, with_reserved(tokens)),
+            Failure::Turn(error) => AskError::Turn(error, billed),
             Failure::Unaffordable(refused) => AskError::Unaffordable(refused),
-        })
+        });
+        if let Err(AskError::Stopped | AskError::Unaffordable(_)) = &outcome {
+            // No turn records what was asked in vain.
+            payer.add_beside(billed);
+        }
+        outcome
     }
 }
 
 /// Why an attempt brought nothing.
 enum Failure {
     Fault(String),
-    Turn(LabelingError, Tokens),
+    Turn(LabelingError),
     Stopped,
     Unaffordable(Refused),
 }
@@ -292,7 +292,7 @@ enum Failure {
 /// One question on its way.
 struct Call<'a> {
     teacher: &'a Teacher,
-    payer: Option<&'a Purse>,
+    payer: &'a Purse,
     request: Request<'a>,
     /// Tokens of the prompt and of the longest answer. Each attempt takes both of the quota.
     prompt: u64,
@@ -313,8 +313,8 @@ struct Met {
     throttlings: u32,
     /// How often it failed through no fault of its own.
     spared: u32,
-    /// Tokens that its attempts took of the quota.
-    reserved: u64,
+    /// What its attempts were billed, and took of the quota.
+    billed: Tokens,
     /// For the breaker.
     counted: Counted,
 }
@@ -342,8 +342,10 @@ impl Call<'_> {
                     continue;
                 }
                 let _sending = self.sending.lock().await;
-                let exchange = self.send(&self.request).await?;
-                let counted = &mut self.met().counted;
+                let (exchange, billed) = self.send(&self.request).await?;
+                let mut met = self.met();
+                met.billed += billed;
+                let counted = &mut met.counted;
                 match &exchange.result {
                     Err(Disposition::Retry { reason, .. }) => pass.failed(reason, counted),
                     Err(Disposition::Throttled { after }) => {
@@ -354,15 +356,11 @@ impl Call<'_> {
                 exchange
             };
             self.give_up_if_exhausted()?;
-            let billed = match exchange.bill {
-                Bill::Usage(tokens) => tokens,
-                Bill::Unread | Bill::Nothing => Tokens::default(),
-            };
             match exchange.result {
                 Ok(answer) => {
                     return Ok(Reply {
                         choice: answer.into_choice(),
-                        tokens: billed,
+                        tokens: Tokens::default(),
                         latency: exchange.latency,
                         client_request_id: exchange.client_request_id,
                         service_request_id: exchange.service_request_id,
@@ -378,34 +376,27 @@ impl Call<'_> {
                 }
                 Err(Disposition::NoRoom { message }) => {
                     let error = LabelingError::new(ErrorCode::Rejected, message);
-                    return Err(Failure::Turn(error, billed));
+                    return Err(Failure::Turn(error));
                 }
-                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error, billed)),
+                Err(Disposition::Turn(error)) => return Err(Failure::Turn(error)),
                 Err(Disposition::Stop(stop)) => return Err(self.stop(stop)),
                 Err(Disposition::Throttled { after }) => gate.pause(self.throttled(after)?),
             }
         }
     }
 
-    /// Sends `request`, which takes of quota and purse what the call does.
-    async fn send(&self, request: &Request<'_>) -> Result<Exchange, Failure> {
+    /// Sends `request`, which takes of quota and purse what the call does, and gives what it was billed.
+    async fn send(&self, request: &Request<'_>) -> Result<(Exchange, Tokens), Failure> {
         let Teacher { transport, .. } = self.teacher;
-        let hold = match self.payer {
-            Some(purse) => Some(purse.hold(self.prompt, self.answer).await),
-            None => None,
-        };
-        let hold = hold.transpose().map_err(Failure::Unaffordable)?;
-        let charged = self.prompt + self.answer;
-        self.met().reserved += charged;
-        transport.meter().reserved(charged);
+        let hold = self.payer.hold(self.prompt, self.answer).await;
+        let hold = hold.map_err(Failure::Unaffordable)?;
         let exchange = transport.send(request).await;
-        match (hold, &exchange.bill) {
-            (Some(hold), Bill::Usage(tokens)) => hold.settle(*tokens),
-            (Some(hold), Bill::Nothing) => hold.settle(Tokens::default()),
-            // A hold that is dropped counts in full.
-            (_, Bill::Unread) | (None, _) => {}
-        }
-        Ok(exchange)
+        let billed = Tokens {
+            reserved: self.prompt + self.answer,
+            ..hold.settle(&exchange.bill, exchange.model.as_deref())
+        };
+        transport.meter().billed(billed);
+        Ok((exchange, billed))
     }
 
     /// Finds out whether the service is back. Not with the call itself: one that fails for what is
@@ -416,7 +407,8 @@ impl Call<'_> {
         let profile = &self.teacher.profile;
         let request = profile.classification(model, probe.system, &probe.user);
         let mut counted = Counted::default();
-        let exchange = self.send(&request).await?;
+        let (exchange, billed) = self.send(&request).await?;
+        self.payer.add_beside(billed);
         let told = exchange.told;
         match exchange.result {
             Err(Disposition::Retry { reason, .. }) => pass.failed(&reason, &mut counted),
@@ -461,7 +453,7 @@ impl Call<'_> {
             let seconds = since.elapsed().as_secs();
             let message = format!("The service answered 429 for {seconds} seconds.");
             let error = LabelingError::new(ErrorCode::Throttled, message);
-            return Err(Failure::Turn(error, Tokens::default()));
+            return Err(Failure::Turn(error));
         }
         let wait = after.unwrap_or_else(|| {
             let jitter = 0.5 + 0.5 * draw(&self.teacher.rng);

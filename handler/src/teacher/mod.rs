@@ -21,6 +21,7 @@ pub mod profile;
 pub mod purse;
 pub mod record;
 pub mod sharing;
+pub mod tariff;
 pub mod tokens;
 pub mod transport;
 pub mod turnstile;

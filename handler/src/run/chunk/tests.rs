@@ -109,8 +109,8 @@ impl World {
         let window = Arc::new(Semaphore::new(1000)).acquire_many_owned(1000);
         let part = (self.part.appender(), self.part.text().into_bytes());
         let window = window.await.unwrap();
-        job.run(&self.labeler, &self.raw, &self.work, part, window)
-            .await
+        let run = job.run(&self.labeler, &self.raw, &self.work, part, window, None);
+        run.await.map(|(end, _)| end)
     }
 
     fn asked(&self) -> usize {
@@ -180,7 +180,9 @@ async fn labeler(service: &Double) -> Labeler {
         limits: Limits::default(),
     };
     let teacher = Arc::new(teacher);
-    Labeler::new(teacher, &settings, &UserMessageOnly, true, Arc::default())
+    let tariff = args.tariff(None);
+    let progress = Arc::default();
+    Labeler::new(teacher, &settings, &UserMessageOnly, true, progress, tariff)
 }
 
 #[tokio::test]
@@ -239,7 +241,8 @@ async fn who_waits_for_a_call_that_another_chunk_stops_asks_it() {
         tokio::spawn(async move {
             let part = (part.appender(), Vec::new());
             let window = window.await.unwrap();
-            job.run(&labeler, &raw, &work, part, window).await
+            let run = job.run(&labeler, &raw, &work, part, window, None);
+            run.await.map(|(end, _)| end)
         })
     };
     let stop = one.stop.clone();

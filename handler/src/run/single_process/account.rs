@@ -57,13 +57,8 @@ impl Run {
         tokens += here.unwrap_or_default();
         let progress = self.progress.read();
         let done = self.before.turns + progress.done_here();
-        let price = self.options.price;
-        Spending::new(
-            tokens,
-            done.min(progress.turns_total),
-            progress.turns_total,
-            price.map(|price| move |tokens| price.of(tokens)),
-        )
+        let turns = progress.turns_total;
+        Spending::new(tokens, done.min(turns), turns)
     }
 
     /// Brings the metadata up to date.
@@ -93,13 +88,7 @@ impl Run {
             started: pinned.started,
             method: pinned.method.clone(),
         };
-        let metadata = report::metadata(
-            heading,
-            buckets,
-            warnings,
-            self.options.price,
-            self.spending(),
-        );
+        let metadata = report::metadata(heading, buckets, warnings, self.spending());
         work::write_readable(
             self.places.metadata_folder(),
             &self.places.metadata,

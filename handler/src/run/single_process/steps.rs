@@ -11,7 +11,6 @@ use crate::run::settings::{Method, Pinned};
 use crate::run::turn::Labeler;
 use crate::run::work;
 use crate::store::PutMode;
-use crate::teacher::disposition::Stop;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -97,17 +96,14 @@ impl Run {
                 );
                 underway.steps.spawn(async move {
                     let part = work.append(&job.part()).await?;
-                    let end = job.run(&asking, &raw, &work, part, permit).await?;
+                    let end = job.run(&asking, &raw, &work, part, permit, None);
+                    let (end, _) = end.await?;
                     Ok(Step::Chunk(bucket, end))
                 });
             }
         }
         while let Some(step) = underway.steps.join_next().await {
             self.settle(step, &mut underway, &pinned, &labeler).await;
-        }
-        if let Some(stop @ (Stop::Cost { .. } | Stop::Funds(_))) = labeler.teacher.stopped() {
-            self.warnings
-                .push(format!("The run stopped early: {stop}."));
         }
         match underway.failure {
             Some(failure) => Err(failure),
@@ -133,7 +129,7 @@ impl Run {
                 }
                 Ok(())
             }
-            Ok(Ok(Step::Chunk(_, ChunkEnd::Interrupted))) => Ok(()),
+            Ok(Ok(Step::Chunk(_, ChunkEnd::Interrupted | ChunkEnd::Unaffordable(_)))) => Ok(()),
             Ok(Ok(Step::Published(bucket, report))) => {
                 self.published(bucket, *report, pinned).await
             }
