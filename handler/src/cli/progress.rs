@@ -355,26 +355,26 @@ mod tests {
 
     #[test]
     fn money_counts_what_was_spent_before_and_an_unknown_price_is_no_number() {
-        let tokens = |prompt| Tokens {
-            prompt,
+        let tokens = |dollars: &str| Tokens {
+            usd: dollars.parse().unwrap(),
             ..Tokens::default()
         };
-        let bill = |price| Bill {
-            price,
-            before: Billed {
-                tokens: tokens(2_000_000),
-                turns: 100,
-            },
+        let bill = |tokens| Bill {
+            before: Billed { tokens, turns: 100 },
         };
         let meter = Reading {
-            tokens: tokens(1_000_000),
+            tokens: tokens("1.75"),
             ..Reading::default()
         };
-        let price = Price::of_model("gpt-5.2");
+        let before = tokens("3.5");
+        let unpriced = Tokens {
+            unpriced: 1,
+            ..before
+        };
         // Of those that it was told to be done before, 60 were found so far.
         let now = snapshot(110, 60);
-        assert_eq!(bill(price).text(&now, meter), ", 5.25 of about 35.00 USD");
-        assert_eq!(bill(None).text(&now, meter), ", cost unknown");
+        assert_eq!(bill(before).text(&now, meter), ", 5.25 of about 35.00 USD");
+        assert_eq!(bill(unpriced).text(&now, meter), ", cost unknown");
     }
 
     #[test]

@@ -379,8 +379,9 @@ impl App {
                     .saturating_sub(taken)
             });
             let sum = budget.taken() + others.sum();
-            // A percent more, as an estimate of one run changes while the others go on.
-            budget.approve(usd.unwrap_or_else(|| sum.times(101, 100)));
+            // A little more: calls are let through at more than they will cost, also the last ones.
+            let enough = sum.times(101, 100) + Usd::from_nanos(10_000_000);
+            budget.approve(usd.unwrap_or(enough));
             // No sum can be kept to where no price is known.
             let unpriced = waiting
                 .iter()

@@ -293,21 +293,20 @@ impl Budget {
                 }
             }
         }
-        let mut given = Usd::ZERO;
         for (run, chunk, next, wanted) in &refused {
             let committed = self.runs.get(run).map(Share::committed);
-            let left = self
-                .room(run, cap)
-                .saturating_sub(committed.unwrap_or_default());
-            if given + *next <= left {
-                given += (*wanted).max(*next);
+            let left = self.room(run, cap);
+            let left = left.saturating_sub(committed.unwrap_or_default());
+            if *next <= left {
+                // So that no other chunk takes it meanwhile.
+                let reserved = *wanted.max(next).min(&left);
+                self.change(run, *chunk, reserved, Holding::Sent);
                 woken.again.push((run.clone(), *chunk));
-                self.set_state(run, *chunk, Holding::Sent);
             }
         }
         if woken.again.is_empty() && !is_active {
             for (run, chunk, next, _) in refused {
-                self.set_state(&run, chunk, Holding::Idle);
+                self.change(&run, chunk, Usd::ZERO, Holding::Idle);
                 match woken.exhausted.last_mut() {
                     Some((last, least)) if *last == run => *least = next.min(*least),
                     _ => woken.exhausted.push((run, next)),
@@ -317,10 +316,15 @@ impl Budget {
         woken
     }
 
-    fn set_state(&mut self, run: &str, chunk: u64, state: Holding) {
+    /// Reserves `more` for a chunk.
+    fn change(&mut self, run: &str, chunk: u64, more: Usd, state: Holding) {
         let share = self.runs.get_mut(run);
         if let Some(there) = share.and_then(|share| share.chunks.get_mut(&chunk)) {
+            there.usd += more;
             there.state = state;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,3 +95,128 @@ impl Reserve for ChunkFunds {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dataset::figures::Tokens;
+    use crate::run::budget::BUDGET;
+    use crate::store::OwnFolder;
+    use crate::teacher::bill::Bill;
+    use crate::teacher::model::Price;
+    use crate::teacher::purse::Purse;
+    use crate::teacher::tariff::Tariff;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use std::sync::Arc;
+
+    /// A dollar a token.
+    const DOLLAR: Usd = Usd::from_nanos(1_000_000_000_000_000);
+    const PRICE: Price = Price {
+        input: DOLLAR,
+        cached: DOLLAR,
+        output: DOLLAR,
+    };
+
+    fn usd(dollars: u64) -> Usd {
+        Usd::from_nanos(dollars * 1_000_000_000)
+    }
+
+    /// Sends calls, two at a time, until there is no money for one. Gives back what is left.
+    async fn spend(funds: Arc<ChunkFunds>, spent: Usd, seed: u64) -> (Usd, Woken) {
+        let tariff = Arc::new(Tariff::new(Some(PRICE), "m", "d", None));
+        let reserve = Arc::clone(&funds) as Arc<dyn Reserve>;
+        let purse = Purse::limited(tariff, reserve, spent, usd(600));
+        let call = |seed: u64| {
+            let (purse, mut rng) = (&purse, StdRng::seed_from_u64(seed));
+            async move {
+                loop {
+                    let (prompt, answer) = (rng.random_range(1..8), rng.random_range(1..4));
+                    let Ok(hold) = purse.hold(prompt, answer).await else {
+                        return;
+                    };
+                    tokio::task::yield_now().await;
+                    let tokens = Tokens {
+                        calls: 1,
+                        prompt,
+                        completion: rng.random_range(0..=answer),
+                        ..Tokens::default()
+                    };
+                    let bill = match rng.random_bool(0.05) {
+                        true => Bill::Unread,
+                        false => Bill::Usage(tokens),
+                    };
+                    hold.settle(&bill, None);
+                }
+            }
+        };
+        let record = async {
+            loop {
+                purse.wanting().await;
+                if let (_, Some(credit)) = purse.due() {
+                    purse.written(credit);
+                }
+            }
+        };
+        tokio::select! {
+            ((), ()) = async { tokio::join!(call(seed), call(seed + 100)) } => {}
+            () = record => {}
+        }
+        let next = match purse.refused() {
+            Some(Refused::Empty { next, .. }) => Some(next),
+            _ => None,
+        };
+        (
+            purse.spent(),
+            funds.rest(purse.spent(), next).await.unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn chunks_over_one_budget_spend_all_of_it_and_no_more() {
+        let home = tempfile::tempdir().unwrap();
+        let work = OwnFolder::local_alone(home.path().join("work")).unwrap();
+        let runs = Runs::new(work, Clock::system());
+        let cap = usd(2000);
+        let funds = |run: &str, chunk| {
+            let (runs, run) = (runs.clone(), run.to_owned());
+            Arc::new(ChunkFunds::new(runs, "v4".into(), run, chunk, cap))
+        };
+        let mut queue = vec![
+            ("a".to_owned(), 0),
+            ("a".into(), 1),
+            ("a".into(), 2),
+            ("b".into(), 0),
+        ];
+        let mut spent = std::collections::BTreeMap::new();
+        let mut exhausted = Vec::new();
+        let mut rounds = 0;
+        while !queue.is_empty() {
+            rounds += 1;
+            assert!(rounds < 100, "chunks are sent again without end");
+            let chunks = std::mem::take(&mut queue);
+            let spending = chunks.iter().map(|whose| {
+                let before = spent.get(whose).copied().unwrap_or_default();
+                tokio::spawn(spend(funds(&whose.0, whose.1), before, whose.1 + rounds))
+            });
+            let spending = spending.collect::<Vec<_>>();
+            for (whose, ended) in chunks.into_iter().zip(spending) {
+                let (cost, woken) = ended.await.unwrap();
+                spent.insert(whose, cost);
+                queue.extend(woken.again);
+                exhausted.extend(woken.exhausted);
+            }
+        }
+        let all = spent.values().copied().sum::<Usd>();
+        assert!(all <= cap && all > usd(1989), "{all}");
+        // No call fits for which there was no money.
+        assert!(!exhausted.is_empty());
+        assert!(
+            exhausted.iter().all(|(_, next)| all + *next > cap),
+            "{exhausted:?}"
+        );
+        let budget = runs.pinned::<Budget>("v4", BUDGET).await.unwrap().unwrap();
+        assert_eq!(budget.taken(), all);
+    }
+}

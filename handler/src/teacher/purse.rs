@@ -429,3 +429,231 @@ impl Drop for Hold<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::teacher::model::Price;
+    use futures::FutureExt;
+
+    /// A dollar a prompt token, two an answer's.
+    const PRICE: Price = Price {
+        input: Usd::from_nanos(1_000_000_000_000_000),
+        cached: Usd::from_nanos(1_000_000_000_000_000),
+        output: Usd::from_nanos(2_000_000_000_000_000),
+    };
+
+    fn usd(dollars: u64) -> Usd {
+        Usd::from_nanos(dollars * 1_000_000_000)
+    }
+
+    fn tariff(set: Option<Price>) -> Arc<Tariff> {
+        Arc::new(Tariff::new(set, "gpt-5.2", "d", None))
+    }
+
+    fn bill(prompt: u64, completion: u64) -> Bill {
+        Bill::Usage(Tokens {
+            calls: 1,
+            prompt,
+            completion,
+            ..Tokens::default()
+        })
+    }
+
+    /// What the budget has for a chunk in all, or why that cannot be told, and how often it was asked.
+    #[derive(Debug)]
+    struct Pot(Mutex<(Result<Usd, Refused>, u32)>);
+
+    impl Pot {
+        fn of(dollars: u64) -> Arc<Self> {
+            Arc::new(Self(Mutex::new((Ok(usd(dollars)), 0))))
+        }
+
+        fn set(&self, most: Result<Usd, Refused>) {
+            self.0.lock().unwrap().0 = most;
+        }
+
+        fn asked(&self) -> u32 {
+            self.0.lock().unwrap().1
+        }
+    }
+
+    impl Reserve for Pot {
+        fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>> {
+            let mut pot = self.0.lock().unwrap();
+            pot.1 += 1;
+            let reserved = match pot.0.clone() {
+                Ok(most) if least <= most => Ok(wanted.min(most)),
+                Ok(_) => Err(Refused::Empty {
+                    spent: Usd::ZERO,
+                    next: Usd::ZERO,
+                }),
+                Err(refused) => Err(refused),
+            };
+            std::future::ready(reserved).boxed()
+        }
+    }
+
+    fn purse(pot: &Arc<Pot>, spent: u64, expected: u64) -> Purse {
+        let reserve = Arc::clone(pot) as Arc<dyn Reserve>;
+        Purse::limited(tariff(Some(PRICE)), reserve, usd(spent), usd(expected))
+    }
+
+    /// Holds, while the part records every credit that is due.
+    async fn hold(purse: &Purse, prompt: u64, answer: u64) -> Result<Hold<'_>, Refused> {
+        let mut holding = pin!(purse.hold(prompt, answer));
+        loop {
+            tokio::select! {
+                biased;
+                held = &mut holding => return held,
+                () = purse.wanting() => {
+                    if let (_, Some(credit)) = purse.due() {
+                        purse.written(credit);
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_is_let_through_at_its_most_and_counted_at_its_bill() {
+        let purse = purse(&Pot::of(100), 40, 0);
+        let first = hold(&purse, 20, 10).await.unwrap();
+        // 40 spent, 40 in flight, and 22 more would be too much: it waits for the bill.
+        let mut second = pin!(hold(&purse, 20, 1));
+        assert!(second.as_mut().now_or_never().is_none());
+        let counted = first.settle(&bill(20, 3), None);
+        assert_eq!((counted.usd, purse.spent()), (usd(26), usd(66)));
+        second.await.unwrap().settle(&bill(20, 1), None);
+        let refused = hold(&purse, 13, 0).await.unwrap_err();
+        let empty = Refused::Empty {
+            spent: usd(88),
+            next: usd(13),
+        };
+        assert_eq!((&refused, purse.refused()), (&empty, Some(empty.clone())));
+        hold(&purse, 12, 0)
+            .await
+            .unwrap()
+            .settle(&bill(12, 0), None);
+        assert_eq!(purse.spent(), usd(100));
+    }
+
+    #[tokio::test]
+    async fn a_call_without_a_bill_counts_at_its_most_and_one_that_was_refused_costs_nothing() {
+        let purse = purse(&Pot::of(1000), 0, 0);
+        let lost = hold(&purse, 20, 10)
+            .await
+            .unwrap()
+            .settle(&Bill::Unread, None);
+        assert_eq!((lost.calls, lost.prompt, lost.completion), (1, 20, 10));
+        assert_eq!(
+            (lost.usd, lost.estimated, purse.spent()),
+            (usd(40), 1, usd(40))
+        );
+        let nothing = hold(&purse, 20, 10)
+            .await
+            .unwrap()
+            .settle(&Bill::Nothing, None);
+        assert_eq!((nothing, purse.spent()), (Tokens::default(), usd(40)));
+        // One whose caller is gone is recorded all the same.
+        drop(hold(&purse, 20, 10).await.unwrap());
+        let (beside, _) = purse.due();
+        assert_eq!((beside.unwrap().usd, purse.spent()), (usd(40), usd(80)));
+    }
+
+    #[tokio::test]
+    async fn the_budget_is_asked_once_where_there_is_enough() {
+        let pot = Pot::of(1000);
+        let purse = purse(&pot, 0, 300);
+        for _ in 0..10 {
+            hold(&purse, 20, 5)
+                .await
+                .unwrap()
+                .settle(&bill(20, 5), None);
+        }
+        assert_eq!((pot.asked(), purse.spent()), (1, usd(300)));
+        // Then for several calls at a time.
+        for _ in 0..16 {
+            hold(&purse, 20, 5)
+                .await
+                .unwrap()
+                .settle(&bill(20, 5), None);
+        }
+        assert_eq!(pot.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn once_there_is_no_money_only_smaller_calls_are_tried() {
+        let pot = Pot::of(10);
+        let purse = purse(&pot, 0, 0);
+        for (prompt, asked) in [(30, 1), (40, 1), (30, 1), (20, 2)] {
+            assert!(hold(&purse, prompt, 0).await.is_err());
+            assert_eq!(pot.asked(), asked, "{prompt}");
+        }
+        hold(&purse, 10, 0).await.unwrap().settle(&bill(9, 0), None);
+        assert!(hold(&purse, 2, 0).await.is_err());
+        let least = Refused::Empty {
+            spent: usd(9),
+            next: usd(2),
+        };
+        assert_eq!(purse.refused(), Some(least));
+    }
+
+    #[tokio::test]
+    async fn no_call_is_sent_beyond_the_credit_that_is_recorded() {
+        let purse = purse(&Pot::of(1_000_000), 7, 500_000);
+        let mut first = pin!(purse.hold(20, 0));
+        assert!(first.as_mut().now_or_never().is_none());
+        let (_, credit) = purse.due();
+        // Eight calls of a usual size ahead.
+        assert_eq!(credit, Some(usd(7 + 20 + 8 * 1200)));
+        assert!(first.as_mut().now_or_never().is_none());
+        purse.written(credit.unwrap());
+        let first = first.await.unwrap();
+        assert_eq!(purse.due(), (None, None));
+        first.settle(&bill(20, 0), None);
+        let mut large = pin!(purse.hold(50_000, 0));
+        assert!(large.as_mut().now_or_never().is_none());
+        // As much ahead as is in flight.
+        assert_eq!(purse.due().1, Some(usd(27 + 2 * 50_000)));
+        purse.close();
+        assert_eq!(large.await.unwrap_err(), Refused::Closed);
+        assert_eq!(purse.due_at_last(), (None, Some(usd(27))));
+    }
+
+    #[tokio::test]
+    async fn a_model_without_a_price_stops_what_has_a_cap_and_nothing_else() {
+        let pot = Pot::of(1_000_000);
+        let reserve = Arc::clone(&pot) as Arc<dyn Reserve>;
+        let limited = Purse::limited(tariff(None), reserve, Usd::ZERO, Usd::ZERO);
+        let other = Some("gpt-9-2027-01-01");
+        let counted = hold(&limited, 1000, 10).await.unwrap();
+        let most = counted.estimate.usd;
+        let counted = counted.settle(&bill(900, 1), other);
+        assert_eq!(
+            (counted.unpriced, counted.usd, counted.prompt),
+            (1, most, 900)
+        );
+        let unpriced = Refused::Unpriced {
+            model: "gpt-9-2027-01-01".into(),
+        };
+        assert_eq!(limited.hold(1, 1).await.unwrap_err(), unpriced);
+        let unlimited = Purse::unlimited(tariff(None));
+        for _ in 0..2 {
+            let hold = unlimited.hold(1000, 10).await.unwrap();
+            assert_eq!(hold.settle(&bill(900, 1), other).unpriced, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn why_a_budget_cannot_be_asked_is_told() {
+        let pot = Pot::of(0);
+        for refused in [Refused::Unreachable("away".into()), Refused::Closed] {
+            pot.set(Err(refused.clone()));
+            let purse = purse(&pot, 0, 0);
+            assert_eq!(hold(&purse, 10, 0).await.unwrap_err(), refused);
+            assert_eq!(hold(&purse, 1, 0).await.unwrap_err(), refused);
+            assert_eq!(purse.refused(), Some(refused));
+        }
+    }
+}
