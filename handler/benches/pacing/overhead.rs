@@ -7,6 +7,8 @@ use softlabel::teacher::bill::Bill;
 use softlabel::teacher::breaker::Endurance;
 use softlabel::teacher::pace::Pace;
 use softlabel::teacher::pacing::{Concurrency, Pacer, Quota, RateLimitHeaders, Ready};
+use softlabel::teacher::purse::Purse;
+use softlabel::teacher::tariff::Tariff;
 use softlabel::teacher::transport::Exchange;
 use softlabel::teacher::wire::Answer;
 use std::hint::black_box;
@@ -78,6 +80,7 @@ async fn admission(tasks: u32) -> Result<f64> {
     let sending = (0..tasks).map(|_| {
         let admission = Arc::clone(&admission);
         tokio::spawn(async move {
+            let purse = Purse::unlimited(Arc::new(Tariff::new(None, "m", "d", None)));
             let exchange = Exchange {
                 result: Ok(Answer::default()),
                 bill: Bill::Nothing,
@@ -88,7 +91,7 @@ async fn admission(tasks: u32) -> Result<f64> {
                 service_request_id: None,
             };
             for _ in 0..CALLS / tasks {
-                if let Ok(permit) = admission.admit(cost, None, false).await {
+                if let Ok(permit) = admission.admit(cost, &purse, false).await {
                     permit.settle(&exchange, Some(0));
                 }
             }

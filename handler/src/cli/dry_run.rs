@@ -73,7 +73,7 @@ fn render(args: &LabelArgs, job: &Job, forecast: &Forecast) -> String {
             true => "enough".into(),
             false => format!(
                 "the run stops after about {:.0} % of it",
-                100.0 * cap / most
+                100.0 * cap.as_f64() / most.as_f64()
             ),
         };
         table.row("--max-cost", format!("{cap:.2} USD: {verdict}"));

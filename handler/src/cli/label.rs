@@ -18,9 +18,7 @@ use crate::run::settings::Method;
 use crate::single_process::{Claim, Job, Resume};
 use crate::steps::{Answers, App, Data, InTrouble, Named, Settings, Trouble};
 use crate::store::OwnFolder;
-use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
-use crate::teacher::model::Price;
 use crate::teacher::transport::Transport;
 use anyhow::anyhow;
 use std::collections::BTreeMap;
@@ -98,9 +96,9 @@ fn app(
         tries: 0,
         retention_days: 0,
         window: deployments::window(&args.cut, &service),
-        price: service.price(),
-        asks_approval: false,
-        max_cost: args.max_cost.unwrap_or(f64::INFINITY),
+        price: service.set_price(),
+        asks_first: false,
+        max_cost: args.max_cost,
     };
     let deployments = Deployments::alone(labeling, service, transport, progress);
     Arc::new(App::new(
@@ -192,21 +190,21 @@ impl Command<'_> {
             settings: job.settings().clone(),
             api_profile: profile.api_profile.clone(),
             api_profile_reasons: profile.api_profile_reasons.clone(),
+            answered_by: profile.answered_by.clone(),
         };
         let messages = job.begin(&profile).await.map_err(refused)?;
         let before = job.billed().await?;
-        let labeler = app.labelers.get("", &method, || None).await;
+        let labeler = app.labelers.get("", &method).await;
         let labeler = labeler.map_err(|trouble| anyhow!("{trouble}"))?;
         let teacher = &labeler.teacher;
         let stopped = signals.watch(screen, app.stop.clone());
-        let price = args.service.price();
         let metadata = {
-            let _display = Display::labeling(screen, progress, teacher, Bill { price, before });
+            let _display = Display::labeling(screen, progress, teacher, Bill { before });
             job.drive(messages, claim).await?
         };
         if let Some(metadata) = &metadata {
             let seconds = started.elapsed().as_secs_f64();
-            let summary = summary(metadata, teacher.meter(), seconds, price);
+            let summary = summary(metadata, teacher.meter(), seconds);
             let path = named.metadata.locate(layout::LABELED_METADATA);
             print(&format!("{summary}\nmetadata: {path}\n"))?;
         }
@@ -219,8 +217,8 @@ impl Command<'_> {
             false => "the same command",
         };
         match app.halted() {
-            Some(Trouble::Service(stop @ Stop::Cost { .. })) => {
-                screen.line(&format!("the run stopped early: {stop}"));
+            Some(trouble @ Trouble::Cost { .. }) => {
+                screen.line(&format!("the run stopped early: {trouble}"));
                 return Ok(match is_complete {
                     true => Exit::Complete,
                     false => Exit::Partial,
@@ -286,7 +284,7 @@ fn usd(cost: Cost) -> String {
 }
 
 /// What a person wants to know at the end.
-fn summary(metadata: &Metadata, meter: Reading, seconds: f64, price: Option<Price>) -> String {
+fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     let totals = &metadata.totals;
     let tokens = totals.tokens;
     let mut table = Table::default();
@@ -392,9 +390,9 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64, price: Option<Pric
             "{} requests in {}, {} billed, {} failed and tried again, {} answered 429",
             number(meter.sent),
             time(seconds),
-            match price {
-                Some(price) => format!("{:.4} USD", price.of(meter.tokens)),
-                None => "an unknown sum".into(),
+            match Cost::of(meter.tokens) {
+                Cost::Usd(usd) => format!("{usd:.4} USD"),
+                Cost::Unknown(_) => "an unknown sum".into(),
             },
             number(meter.retried),
             number(meter.throttled)

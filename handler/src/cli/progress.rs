@@ -8,7 +8,6 @@ use crate::run::progress::{Progress, Snapshot};
 use crate::steps::billed::Billed;
 use crate::teacher::Teacher;
 use crate::teacher::meter::Reading;
-use crate::teacher::model::Price;
 use crate::teacher::pacing::Quota;
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 use std::collections::VecDeque;
@@ -165,10 +164,9 @@ struct View {
     text: String,
 }
 
-/// What a run costs: the price of its tokens, and what was billed before this process.
+/// What a run costs: what was billed before this process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bill {
-    pub(super) price: Option<Price>,
     pub(super) before: Billed,
 }
 
@@ -177,8 +175,7 @@ impl Bill {
         let mut tokens = self.before.tokens;
         tokens += meter.tokens;
         let done = self.before.turns + now.done_here();
-        let usd = self.price.map(|price| move |tokens| price.of(tokens));
-        let spending = Spending::new(tokens, done, now.turns_total, usd);
+        let spending = Spending::new(tokens, done, now.turns_total);
         let usd = |cost: Cost| cost.usd().map(|usd| format!("{usd:.2}"));
         match (usd(spending.cost_usd), usd(spending.projected_cost_usd)) {
             (Some(cost), Some(projected)) => format!(", {cost} of about {projected} USD"),
@@ -358,26 +355,26 @@ mod tests {
 
     #[test]
     fn money_counts_what_was_spent_before_and_an_unknown_price_is_no_number() {
-        let tokens = |prompt| Tokens {
-            prompt,
+        let tokens = |dollars: &str| Tokens {
+            usd: dollars.parse().unwrap(),
             ..Tokens::default()
         };
-        let bill = |price| Bill {
-            price,
-            before: Billed {
-                tokens: tokens(2_000_000),
-                turns: 100,
-            },
+        let bill = |tokens| Bill {
+            before: Billed { tokens, turns: 100 },
         };
         let meter = Reading {
-            tokens: tokens(1_000_000),
+            tokens: tokens("1.75"),
             ..Reading::default()
         };
-        let price = Price::of_model("gpt-5.2");
+        let before = tokens("3.5");
+        let unpriced = Tokens {
+            unpriced: 1,
+            ..before
+        };
         // Of those that it was told to be done before, 60 were found so far.
         let now = snapshot(110, 60);
-        assert_eq!(bill(price).text(&now, meter), ", 5.25 of about 35.00 USD");
-        assert_eq!(bill(None).text(&now, meter), ", cost unknown");
+        assert_eq!(bill(before).text(&now, meter), ", 5.25 of about 35.00 USD");
+        assert_eq!(bill(unpriced).text(&now, meter), ", cost unknown");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         labeling.strategy.0,
         !labeling.no_dedupe,
         Arc::new(Progress::default()),
+        service.tariff(settled.answered_by.as_deref()),
     ));
     let asked = labeler.ask_once(Arc::new(input)).await;
     if let Some(stop) = teacher.stopped() {

@@ -16,6 +16,7 @@ pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
 pub use variables::{unknown_variables, without_empty_variables};
 
+use crate::money::Usd;
 use crate::run::manifest::ChunkLimits;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -101,7 +102,7 @@ pub struct LabelArgs {
     /// US dollars that the run may cost. It stops before a call that might cost more, and the same
     /// command with a higher amount continues it.
     #[arg(long, env = "SOFTLABEL_MAX_COST", value_name = "USD", value_parser = parse_usd)]
-    pub max_cost: Option<f64>,
+    pub max_cost: Option<Usd>,
     /// How long a label takes, for --dry-run.
     #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
           value_parser = parse_time)]

@@ -5,6 +5,7 @@
 
 use super::values::{parse_time, parse_usd};
 use super::{CutArgs, LabelingArgs, LogArgs, ServiceArgs};
+use crate::money::Usd;
 use crate::teacher::credential::Secret;
 use clap::Args;
 use std::str::FromStr;
@@ -76,9 +77,9 @@ pub struct ServeArgs {
     pub retention_days: u32,
     /// US dollars that a dataset may cost. One that is estimated to cost more, or whose price is not
     /// known, waits until somebody approves it.
-    #[arg(long, env = "SOFTLABEL_MAX_COST", default_value_t = 100.0, value_name = "USD",
+    #[arg(long, env = "SOFTLABEL_MAX_COST", default_value = "100", value_name = "USD",
           value_parser = parse_usd)]
-    pub max_cost: f64,
+    pub max_cost: Usd,
     /// How files are cut.
     #[command(flatten)]
     pub cut: CutArgs,

@@ -1,9 +1,10 @@
 //! Settings of whom to ask, with what credential, and how patiently.
 
 use super::values::{
-    parse_concurrency, parse_price, parse_scope, parse_secret_name, parse_time, parse_vault_url,
+    parse_concurrency, parse_scope, parse_secret_name, parse_time, parse_usd, parse_vault_url,
 };
 use crate::clock::Clock;
+use crate::money::Usd;
 use crate::teacher::Patience;
 use crate::teacher::breaker::Endurance;
 use crate::teacher::credential::{
@@ -11,6 +12,7 @@ use crate::teacher::credential::{
 };
 use crate::teacher::model::{Family, Price};
 use crate::teacher::pacing::{Concurrency, Quota};
+use crate::teacher::tariff::Tariff;
 use crate::teacher::tokens::Encoding;
 use crate::teacher::transport::Timeouts;
 use clap::builder::BoolishValueParser;
@@ -149,17 +151,17 @@ pub struct ServiceArgs {
           value_parser = parse_time)]
     pub outage_patience: Duration,
     /// US dollars per million prompt tokens; known for gpt-5.2.
-    #[arg(long, env = "SOFTLABEL_PRICE_INPUT", value_name = "USD", value_parser = parse_price,
+    #[arg(long, env = "SOFTLABEL_PRICE_INPUT", value_name = "USD", value_parser = parse_usd,
           requires = "price_output")]
-    pub price_input: Option<f64>,
+    pub price_input: Option<Usd>,
     /// US dollars per million cached prompt tokens; by default as others.
-    #[arg(long, env = "SOFTLABEL_PRICE_CACHED", value_name = "USD", value_parser = parse_price,
+    #[arg(long, env = "SOFTLABEL_PRICE_CACHED", value_name = "USD", value_parser = parse_usd,
           requires = "price_input")]
-    pub price_cached: Option<f64>,
+    pub price_cached: Option<Usd>,
     /// US dollars per million generated tokens.
-    #[arg(long, env = "SOFTLABEL_PRICE_OUTPUT", value_name = "USD", value_parser = parse_price,
+    #[arg(long, env = "SOFTLABEL_PRICE_OUTPUT", value_name = "USD", value_parser = parse_usd,
           requires = "price_input")]
-    pub price_output: Option<f64>,
+    pub price_output: Option<Usd>,
 }
 
 impl ServiceArgs {
@@ -181,16 +183,29 @@ impl ServiceArgs {
             .unwrap_or(Encoding::O200kBase)
     }
 
-    /// The price of tokens, set or by the model's name; `None` where it is not known.
+    /// The price of tokens that is set, if one is.
+    pub fn set_price(&self) -> Option<Price> {
+        let (input, output) = self.price_input.zip(self.price_output)?;
+        Some(Price {
+            input,
+            cached: self.price_cached.unwrap_or(input),
+            output,
+        })
+    }
+
+    /// What calls cost; `answered_by` is the model that answered earlier, if that is known.
+    pub fn tariff(&self, answered_by: Option<&str>) -> Tariff {
+        Tariff::new(
+            self.set_price(),
+            &self.model,
+            self.deployment(),
+            answered_by,
+        )
+    }
+
+    /// The price of tokens before anything is answered; `None` where it is not known.
     pub fn price(&self) -> Option<Price> {
-        match (self.price_input, self.price_output) {
-            (Some(input), Some(output)) => Some(Price {
-                input,
-                cached: self.price_cached.unwrap_or(input),
-                output,
-            }),
-            _ => Price::of_model(&self.model),
-        }
+        self.tariff(None).expected()
     }
 
     /// The deployment's quota.
@@ -270,15 +285,15 @@ mod tests {
             }
         };
         let known = parse(&[]).unwrap();
-        assert_eq!(known.unwrap().input, 1.75);
+        assert_eq!(known.unwrap().input.to_string(), "1.75");
         assert_eq!(parse(&["-m", "x"]).unwrap(), None);
         let set = parse(&["-m", "x", "--price-input", "2", "--price-output", "8"]).unwrap();
         assert_eq!(
             set,
             Some(Price {
-                input: 2.0,
-                cached: 2.0,
-                output: 8.0
+                input: Usd::from_nanos(2_000_000_000),
+                cached: Usd::from_nanos(2_000_000_000),
+                output: Usd::from_nanos(8_000_000_000)
             })
         );
         let error: clap::Error = parse(&["--price-input", "2"]).unwrap_err();

@@ -1,6 +1,7 @@
 //! What the values of settings look like.
 
 use super::service::{ENTRA_SCOPE, KEYVAULT_SECRET};
+use crate::money::{NotAnAmount, Usd};
 use crate::teacher::pacing::Concurrency;
 use std::time::Duration;
 
@@ -68,19 +69,8 @@ pub(super) fn parse_scope(text: &str) -> Result<String, String> {
 }
 
 /// An amount of US dollars.
-pub(super) fn parse_usd(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(usd) if usd.is_finite() && usd >= 0.0 => Ok(usd),
-        _ => Err("an amount is a number of US dollars, such as 12.50".into()),
-    }
-}
-
-/// US dollars per million tokens.
-pub(super) fn parse_price(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(price) if price.is_finite() && price >= 0.0 => Ok(price),
-        _ => Err("a price is a number of US dollars per million tokens".into()),
-    }
+pub(super) fn parse_usd(text: &str) -> Result<Usd, NotAnAmount> {
+    text.trim().parse()
 }
 
 #[cfg(test)]

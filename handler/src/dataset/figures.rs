@@ -1,14 +1,16 @@
 //! What is counted about labelled turns, per bucket and in total.
 
 use super::line::ErrorCode;
+use crate::money::Usd;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-/// Tokens as the service bills them, the calls they were spent on, and what the quota was charged.
+/// Calls, the tokens and dollars that they were billed, and what the quota was charged. Sums of tokens
+/// saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
-    /// Answers received that carried a bill.
+    /// Calls that were billed, or may have been.
     pub calls: u64,
     /// Prompt tokens, cached ones included.
     pub prompt: u64,
@@ -20,15 +22,49 @@ pub struct Tokens {
     /// whatever came of it.
     #[serde(default)]
     pub reserved: u64,
+    /// US dollars for all of that, at the prices that were in force when the calls were made.
+    #[serde(default)]
+    pub usd: Usd,
+    /// Calls of which no readable bill came: prompt and longest answer are counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub estimated: u64,
+    /// Calls for which no price was known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpriced: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Tokens {
+    /// What is left without `other`, which is a part of these.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(other.calls),
+            prompt: self.prompt.saturating_sub(other.prompt),
+            cached: self.cached.saturating_sub(other.cached),
+            completion: self.completion.saturating_sub(other.completion),
+            reserved: self.reserved.saturating_sub(other.reserved),
+            usd: self.usd.saturating_sub(other.usd),
+            estimated: self.estimated.saturating_sub(other.estimated),
+            unpriced: self.unpriced.saturating_sub(other.unpriced),
+        }
+    }
 }
 
 impl AddAssign for Tokens {
     fn add_assign(&mut self, other: Self) {
-        self.calls += other.calls;
-        self.prompt += other.prompt;
-        self.cached += other.cached;
-        self.completion += other.completion;
-        self.reserved += other.reserved;
+        self.calls = self.calls.saturating_add(other.calls);
+        self.prompt = self.prompt.saturating_add(other.prompt);
+        self.cached = self.cached.saturating_add(other.cached);
+        self.completion = self.completion.saturating_add(other.completion);
+        self.reserved = self.reserved.saturating_add(other.reserved);
+        self.usd += other.usd;
+        self.estimated = self.estimated.saturating_add(other.estimated);
+        self.unpriced = self.unpriced.saturating_add(other.unpriced);
     }
 }
 
@@ -73,7 +109,7 @@ pub struct Figures {
     pub duplicate_keys: u64,
     /// Turns without a `conversationId` or a `messageId`.
     pub missing_ids: u64,
-    /// What was billed.
+    /// What was billed, for all that was asked about them.
     pub tokens: Tokens,
 }
 
@@ -132,6 +168,16 @@ mod tests {
         sum += &Figures::default();
         assert_eq!(sum.labeled, 4);
         assert!((sum.mean_soft_label.unwrap() - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn counts_of_tokens_saturate() {
+        let mut sum = Tokens {
+            prompt: 1 << 63,
+            ..Tokens::default()
+        };
+        sum += sum;
+        assert_eq!(sum.prompt, u64::MAX);
     }
 
     #[test]

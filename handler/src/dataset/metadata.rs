@@ -2,6 +2,7 @@
 
 use super::figures::{Figures, Tokens};
 use super::layout::{BucketName, LeftOut, UnreadFile};
+use crate::money::Usd;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -123,7 +124,7 @@ pub struct LabelingMetadata<S> {
     /// Everything that decides what the labels are.
     #[serde(flatten)]
     pub settings: S,
-    /// US dollars for the tokens of `totals`, or the text `unknown` where the price is not known.
+    /// US dollars for the tokens of `totals`, or the text `unknown` where a call had no known price.
     pub cost_usd: Cost,
     /// What the run has spent, buckets that are not published yet included.
     pub spending: Spending,
@@ -163,21 +164,14 @@ pub struct Spending {
 }
 
 impl Spending {
-    /// Of a run that was billed `tokens` for `turns_done` of its `turns`, in US dollars by `usd`, if the
-    /// price is known.
-    pub fn new(
-        tokens: Tokens,
-        turns_done: u64,
-        turns: u64,
-        usd: Option<impl Fn(Tokens) -> f64>,
-    ) -> Self {
-        let cost = usd.map(|usd| usd(tokens));
-        let projected = cost
-            .filter(|_| turns_done > 0)
-            .map(|cost| cost * turns.max(turns_done) as f64 / turns_done as f64);
+    /// Of a run that was billed `tokens` for `turns_done` of its `turns`.
+    pub fn new(tokens: Tokens, turns_done: u64, turns: u64) -> Self {
+        let cost = Cost::of(tokens);
+        let projected = cost.usd().filter(|_| turns_done > 0);
+        let projected = projected.map(|cost| cost.times(turns.max(turns_done), turns_done));
         Self {
             tokens,
-            cost_usd: cost.into(),
+            cost_usd: cost,
             projected_cost_usd: projected.into(),
         }
     }
@@ -188,8 +182,8 @@ impl Spending {
 #[serde(untagged)]
 pub enum Cost {
     /// US dollars.
-    Usd(f64),
-    /// No price is known for the model.
+    Usd(Usd),
+    /// No price is known for some of it.
     Unknown(Unknown),
 }
 
@@ -202,8 +196,13 @@ pub enum Unknown {
 }
 
 impl Cost {
+    /// What calls have cost; unknown where one of them had no known price.
+    pub fn of(tokens: Tokens) -> Self {
+        Self::from((tokens.unpriced == 0).then_some(tokens.usd))
+    }
+
     /// The amount, if it is known.
-    pub fn usd(self) -> Option<f64> {
+    pub fn usd(self) -> Option<Usd> {
         match self {
             Self::Usd(usd) => Some(usd),
             Self::Unknown(_) => None,
@@ -211,8 +210,8 @@ impl Cost {
     }
 }
 
-impl From<Option<f64>> for Cost {
-    fn from(usd: Option<f64>) -> Self {
+impl From<Option<Usd>> for Cost {
+    fn from(usd: Option<Usd>) -> Self {
         usd.map_or(Self::Unknown(Unknown::Unknown), Self::Usd)
     }
 }
@@ -311,16 +310,20 @@ mod tests {
     #[test]
     fn what_is_left_is_taken_to_cost_what_was_done_did() {
         let tokens = Tokens {
-            prompt: 300,
+            usd: Usd::from_nanos(300),
             ..Tokens::default()
         };
-        let usd = |tokens: Tokens| tokens.prompt as f64;
-        let spending = |done| Spending::new(tokens, done, 40, Some(usd));
-        assert_eq!(spending(10).projected_cost_usd, Cost::Usd(1200.0));
-        assert_eq!(spending(40).projected_cost_usd, Cost::Usd(300.0));
-        assert_eq!(spending(0).cost_usd, Cost::Usd(300.0));
+        let spending = |done| Spending::new(tokens, done, 40);
+        let usd = |nanos| Cost::Usd(Usd::from_nanos(nanos));
+        assert_eq!(spending(10).projected_cost_usd, usd(1200));
+        assert_eq!(spending(40).projected_cost_usd, usd(300));
+        assert_eq!(spending(0).cost_usd, usd(300));
         assert_eq!(spending(0).projected_cost_usd.usd(), None);
-        let unknown = Spending::new(tokens, 10, 40, None::<fn(Tokens) -> f64>);
+        let unpriced = Tokens {
+            unpriced: 1,
+            ..tokens
+        };
+        let unknown = Spending::new(unpriced, 10, 40);
         assert_eq!(
             (unknown.cost_usd.usd(), unknown.projected_cost_usd.usd()),
             (None, None)
@@ -334,7 +337,7 @@ mod tests {
             "\"unknown\""
         );
         assert_eq!(
-            serde_json::to_string(&Cost::from(Some(1.5))).unwrap(),
+            serde_json::to_string(&Cost::from(Some(Usd::from_nanos(1_500_000_000)))).unwrap(),
             "1.5"
         );
     }

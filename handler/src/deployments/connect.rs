@@ -93,7 +93,9 @@ pub async fn settle(
     let prompt = harmless(labeling, service)?;
     let profile = Profile::of_family(service.family());
     let patience = service.patience();
-    probe::settle(transport, profile, prompt.system, &prompt.user, patience).await
+    let tariff = service.tariff(None);
+    let user = &prompt.user;
+    probe::settle(transport, profile, prompt.system, user, patience, tariff).await
 }
 
 /// The harmless classification that finds out how the service is.

@@ -16,7 +16,6 @@ use crate::run::turn::Labeler;
 use crate::steps::{Connect, Trouble};
 use crate::store::{OwnFolder, sentence};
 use crate::teacher::pace::Pace;
-use crate::teacher::purse::Purse;
 use crate::teacher::sharing::keep_share;
 use crate::teacher::transport::Transport;
 use async_trait::async_trait;
@@ -160,14 +159,11 @@ impl Connect for Deployments {
         Ok(ApiProfile {
             api_profile: settled.profile,
             api_profile_reasons: settled.reasons,
+            answered_by: settled.answered_by,
         })
     }
 
-    async fn labeler(
-        &self,
-        method: &Method,
-        purse: Option<Arc<Purse>>,
-    ) -> Result<Labeler, Trouble> {
+    async fn labeler(&self, method: &Method) -> Result<Labeler, Trouble> {
         let settings = &method.settings;
         let strategy = strategy::by_name(&settings.strategy)
             .map_err(|error| Trouble::Connection(error.to_string()))?;
@@ -181,13 +177,14 @@ impl Connect for Deployments {
             self.pace(&settings.deployment),
         )
         .map_err(Trouble::Service)?;
-        let labeler = Labeler::new(
+        let tariff = service.tariff(method.answered_by.as_deref());
+        Ok(Labeler::new(
             Arc::new(teacher),
             settings,
             strategy,
             !self.labeling.no_dedupe,
             Arc::clone(&self.progress),
-        );
-        Ok(labeler.paying_from(purse))
+            tariff,
+        ))
     }
 }

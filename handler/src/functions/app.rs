@@ -43,9 +43,9 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
         tries: args.tries,
         retention_days: args.retention_days,
         window: deployments::window(&args.cut, &args.service),
-        price: args.service.price(),
-        asks_approval: true,
-        max_cost: args.max_cost,
+        price: args.service.set_price(),
+        asks_first: true,
+        max_cost: Some(args.max_cost),
     };
     let work = runs.work().clone();
     let deployments = Deployments::shared(args.labeling, args.service, work, stop.clone());

@@ -7,6 +7,7 @@ use super::FunctionError;
 use super::bindings::send;
 use super::http::{self, address};
 use crate::host::{Answer, HttpRequest, Invocation};
+use crate::money::Usd;
 use crate::run::record::{Record, State};
 use crate::steps::status::RunStatus;
 use crate::steps::{App, RequestError, metadata};
@@ -88,7 +89,7 @@ async fn cancel(app: &App, request: &HttpRequest, run: &str) -> Answered {
 #[serde(untagged, deny_unknown_fields)]
 enum Approval {
     /// What the dataset may cost in all.
-    Some { max_cost_usd: f64 },
+    Some { max_cost_usd: Usd },
     /// What its runs are estimated to cost.
     All { all: bool },
 }
@@ -104,10 +105,6 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
             return Err(RequestError::wrong(text));
         }
     };
-    if usd.is_some_and(|usd| !(0.0..=1e9).contains(&usd)) {
-        let text = "\"max_cost_usd\" must be between 0 and 1e9";
-        return Err(RequestError::wrong(text));
-    }
     let Some(before) = app.runs.read(run).await? else {
         return Err(no_run(run));
     };
@@ -128,7 +125,7 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
     tracing::info!(
         event = "run_approved",
         run,
-        usd,
+        usd = usd.map(Usd::as_f64),
         "the cost of the dataset is approved"
     );
     let status = status(app, request, before).await?;
@@ -143,9 +140,8 @@ async fn status(
 ) -> Result<RunStatus, RequestError> {
     let ledger = app.ledger(&record).await?;
     let labeled = app.data.labeled(&record.dataset)?;
-    let price = app.settings.price_of(&record.settings);
     let now = app.runs.clock().now();
-    let status = RunStatus::new(record, &ledger, price, now);
+    let status = RunStatus::new(record, &ledger, now);
     Ok(status.with_links(&labeled, |path| address(request, path)))
 }
 

@@ -1,431 +1,330 @@
-//! What a dataset may cost in the function app: a cap, what somebody approved beyond it, and what its
-//! runs have taken of it.
+//! What a dataset may cost: a cap, what somebody approved beyond it, and how its runs use that.
 //!
-//! A run takes its estimate before its first chunk, by compare-and-swap, so that runs that begin at
-//! the same time cannot both take what is left. Of what it has taken the purses of its processes
-//! [draw](Budget::draw) small portions, and pay each call from them before they send it. Where that is
-//! used up the run takes more, as far as the other runs leave it; where they do not, nothing more is
-//! sent, and it waits until somebody approves what it will cost.
+//! A budget is changed by compare-and-swap only. Before a chunk sends calls it [reserves](Budget::reserve)
+//! what they may cost, all of its calls where there is room. Its line in the run's ledger
+//! [settles](Budget::settle) that: the reservation goes, and what the chunk has cost is spent. So a chunk
+//! takes about two writes. A chunk whose work ends before that [rests](Budget::rest): it keeps reserved
+//! what it has cost. One that was killed keeps all it had reserved until its next holder, who learns from
+//! its part what it may have cost, reserves anew.
 //!
-//! What is drawn counts as spent, whatever became of it. A process gives back what it did not spend
-//! when none of its chunks of a run has a call in flight; what one that was killed had drawn, a minute
-//! of its calls or sixteen at most, stays off the cap until the run ends. Then the run gives back what
-//! it did not cost.
+//! A chunk for which there is no money rests too, and is sent again when others have given back enough.
+//! When none of them can, the run waits for an approval of what it will cost.
 //!
 //! # How far the cap can be passed
 //!
-//! Estimates count the prompt and the longest answer at full price, and an answer that got lost as
-//! billed. So all instances together, however many are started and killed, are billed no more than the
-//! cap, and beyond it at most:
+//! A call is let through at its prompt and longest answer at full price, and one whose answer has no
+//! readable bill counts as that. So all instances together, however many are started and killed, are billed
+//! no more than the cap, and beyond it at most:
 //!
 //! * where the service counts more tokens in prompts than we do, the tokens by which it does so in the
 //!   calls that are in flight when the first bill shows it: for each process and run one call a slot
 //!   (`SOFTLABEL_CONCURRENCY`). From then on estimates are that much higher;
 //! * the calls that settle the request parameters, a few for a dataset and deployment;
-//! * of runs that have ended, what their parts do not show: calls that were in flight in killed processes,
-//!   or were answered within a second before; answers that got lost on their way; probes in an outage. Until
-//!   a run ends they count as billed.
+//! * where another model answers than the one that is priced, the calls in flight when its first answer
+//!   says so.
 //!
 //! Nothing bounds a run whose price is not known, once somebody approved that.
 
+use super::ledger::Ledger;
+use crate::money::Usd;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Under which name a dataset's budget is pinned.
 pub const BUDGET: &str = "budget";
 
-/// Sums that differ by less are equal, in US dollars: sums of fractions are not exact.
-const ROUNDING: f64 = 1e-9;
-
-/// No more than this part of what a run has left is drawn at once, so that no process sits on the last
-/// of it.
-const PART_OF_THE_REST: f64 = 0.25;
-
-/// The budget of a dataset, in US dollars.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The budget of a dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// What somebody approved, if more than the cap.
-    pub approved_usd: Option<f64>,
-    /// The share of each run.
+    pub approved_usd: Option<Usd>,
+    /// What each run has of it.
     pub runs: BTreeMap<String, Share>,
     /// Runs that may go on though no price is known.
     #[serde(default)]
     pub unpriced: BTreeSet<String>,
 }
 
-/// What is one run's, in US dollars.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What one run has of a budget.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// Its estimate while it goes on, or more where that did not suffice; its cost when it has ended.
-    pub taken_usd: f64,
-    /// What each of its purses drew of that and did not give back.
-    pub drawn_usd: BTreeMap<String, f64>,
-    /// It has ended, and nothing is drawn any more.
-    pub settled: bool,
+    /// What it was estimated to cost when it began: other runs leave it that much.
+    pub promised_usd: Usd,
+    /// What its settled chunks have cost.
+    pub spent_usd: Usd,
+    /// Its chunks that have cost something and are not settled.
+    pub chunks: BTreeMap<u64, Reservation>,
+    /// It has ended, and reserves nothing any more.
+    pub ended: bool,
+}
+
+/// What is reserved for a chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// What the chunk may cost in all, with what it has cost.
+    pub usd: Usd,
+    /// Whose it is.
+    pub state: Holding,
+}
+
+/// Whether anybody may spend what is reserved for a chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holding {
+    /// The holder of this name may.
+    HeldBy(String),
+    /// The chunk was sent, and whoever takes it will.
+    Sent,
+    /// Nobody may. There was no money for a call.
+    Refused {
+        /// What the call may cost.
+        next_usd: Usd,
+        /// What the chunk wanted to reserve.
+        wanted_usd: Usd,
+    },
+    /// Nobody may.
+    Idle,
+}
+
+impl Holding {
+    /// Whether something of the reservation may come back.
+    fn is_active(&self) -> bool {
+        matches!(self, Self::HeldBy(_) | Self::Sent)
+    }
+}
+
+/// Why nothing is reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReserved {
+    /// There is not so much.
+    Empty,
+    /// The chunk has another holder by now, or its run has ended.
+    Overtaken,
+}
+
+/// What a change means for chunks that there was no money for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Chunks that are to be sent again, with their runs.
+    pub again: Vec<(String, u64)>,
+    /// Runs that have used up what they may spend, and what a call may cost that there was no money for.
+    pub exhausted: Vec<(String, Usd)>,
 }
 
 impl Share {
-    /// What its purses drew and did not give back.
-    pub fn drawn(&self) -> f64 {
-        self.drawn_usd.values().sum()
+    /// What its chunks have cost and may cost.
+    pub fn committed(&self) -> Usd {
+        self.spent_usd + self.chunks.values().map(|chunk| chunk.usd).sum()
+    }
+
+    /// What other runs leave it.
+    pub fn taken(&self) -> Usd {
+        self.committed().max(self.promised_usd)
     }
 }
 
 impl Budget {
     /// What may be spent, with a cap of `cap`.
-    pub fn allowed(&self, cap: f64) -> f64 {
+    pub fn allowed(&self, cap: Usd) -> Usd {
         self.approved_usd.unwrap_or_default().max(cap)
     }
 
     /// What is taken, by all runs.
-    pub fn taken(&self) -> f64 {
-        self.runs.values().map(|share| share.taken_usd).sum()
+    pub fn taken(&self) -> Usd {
+        self.runs.values().map(Share::taken).sum()
     }
 
     /// What is taken by other runs than `run`.
-    pub fn taken_by_others(&self, run: &str) -> f64 {
+    pub fn taken_by_others(&self, run: &str) -> Usd {
         let others = self.runs.iter().filter(|(name, _)| *name != run);
-        // Not a sum: that of nothing is -0, as people would read.
-        others.fold(0.0, |sum, (_, share)| sum + share.taken_usd)
+        others.map(|(_, share)| share.taken()).sum()
     }
 
-    /// What a run may have taken at most, for what the others leave it.
-    fn room(&self, run: &str, cap: f64) -> f64 {
-        self.allowed(cap) - self.taken_by_others(run)
+    /// What a run may cost at most, for what the others leave it. What it was promised is not taken away
+    /// again when the cap is lowered.
+    fn room(&self, run: &str, cap: Usd) -> Usd {
+        let promised = self.runs.get(run).map(|share| share.promised_usd);
+        let room = self.allowed(cap).saturating_sub(self.taken_by_others(run));
+        room.max(promised.unwrap_or_default())
     }
 
-    /// Takes `usd` in all for `run`, at least what it had; says whether there is so much. Without it
-    /// nothing changes.
-    pub fn take(&mut self, run: &str, usd: f64, cap: f64) -> bool {
+    /// Promises `run` that it may cost `usd` in all, or what it was promised before if that is more; says
+    /// whether there is so much. Without it nothing changes.
+    pub fn promise(&mut self, run: &str, usd: Usd, cap: Usd) -> bool {
         let room = self.room(run, cap);
-        let had = self.runs.get(run);
-        if had.is_some_and(|share| share.settled) {
-            return false;
-        }
-        // What it has is not taken away again when the cap is lowered.
-        if had.is_none_or(|share| share.taken_usd < usd) && usd > room {
+        let share = self.runs.get(run);
+        if usd > room || share.is_some_and(|share| share.ended) {
             return false;
         }
         let share = self.runs.entry(run.to_owned()).or_default();
-        share.taken_usd = share.taken_usd.max(usd);
+        share.promised_usd = share.promised_usd.max(usd);
         true
     }
 
-    /// Draws for a purse of `run` about `wanted` and no less than `least`, or nothing. Where the run has
-    /// not taken so much it takes more first, if there is so much.
-    pub fn draw(&mut self, run: &str, purse: &str, wanted: f64, least: f64, cap: f64) -> f64 {
+    /// Lets a chunk of `run` cost `wanted` in all, or less, but no less than `least`; gives how much that
+    /// is. `holder` may spend it. Its first reservation takes the place of an earlier holder's.
+    ///
+    /// # Errors
+    /// Why nothing is reserved; then nothing changes.
+    pub fn reserve(
+        &mut self,
+        (run, chunk): (&str, u64),
+        (holder, is_first): (&str, bool),
+        (least, wanted): (Usd, Usd),
+        cap: Usd,
+    ) -> Result<Usd, NotReserved> {
         let room = self.room(run, cap);
         let share = self.runs.entry(run.to_owned()).or_default();
-        let drawn = share.drawn();
-        let mut taken = share.taken_usd;
-        if taken - drawn + ROUNDING < least {
-            taken = taken.max(room.min(drawn + wanted));
+        let there = share.chunks.get(&chunk);
+        let is_own = there.is_some_and(|there| there.state == Holding::HeldBy(holder.to_owned()));
+        if share.ended || !(is_first || is_own) {
+            return Err(NotReserved::Overtaken);
         }
-        let left = taken - drawn;
-        if share.settled || left + ROUNDING < least {
-            return 0.0;
+        let own = there.map_or(Usd::ZERO, |there| there.usd);
+        let others = share.committed().saturating_sub(own);
+        let most = room.saturating_sub(others);
+        if least > most {
+            return Err(NotReserved::Empty);
         }
-        let portion = wanted.min(PART_OF_THE_REST * left).max(least);
-        share.taken_usd = taken;
-        *share.drawn_usd.entry(purse.to_owned()).or_default() += portion;
-        portion
+        let usd = wanted.max(least).min(most);
+        let state = Holding::HeldBy(holder.to_owned());
+        share.chunks.insert(chunk, Reservation { usd, state });
+        Ok(usd)
     }
 
-    /// A purse of `run` has `usd` in all that it drew and did not give back: more than is written here
-    /// where it was billed more than it held, less where it gives something back. Said twice it is the
-    /// same, so that an answer of the store that gets lost does no harm.
-    pub fn has_drawn(&mut self, run: &str, purse: &str, usd: f64) {
+    /// The work on a chunk of `run` ends, after it has cost `usd`, and the chunk is not finished. `refused`
+    /// says what a call may cost that there was no money for, and what was wanted, if that is why.
+    pub fn rest(
+        &mut self,
+        (run, chunk): (&str, u64),
+        holder: &str,
+        usd: Usd,
+        refused: Option<(Usd, Usd)>,
+        cap: Usd,
+    ) -> Woken {
         let share = self.runs.entry(run.to_owned()).or_default();
-        if !share.settled {
-            share.drawn_usd.insert(purse.to_owned(), usd);
-            share.taken_usd = share.taken_usd.max(share.drawn());
+        let is_anothers = share
+            .chunks
+            .get(&chunk)
+            .is_some_and(|there| matches!(&there.state, Holding::HeldBy(other) if other != holder));
+        if !share.ended && !is_anothers {
+            let state = match refused {
+                Some((next_usd, wanted_usd)) => Holding::Refused {
+                    next_usd,
+                    wanted_usd,
+                },
+                None => Holding::Idle,
+            };
+            share.chunks.insert(chunk, Reservation { usd, state });
+        }
+        self.wake(cap)
+    }
+
+    /// A chunk of `run` stands in its ledger, and has cost `usd`. Said twice it is the same.
+    pub fn settle(&mut self, (run, chunk): (&str, u64), usd: Usd, cap: Usd) -> Woken {
+        if let Some(share) = self.runs.get_mut(run)
+            && share.chunks.remove(&chunk).is_some()
+        {
+            share.spent_usd += usd;
+        }
+        self.wake(cap)
+    }
+
+    /// The chunks of `run` that are not in its `ledger` are sent. `found` are those of them that have cost
+    /// something nobody has reserved: the run was labelled without a cap.
+    pub fn send(&mut self, run: &str, ledger: &Ledger, found: &BTreeMap<u64, Usd>) {
+        let share = self.runs.entry(run.to_owned()).or_default();
+        if share.ended {
+            return;
+        }
+        let mut sum = Usd::ZERO;
+        for finished in ledger.finished() {
+            let usd = finished.own().usd;
+            sum += usd;
+            if share.chunks.remove(&finished.chunk).is_some() {
+                share.spent_usd += usd;
+            }
+        }
+        share.spent_usd = share.spent_usd.max(sum);
+        for (chunk, usd) in found {
+            let state = Holding::Sent;
+            let there = share.chunks.entry(*chunk);
+            let there = there.or_insert(Reservation { usd: *usd, state });
+            there.usd = there.usd.max(*usd);
+        }
+        for there in share.chunks.values_mut() {
+            if !there.state.is_active() {
+                there.state = Holding::Sent;
+            }
         }
     }
 
-    /// A run has ended, and has cost `usd`.
-    pub fn settle(&mut self, run: &str, usd: f64) {
-        let share = Share {
-            taken_usd: usd,
-            drawn_usd: BTreeMap::new(),
-            settled: true,
-        };
-        self.runs.insert(run.to_owned(), share);
-    }
-
-    /// A run has ended whose price is not known any more: it has cost what its purses have drawn.
-    pub fn settle_drawn(&mut self, run: &str) {
-        if let Some(share) = self.runs.get(run).filter(|share| !share.settled) {
-            let drawn = share.drawn();
-            self.settle(run, drawn);
+    /// A run has ended, and its chunks that were not settled have cost `unsettled`.
+    pub fn end(&mut self, run: &str, unsettled: Usd, cap: Usd) -> Woken {
+        if let Some(share) = self.runs.get_mut(run).filter(|share| !share.ended) {
+            share.spent_usd += unsettled;
+            share.chunks.clear();
+            share.promised_usd = Usd::ZERO;
+            share.ended = true;
         }
+        self.wake(cap)
     }
 
     /// Approves that the dataset costs `usd` in all; less than before changes nothing.
-    pub fn approve(&mut self, usd: f64) {
+    pub fn approve(&mut self, usd: Usd) {
         self.approved_usd = Some(self.approved_usd.unwrap_or_default().max(usd));
+    }
+
+    /// Finds the chunks that there is money for by now or, where nobody can give anything back any more, the
+    /// runs that have used up theirs.
+    fn wake(&mut self, cap: Usd) -> Woken {
+        let mut woken = Woken::default();
+        let mut refused = Vec::new();
+        let mut is_active = false;
+        for (run, share) in &self.runs {
+            for (chunk, there) in &share.chunks {
+                is_active |= there.state.is_active();
+                if let Holding::Refused {
+                    next_usd,
+                    wanted_usd,
+                } = there.state
+                {
+                    refused.push((run.clone(), *chunk, next_usd, wanted_usd));
+                }
+            }
+        }
+        for (run, chunk, next, wanted) in &refused {
+            let committed = self.runs.get(run).map(Share::committed);
+            let left = self.room(run, cap);
+            let left = left.saturating_sub(committed.unwrap_or_default());
+            if *next <= left {
+                // So that no other chunk takes it meanwhile.
+                let reserved = *wanted.max(next).min(&left);
+                self.change(run, *chunk, reserved, Holding::Sent);
+                woken.again.push((run.clone(), *chunk));
+            }
+        }
+        if woken.again.is_empty() && !is_active {
+            for (run, chunk, next, _) in refused {
+                self.change(&run, chunk, Usd::ZERO, Holding::Idle);
+                match woken.exhausted.last_mut() {
+                    Some((last, least)) if *last == run => *least = next.min(*least),
+                    _ => woken.exhausted.push((run, next)),
+                }
+            }
+        }
+        woken
+    }
+
+    /// Reserves `more` for a chunk.
+    fn change(&mut self, run: &str, chunk: u64, more: Usd, state: Holding) {
+        let share = self.runs.get_mut(run);
+        if let Some(there) = share.and_then(|share| share.chunks.get_mut(&chunk)) {
+            there.usd += more;
+            there.state = state;
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dataset::figures::Tokens;
-    use crate::teacher::model::Price;
-    use crate::teacher::purse::{Purse, Source};
-    use futures::future::BoxFuture;
-    use proptest::prelude::*;
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
-
-    #[test]
-    fn runs_that_begin_together_cannot_both_take_what_is_left() {
-        let mut budget = Budget::default();
-        assert!(budget.take("a", 60.0, 100.0));
-        assert!(!budget.take("b", 60.0, 100.0));
-        budget.settle("a", 40.0);
-        assert!(budget.take("b", 60.0, 100.0));
-        assert_eq!(budget.taken(), 100.0);
-    }
-
-    #[test]
-    fn what_is_approved_is_for_the_whole_dataset() {
-        let mut budget = Budget::default();
-        assert!(!budget.take("a", 160.0, 100.0));
-        budget.approve(200.0);
-        assert!(budget.take("a", 160.0, 100.0));
-        assert!(!budget.take("b", 60.0, 100.0));
-        budget.approve(50.0);
-        assert_eq!(budget.allowed(100.0), 200.0);
-    }
-
-    #[test]
-    fn a_run_keeps_what_it_has_when_the_cap_is_lowered() {
-        let mut budget = Budget::default();
-        assert!(budget.take("a", 60.0, 100.0));
-        assert!(budget.take("a", 60.0, 10.0));
-        assert!(!budget.take("a", 61.0, 10.0));
-        assert_eq!(budget.draw("a", "p", 10.0, 1.0, 10.0), 10.0);
-        assert_eq!(budget.draw("a", "p", 50.0, 50.0, 10.0), 50.0);
-        assert_eq!(budget.draw("a", "p", 1.0, 1.0, 10.0), 0.0);
-    }
-
-    #[test]
-    fn a_run_whose_estimate_does_not_suffice_takes_more_while_others_leave_it() {
-        let mut budget = Budget::default();
-        assert!(budget.take("a", 40.0, 100.0) && budget.take("b", 30.0, 100.0));
-        assert_eq!(budget.draw("a", "p", 40.0, 40.0, 100.0), 40.0);
-        // A quarter of what it takes.
-        assert_eq!(budget.draw("a", "q", 20.0, 1.0, 100.0), 5.0);
-        assert_eq!(budget.runs["a"].taken_usd, 60.0);
-        assert_eq!(budget.draw("a", "q", 16.0, 16.0, 100.0), 16.0);
-        assert_eq!(budget.draw("a", "q", 99.0, 10.0, 100.0), 0.0);
-        assert_eq!(budget.runs["a"].taken_usd, 61.0);
-        assert_eq!(budget.draw("a", "q", 99.0, 9.0, 100.0), 9.0);
-        assert_eq!(budget.taken(), 100.0);
-    }
-
-    #[test]
-    fn a_run_that_ends_without_a_price_has_cost_what_was_drawn_for_it() {
-        let mut budget = Budget::default();
-        assert!(budget.take("a", 60.0, 100.0));
-        assert_eq!(budget.draw("a", "p", 10.0, 1.0, 100.0), 10.0);
-        budget.settle_drawn("a");
-        assert_eq!(budget.taken(), 10.0);
-        // Said twice, or of a run that never had a price, it changes nothing.
-        budget.settle_drawn("a");
-        budget.settle_drawn("b");
-        assert_eq!((budget.taken(), budget.runs.len()), (10.0, 1));
-    }
-
-    #[test]
-    fn nothing_moves_once_a_run_is_settled() {
-        let mut budget = Budget::default();
-        assert!(budget.take("a", 60.0, 100.0));
-        assert_eq!(budget.draw("a", "p", 10.0, 1.0, 100.0), 10.0);
-        budget.settle("a", 7.0);
-        let settled = budget.clone();
-        budget.has_drawn("a", "p", 3.0);
-        assert!(!budget.take("a", 60.0, 100.0));
-        assert_eq!(budget.draw("a", "p", 10.0, 1.0, 100.0), 0.0);
-        assert_eq!(budget, settled);
-    }
-
-    /// One process of a run, over a budget that all have before them. Every third word of its to or
-    /// from the budget gets lost.
-    #[derive(Debug)]
-    struct Drawer {
-        budget: Arc<Mutex<Budget>>,
-        run: String,
-        purse: String,
-        drawn: Mutex<f64>,
-        words: Mutex<u32>,
-    }
-
-    /// A dollar a prompt token, two an answer's.
-    const PRICE: Price = Price {
-        input: 1e6,
-        cached: 1e6,
-        output: 2e6,
-    };
-
-    const CAP: f64 = 1_000.0;
-
-    impl Drawer {
-        fn is_lost(&self) -> bool {
-            let mut words = self.words.lock().unwrap();
-            *words += 1;
-            words.is_multiple_of(3)
-        }
-    }
-
-    impl Source for Drawer {
-        fn draw(&self, wanted: f64, least: f64) -> BoxFuture<'_, Result<f64, String>> {
-            Box::pin(async move {
-                let mut budget = self.budget.lock().unwrap();
-                let mut had = self.drawn.lock().unwrap();
-                budget.has_drawn(&self.run, &self.purse, *had);
-                let drawn = budget.draw(&self.run, &self.purse, wanted, least, CAP);
-                if self.is_lost() {
-                    return Err("its answer is lost".into());
-                }
-                *had += drawn;
-                Ok(drawn)
-            })
-        }
-
-        fn give_back(&self, left: f64) -> BoxFuture<'_, ()> {
-            Box::pin(async move {
-                let mut had = self.drawn.lock().unwrap();
-                *had -= left;
-                if !self.is_lost() {
-                    let mut budget = self.budget.lock().unwrap();
-                    budget.has_drawn(&self.run, &self.purse, *had);
-                }
-            })
-        }
-    }
-
-    /// What a process does.
-    #[derive(Clone, Copy, Debug)]
-    enum Act {
-        /// A call of so many tokens, whose answer has this part of its longest.
-        Call(u64, u64, u64),
-        /// It is killed in the middle of a call.
-        Vanish(u64),
-        GiveBack,
-        /// Its run ends.
-        End,
-    }
-
-    fn act() -> impl Strategy<Value = Act> {
-        prop_oneof![
-            12 => (1..20_u64, 0..15_u64, 0..=4_u64).prop_map(|(p, a, n)| Act::Call(p, a, n)),
-            1 => (1..20_u64).prop_map(Act::Vanish),
-            2 => Just(Act::GiveBack),
-            1 => Just(Act::End),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
-
-        #[test]
-        fn never_is_more_taken_than_allowed(
-            steps in prop::collection::vec((0_u8..6, 0.0_f64..80.0, any::<bool>()), 0..60),
-        ) {
-            let mut budget = Budget::default();
-            for (run, usd, ends) in steps {
-                let name = run.to_string();
-                match ends {
-                    // A run spends what it took at most.
-                    true => {
-                        let taken = budget.runs.get(&name).map_or(0.0, |share| share.taken_usd);
-                        budget.settle(&name, usd.min(taken));
-                    }
-                    false => drop(budget.take(&name, usd, 100.0)),
-                }
-                prop_assert!(budget.taken() <= 100.0 + 1e-9);
-            }
-        }
-
-        /// Whatever processes do, whichever are killed, and whatever the store does not tell them, they
-        /// are billed no more than the cap in all, and no run more than it has taken.
-        #[test]
-        fn the_processes_of_all_runs_together_never_pass_the_cap(
-            estimates in prop::collection::vec(0.0_f64..500.0, 3),
-            acts in prop::collection::vec((0..3_usize, 0..3_u64, act()), 1..400),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let budget = Arc::new(Mutex::new(Budget::default()));
-                let mut billed = [0_u64; 3];
-                let mut open = [0, 1, 2].map(|run: usize| {
-                    budget.lock().unwrap().take(&run.to_string(), estimates[run], CAP)
-                });
-                let mut processes = BTreeMap::new();
-                let mut made = 0_u32;
-                for (run, who, act) in acts {
-                    if !open[run] {
-                        continue;
-                    }
-                    let purse = processes.entry((run, who)).or_insert_with(|| {
-                        made += 1;
-                        let drawer = Drawer {
-                            budget: Arc::clone(&budget),
-                            run: run.to_string(),
-                            purse: made.to_string(),
-                            drawn: Mutex::default(),
-                            words: Mutex::new(made),
-                        };
-                        Purse::drawing_from(PRICE, Arc::new(drawer))
-                    });
-                    match act {
-                        Act::Call(prompt, answer, quarters) => {
-                            if let Ok(hold) = purse.hold(prompt, answer).await {
-                                let completion = answer * quarters / 4;
-                                billed[run] += prompt + 2 * completion;
-                                hold.settle(Tokens { prompt, completion, ..Tokens::default() });
-                            }
-                        }
-                        Act::Vanish(prompt) => {
-                            if let Ok(hold) = purse.hold(prompt, 0).await {
-                                billed[run] += prompt;
-                                std::mem::forget(hold);
-                            }
-                            processes.remove(&(run, who));
-                        }
-                        Act::GiveBack => purse.give_back().await,
-                        Act::End => {
-                            open[run] = false;
-                            processes.retain(|(of, _), _| *of != run);
-                            budget.lock().unwrap().settle(&run.to_string(), billed[run] as f64);
-                        }
-                    }
-                    tokio::time::sleep(takes(act)).await;
-                    let budget = budget.lock().unwrap();
-                    prop_assert!(billed.iter().sum::<u64>() as f64 <= CAP + 1e-6);
-                    prop_assert!(budget.taken() <= CAP + 1e-6, "{budget:?}");
-                    for (share, billed) in [0, 1, 2].map(|run| {
-                        (budget.runs.get(&run.to_string()), billed[run] as f64)
-                    }) {
-                        let taken = share.map_or(0.0, |share| share.taken_usd);
-                        prop_assert!(billed <= taken + 1e-6, "{billed} of {budget:?}");
-                    }
-                }
-                Ok(())
-            })?;
-        }
-    }
-
-    /// Calls take a while, so that portions differ.
-    fn takes(act: Act) -> Duration {
-        match act {
-            Act::Call(prompt, ..) | Act::Vanish(prompt) => Duration::from_millis(100 * prompt),
-            Act::GiveBack | Act::End => Duration::ZERO,
-        }
-    }
-}
+mod tests;

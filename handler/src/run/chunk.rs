@@ -3,7 +3,7 @@
 //! Safe to run twice: a turn that the part holds is not asked again.
 
 use super::RunError;
-use super::entry::{Entry, Todo, TurnRecord, fold};
+use super::entry::{Entry, Todo, TurnRecord};
 use super::manifest::{Chunk, Manifest};
 use super::paths::BucketPaths;
 use super::results::{TimedLine, append_all};
@@ -12,7 +12,9 @@ use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
 use crate::dataset::scanner::{Found, Scanner};
 use crate::labeling::strategy;
+use crate::money::Usd;
 use crate::store::{Appender, OwnFolder, RawFolder};
+use crate::teacher::purse::{Purse, Refused, Reserve};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,14 +44,20 @@ pub struct ChunkJob {
     pub stop: CancellationToken,
 }
 
-/// How a chunk ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the work on a chunk ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChunkEnd {
     /// Every turn is settled in this round.
     Finished,
     /// The run stops; the rest is still to be done.
     Interrupted,
+    /// There was no money for some calls; the rest is still to be done.
+    Unaffordable(Refused),
 }
+
+/// The end of the work on a chunk, and what the chunk has cost its run until then. That is nothing where
+/// no cap is kept.
+pub type Ended = (ChunkEnd, Usd);
 
 impl ChunkJob {
     /// How many turns it has.
@@ -65,7 +73,7 @@ impl ChunkJob {
 
     /// Labels what is left of the chunk. `appender` is at the end of its part, which holds `lines`.
     /// `window` holds a permit a turn, given back turn by turn, so that whoever opens chunks knows how
-    /// much is under way.
+    /// much is under way. Calls are paid from `reserve`; without one they may cost anything.
     ///
     /// # Errors
     /// If RAW cannot be read, is another version or not as it was planned; if the part cannot be
@@ -78,20 +86,21 @@ impl ChunkJob {
         work: &OwnFolder,
         (mut appender, lines): (Appender, Vec<u8>),
         mut window: OwnedSemaphorePermit,
-    ) -> Result<ChunkEnd, RunError> {
+        reserve: Option<Arc<dyn Reserve>>,
+    ) -> Result<Ended, RunError> {
         let Some(chunk) = self.manifest.chunks.get(self.number) else {
-            return Ok(ChunkEnd::Finished);
+            return Ok((ChunkEnd::Finished, Usd::ZERO));
         };
-        let lines = self.seed(work, &mut appender, lines).await?;
-        let (records, unreadable) = fold(&lines, chunk.turns);
+        let part = self.take_over(work, &mut appender, &lines).await?;
         drop(lines);
-        if unreadable > 0 {
+        if part.unreadable > 0 {
             tracing::warn!(
                 part = self.part(),
-                unreadable,
+                unreadable = part.unreadable,
                 "lines of a part cannot be read and are asked again"
             );
         }
+        let (spent, records) = (part.own().usd, part.turns);
         let todo = |record: &TurnRecord| record.todo(self.round, labeler.with_rationales);
         let done = records
             .iter()
@@ -101,13 +110,23 @@ impl ChunkJob {
         if done < records.len() {
             drop(window.split(done));
             let jobs = self.jobs(chunk, raw, labeler, records).await?;
-            let end = self.label(jobs, labeler, &mut appender, window).await?;
+            let tariff = Arc::clone(&labeler.tariff);
+            let purse = Arc::new(match reserve {
+                Some(reserve) => {
+                    let expected = jobs.iter().map(|(_, job)| labeler.most(job)).sum();
+                    Purse::limited(tariff, reserve, spent, expected)
+                }
+                None => Purse::unlimited(tariff),
+            });
+            let end = self.label(jobs, labeler, &mut appender, window, &purse);
+            let end = end.await?;
             appender.release().await;
             let part = work.locate(&self.part());
-            return end.map_err(|turns| RunError::TurnsBrokeOff { part, turns });
+            let end = end.map_err(|turns| RunError::TurnsBrokeOff { part, turns })?;
+            return Ok((end, purse.spent()));
         }
         appender.release().await;
-        Ok(ChunkEnd::Finished)
+        Ok((ChunkEnd::Finished, spent))
     }
 
     /// The turns that are left, with what the model is to be shown.
@@ -160,6 +179,7 @@ impl ChunkJob {
         labeler: &Arc<Labeler>,
         appender: &mut Appender,
         mut window: OwnedSemaphorePermit,
+        purse: &Arc<Purse>,
     ) -> Result<Result<ChunkEnd, usize>, RunError> {
         let switch = Switch::new(&self.stop);
         // Others may wait for what was asked here.
@@ -168,12 +188,12 @@ impl ChunkJob {
         let mut turns = JoinSet::new();
         for (turn, job) in jobs {
             let (labeler, results, round) = (Arc::clone(labeler), results.clone(), self.round);
-            let switch = switch.clone();
+            let (switch, purse) = (switch.clone(), Arc::clone(purse));
             // A chunk of more turns than the window has permits has none for the last of them.
             let permit = window.split(1);
             turns.spawn(async move {
                 let finished = labeler
-                    .label(&job, &switch, |event| {
+                    .label(&job, &switch, &purse, |event| {
                         let mut line =
                             serde_json::to_vec(&Entry { turn, round, event }).unwrap_or_default();
                         line.push(b'\n');
@@ -186,8 +206,14 @@ impl ChunkJob {
             });
         }
         drop(results);
-        append_all(received, appender, &switch, self.flush_every).await?;
-        Ok(end_of(turns).await)
+        append_all(received, appender, &switch, purse, self.flush_every).await?;
+        let end = end_of(turns).await;
+        Ok(end.map(|end| match (end, purse.refused()) {
+            (ChunkEnd::Interrupted, Some(refused)) if refused != Refused::Closed => {
+                ChunkEnd::Unaffordable(refused)
+            }
+            (end, _) => end,
+        }))
     }
 }
 

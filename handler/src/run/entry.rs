@@ -7,6 +7,7 @@ use crate::dataset::figures::Tokens;
 use crate::dataset::line::LabelingError;
 use crate::labeling::label::Label;
 use crate::labeling::soft_label::Estimate;
+use crate::money::Usd;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -22,25 +23,27 @@ pub struct Entry<'a> {
     pub event: Event<'a>,
 }
 
-/// The line of a part after those that it began with.
+/// A line of a part that is about no turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Seeded {
-    /// How many lines it began with.
-    seeded: u64,
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// The part began with this many lines, which another run was billed for.
+    Seeded(u64),
+    /// The chunk may have cost this much in its run, with all that is recorded before and with calls
+    /// that are in flight. It is written before they are sent.
+    Credit(Usd),
+    /// What was billed, or may have been, for calls that no turn records.
+    Spent(Tokens),
 }
 
-impl Seeded {
-    /// The line after so many lines.
-    pub fn of(lines: usize) -> Self {
-        Self {
-            seeded: lines as u64,
+impl Note {
+    /// The note that `line` is, if it is one.
+    pub fn read(line: &[u8]) -> Option<Self> {
+        // Most lines are about turns.
+        match line.starts_with(b"{\"turn\"") {
+            true => None,
+            false => serde_json::from_slice(line).ok(),
         }
-    }
-
-    /// Whether that is what `line` says.
-    pub fn is_in(line: &[u8]) -> bool {
-        line.starts_with(b"{\"seeded\"") && serde_json::from_slice::<Self>(line).is_ok()
     }
 
     /// Its line.
@@ -63,6 +66,17 @@ pub enum Event<'a> {
     Rationale(RationaleRecord),
     /// It has a label but no rationale.
     RationaleError(FailureRecord),
+}
+
+impl Event<'_> {
+    /// What was billed for it.
+    pub fn tokens(&self) -> Tokens {
+        match self {
+            Self::Label(record) => record.tokens,
+            Self::Rationale(record) => record.tokens,
+            Self::Error(record) | Self::RationaleError(record) => record.tokens,
+        }
+    }
 }
 
 /// The full record of a label: what the published line shows and what it does not.
@@ -127,8 +141,6 @@ pub struct TurnRecord {
     pub rationale_round: u32,
     /// Everything billed for the turn, including what was asked in vain.
     pub tokens: Tokens,
-    /// What of that was billed to the run whose results this one begins with.
-    pub inherited: Tokens,
 }
 
 /// What is left to be done for a turn.
@@ -149,30 +161,27 @@ impl TurnRecord {
 
     /// Adds an entry.
     pub fn add(&mut self, entry: Entry<'_>) {
+        self.tokens += entry.event.tokens();
         match entry.event {
             Event::Label(record) => {
-                self.tokens += record.tokens;
                 if self.label.is_none() || self.failed() {
                     self.label = Some(Ok(record.into_owned()));
                     self.round = entry.round;
                 }
             }
             Event::Error(record) => {
-                self.tokens += record.tokens;
                 if self.label.is_none() || self.failed() {
                     self.label = Some(Err(record));
                     self.round = entry.round;
                 }
             }
             Event::Rationale(record) => {
-                self.tokens += record.tokens;
                 if !matches!(self.rationale, Some(Ok(_))) {
                     self.rationale = Some(Ok(record));
                     self.rationale_round = entry.round;
                 }
             }
             Event::RationaleError(record) => {
-                self.tokens += record.tokens;
                 if !matches!(self.rationale, Some(Ok(_))) {
                     self.rationale = Some(Err(record));
                     self.rationale_round = entry.round;
@@ -200,29 +209,81 @@ impl TurnRecord {
     }
 }
 
-/// Adds up the lines of a part of `turns` turns. What cannot be read, or is of no turn, is counted
-/// and passed over: it costs a repeated call at most.
-pub fn fold(lines: &[u8], turns: u32) -> (Vec<TurnRecord>, usize) {
-    let mut records = vec![TurnRecord::default(); turns as usize];
-    let mut unreadable = 0;
-    let lines = lines.split(|&byte| byte == b'\n');
-    for line in lines.filter(|line| !line.is_empty()) {
-        if Seeded::is_in(line) {
-            for record in &mut records {
-                record.inherited = record.tokens;
-            }
-            continue;
+/// What a part says of its chunk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// What is known of each turn.
+    pub turns: Vec<TurnRecord>,
+    /// Everything billed, also for calls that belong to no turn.
+    pub tokens: Tokens,
+    /// What of that was billed to the run whose results this one begins with.
+    pub inherited: Tokens,
+    /// Lines that cannot be read, or are about no turn of the chunk.
+    pub unreadable: usize,
+    /// Whether the results of another run are taken over.
+    pub is_seeded: bool,
+    /// What the chunk may have cost in its run, by the last note that says so.
+    credit: Usd,
+}
+
+impl Part {
+    /// Adds up the lines of a part of `turns` turns. What cannot be read is counted and passed over: it
+    /// costs a repeated call at most.
+    pub fn read(lines: &[u8], turns: u32) -> Self {
+        let mut part = Self {
+            turns: vec![TurnRecord::default(); turns as usize],
+            ..Self::default()
+        };
+        let lines = lines.split(|&byte| byte == b'\n');
+        for line in lines.filter(|line| !line.is_empty()) {
+            part.add(line);
         }
-        let entry = serde_json::from_slice::<Entry<'_>>(line).ok();
-        let record = entry
-            .as_ref()
-            .and_then(|entry| records.get_mut(usize::try_from(entry.turn).ok()?));
-        match (record, entry) {
-            (Some(record), Some(entry)) => record.add(entry),
-            _ => unreadable += 1,
+        part
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, line: &[u8]) {
+        match Note::read(line) {
+            Some(Note::Seeded(_)) => {
+                self.inherited = self.tokens;
+                self.credit = Usd::ZERO;
+                self.is_seeded = true;
+            }
+            Some(Note::Credit(usd)) => self.credit = usd,
+            Some(Note::Spent(tokens)) => self.tokens += tokens,
+            None => {
+                let entry = serde_json::from_slice::<Entry<'_>>(line).ok();
+                let turn = entry.as_ref().and_then(|entry| {
+                    let turn = usize::try_from(entry.turn).ok()?;
+                    self.turns.get_mut(turn)
+                });
+                match (turn, entry) {
+                    (Some(turn), Some(entry)) => {
+                        self.tokens += entry.event.tokens();
+                        turn.add(entry);
+                    }
+                    _ => self.unreadable += 1,
+                }
+            }
         }
     }
-    (records, unreadable)
+
+    /// What was billed to this run.
+    pub fn own(&self) -> Tokens {
+        self.tokens.without(self.inherited)
+    }
+
+    /// What calls may have been billed that were in flight when the process was killed that made them:
+    /// nothing else says what became of them.
+    pub fn lost(&self) -> Option<Tokens> {
+        let usd = self.credit.saturating_sub(self.own().usd);
+        (usd > Usd::ZERO).then_some(Tokens {
+            calls: 1,
+            estimated: 1,
+            usd,
+            ..Tokens::default()
+        })
+    }
 }
 
 #[cfg(test)]
@@ -269,5 +330,33 @@ mod tests {
         fail(&mut record, 1, ErrorCode::ContentFiltered);
         assert_eq!(record.todo(1, true), Todo::Nothing);
         assert_eq!(record.todo(2, true), Todo::Nothing);
+    }
+
+    #[test]
+    fn what_a_killed_process_may_have_spent_is_known_from_its_credit() {
+        let usd = Usd::from_nanos;
+        let spent = |nanos| Tokens {
+            calls: 1,
+            usd: usd(nanos),
+            ..Tokens::default()
+        };
+        let mut part = Part::default();
+        let own = |part: &Part| part.own().usd.nanos();
+        // The base's.
+        part.add(&Note::Credit(usd(90)).line());
+        part.add(&Note::Spent(spent(40)).line());
+        part.add(&Note::Seeded(2).line());
+        assert_eq!((own(&part), part.lost()), (0, None));
+        part.add(&Note::Credit(usd(30)).line());
+        part.add(&Note::Spent(spent(10)).line());
+        let lost = part.lost().unwrap();
+        assert_eq!((lost.usd, lost.estimated), (usd(20), 1));
+        part.add(&Note::Spent(lost).line());
+        assert_eq!((own(&part), part.lost()), (30, None));
+        part.add(&Note::Credit(usd(50)).line());
+        part.add(&Note::Spent(spent(5)).line());
+        part.add(&Note::Credit(usd(35)).line());
+        assert_eq!((own(&part), part.lost()), (35, None));
+        assert_eq!((part.tokens.usd, part.inherited.usd), (usd(75), usd(40)));
     }
 }

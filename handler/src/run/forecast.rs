@@ -96,10 +96,10 @@ impl Forecast {
         Tokens {
             calls: self.labels.calls + rationales.calls,
             prompt: self.labels.prompt_tokens + rationales.prompt_tokens,
-            cached: 0,
             completion: self.labels.calls * LABEL_TOKENS
                 + rationales.calls * u64::from(call::RATIONALE_MAX_TOKENS),
             reserved: self.labels.charged() + rationales.charged(),
+            ..Tokens::default()
         }
     }
 

@@ -1,90 +1,96 @@
-//! What the purse of one process draws from for one run: the run's share of its dataset's budget.
+//! What one execution of a chunk may spend of its dataset's budget.
 
 use super::RunError;
-use super::budget::{BUDGET, Budget};
+use super::budget::{Budget, NotReserved, Woken};
 use super::runs::Runs;
-use crate::teacher::purse::Source;
+use crate::money::Usd;
+use crate::teacher::purse::{Refused, Reserve};
 use futures::future::BoxFuture;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// The share of one run, for one purse.
+/// The funds of one execution of a chunk.
 #[derive(Debug)]
-pub struct RunFunds {
+pub struct ChunkFunds {
     runs: Runs,
     dataset: String,
     run: String,
-    cap: f64,
-    /// Tells this purse from all others.
-    purse: String,
-    /// What it drew and did not give back: what the budget says of it may lag behind.
-    drawn: Mutex<f64>,
+    chunk: u64,
+    /// Tells this execution from all others.
+    holder: String,
+    cap: Usd,
+    state: Mutex<State>,
 }
 
-impl RunFunds {
-    /// The share of `run` in the budget of `dataset`, which may cost `cap` US dollars where nobody
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    has_reserved: bool,
+    /// It may have, as the budget's answer was lost.
+    may_have_reserved: bool,
+    /// What was last wanted in vain, beyond what was spent.
+    wanted: Usd,
+}
+
+impl ChunkFunds {
+    /// The funds of an execution of a chunk of `run` over `dataset`, which may cost `cap` where nobody
     /// approved more.
-    pub fn new(runs: Runs, dataset: String, run: String, cap: f64) -> Self {
-        let purse = Uuid::new_v4().to_string();
+    pub fn new(runs: Runs, dataset: String, run: String, chunk: u64, cap: Usd) -> Self {
         Self {
             runs,
             dataset,
             run,
+            chunk,
+            holder: Uuid::new_v4().to_string(),
             cap,
-            purse,
-            drawn: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    fn drawn(&self) -> f64 {
-        *self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, usd: f64) {
-        *self.drawn.lock().unwrap_or_else(PoisonError::into_inner) += usd;
-    }
-
-    async fn change(
-        &self,
-        change: impl FnMut(&mut Budget) -> bool + Send,
-    ) -> Result<Budget, RunError> {
-        self.runs.repin_by(&self.dataset, BUDGET, change).await
+    /// The execution ends before the chunk is finished, which has cost `spent`; `refused` says what a call
+    /// may cost that there was no money for, if that is why.
+    ///
+    /// # Errors
+    /// If the budget cannot be changed; then what was reserved stays so until the chunk is taken again.
+    pub async fn rest(&self, spent: Usd, refused: Option<Usd>) -> Result<Woken, RunError> {
+        let state = *self.state();
+        if !state.may_have_reserved && refused.is_none() {
+            return Ok(Woken::default());
+        }
+        let refused = refused.map(|next| (next, state.wanted));
+        let (whose, holder, cap) = ((self.run.as_str(), self.chunk), &self.holder, self.cap);
+        let rest = |budget: &mut Budget| budget.rest(whose, holder, spent, refused, cap);
+        self.runs.change_budget(&self.dataset, rest).await
     }
 }
 
-impl Source for RunFunds {
-    fn draw(&self, wanted: f64, least: f64) -> BoxFuture<'_, Result<f64, String>> {
+impl Reserve for ChunkFunds {
+    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>> {
         Box::pin(async move {
-            let (run, purse, had) = (&self.run, &self.purse, self.drawn());
-            let mut drawn = 0.0;
-            let changed = self.change(|budget| {
-                budget.has_drawn(run, purse, had);
-                drawn = budget.draw(run, purse, wanted, least, self.cap);
-                drawn > 0.0
-            });
-            if let Err(error) = changed.await {
-                return Err(error.to_string());
-            }
-            self.add(drawn);
-            Ok(drawn)
-        })
-    }
-
-    fn give_back(&self, left: f64) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.add(-left);
-            let (run, purse, drawn) = (&self.run, &self.purse, self.drawn());
-            let changed = self.change(|budget| {
-                budget.has_drawn(run, purse, drawn);
-                true
-            });
-            if let Err(error) = changed.await {
-                tracing::warn!(
-                    run,
-                    %error,
-                    left_usd = left,
-                    "money that was not spent counts as spent until the run ends"
-                );
+            let is_first = !self.state().has_reserved;
+            self.state().may_have_reserved = true;
+            let reserve = |budget: &mut Budget| {
+                let whose = (self.run.as_str(), self.chunk);
+                let holder = (self.holder.as_str(), is_first);
+                budget.reserve(whose, holder, (least, wanted), self.cap)
+            };
+            let reserved = self.runs.change_budget(&self.dataset, reserve).await;
+            match reserved.map_err(|error| Refused::Unreachable(error.to_string()))? {
+                Ok(reserved) => {
+                    self.state().has_reserved = true;
+                    Ok(reserved)
+                }
+                Err(NotReserved::Empty) => {
+                    self.state().wanted = wanted.saturating_sub(least);
+                    Err(Refused::Empty {
+                        spent: Usd::ZERO,
+                        next: Usd::ZERO,
+                    })
+                }
+                Err(NotReserved::Overtaken) => Err(Refused::Closed),
             }
         })
     }
@@ -95,83 +101,122 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::dataset::figures::Tokens;
+    use crate::run::budget::BUDGET;
     use crate::store::OwnFolder;
+    use crate::teacher::bill::Bill;
     use crate::teacher::model::Price;
     use crate::teacher::purse::Purse;
+    use crate::teacher::tariff::Tariff;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
     use std::sync::Arc;
 
     /// A dollar a token.
+    const DOLLAR: Usd = Usd::from_nanos(1_000_000_000_000_000);
     const PRICE: Price = Price {
-        input: 1e6,
-        cached: 1e6,
-        output: 1e6,
+        input: DOLLAR,
+        cached: DOLLAR,
+        output: DOLLAR,
     };
 
-    const CAP: f64 = 2000.0;
-
-    fn bill(prompt: u64, completion: u64) -> Tokens {
-        Tokens {
-            prompt,
-            completion,
-            ..Tokens::default()
-        }
+    fn usd(dollars: u64) -> Usd {
+        Usd::from_nanos(dollars * 1_000_000_000)
     }
 
-    #[tokio::test]
-    async fn purses_over_one_budget_spend_all_of_it_and_no_more() {
-        let home = tempfile::tempdir().unwrap();
-        let raw = home.path().join("raw");
-        let work = OwnFolder::local(home.path().join("work"), &raw).unwrap();
-        let runs = Runs::new(work, Clock::system());
-        let purse = |run: &str| {
-            let funds = RunFunds::new(runs.clone(), "v4".into(), run.into(), CAP);
-            Arc::new(Purse::drawing_from(PRICE, Arc::new(funds)))
-        };
-        let purses = ["a", "a", "a", "b"].map(purse);
-        // Two calls at a time in each, until there is no money for one.
-        let callers = purses.iter().chain(&purses).enumerate();
-        let callers = callers.map(|(seed, purse)| {
-            let (purse, mut rng) = (Arc::clone(purse), StdRng::seed_from_u64(seed as u64));
-            tokio::spawn(async move {
+    /// Sends calls, two at a time, until there is no money for one. Gives back what is left.
+    async fn spend(funds: Arc<ChunkFunds>, spent: Usd, seed: u64) -> (Usd, Woken) {
+        let tariff = Arc::new(Tariff::new(Some(PRICE), "m", "d", None));
+        let reserve = Arc::clone(&funds) as Arc<dyn Reserve>;
+        let purse = Purse::limited(tariff, reserve, spent, usd(600));
+        let call = |seed: u64| {
+            let (purse, mut rng) = (&purse, StdRng::seed_from_u64(seed));
+            async move {
                 loop {
                     let (prompt, answer) = (rng.random_range(1..8), rng.random_range(1..4));
                     let Ok(hold) = purse.hold(prompt, answer).await else {
                         return;
                     };
                     tokio::task::yield_now().await;
-                    match rng.random_bool(0.05) {
-                        // Nobody knows whether it was billed.
-                        true => drop(hold),
-                        false => hold.settle(bill(prompt, rng.random_range(0..=answer))),
-                    }
+                    let tokens = Tokens {
+                        calls: 1,
+                        prompt,
+                        completion: rng.random_range(0..=answer),
+                        ..Tokens::default()
+                    };
+                    let bill = match rng.random_bool(0.05) {
+                        true => Bill::Unread,
+                        false => Bill::Usage(tokens),
+                    };
+                    hold.settle(&bill, None);
                 }
-            })
-        });
-        for caller in callers.collect::<Vec<_>>() {
-            caller.await.unwrap();
-        }
-        let spent = || purses.iter().map(|purse| purse.spent()).sum::<f64>();
-        assert!(spent() <= CAP, "{}", spent());
-        let before = spent();
-        for purse in &purses {
-            purse.give_back().await;
-        }
-        let budget = runs.pinned::<Budget>("v4", BUDGET).await.unwrap().unwrap();
-        let drawn = budget.runs.values().map(|share| share.drawn()).sum::<f64>();
-        assert!((drawn - before).abs() < 1e-6, "{drawn} {before}");
-        // What others had left is there for whoever comes now, once the other run is at its end.
-        let ends = |budget: &mut Budget| {
-            budget.settle_drawn("b");
-            true
+            }
         };
-        runs.repin_by("v4", BUDGET, ends).await.unwrap();
-        let last = purse("a");
-        while let Ok(hold) = last.hold(1, 0).await {
-            hold.settle(bill(1, 0));
+        let record = async {
+            loop {
+                purse.wanting().await;
+                if let (_, Some(credit)) = purse.due() {
+                    purse.written(credit);
+                }
+            }
+        };
+        tokio::select! {
+            ((), ()) = async { tokio::join!(call(seed), call(seed + 100)) } => {}
+            () = record => {}
         }
-        let all = before + last.spent();
-        assert!(all <= CAP && all > CAP - 1.0, "{all}");
+        let next = match purse.refused() {
+            Some(Refused::Empty { next, .. }) => Some(next),
+            _ => None,
+        };
+        (
+            purse.spent(),
+            funds.rest(purse.spent(), next).await.unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn chunks_over_one_budget_spend_all_of_it_and_no_more() {
+        let home = tempfile::tempdir().unwrap();
+        let work = OwnFolder::local_alone(home.path().join("work")).unwrap();
+        let runs = Runs::new(work, Clock::system());
+        let cap = usd(2000);
+        let funds = |run: &str, chunk| {
+            let (runs, run) = (runs.clone(), run.to_owned());
+            Arc::new(ChunkFunds::new(runs, "v4".into(), run, chunk, cap))
+        };
+        let mut queue = vec![
+            ("a".to_owned(), 0),
+            ("a".into(), 1),
+            ("a".into(), 2),
+            ("b".into(), 0),
+        ];
+        let mut spent = std::collections::BTreeMap::new();
+        let mut exhausted = Vec::new();
+        let mut rounds = 0;
+        while !queue.is_empty() {
+            rounds += 1;
+            assert!(rounds < 100, "chunks are sent again without end");
+            let chunks = std::mem::take(&mut queue);
+            let spending = chunks.iter().map(|whose| {
+                let before = spent.get(whose).copied().unwrap_or_default();
+                tokio::spawn(spend(funds(&whose.0, whose.1), before, whose.1 + rounds))
+            });
+            let spending = spending.collect::<Vec<_>>();
+            for (whose, ended) in chunks.into_iter().zip(spending) {
+                let (cost, woken) = ended.await.unwrap();
+                spent.insert(whose, cost);
+                queue.extend(woken.again);
+                exhausted.extend(woken.exhausted);
+            }
+        }
+        let all = spent.values().copied().sum::<Usd>();
+        assert!(all <= cap && all > usd(1989), "{all}");
+        // No call fits for which there was no money.
+        assert!(!exhausted.is_empty());
+        assert!(
+            exhausted.iter().all(|(_, next)| all + *next > cap),
+            "{exhausted:?}"
+        );
+        let budget = runs.pinned::<Budget>("v4", BUDGET).await.unwrap().unwrap();
+        assert_eq!(budget.taken(), all);
     }
 }

@@ -3,7 +3,7 @@
 //! It tells whether all is there and how far a run is, without a look at any part. A chunk may stand
 //! in it twice, as after a lost answer: the first line counts.
 
-use super::entry::TurnRecord;
+use super::entry::Part;
 use super::record::Record;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::ErrorCode;
@@ -32,20 +32,18 @@ pub struct FinishedChunk {
 }
 
 impl FinishedChunk {
-    /// What the records of a chunk add up to.
-    pub fn of(chunk: u64, records: &[TurnRecord], at: Timestamp) -> Self {
+    /// What the part of a chunk adds up to.
+    pub fn of(chunk: u64, part: &Part, at: Timestamp) -> Self {
         let mut finished = Self {
             chunk,
             at,
-            turns: records.len() as u64,
+            turns: part.turns.len() as u64,
             labeled: 0,
             errors: BTreeMap::new(),
-            tokens: Tokens::default(),
-            inherited: Tokens::default(),
+            tokens: part.tokens,
+            inherited: part.inherited,
         };
-        for record in records {
-            finished.tokens += record.tokens;
-            finished.inherited += record.inherited;
+        for record in &part.turns {
             match &record.label {
                 Some(Ok(_)) => finished.labeled += 1,
                 Some(Err(failure)) => *finished.errors.entry(failure.error.code).or_default() += 1,
@@ -53,6 +51,11 @@ impl FinishedChunk {
             }
         }
         finished
+    }
+
+    /// What was billed to this run.
+    pub fn own(&self) -> Tokens {
+        self.tokens.without(self.inherited)
     }
 
     /// Its line.

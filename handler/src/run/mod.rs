@@ -140,12 +140,6 @@ pub enum RunError {
         /// One sentence a file.
         problems: Vec<String>,
     },
-    /// A compare-and-swap never succeeds.
-    #[error("{path} is changed by others all the time; try again later")]
-    Crowded {
-        /// The file.
-        path: String,
-    },
     /// A labelled file that no run made.
     #[error(
         "{path} is there already, and comes from no run or was changed since; remove it or give \

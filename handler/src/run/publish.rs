@@ -3,7 +3,7 @@
 //! Safe to run twice: the same parts give the same file. Memory holds one chunk at a time.
 
 use super::RunError;
-use super::entry::{TurnRecord, fold};
+use super::entry::{Part, TurnRecord};
 use super::manifest::Manifest;
 use super::paths::BucketPaths;
 use crate::clock::Clock;
@@ -78,8 +78,8 @@ pub async fn draft(
         let content = work.read(&part).await?.unwrap_or_default();
         let turns = chunk.turns;
         let added = tokio::task::spawn_blocking(move || {
-            let (records, _) = fold(&content, turns);
-            lines.add(&records).map(|text| (lines, text))
+            let part = Part::read(&content, turns);
+            lines.add(&part).map(|text| (lines, text))
         });
         let text;
         (lines, text) = match added.await {
@@ -200,9 +200,10 @@ struct Lines {
 
 impl Lines {
     /// The lines of a chunk's turns, or the number of a turn of which nothing is known.
-    fn add(&mut self, records: &[TurnRecord]) -> Result<Vec<u8>, usize> {
+    fn add(&mut self, part: &Part) -> Result<Vec<u8>, usize> {
+        self.figures.tokens += part.tokens;
         let mut text = Vec::new();
-        for (turn, record) in records.iter().enumerate() {
+        for (turn, record) in part.turns.iter().enumerate() {
             self.line(record, &mut text).ok_or(turn)?;
         }
         Ok(text)
@@ -247,7 +248,6 @@ impl Lines {
     fn count(&mut self, record: &TurnRecord, key: u64, id_missing: bool) {
         let figures = &mut self.figures;
         figures.turns += 1;
-        figures.tokens += record.tokens;
         figures.missing_ids += u64::from(id_missing);
         // Without ids there is no key that could be there twice.
         if !id_missing {

@@ -7,6 +7,7 @@
 
 use super::settings::{LabelSettings, Method};
 use crate::dataset::metadata::{BucketReport, SourceFile, Status};
+use crate::money::Usd;
 use crate::store::Version;
 use crate::teacher::profile::Profile;
 use jiff::Timestamp;
@@ -82,6 +83,9 @@ pub struct ApiProfile {
     pub api_profile: Profile,
     /// Why they are what they are, a sentence a step.
     pub api_profile_reasons: Vec<String>,
+    /// The model that answers, as the service names it.
+    #[serde(default)]
+    pub answered_by: Option<String>,
 }
 
 /// What the reconciler remembers of a run from one look to the next.
@@ -137,15 +141,15 @@ pub struct Record {
     pub not_before: Option<Timestamp>,
     /// How many chunks there are, once it is planned.
     pub chunks: Option<u64>,
-    /// What it will cost at most, in US dollars, once that is estimated.
+    /// What it will cost at most, once that is estimated.
     #[serde(default)]
-    pub estimated_usd: Option<f64>,
+    pub estimated_usd: Option<Usd>,
     /// That, as it was before the first call.
     #[serde(default)]
-    pub forecast_usd: Option<f64>,
-    /// What a call may cost that there was no money for, in US dollars.
+    pub forecast_usd: Option<Usd>,
+    /// What a call may cost that there was no money for.
     #[serde(default)]
-    pub next_usd: f64,
+    pub next_usd: Usd,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
     /// It may write over a labelled file that no run made.
@@ -243,7 +247,7 @@ impl Record {
             chunks: None,
             estimated_usd: None,
             forecast_usd: None,
-            next_usd: 0.0,
+            next_usd: Usd::ZERO,
             report: None,
             overwrite: false,
             swept: false,
@@ -263,6 +267,7 @@ impl Record {
             settings: self.settings.clone(),
             api_profile: profile.api_profile,
             api_profile_reasons: profile.api_profile_reasons,
+            answered_by: profile.answered_by,
         })
     }
 
@@ -340,7 +345,7 @@ impl Record {
     }
 
     /// It would cost more than it may: `usd`, where a price is known.
-    pub fn await_approval(&mut self, usd: Option<f64>, reason: String, now: Timestamp) -> bool {
+    pub fn await_approval(&mut self, usd: Option<Usd>, reason: String, now: Timestamp) -> bool {
         let waits = self.state == State::AwaitingApproval || self.given_up;
         if waits || !self.enter(State::AwaitingApproval, Some(reason), now) {
             return false;

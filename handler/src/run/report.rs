@@ -4,7 +4,6 @@ use super::settings::Method;
 use crate::dataset::figures::Figures;
 use crate::dataset::layout::BucketName;
 use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Spending, Status};
-use crate::teacher::model::Price;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -29,7 +28,6 @@ pub fn metadata(
     heading: Heading,
     buckets: Vec<(BucketName, BucketReport)>,
     warnings: Vec<String>,
-    price: Option<Price>,
     spending: Spending,
 ) -> Metadata {
     let mut totals = Figures::default();
@@ -59,7 +57,7 @@ pub fn metadata(
         completed: completed.filter(|_| !pending),
         tool: concat!("softlabel ", env!("CARGO_PKG_VERSION")).into(),
         settings: heading.method,
-        cost_usd: Cost::from(price.map(|price| price.of(totals.tokens))),
+        cost_usd: Cost::of(totals.tokens),
         spending,
         totals,
         splits,

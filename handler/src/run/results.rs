@@ -3,8 +3,12 @@
 //! They are appended as they come. While that takes too long nobody may ask, and where it fails nobody
 //! asks any more: a kill or a lost part costs what was in flight and the results of two seconds.
 
+use super::entry::Note;
 use super::switch::Switch;
+use crate::dataset::figures::Tokens;
+use crate::money::Usd;
 use crate::store::{Appender, StoreError};
+use crate::teacher::purse::Purse;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -31,10 +35,19 @@ impl Pending {
         self.lines.extend_from_slice(&line);
         self.oldest.get_or_insert(found);
     }
+
+    /// Adds what `purse` has to record; gives the credit that is among it.
+    fn add_notes(&mut self, (beside, credit): (Option<Tokens>, Option<Usd>)) -> Option<Usd> {
+        let beside = beside.map(|tokens| Note::Spent(tokens).line());
+        let credit_line = credit.map(|usd| Note::Credit(usd).line());
+        self.lines
+            .extend(beside.into_iter().chain(credit_line).flatten());
+        credit
+    }
 }
 
 /// Appends the `results` until no more come, each after `flush_every` at the latest, and takes `switch`
-/// while that takes too long.
+/// while that takes too long. What `purse` has to record goes with them, at once where a call waits for it.
 ///
 /// # Errors
 /// The first error of the part. By then `switch` is ended, and no more results come; all that could
@@ -43,18 +56,28 @@ pub async fn append_all(
     mut results: UnboundedReceiver<TimedLine>,
     appender: &mut Appender,
     switch: &Switch,
+    purse: &Purse,
     flush_every: Duration,
 ) -> Result<(), StoreError> {
     let mut pending = Pending::default();
-    let appended = keep_appending(&mut results, &mut pending, appender, switch, flush_every).await;
-    let Err(error) = appended else {
+    let appending = keep_appending(
+        &mut results,
+        &mut pending,
+        appender,
+        switch,
+        purse,
+        flush_every,
+    );
+    let Err(error) = appending.await else {
         return Ok(());
     };
     tracing::warn!(%error, "results cannot be stored: nothing more is asked for this chunk");
     switch.turn_off();
+    purse.close();
     while let Some(result) = results.recv().await {
         pending.add(result);
     }
+    pending.add_notes(purse.due_at_last());
     if appender.append(&pending.lines).await.is_ok() {
         tracing::info!("the results are stored after all");
     }
@@ -66,6 +89,7 @@ async fn keep_appending(
     pending: &mut Pending,
     appender: &mut Appender,
     switch: &Switch,
+    purse: &Purse,
     flush_every: Duration,
 ) -> Result<(), StoreError> {
     let mut lost = appender.lost();
@@ -84,7 +108,12 @@ async fn keep_appending(
                 None => true,
             },
             () = sleep_until(due), if pending.oldest.is_some() => false,
+            () = purse.wanting() => false,
         };
+        let credit = pending.add_notes(match ended {
+            true => purse.due_at_last(),
+            false => purse.due(),
+        });
         {
             let mut appending = pin!(appender.append(&pending.lines));
             loop {
@@ -98,6 +127,9 @@ async fn keep_appending(
         }
         if ended {
             return Ok(());
+        }
+        if let Some(credit) = credit {
+            purse.written(credit);
         }
         *pending = Pending::default();
         while let Ok(result) = results.try_recv() {
@@ -114,6 +146,8 @@ async fn keep_appending(
 mod tests {
     use super::*;
     use crate::store::fickle::{Fickle, Mood};
+    use crate::teacher::tariff::Tariff;
+    use std::sync::Arc;
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
     use tokio::task::JoinHandle;
     use tokio::time::sleep;
@@ -135,7 +169,9 @@ mod tests {
             let (results, received) = unbounded_channel();
             let (mut appender, switch_there) = (part.appender(), switch.clone());
             let appending = tokio::spawn(async move {
-                append_all(received, &mut appender, &switch_there, EVERY).await
+                let tariff = Arc::new(Tariff::new(None, "m", "d", None));
+                let purse = Purse::unlimited(tariff);
+                append_all(received, &mut appender, &switch_there, &purse, EVERY).await
             });
             Self {
                 part,

@@ -13,10 +13,11 @@
 //! late word of an older version changes nothing.
 
 use super::RunError;
+use super::budget::{BUDGET, Budget};
 use super::record::{Origin, Record, State};
 use super::work;
 use crate::clock::Clock;
-use crate::store::{OwnFolder, StoreError, Version};
+use crate::store::{Cell, OwnFolder, StoreError, Version};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -25,9 +26,6 @@ use std::collections::BTreeSet;
 
 /// Records read at a time.
 const READ_AT_ONCE: usize = 16;
-
-/// A swap that fails so often meets something else than others who swap.
-const SWAPS: usize = 100;
 
 /// Which run of a file is the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,15 +98,15 @@ impl Runs {
         mut change: impl FnMut(&mut Record) -> bool + Send,
     ) -> Result<Option<Record>, RunError> {
         let path = record_path(run);
-        for _ in 0..SWAPS {
-            let Some((mut record, version)) = self.read_versioned::<Record>(&path).await? else {
+        let mut cell = Cell::new(&self.work, &path);
+        loop {
+            let Some(mut record) = self.parse::<Record>(&path, cell.read().await?)? else {
                 return Ok(None);
             };
-            if !change(&mut record) || self.swap(&path, &record, &version).await? {
+            if !change(&mut record) || cell.write(self.content(&path, &record)?).await? {
                 return Ok(Some(record));
             }
         }
-        Err(self.crowded(&path))
     }
 
     /// Ends a run; one that has ended stays as it is.
@@ -169,7 +167,9 @@ impl Runs {
             return Ok(there);
         }
         self.work.replace(&active_path(&run), Vec::new()).await?;
-        let created = self.create(&record_path(&run), &record).await?;
+        let path = record_path(&run);
+        let content = self.content(&path, &record)?;
+        let created = self.work.create(&path, content).await?;
         if created {
             // By now the reconciler may have taken the first one for a beginning that was cut short.
             self.work.replace(&active_path(&run), Vec::new()).await?;
@@ -177,11 +177,12 @@ impl Runs {
             tracing::info!(event = "run_began", run, dataset, file, "a run begins");
         }
         let path = current_path(&record.dataset, &record.file);
-        for _ in 0..SWAPS {
-            let current = self.read_versioned::<Current>(&path).await?;
+        let mut cell = Cell::new(&self.work, &path);
+        loop {
+            let current = self.parse::<Current>(&path, cell.read().await?)?;
             match &current {
-                Some((current, _)) if current.run == run => return self.as_it_is(record).await,
-                Some((current, _)) if current.before.contains(&run) => {
+                Some(current) if current.run == run => return self.as_it_is(record).await,
+                Some(current) if current.before.contains(&run) => {
                     let reason = format!("run {} took its place", current.run);
                     self.end(&run, State::Superseded, Some(reason)).await?;
                     return self.as_it_is(record).await;
@@ -190,7 +191,7 @@ impl Runs {
             }
             // Somebody had this version labelled before word of its upload came.
             if record.origin == Origin::Upload
-                && let Some((current, _)) = &current
+                && let Some(current) = &current
                 && let Some(there) = self.read(&current.run).await?
                 && there.source.etag == record.source.etag
             {
@@ -204,37 +205,23 @@ impl Runs {
                 self.end(&run, State::Superseded, Some(reason)).await?;
                 return self.as_it_is(record).await;
             }
-            let mut before = Vec::new();
-            let placed = match current {
-                None => {
-                    self.create(
-                        &path,
-                        &Current {
-                            run: run.clone(),
-                            before: Vec::new(),
-                        },
-                    )
-                    .await?
-                }
-                Some((current, version)) => {
-                    before = current.before;
-                    before.push(current.run);
-                    let next = Current {
-                        run: run.clone(),
-                        before: before.clone(),
-                    };
-                    self.swap(&path, &next, &version).await?
-                }
+            let before = current.map_or_else(Vec::new, |current| {
+                let mut before = current.before;
+                before.push(current.run);
+                before
+            });
+            let next = Current {
+                run: run.clone(),
+                before,
             };
-            if placed {
-                if let Some(former) = before.last() {
+            if cell.write(self.content(&path, &next)?).await? {
+                if let Some(former) = next.before.last() {
                     let reason = format!("run {run} took its place");
                     self.end(former, State::Superseded, Some(reason)).await?;
                 }
                 return self.as_it_is(record).await;
             }
         }
-        Err(self.crowded(&path))
     }
 
     async fn as_it_is(&self, record: Record) -> Result<Record, RunError> {
@@ -373,7 +360,8 @@ impl Runs {
         value: T,
     ) -> Result<T, RunError> {
         let path = format!("datasets/{dataset}/{name}.json");
-        if self.create(&path, &value).await? {
+        let content = self.content(&path, &value)?;
+        if self.work.create(&path, content).await? {
             return Ok(value);
         }
         Ok(work::read(&self.work, &path).await?.unwrap_or(value))
@@ -409,65 +397,39 @@ impl Runs {
         .await
     }
 
-    /// Changes what is pinned for a dataset under `name`, or a default where nothing is, by `change`,
-    /// which says whether it did; it may be asked again, about something newer. Gives what is pinned
-    /// then.
+    /// Changes a dataset's budget by `change`, which may be asked again, about a newer one. Gives what that
+    /// gives.
     ///
     /// # Errors
     /// If it cannot be read or written.
-    pub async fn repin_by<T: Serialize + DeserializeOwned + Default + Send>(
+    pub async fn change_budget<T>(
         &self,
         dataset: &str,
-        name: &str,
-        mut change: impl FnMut(&mut T) -> bool + Send,
+        mut change: impl FnMut(&mut Budget) -> T + Send,
     ) -> Result<T, RunError> {
-        let path = format!("datasets/{dataset}/{name}.json");
-        for _ in 0..SWAPS {
-            let there = self.read_versioned::<T>(&path).await?;
-            let (mut value, version) = there.map_or_else(
-                || (T::default(), None),
-                |(value, version)| (value, Some(version)),
-            );
-            let written = match (change(&mut value), version) {
-                (false, _) => true,
-                (true, Some(version)) => self.swap(&path, &value, &version).await?,
-                (true, None) => self.create(&path, &value).await?,
-            };
-            if written {
-                return Ok(value);
+        let path = format!("datasets/{dataset}/{BUDGET}.json");
+        let mut cell = Cell::new(&self.work, &path);
+        loop {
+            let there = self.parse::<Budget>(&path, cell.read().await?)?;
+            let before = there.unwrap_or_default();
+            let mut budget = before.clone();
+            let given = change(&mut budget);
+            if budget == before || cell.write(self.content(&path, &budget)?).await? {
+                return Ok(given);
             }
         }
-        Err(self.crowded(&path))
     }
 
-    async fn read_versioned<T: DeserializeOwned>(
+    fn parse<T: DeserializeOwned>(
         &self,
         path: &str,
-    ) -> Result<Option<(T, Version)>, RunError> {
-        let Some((content, version)) = self.work.read_versioned(path).await? else {
-            return Ok(None);
-        };
-        Ok(Some((work::parse(&self.work, path, &content)?, version)))
+        content: Option<Vec<u8>>,
+    ) -> Result<Option<T>, RunError> {
+        let parsed = content.map(|content| work::parse(&self.work, path, &content));
+        parsed.transpose()
     }
 
-    async fn create<T: Serialize>(&self, path: &str, value: &T) -> Result<bool, RunError> {
-        let content = work::content(&self.work, path, serde_json::to_vec(value))?;
-        Ok(self.work.create(path, content).await?)
-    }
-
-    async fn swap<T: Serialize>(
-        &self,
-        path: &str,
-        value: &T,
-        over: &Version,
-    ) -> Result<bool, RunError> {
-        let content = work::content(&self.work, path, serde_json::to_vec(value))?;
-        Ok(self.work.swap(path, content, over).await?)
-    }
-
-    fn crowded(&self, path: &str) -> RunError {
-        RunError::Crowded {
-            path: self.work.locate(path),
-        }
+    fn content<T: Serialize>(&self, path: &str, value: &T) -> Result<Vec<u8>, RunError> {
+        work::content(&self.work, path, serde_json::to_vec(value))
     }
 }

@@ -1,45 +1,57 @@
-//! A part that begins with the results of another run.
+//! Taking over a part: with what a killed process left in it, and with the results of another run that it
+//! begins with.
 //!
-//! They are taken over once and for all: a line after them says so. What the other run still adds is
+//! Those are taken over once and for all: a line after them says so. What the other run still adds is
 //! left to it, and what a killed execution left is continued.
 
 use super::RunError;
 use super::chunk::ChunkJob;
-use super::entry::Seeded;
+use super::entry::{Note, Part};
 use super::ledger::Ledger;
 use super::paths::BucketPaths;
 use crate::store::{Appender, OwnFolder};
 
 impl ChunkJob {
-    /// Lets the part begin with that of the base, and gives what it holds then. `lines` is what it
-    /// holds now.
+    /// Takes over a part that holds `lines`: lets it begin with that of the base, if there is one, and
+    /// records what a killed process may have spent. Gives what the part says then.
     ///
     /// # Errors
     /// [`RunError::BaseGone`] if the base had results that are not there any more; and if the base
     /// cannot be read or the part cannot be written.
-    pub async fn seed(
+    pub async fn take_over(
         &self,
         work: &OwnFolder,
         appender: &mut Appender,
-        mut lines: Vec<u8>,
-    ) -> Result<Vec<u8>, RunError> {
-        let Some(base) = &self.base else {
-            return Ok(lines);
-        };
-        if whole_lines(&lines).any(Seeded::is_in) {
-            return Ok(lines);
+        lines: &[u8],
+    ) -> Result<Part, RunError> {
+        let mut part = Part::read(lines, self.turns());
+        let mut missing = Vec::new();
+        if let Some(base) = self.base.as_ref().filter(|_| !part.is_seeded) {
+            let theirs = self.base_part(work, base).await?;
+            // The base's own mark refers to the part that the base began with.
+            let is_seed = |line: &[u8]| matches!(Note::read(line), Some(Note::Seeded(_)));
+            let theirs = whole_lines(&theirs).filter(|line| !is_seed(line));
+            let theirs = theirs.collect::<Vec<_>>();
+            let there = whole_lines(lines).zip(&theirs);
+            let there = there.take_while(|(ours, theirs)| ours == *theirs).count();
+            missing = theirs.get(there..).unwrap_or_default().concat();
+            missing.extend(Note::Seeded(theirs.len() as u64).line());
         }
-        let theirs = self.base_part(work, base).await?;
-        // Of those that the base itself began with, the line that says so means another part.
-        let theirs = whole_lines(&theirs).filter(|line| !Seeded::is_in(line));
-        let theirs = theirs.collect::<Vec<_>>();
-        let there = whole_lines(&lines).zip(&theirs);
-        let there = there.take_while(|(ours, theirs)| ours == *theirs).count();
-        let mut missing = theirs.get(there..).unwrap_or_default().concat();
-        missing.extend(Seeded::of(theirs.len()).line());
+        for line in whole_lines(&missing) {
+            part.add(line);
+        }
+        if let Some(lost) = part.lost() {
+            tracing::warn!(
+                part = self.part(),
+                usd = lost.usd.as_f64(),
+                "calls were in flight when a process ended: they count as billed"
+            );
+            let line = Note::Spent(lost).line();
+            part.add(&line);
+            missing.extend(line);
+        }
         appender.append(&missing).await?;
-        lines.extend(missing);
-        Ok(lines)
+        Ok(part)
     }
 
     /// The chunk's part in the base; empty where the base never began it.

@@ -42,6 +42,9 @@ pub struct Method {
     pub api_profile: Profile,
     /// Why they are what they are, a sentence a step.
     pub api_profile_reasons: Vec<String>,
+    /// The model that answered when they were settled, as the service names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
 }
 
 impl LabelSettings {

@@ -7,15 +7,18 @@ use super::settings::LabelSettings;
 use super::switch::Switch;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
+use crate::labeling::call;
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::{HardLabel, Label};
 use crate::labeling::prompt::{self, Mark, Sizes};
 use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Input, Limits, Strategy};
+use crate::money::Usd;
 use crate::teacher::disposition::Stop;
 use crate::teacher::meter::Reading;
-use crate::teacher::purse::{Purse, Refused};
+use crate::teacher::purse::Purse;
+use crate::teacher::tariff::Tariff;
 use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Kind, Question, Reply, Teacher};
 use std::borrow::Cow;
@@ -39,8 +42,8 @@ const FAILED_RATIONALES: usize = 20;
 pub struct Labeler {
     /// Whom to ask.
     pub teacher: Arc<Teacher>,
-    /// Pays for what is asked; without one it may cost anything.
-    purse: Option<Arc<Purse>>,
+    /// What its calls cost.
+    pub tariff: Arc<Tariff>,
     /// What of a conversation is shown.
     pub strategy: &'static dyn Strategy,
     /// Limits of what is shown.
@@ -126,10 +129,11 @@ impl Labeler {
         strategy: &'static dyn Strategy,
         dedupe: bool,
         progress: Arc<Progress>,
+        tariff: Tariff,
     ) -> Self {
         Self {
             teacher,
-            purse: None,
+            tariff: Arc::new(tariff),
             strategy,
             limits: settings.limits,
             tokens: Arc::new(settings.encoding),
@@ -146,16 +150,29 @@ impl Labeler {
         }
     }
 
-    /// The same labeler, paying from `purse`: it stops before a call that might cost more than there is.
-    pub fn paying_from(self, purse: Option<Arc<Purse>>) -> Self {
-        Self { purse, ..self }
-    }
-
-    /// Gives back what was drawn for calls and not spent, unless one is in flight.
-    pub async fn give_back(&self) {
-        if let Some(purse) = &self.purse {
-            purse.give_back().await;
-        }
+    /// The most that the calls of `job` are expected to cost, each sent once.
+    pub fn most(&self, job: &TurnJob) -> Usd {
+        let Ok(input) = &job.input else {
+            return Usd::ZERO;
+        };
+        let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, input));
+        let sizes = self.sizes();
+        let most = |prompt: usize, answer: u32| {
+            let prompt = u64::from(with_envelope(prompt));
+            self.tariff.most(prompt, u64::from(answer))
+        };
+        let label = match job.todo {
+            Todo::All => {
+                let answer = self.teacher.profile().classification_tokens;
+                most(sizes.classification(input, &mark), answer)
+            }
+            Todo::Rationale | Todo::Nothing => Usd::ZERO,
+        };
+        let rationale = match self.with_rationales {
+            true => most(sizes.rationale(input, &mark), call::RATIONALE_MAX_TOKENS),
+            false => Usd::ZERO,
+        };
+        label + rationale
     }
 
     /// What went over the line since this was last asked, by all who share this labeler.
@@ -167,13 +184,14 @@ impl Labeler {
         since
     }
 
-    /// Labels the turn of `job`, telling `record` each event as it becomes known. Where nothing is
-    /// sent any more, or once `switch` is off, it returns early, and what is missing stays to be
-    /// done.
+    /// Labels the turn of `job`, telling `record` each event as it becomes known; `purse` pays. Where
+    /// nothing is sent any more, or once `switch` is off, it returns early, and what is missing stays to
+    /// be done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
         switch: &Switch,
+        purse: &Arc<Purse>,
         mut record: impl FnMut(Event<'static>),
     ) -> TurnEnd {
         let failure = |error: LabelingError, tokens| FailureRecord {
@@ -193,7 +211,8 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask = || Arc::clone(self).ask_label(input.clone(), switch.clone());
+                let ask =
+                    || Arc::clone(self).ask_label(input.clone(), switch.clone(), Arc::clone(purse));
                 match self.asked(&self.labels, input.key(), ask, switch).await {
                     (Asked::Stopped, _) => return TurnEnd::Stopped,
                     (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
@@ -214,7 +233,14 @@ impl Labeler {
         };
         if self.with_rationales {
             let key = rationale_key(input, label);
-            let ask = || Arc::clone(self).ask_rationale(input.clone(), label, switch.clone());
+            let ask = || {
+                Arc::clone(self).ask_rationale(
+                    input.clone(),
+                    label,
+                    switch.clone(),
+                    Arc::clone(purse),
+                )
+            };
             match self.asked(&self.rationales, key, ask, switch).await {
                 (Asked::Stopped, _) => return TurnEnd::Stopped,
                 (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
@@ -275,7 +301,9 @@ impl Labeler {
     > {
         let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
         let switch = Switch::new(&CancellationToken::new());
-        let ask = Arc::clone(self).ask_label(Arc::clone(&input), switch.clone());
+        let purse = Arc::new(Purse::unlimited(Arc::clone(&self.tariff)));
+        let ask = Arc::clone(self);
+        let ask = ask.ask_label(Arc::clone(&input), switch.clone(), Arc::clone(&purse));
         let label = match ask.await {
             Asked::Answer(label) => label,
             Asked::Failure(error, _) => return Err(error),
@@ -285,7 +313,8 @@ impl Labeler {
             return Ok((label, None));
         }
         let hard = self.hard_label.choose(&label.estimate);
-        let rationale = match Arc::clone(self).ask_rationale(input, hard, switch).await {
+        let asked = Arc::clone(self).ask_rationale(input, hard, switch, purse);
+        let rationale = match asked.await {
             Asked::Answer(rationale) => Ok(rationale),
             Asked::Failure(error, _) => Err(error),
             Asked::Stopped | Asked::BrokeOff => Err(stopped()),
@@ -352,7 +381,12 @@ impl Labeler {
 
     /// Asks `question`, once `switch` is on and again where a pause began before an answer was
     /// on its way.
-    async fn ask(&self, question: Question<'_>, switch: &Switch) -> Result<Reply, AskError> {
+    async fn ask(
+        &self,
+        question: Question<'_>,
+        switch: &Switch,
+        purse: &Purse,
+    ) -> Result<Reply, AskError> {
         let mut no_rationales = pin!(async {
             match question.kind {
                 Kind::Label => std::future::pending().await,
@@ -361,7 +395,7 @@ impl Labeler {
         });
         while let Some(granted) = switch.on().await {
             let stop = granted.child_token();
-            let mut asked = pin!(self.teacher.ask(question, self.purse.as_deref(), &stop));
+            let mut asked = pin!(self.teacher.ask(question, purse, &stop));
             let asked = tokio::select! {
                 biased;
                 asked = &mut asked => asked,
@@ -377,20 +411,18 @@ impl Labeler {
             };
             match asked {
                 Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
-                Err(AskError::Unaffordable(refused)) => {
-                    self.teacher.halt(match refused {
-                        Refused::Empty { spent, next } => Stop::Cost { spent, next },
-                        Refused::Unreachable(why) => Stop::Funds(why),
-                    });
-                    return Err(AskError::Stopped);
-                }
                 asked => return asked,
             }
         }
         Err(AskError::Stopped)
     }
 
-    async fn ask_label(self: Arc<Self>, input: Arc<Input>, switch: Switch) -> Asked<LabelAnswer> {
+    async fn ask_label(
+        self: Arc<Self>,
+        input: Arc<Input>,
+        switch: Switch,
+        purse: Arc<Purse>,
+    ) -> Asked<LabelAnswer> {
         let mut tokens = Tokens::default();
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
@@ -403,8 +435,11 @@ impl Labeler {
                 user: &prompt.user,
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
-            match self.ask(question, &switch).await {
-                Err(AskError::Stopped | AskError::Unaffordable(_)) => return Asked::Stopped,
+            match self.ask(question, &switch, &purse).await {
+                Err(AskError::Stopped | AskError::Unaffordable(_)) => {
+                    purse.add_beside(tokens);
+                    return Asked::Stopped;
+                }
                 Err(AskError::Turn(error, billed)) => {
                     tokens += billed;
                     return Asked::Failure(error, tokens);
@@ -423,7 +458,10 @@ impl Labeler {
                                 service_request_id: reply.service_request_id,
                             }));
                         }
-                        Err(error) if self.is_one_too_many(&error) => return Asked::Stopped,
+                        Err(error) if self.is_one_too_many(&error) => {
+                            purse.add_beside(tokens);
+                            return Asked::Stopped;
+                        }
                         Err(error) => nothing = error,
                     }
                 }
@@ -483,6 +521,7 @@ impl Labeler {
         input: Arc<Input>,
         label: Label,
         switch: Switch,
+        purse: Arc<Purse>,
     ) -> Asked<RationaleAnswer> {
         if self.no_rationales.is_cancelled() {
             return Asked::Failure(not_asked_for(), Tokens::default());
@@ -496,7 +535,7 @@ impl Labeler {
             user: &prompt.user,
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };
-        let asked = self.ask(question, &switch).await;
+        let asked = self.ask(question, &switch, &purse).await;
         self.count_rationale(rationale_key(&input, label), &asked);
         match asked {
             Err(AskError::Stopped | AskError::Unaffordable(_)) => Asked::Stopped,

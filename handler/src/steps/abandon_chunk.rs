@@ -13,7 +13,7 @@ use super::world::App;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::run::chunk::{ChunkJob, conversations};
-use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord, fold};
+use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord};
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
 use crate::run::{RunError, work};
@@ -50,12 +50,12 @@ pub async fn run(
         Err(StoreError::Held { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let lines = match job.seed(app.runs.work(), &mut appender, lines).await {
-        Ok(lines) => lines,
+    let taken = job.take_over(app.runs.work(), &mut appender, &lines).await;
+    let records = match taken {
+        Ok(part) => part.turns,
         Err(error) if app.end_if_base_gone(&record, &error).await? => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let (records, _) = fold(&lines, job.turns());
     let moved = moved(app, &record, &job, &records, delivery).await?;
     if !record.given_up && (moved || !again) {
         appender.release().await;
@@ -104,9 +104,12 @@ pub async fn run(
         "the chunk is given up"
     );
     let chunks = record.chunks.unwrap_or_default();
-    app.enter_finished(&record, &job, chunk).await?;
+    let (finished, _) = app.enter_finished(&record, &job, chunk).await?;
+    let again = app.settle_chunk(&record, chunk, finished.own().usd).await?;
     let complete = app.ledger(&record).await?.count() >= chunks;
-    Ok(Vec::from_iter(complete.then(|| Message::publish(&run))))
+    let mut messages = again;
+    messages.extend(complete.then(|| Message::publish(&run)));
+    Ok(messages)
 }
 
 /// Whether more turns of a chunk are settled than when it last failed too often, or it never did. The

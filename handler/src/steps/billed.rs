@@ -3,7 +3,7 @@
 use super::world::App;
 use crate::dataset::figures::Tokens;
 use crate::run::RunError;
-use crate::run::entry::fold;
+use crate::run::entry::Part;
 use crate::run::ledger::Ledger;
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
@@ -66,11 +66,10 @@ async fn unfinished(app: &App, record: &Record, ledger: &Ledger) -> Result<Bille
             continue;
         }
         let lines = work.read(&part).await?.unwrap_or_default();
-        let (records, _) = fold(&lines, chunk.turns);
-        for turn in records {
-            billed.tokens += turn.tokens;
-            billed.turns += u64::from(turn.label.is_some());
-        }
+        let part = Part::read(&lines, chunk.turns);
+        billed.tokens += part.tokens;
+        let labeled = part.turns.iter().filter(|turn| turn.label.is_some());
+        billed.turns += labeled.count() as u64;
     }
     Ok(billed)
 }

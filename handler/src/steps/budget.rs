@@ -1,124 +1,131 @@
 //! The cap on what a dataset costs, so that dropping a file never spends a fortune unasked.
 
 use super::message::Message;
-use super::world::App;
+use super::trouble::Trouble;
+use super::world::{App, InTrouble};
 use crate::labeling::strategy;
+use crate::money::Usd;
 use crate::run::RunError;
-use crate::run::budget::{BUDGET, Budget, Share};
-use crate::run::entry::fold;
+use crate::run::budget::{BUDGET, Budget, Share, Woken};
+use crate::run::entry::Part;
 use crate::run::forecast::forecast;
-use crate::run::funds::RunFunds;
+use crate::run::funds::ChunkFunds;
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::record::{ApiProfile, Record, State};
-use crate::teacher::purse::Purse;
-use std::collections::BTreeSet;
+use crate::teacher::tariff::Tariff;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Chunks of a file that are looked at to estimate what it costs.
 const SAMPLED: usize = 64;
 
-/// Added to what a sample says.
-const MARGIN: f64 = 1.05;
+/// What a sample says is multiplied by this, in percent.
+const MARGIN: u64 = 105;
 
 impl App {
-    /// What labelling the file of a run will cost, in US dollars; `None` where no price is known. Exact
-    /// up to the length of rationales for a file of up to [`SAMPLED`] chunks; of a larger one so many are
-    /// looked at, evenly spread, and a margin is added.
-    pub(crate) async fn estimated_usd(
+    /// The prices of a run's calls. The model that answered the first call counts.
+    fn tariff(&self, record: &Record, profile: Option<&ApiProfile>) -> Tariff {
+        let settings = &record.settings;
+        let profile = record.profile.as_ref().or(profile);
+        let answered_by = profile.and_then(|profile| profile.answered_by.as_deref());
+        let set = self.settings.price;
+        Tariff::new(set, &settings.model, &settings.deployment, answered_by)
+    }
+
+    /// Whether the price of a run's calls is known, under `profile` where the run has none yet.
+    pub(crate) fn is_priced(&self, record: &Record, profile: Option<&ApiProfile>) -> bool {
+        self.tariff(record, profile).expected().is_some()
+    }
+
+    /// What labelling the file of a run will cost; `None` where no price is known. Exact up to the length
+    /// of rationales for a file of up to [`SAMPLED`] chunks; of a larger one this many are looked at,
+    /// evenly spread, and a margin is added.
+    pub(crate) async fn estimate(
         &self,
         record: &Record,
         manifest: &Arc<Manifest>,
         profile: &ApiProfile,
-    ) -> Result<Option<f64>, RunError> {
+    ) -> Result<Option<Usd>, RunError> {
         let settings = &record.settings;
         let (Some(price), Ok(strategy)) = (
-            self.settings.price_of(settings),
+            self.tariff(record, Some(profile)).expected(),
             strategy::by_name(&settings.strategy),
         ) else {
             return Ok(None);
         };
         let raw = self.data.raw(&record.dataset)?;
-        let (sample, share) = sample(manifest);
+        let (sample, turns) = sample(manifest);
         let profile = &profile.api_profile;
         let sample = [sample];
         // Not shared: instances do not know each other's answers.
         let estimated = forecast(&raw, &sample, settings, strategy, profile, false, |_| {});
         let tokens = estimated.await?.tokens(settings.with_rationales);
-        let margin = if share < 1.0 { MARGIN } else { 1.0 };
-        let all = price.of(tokens) / share * margin;
-        Ok(Some(all * self.share_left(record).await?))
+        let sampled = price.of(tokens);
+        let all = match turns < manifest.turns {
+            true => sampled.times(manifest.turns, turns).times(MARGIN, 100),
+            false => sampled,
+        };
+        let (left, of) = self.turns_left(record).await?;
+        Ok(Some(all.times(left, of)))
     }
 
-    /// The share of a file's turns that a run asks about: all, or those that failed in its base.
-    async fn share_left(&self, record: &Record) -> Result<f64, RunError> {
+    /// How many of how many turns a run asks about: all, or those that failed in its base.
+    async fn turns_left(&self, record: &Record) -> Result<(u64, u64), RunError> {
         let Some(base) = &record.base else {
-            return Ok(1.0);
+            return Ok((1, 1));
         };
         let base = self.runs.read(base).await?;
         let report = base.and_then(|base| base.report);
         let published = report.filter(|report| report.published.is_some());
-        Ok(published.map_or(1.0, |report| {
-            report.figures.failed as f64 / report.figures.turns.max(1) as f64
+        Ok(published.map_or((1, 1), |report| {
+            (report.figures.failed, report.figures.turns.max(1))
         }))
     }
 
-    /// Takes from the dataset's budget what a run is estimated to cost, or says why it must wait for
-    /// an approval.
+    /// Promises a run what it is estimated to cost, or says why it must wait for an approval. Where nobody
+    /// is asked for approvals, it needs no promise.
     pub(crate) async fn afford(
         &self,
         record: &Record,
-        usd: Option<f64>,
+        usd: Option<Usd>,
     ) -> Result<Result<(), String>, RunError> {
-        let cap = self.settings.max_cost;
-        let (run, dataset) = (&record.run, &record.dataset);
-        // Without a price nothing can be compared; whoever approves says that it may go on all the same.
-        let wanted = usd.unwrap_or(f64::MIN_POSITIVE);
-        let mut affordable = false;
-        let taken = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
-            let known = usd.is_some() || budget.unpriced.contains(run);
-            affordable = known && budget.take(run, wanted, cap);
-            affordable
-        });
-        let budget = taken.await?;
-        if affordable {
+        let Some(cap) = self.settings.max_cost else {
             return Ok(Ok(()));
-        }
-        Ok(Err(match usd {
-            Some(usd) => self.too_dear(&budget, run, usd),
-            None => format!(
-                "no price is known for {}, so that its cost cannot be compared with the cap; set \
-                 SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT, or {}",
-                record.settings.model,
-                approve(run)
-            ),
+        };
+        let run = &record.run;
+        let wanted = match self.settings.asks_first {
+            true => usd.unwrap_or_default(),
+            false => Usd::ZERO,
+        };
+        let promised = self.runs.change_budget(&record.dataset, |budget| {
+            let known = usd.is_some() || budget.unpriced.contains(run);
+            match known && budget.promise(run, wanted, cap) {
+                true => Ok(()),
+                false => Err(budget.clone()),
+            }
+        });
+        Ok(promised.await?.map_err(|budget| match usd {
+            Some(usd) => too_dear(&budget, run, usd, cap),
+            None => unpriced(run, &record.settings.model),
         }))
     }
 
-    /// Why a run must wait that is to cost `usd`.
-    fn too_dear(&self, budget: &Budget, run: &str, usd: f64) -> String {
-        format!(
-            "it is estimated to cost {usd:.2} USD, with {:.2} USD taken by other runs of the dataset \
-             and {:.2} USD allowed for all; {}",
-            budget.taken_by_others(run),
-            budget.allowed(self.settings.max_cost),
-            approve(run)
-        )
-    }
-
-    /// What this process pays the calls of a run from; nothing where no price is known.
-    pub(crate) fn purse(&self, record: &Record) -> Option<Arc<Purse>> {
-        let price = self.settings.price_of(&record.settings)?;
+    /// What an execution of a chunk pays its calls from; nothing where no cap is kept.
+    pub(crate) fn funds(&self, record: &Record, chunk: u64) -> Option<Arc<ChunkFunds>> {
+        let cap = self
+            .settings
+            .max_cost
+            .filter(|_| self.is_priced(record, None))?;
         let (dataset, run) = (record.dataset.clone(), record.run.clone());
-        let funds = RunFunds::new(self.runs.clone(), dataset, run, self.settings.max_cost);
-        Some(Arc::new(Purse::drawing_from(price, Arc::new(funds))))
+        let funds = ChunkFunds::new(self.runs.clone(), dataset, run, chunk, cap);
+        Some(Arc::new(funds))
     }
 
     /// Whether a run must wait as its price was known when it was planned and is not any more.
     pub(crate) async fn has_lost_its_price(&self, record: &Record) -> Result<bool, RunError> {
-        let priced = self.settings.price_of(&record.settings).is_some();
-        if priced || record.estimated_usd.is_none() {
+        if self.is_priced(record, None) || record.estimated_usd.is_none() {
             return Ok(false);
         }
         match self.afford(record, None).await? {
@@ -127,16 +134,69 @@ impl App {
         }
     }
 
+    /// A model answers the calls of a run whose price is not known.
+    pub(crate) async fn has_unknown_model(
+        &self,
+        record: &Record,
+        model: &str,
+    ) -> Result<bool, RunError> {
+        // From now on its price is not known, until somebody sets one.
+        let learned = self.runs.update(&record.run, |record| {
+            let profile = record.profile.as_mut();
+            profile.is_some_and(|profile| {
+                let before = profile.answered_by.replace(model.to_owned());
+                before.as_deref() != Some(model)
+            })
+        });
+        learned.await?;
+        if self.settings.in_trouble == InTrouble::Halt {
+            self.halt(Trouble::Connection(format!(
+                "{model} answers, and no price is known for it, so that --max-cost cannot be kept; set \
+                 --price-input and --price-output"
+            )));
+            return Ok(true);
+        }
+        let reason = unpriced(&record.run, model);
+        self.await_approval(record, None, reason).await
+    }
+
+    /// The chunks of a run that are not finished are sent: notes in the budget which of them have money
+    /// that may come back, and what was spent without it.
+    pub(crate) async fn send_chunks(
+        &self,
+        record: &Record,
+        manifest: &Manifest,
+        ledger: &Ledger,
+    ) -> Result<(), RunError> {
+        if self.settings.max_cost.is_none() {
+            return Ok(());
+        }
+        let run = &record.run;
+        let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
+        let share = budget.and_then(|budget| budget.runs.get(run).cloned());
+        let share = share.unwrap_or_default();
+        // Where a cap is always kept, the budget knows every chunk that was begun.
+        let knows = |chunk: u64| self.settings.asks_first && share.chunks.contains_key(&chunk);
+        let found = self
+            .unfinished(record, manifest, |chunk| ledger.has(chunk) || knows(chunk))
+            .await?;
+        let send = |budget: &mut Budget| budget.send(run, ledger, &found);
+        self.runs.change_budget(&record.dataset, send).await
+    }
+
     /// Whether a run that waits for an approval may go on by now: the cap was raised, others gave
     /// something back, or the word of an approval got lost.
     pub(crate) async fn is_affordable(&self, record: &Record) -> Result<bool, RunError> {
+        let Some(cap) = self.settings.max_cost else {
+            return Ok(true);
+        };
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
         let mut budget = budget.unwrap_or_default();
-        let priced = self.settings.price_of(&record.settings).is_some();
+        let priced = self.is_priced(record, None);
         let known = priced || budget.unpriced.contains(&record.run);
         let mut estimate = record.estimated_usd;
         if priced && record.chunks.is_some() {
-            // By now other processes may have given back what they had drawn.
+            // By now others may have given back what they had reserved.
             estimate = Some(self.outlook(record, &budget).await?);
             let update = self.runs.update(&record.run, |record| {
                 let changed = record.estimated_usd != estimate;
@@ -145,98 +205,137 @@ impl App {
             });
             update.await?;
         }
-        let wanted = estimate.unwrap_or(f64::MIN_POSITIVE);
-        Ok(known && budget.take(&record.run, wanted, self.settings.max_cost))
+        Ok(known && budget.promise(&record.run, estimate.unwrap_or_default(), cap))
     }
 
-    /// What a run will cost that was begun, in US dollars: what its purses have drawn, and what is left at
-    /// the rate so far, at least of the call that there was no money for.
-    async fn outlook(&self, record: &Record, budget: &Budget) -> Result<f64, RunError> {
+    /// What a run will cost that was begun: what its chunks have cost and may cost, and what is left at the
+    /// rate so far, at least of the call that there was no money for.
+    async fn outlook(&self, record: &Record, budget: &Budget) -> Result<Usd, RunError> {
         let ledger = self.ledger(record).await?;
-        let drawn = budget.runs.get(&record.run).map_or(0.0, Share::drawn);
+        let share = budget.runs.get(&record.run);
+        let committed = share.map_or(Usd::ZERO, Share::committed);
         let report = record.report.as_ref();
         let turns = report.map_or(0, |report| report.figures.turns);
-        let done = ledger.sum().map_or(0, |sum| sum.turns);
-        let rate = match done {
-            0 => record.forecast_usd.unwrap_or_default() / turns.max(1) as f64,
-            done => self.spent_usd(record, &ledger) / done as f64,
+        let sum = ledger.sum();
+        let done = sum.as_ref().map_or(0, |sum| sum.turns);
+        let left = match (turns.saturating_sub(done), sum) {
+            (0, _) => return Ok(committed),
+            (left, None) => record.forecast_usd.unwrap_or_default().times(left, turns),
+            (left, Some(sum)) => sum.own().usd.times(left, done),
         };
-        Ok(match turns.saturating_sub(done) {
-            0 => drawn,
-            left => drawn + (left as f64 * rate).max(record.next_usd),
-        })
+        Ok(committed + left.max(record.next_usd))
     }
 
-    /// What the finished chunks of a run have cost, without what its base had cost.
-    fn spent_usd(&self, record: &Record, ledger: &Ledger) -> f64 {
-        let price = self.settings.price_of(&record.settings);
-        let spent = price.zip(ledger.sum());
-        spent.map_or(0.0, |(price, sum)| {
-            price.of(sum.tokens) - price.of(sum.inherited)
-        })
-    }
-
-    /// The run has used up what it may spend, as a call may cost `next`: it waits for an approval of what it
+    /// A run has used up what it may spend, as a call may cost `next`: it waits for an approval of what it
     /// will cost. Gives `false` where somebody let it go on since `record` was read.
-    pub(crate) async fn outgrown(&self, record: &Record, next: f64) -> Result<bool, RunError> {
+    pub(crate) async fn outgrown(&self, record: &Record, next: Usd) -> Result<bool, RunError> {
+        if self.settings.in_trouble == InTrouble::Halt {
+            let cap = self.settings.max_cost.unwrap_or_default();
+            self.halt(Trouble::Cost { cap, next });
+            return Ok(true);
+        }
         let mut record = record.clone();
         record.next_usd = next;
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
         let budget = budget.unwrap_or_default();
         let usd = self.outlook(&record, &budget).await?;
+        let cap = self.settings.max_cost.unwrap_or_default();
         let reason = format!(
             "what it may spend is used up: {}",
-            self.too_dear(&budget, &record.run, usd)
+            too_dear(&budget, &record.run, usd, cap)
         );
         self.await_approval(&record, Some(usd), reason).await
     }
 
-    /// A run has ended: what it did not spend is free for others.
-    pub(crate) async fn settle_budget(&self, record: &Record) -> Result<(), RunError> {
-        let ledger = self.ledger(record).await?;
-        let unfinished = self.unfinished_usd(record, &ledger).await?;
-        let priced = self.settings.price_of(&record.settings).is_some();
-        let spent = self.spent_usd(record, &ledger) + unfinished;
-        let (run, dataset) = (&record.run, &record.dataset);
-        let settled = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
-            let before = budget.clone();
-            match priced {
-                true => budget.settle(run, spent),
-                // Its purses knew the price when they drew.
-                false => budget.settle_drawn(run),
-            }
-            *budget != before
-        });
-        settled.await.map(drop)
-    }
-
-    /// What chunks have cost that were begun and not finished.
-    async fn unfinished_usd(&self, record: &Record, ledger: &Ledger) -> Result<f64, RunError> {
-        let Some(price) = self.settings.price_of(&record.settings) else {
-            return Ok(0.0);
-        };
-        let (paths, work) = (BucketPaths::of_run(&record.run), self.runs.work());
-        let begun = work.list(&paths.parts()).await?;
-        let begun = begun
-            .into_iter()
-            .map(|part| part.path)
-            .collect::<BTreeSet<_>>();
-        let manifest = self.manifest(record).await?;
-        let chunks = manifest.iter().flat_map(|manifest| manifest.chunks.iter());
-        let mut usd = 0.0;
-        for (number, chunk) in chunks.enumerate() {
-            if ledger.has(number as u64) || !begun.contains(&paths.part(number)) {
-                continue;
-            }
-            if let Some(lines) = work.read(&paths.part(number)).await? {
-                let (records, _) = fold(&lines, chunk.turns);
-                usd += records
-                    .iter()
-                    .map(|turn| price.of(turn.tokens) - price.of(turn.inherited))
-                    .sum::<f64>();
+    /// Lets runs wait that have used up what they may spend. Gives the messages for chunks that there is
+    /// money for by now. `record` was read before that.
+    pub(crate) async fn follow(
+        &self,
+        woken: Woken,
+        record: &Record,
+    ) -> Result<Vec<Message>, RunError> {
+        for (run, next) in woken.exhausted {
+            match run == record.run {
+                true => drop(self.outgrown(record, next).await?),
+                false => {
+                    if let Some(other) = self.runs.read(&run).await? {
+                        self.outgrown(&other, next).await?;
+                    }
+                }
             }
         }
-        Ok(usd)
+        let again = woken.again.iter();
+        let messages = again.map(|(run, chunk)| Message::label(run, *chunk));
+        Ok(messages.collect())
+    }
+
+    /// A chunk of a run stands in its ledger, and has cost `usd`. Gives the messages for chunks that there
+    /// is money for by now.
+    pub(crate) async fn settle_chunk(
+        &self,
+        record: &Record,
+        chunk: u64,
+        usd: Usd,
+    ) -> Result<Vec<Message>, RunError> {
+        let Some(cap) = self.settings.max_cost else {
+            return Ok(Vec::new());
+        };
+        let whose = (record.run.as_str(), chunk);
+        let settle = |budget: &mut Budget| budget.settle(whose, usd, cap);
+        let woken = self.runs.change_budget(&record.dataset, settle).await?;
+        self.follow(woken, record).await
+    }
+
+    /// A run has ended: what it did not spend is free for others. Gives the messages for their chunks.
+    pub(crate) async fn settle_budget(&self, record: &Record) -> Result<Vec<Message>, RunError> {
+        let Some(cap) = self.settings.max_cost else {
+            return Ok(Vec::new());
+        };
+        let ledger = self.ledger(record).await?;
+        let unsettled = match self.manifest(record).await? {
+            Some(manifest) => {
+                let is_finished = |chunk| ledger.has(chunk);
+                self.unfinished(record, &manifest, is_finished).await?
+            }
+            None => BTreeMap::new(),
+        };
+        let unsettled = unsettled.into_values().sum::<Usd>();
+        let run = &record.run;
+        let end = |budget: &mut Budget| {
+            budget.send(run, &ledger, &BTreeMap::new());
+            budget.end(run, unsettled, cap)
+        };
+        let woken = self.runs.change_budget(&record.dataset, end).await?;
+        self.follow(woken, record).await
+    }
+
+    /// What the chunks of a run have cost that were begun, save those that `is_known`.
+    async fn unfinished(
+        &self,
+        record: &Record,
+        manifest: &Manifest,
+        is_known: impl Fn(u64) -> bool,
+    ) -> Result<BTreeMap<u64, Usd>, RunError> {
+        let (paths, work) = (BucketPaths::of_run(&record.run), self.runs.work());
+        let begun = work.list(&paths.parts()).await?.into_iter();
+        let mut begun = begun.map(|part| part.path).collect::<Vec<_>>();
+        begun.sort_unstable();
+        let mut found = BTreeMap::new();
+        for (number, chunk) in manifest.chunks.iter().enumerate() {
+            let path = paths.part(number);
+            let is_begun = begun.binary_search(&path).is_ok();
+            if !is_begun || is_known(number as u64) {
+                continue;
+            }
+            let lines = work.read(&path).await?.unwrap_or_default();
+            let part = Part::read(&lines, chunk.turns);
+            let lost = part.lost().unwrap_or_default();
+            let usd = part.own().usd + lost.usd;
+            if usd > Usd::ZERO {
+                found.insert(number as u64, usd);
+            }
+        }
+        Ok(found)
     }
 
     /// A run waits until somebody approves that it costs `usd`. Gives `false` where it goes on all the
@@ -244,7 +343,7 @@ impl App {
     pub(crate) async fn await_approval(
         &self,
         record: &Record,
-        usd: Option<f64>,
+        usd: Option<Usd>,
         reason: String,
     ) -> Result<bool, RunError> {
         let now = self.runs.clock().now();
@@ -275,27 +374,30 @@ impl App {
     pub(crate) async fn approve(
         &self,
         dataset: &str,
-        usd: Option<f64>,
+        usd: Option<Usd>,
     ) -> Result<Vec<Message>, RunError> {
         let mut waiting = self.runs.all().await?;
         waiting
             .retain(|record| record.dataset == dataset && record.state == State::AwaitingApproval);
-        let approved = self.runs.repin_by(dataset, BUDGET, |budget: &mut Budget| {
+        let approved = self.runs.change_budget(dataset, |budget| {
             let others = waiting.iter().map(|record| {
                 let share = budget.runs.get(&record.run);
-                let taken = share.map_or(0.0, |share| share.taken_usd);
-                record.estimated_usd.unwrap_or_default().max(taken) - taken
+                let taken = share.map_or(Usd::ZERO, Share::taken);
+                record
+                    .estimated_usd
+                    .unwrap_or_default()
+                    .saturating_sub(taken)
             });
-            // A little more, as sums of fractions are not exact.
-            let sum = (budget.taken() + others.sum::<f64>()) * 1.01 + 0.01;
-            budget.approve(usd.unwrap_or(sum));
+            let sum = budget.taken() + others.sum();
+            // A little more: calls are let through at more than they will cost, also the last ones.
+            let enough = sum.times(101, 100) + Usd::from_nanos(10_000_000);
+            budget.approve(usd.unwrap_or(enough));
             // No sum can be kept to where no price is known.
             let unpriced = waiting
                 .iter()
                 .filter(|record| usd.is_none() && record.estimated_usd.is_none());
             let unpriced = unpriced.map(|record| record.run.clone());
             budget.unpriced.extend(unpriced);
-            true
         });
         approved.await?;
         Ok(waiting
@@ -305,29 +407,45 @@ impl App {
     }
 }
 
+/// Why a run must wait that is to cost `usd`.
+fn too_dear(budget: &Budget, run: &str, usd: Usd, cap: Usd) -> String {
+    format!(
+        "it is estimated to cost {usd:.2} USD, with {:.2} USD taken by other runs of the dataset and {:.2} \
+         USD allowed for all; {}",
+        budget.taken_by_others(run),
+        budget.allowed(cap),
+        approve(run)
+    )
+}
+
+/// Why a run must wait whose calls `model` answers.
+fn unpriced(run: &str, model: &str) -> String {
+    format!(
+        "no price is known for {model}, so that its cost cannot be compared with the cap; set \
+         SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT, or {}",
+        approve(run)
+    )
+}
+
 /// What a person can do about it.
 fn approve(run: &str) -> String {
     format!("POST /api/runs/{run}/approve lets it go on")
 }
 
-/// The manifest with up to [`SAMPLED`] of its chunks, and their share of its turns.
-fn sample(manifest: &Arc<Manifest>) -> (Arc<Manifest>, f64) {
+/// The manifest with up to [`SAMPLED`] of its chunks, and how many turns those have.
+fn sample(manifest: &Arc<Manifest>) -> (Arc<Manifest>, u64) {
     let every = manifest.chunks.len().div_ceil(SAMPLED).max(1);
     if every == 1 {
-        return (Arc::clone(manifest), 1.0);
+        return (Arc::clone(manifest), manifest.turns);
     }
     let chunks = manifest.chunks.iter().step_by(every).cloned();
     let chunks = chunks.collect::<Vec<_>>();
-    let turns = chunks
-        .iter()
-        .map(|chunk| u64::from(chunk.turns))
-        .sum::<u64>();
-    let share = turns as f64 / manifest.turns.max(1) as f64;
+    let turns = chunks.iter().map(|chunk| u64::from(chunk.turns)).sum();
     let sample = Manifest {
         chunks,
         ..manifest.as_ref().clone()
     };
-    (Arc::new(sample), share)
+    (Arc::new(sample), turns)
 }
 
 #[cfg(test)]
@@ -357,11 +475,11 @@ mod tests {
                 salvaged: None,
             })
         };
-        let (whole, share) = sample(&manifest(SAMPLED as u64));
-        assert_eq!((whole.chunks.len(), share), (SAMPLED, 1.0));
-        let (some, share) = sample(&manifest(2500));
+        let (whole, turns) = sample(&manifest(SAMPLED as u64));
+        assert_eq!((whole.chunks.len(), turns), (SAMPLED, 100 * SAMPLED as u64));
+        let (some, turns) = sample(&manifest(2500));
         assert!(some.chunks.len() <= SAMPLED && some.chunks.len() > SAMPLED / 2);
-        assert!((share - some.chunks.len() as f64 / 2500.0).abs() < 1e-12);
+        assert_eq!(turns, 100 * some.chunks.len() as u64);
         assert!(some.chunks.last().unwrap().bytes.start > 2400);
     }
 }

@@ -6,16 +6,18 @@
 use super::message::{ChunkMessage, Message};
 use super::trouble::Trouble;
 use super::world::App;
+use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::chunk::{ChunkEnd, ChunkJob};
-use crate::run::entry::fold;
+use crate::run::entry::Part;
+use crate::run::funds::ChunkFunds;
 use crate::run::ledger::FinishedChunk;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::record::{Record, State};
 use crate::run::turn::Labeler;
 use crate::store::{Appender, StoreError};
-use crate::teacher::disposition::Stop;
+use crate::teacher::purse::{Refused, Reserve};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,10 +67,7 @@ pub async fn ready(app: &App, message: ChunkMessage) -> Result<Option<ReadyChunk
         return Ok(None);
     }
     let labeler = match record.method() {
-        Some(method) => {
-            let purse = || app.purse(&record);
-            app.labelers.get(run, &method, purse).await
-        }
+        Some(method) => app.labelers.get(run, &method).await,
         None => Err(Trouble::Connection(
             "its request parameters are not settled".into(),
         )),
@@ -119,44 +118,91 @@ impl ReadyChunk {
             window,
         } = self;
         let stop = &job.stop;
+        let funds = app.funds(&record, message.chunk);
+        let reserve = funds.clone().map(|funds| funds as Arc<dyn Reserve>);
         let work = async {
             let window = match window {
                 Some(window) => Some(window),
                 None => app.open(job.turns(), stop).await,
             };
             let Some(window) = window else {
-                return Ok(Some(ChunkEnd::Interrupted));
+                return Ok(Some((ChunkEnd::Interrupted, Usd::ZERO)));
             };
             let taken = tokio::select! {
                 taken = take_part(app, &job) => taken?,
                 // A lease that another process holds may be waited for longer than this one has.
-                () = stop.cancelled() => return Ok(Some(ChunkEnd::Interrupted)),
+                () = stop.cancelled() => return Ok(Some((ChunkEnd::Interrupted, Usd::ZERO))),
             };
             let Some(part) = taken else {
                 return Ok(None);
             };
             let raw = app.data.raw(&record.dataset)?;
             let work = app.runs.work();
-            let end = job.run(&labeler, &raw, work, part, window).await?;
-            Ok::<_, RunError>(Some(end))
+            let end = job.run(&labeler, &raw, work, part, window, reserve);
+            Ok::<_, RunError>(Some(end.await?))
         };
         let watch = watch(app, &record.run, deadline, stop);
         let end = tokio::select! {
             end = work => end,
             never = watch => match never {},
         };
-        // Only the last chunk that ends has anything to give back.
-        labeler.give_back().await;
-        match end {
+        let (end, spent) = match end {
             // Another execution labels it.
-            Ok(None) => Ok(Vec::new()),
-            Ok(Some(ChunkEnd::Finished)) => {
-                finished(app, &record, &job, &labeler, message.chunk).await
+            Ok(None) => return Ok(Vec::new()),
+            Ok(Some((ChunkEnd::Finished, _))) => {
+                return finished(app, &record, &job, &labeler, message.chunk).await;
             }
-            Ok(Some(ChunkEnd::Interrupted)) => interrupted(app, &record, &labeler, message).await,
-            Err(error) => failed(app, &record, error).await,
-        }
+            Ok(Some(ended)) => ended,
+            Err(error) => return failed(app, &record, error).await,
+        };
+        let mut messages = rest(app, &record, funds.as_deref(), spent, &end).await?;
+        messages.extend(match end {
+            ChunkEnd::Unaffordable(refused) => unaffordable(app, &record, refused).await?,
+            ChunkEnd::Interrupted | ChunkEnd::Finished => {
+                interrupted(app, &record, &labeler, message).await?
+            }
+        });
+        Ok(messages)
     }
+}
+
+/// Gives back what an unfinished chunk does not need. Gives the messages for chunks that there is money
+/// for by now.
+async fn rest(
+    app: &App,
+    record: &Record,
+    funds: Option<&ChunkFunds>,
+    spent: Usd,
+    end: &ChunkEnd,
+) -> Result<Vec<Message>, RunError> {
+    let Some(funds) = funds else {
+        return Ok(Vec::new());
+    };
+    let next = match end {
+        ChunkEnd::Unaffordable(Refused::Empty { next, .. }) => Some(*next),
+        _ => None,
+    };
+    let woken = funds.rest(spent, next).await?;
+    app.follow(woken, record).await
+}
+
+/// A chunk that could not be paid. Where there was no money for it, it is sent again when there is.
+async fn unaffordable(
+    app: &App,
+    record: &Record,
+    refused: Refused,
+) -> Result<Vec<Message>, RunError> {
+    match refused {
+        Refused::Unpriced { model } => {
+            app.has_unknown_model(record, &model).await?;
+        }
+        Refused::Unreachable(why) => {
+            let why = format!("the remaining budget cannot be read: {why}");
+            app.wait(record, Trouble::Connection(why)).await?;
+        }
+        Refused::Empty { .. } | Refused::Closed => {}
+    }
+    Ok(Vec::new())
 }
 
 /// Cancels `stop` at the deadline, or when the run is not to be worked on any more. Never ends.
@@ -230,28 +276,21 @@ async fn finished(
         completion_tokens = spent.tokens.completion,
         "the chunk is labelled"
     );
+    let mut messages = app.settle_chunk(record, chunk, finished.own().usd).await?;
     let complete = lines >= chunks && app.ledger(record).await?.count() >= chunks;
-    Ok(Vec::from_iter(
-        complete.then(|| Message::publish(&record.run)),
-    ))
+    messages.extend(complete.then(|| Message::publish(&record.run)));
+    Ok(messages)
 }
 
-/// What is left of a chunk is handed on, or waits for the service or for an approval.
+/// What is left of a chunk is handed on, or waits for the service.
 async fn interrupted(
     app: &App,
     record: &Record,
     labeler: &Labeler,
     message: ChunkMessage,
 ) -> Result<Vec<Message>, RunError> {
-    let waits = match labeler.teacher.stopped() {
-        Some(Stop::Cost { next, .. }) => app.outgrown(record, *next).await?,
-        Some(stop) => {
-            app.wait(record, Trouble::Service(stop.clone())).await?;
-            true
-        }
-        None => false,
-    };
-    if waits {
+    if let Some(stop) = labeler.teacher.stopped() {
+        app.wait(record, Trouble::Service(stop.clone())).await?;
         return Ok(Vec::new());
     }
     let ChunkMessage { run, chunk, .. } = &message;
@@ -316,9 +355,9 @@ impl App {
     ) -> Result<(FinishedChunk, u64), RunError> {
         let work = self.runs.work();
         let lines = work.read(&job.part()).await?.unwrap_or_default();
-        let (records, _) = fold(&lines, job.turns());
+        let part = Part::read(&lines, job.turns());
         let now = self.runs.clock().now();
-        let finished = FinishedChunk::of(chunk, &records, now);
+        let finished = FinishedChunk::of(chunk, &part, now);
         let run = &record.run;
         let ledger = BucketPaths::of_run(run).ledger();
         let lines = work.add_line(&ledger, &finished.line()).await?;

@@ -4,13 +4,11 @@ use super::trouble::Trouble;
 use crate::run::record::ApiProfile;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
-use crate::teacher::purse::Purse;
 use async_trait::async_trait;
 use lru::LruCache;
-use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// Runs whose connections and answers are kept: more than a dataset has bucket files. The answers of one
@@ -36,12 +34,11 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
     /// Why no run is possible now.
     async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, Trouble>;
 
-    /// A labeler that asks under settled parameters, and pays from `purse`, if there is one.
+    /// A labeler that asks under settled parameters.
     ///
     /// # Errors
     /// Why nobody can be asked now.
-    async fn labeler(&self, method: &Method, purse: Option<Arc<Purse>>)
-    -> Result<Labeler, Trouble>;
+    async fn labeler(&self, method: &Method) -> Result<Labeler, Trouble>;
 }
 
 /// The labelers of this process.
@@ -51,8 +48,6 @@ pub(crate) struct Labelers {
     answers: Answers,
     settling: Mutex<()>,
     known: Mutex<LruCache<String, Arc<Labeler>>>,
-    /// The purses that somebody has, by run: a labeler that is replaced may still have calls in flight.
-    purses: std::sync::Mutex<HashMap<String, Weak<Purse>>>,
 }
 
 impl Labelers {
@@ -62,21 +57,7 @@ impl Labelers {
             answers,
             settling: Mutex::new(()),
             known: Mutex::new(LruCache::new(KEPT)),
-            purses: std::sync::Mutex::default(),
         }
-    }
-
-    /// The purse of `run`, which is made by `make` where nobody has it.
-    fn purse(&self, run: &str, make: impl FnOnce() -> Option<Arc<Purse>>) -> Option<Arc<Purse>> {
-        let purses = self.purses.lock();
-        let mut purses = purses.unwrap_or_else(PoisonError::into_inner);
-        if let Some(purse) = purses.get(run).and_then(Weak::upgrade) {
-            return Some(purse);
-        }
-        let purse = make()?;
-        purses.retain(|_, purse| purse.strong_count() > 0);
-        purses.insert(run.to_owned(), Arc::downgrade(&purse));
-        Some(purse)
     }
 
     /// Settles the request parameters. One at a time: who comes second finds them pinned.
@@ -85,14 +66,8 @@ impl Labelers {
         self.connect.settle(settings).await
     }
 
-    /// The labeler of `run`, whose labels are made by `method`; a new one pays from `purse`. One that has
-    /// stopped is replaced.
-    pub(crate) async fn get(
-        &self,
-        run: &str,
-        method: &Method,
-        purse: impl FnOnce() -> Option<Arc<Purse>>,
-    ) -> Result<Arc<Labeler>, Trouble> {
+    /// The labeler of `run`, whose labels are made by `method`. One that has stopped is replaced.
+    pub(crate) async fn get(&self, run: &str, method: &Method) -> Result<Arc<Labeler>, Trouble> {
         let whose = match self.answers {
             Answers::OfRun => run,
             Answers::OfAll => "",
@@ -101,8 +76,7 @@ impl Labelers {
         if let Some(labeler) = known.get(whose).filter(|known| !known.teacher.is_closed()) {
             return Ok(Arc::clone(labeler));
         }
-        let purse = self.purse(run, purse);
-        let labeler = Arc::new(self.connect.labeler(method, purse).await?);
+        let labeler = Arc::new(self.connect.labeler(method).await?);
         known.put(whose.to_owned(), Arc::clone(&labeler));
         Ok(labeler)
     }

@@ -14,6 +14,7 @@ use crate::run::report::{self, Heading, Metadata};
 use crate::run::runs::Current;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::work;
+use crate::store::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use tokio::time::Instant;
@@ -65,9 +66,6 @@ pub(crate) async fn refresh_soon(app: &App, dataset: &str) -> Result<(), RunErro
     refreshed.map(drop)
 }
 
-/// A swap that fails so often meets something else than others who publish.
-const SWAPS: usize = 100;
-
 /// Brings the metadata of a labelled dataset up to date. Nothing is written before a run is planned.
 ///
 /// # Errors
@@ -75,24 +73,17 @@ const SWAPS: usize = 100;
 pub(crate) async fn refresh(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError> {
     let output = app.data.metadata(dataset)?;
     let path = layout::LABELED_METADATA;
-    for _ in 0..SWAPS {
-        let there = output.read_versioned(path).await?;
+    let mut cell = Cell::new(&output, path);
+    loop {
+        let there = cell.read().await?;
         let Some(metadata) = compile(app, dataset).await? else {
             return Ok(None);
         };
         let content = work::content(&output, path, serde_json::to_vec_pretty(&metadata))?;
-        let written = match there {
-            Some((there, _)) if there == content => true,
-            Some((_, version)) => output.swap(path, content, &version).await?,
-            None => output.create(path, content).await?,
-        };
-        if written {
+        if there.as_ref() == Some(&content) || cell.write(content).await? {
             return Ok(Some(metadata));
         }
     }
-    Err(RunError::Crowded {
-        path: output.locate(path),
-    })
 }
 
 /// The metadata as the records say; `None` before the request parameters of any run are settled.
@@ -108,7 +99,6 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     let mut warnings = count_warnings(app, dataset, &runs).await?;
     let left_out = app.data.left_out(dataset).await?;
     warnings.extend(left_out.warnings());
-    let mut prices = Vec::new();
     let mut billed = Billed::default();
     for (current, record) in &runs {
         let Some(name) = app.data.bucket(&record.file) else {
@@ -124,7 +114,6 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
             ));
         }
         let (made_by, report) = published(app, current, record).await?;
-        prices.push(app.settings.price_of(&made_by.settings));
         billed += billed::of(app, record).await?;
         buckets.push((name, with_settings(report, &made_by, &method)));
     }
@@ -136,16 +125,12 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         started: started.unwrap_or_else(|| app.runs.clock().now()),
         method,
     };
-    let price = app.settings.price_of(&heading.method.settings);
-    // A sum of buckets whose models cost different prices is not known.
-    let price = price.filter(|price| prices.iter().all(|other| other.as_ref() == Some(price)));
     let turns = buckets.iter().map(|(_, report)| report.figures.turns);
-    let usd = price.map(|price| move |tokens| price.of(tokens));
-    let spending = Spending::new(billed.tokens, billed.turns, turns.sum(), usd);
+    let spending = Spending::new(billed.tokens, billed.turns, turns.sum());
     if let Some(trouble) = app.halted() {
         warnings.push(format!("The run stopped early: {trouble}."));
     }
-    let metadata = report::metadata(heading, buckets, warnings, price, spending);
+    let metadata = report::metadata(heading, buckets, warnings, spending);
     Ok(Some(metadata.without(&left_out)))
 }
 

@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use super::world::{App, InTrouble};
 use crate::dataset::metadata::Status;
 use crate::labeling::{prompt, strategy};
+use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
@@ -72,22 +73,23 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
             return Ok(Vec::new());
         }
     };
-    if app.settings.asks_approval {
-        let usd = match record.estimated_usd {
-            Some(usd) => Some(usd),
-            None => match estimated(app, &record, &manifest, &profile).await {
-                Ok(usd) => usd,
-                Err(error) if error.is_raw_changed() => {
-                    app.wait(&record, Trouble::Storage(error)).await?;
-                    return Ok(Vec::new());
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        if let Err(reason) = app.afford(&record, usd).await? {
-            app.await_approval(&record, usd, reason).await?;
-            return Ok(Vec::new());
+    let usd = match record.estimated_usd {
+        Some(usd) => Some(usd),
+        None if !app.settings.asks_first => {
+            app.is_priced(&record, Some(&profile)).then_some(Usd::ZERO)
         }
+        None => match estimated(app, &record, &manifest, &profile).await {
+            Ok(usd) => usd,
+            Err(error) if error.is_raw_changed() => {
+                app.wait(&record, Trouble::Storage(error)).await?;
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    if let Err(reason) = app.afford(&record, usd).await? {
+        app.await_approval(&record, usd, reason).await?;
+        return Ok(Vec::new());
     }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
@@ -99,6 +101,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
         return Ok(Vec::new());
     };
     let ledger = app.ledger(&record).await?;
+    app.send_chunks(&record, &manifest, &ledger).await?;
     let unfinished = (0..chunks).filter(|chunk| !ledger.has(*chunk));
     let messages = unfinished.map(|chunk| Message::label(&run, chunk));
     let mut messages = messages.collect::<Vec<_>>();
@@ -125,8 +128,8 @@ async fn estimated(
     record: &Record,
     manifest: &Arc<Manifest>,
     profile: &ApiProfile,
-) -> Result<Option<f64>, RunError> {
-    let usd = app.estimated_usd(record, manifest, profile).await?;
+) -> Result<Option<Usd>, RunError> {
+    let usd = app.estimate(record, manifest, profile).await?;
     let estimate = app.runs.update(&record.run, |record| {
         let changed = record.estimated_usd != usd;
         (record.estimated_usd, record.forecast_usd) = (usd, usd);

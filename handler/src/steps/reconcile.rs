@@ -277,14 +277,14 @@ async fn look(
             .messages
             .extend(app.take_up(dataset, file, raw).await?);
     }
-    let ended = round.ended.entry(dataset.clone()).or_default();
     let Some(record) = app.runs.read(run).await? else {
         return Ok(());
     };
     let since = app.runs.clock().now().duration_since(record.since);
     // Of a run that was not published, chunks under way still record what they are answered.
     if record.is_published() || since >= app.settings.still_ending() {
-        app.settle_budget(&record).await?;
+        round.messages.extend(app.settle_budget(&record).await?);
+        let ended = round.ended.entry(dataset.clone()).or_default();
         ended.push(run.clone());
     }
     Ok(())

@@ -8,7 +8,6 @@ use crate::run::ledger::Ledger;
 use crate::run::record::{Origin, Record, State};
 use crate::run::settings::LabelSettings;
 use crate::store::OwnFolder;
-use crate::teacher::model::Price;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -72,12 +71,7 @@ struct Links {
 
 impl RunStatus {
     /// What record and ledger say, `now`.
-    pub(crate) fn new(
-        record: Record,
-        ledger: &Ledger,
-        price: Option<Price>,
-        now: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(record: Record, ledger: &Ledger, now: Timestamp) -> Self {
         let sum = ledger.sum();
         let report = record.report.as_ref();
         // A run that is at its end may have no ledger any more.
@@ -106,9 +100,9 @@ impl RunStatus {
             _ => None,
         };
         let left = turns.unwrap_or_default().saturating_sub(turns_done);
-        let cost = price.map(|price| price.of(tokens));
-        let projected = cost.filter(|_| turns_done > 0);
-        let projected = projected.map(|cost| cost * (1.0 + left as f64 / turns_done.max(1) as f64));
+        let cost = Cost::of(tokens);
+        let projected = cost.usd().filter(|_| turns_done > 0);
+        let projected = projected.map(|cost| cost.times(turns_done + left, turns_done));
         Self {
             turns,
             turns_done,
@@ -122,7 +116,7 @@ impl RunStatus {
             turns_per_second: rate,
             seconds_left: rate.map(|rate| (left as f64 / rate).ceil() as u64),
             tokens,
-            cost_usd: Cost::from(cost),
+            cost_usd: cost,
             projected_usd: Cost::from(projected),
             estimated_usd: Cost::from(record.estimated_usd),
             run: record.run,

@@ -1,5 +1,6 @@
 //! What keeps a run from going on, through no fault of its own.
 
+use crate::money::Usd;
 use crate::run::RunError;
 use crate::store::sentence;
 use crate::teacher::disposition::Stop;
@@ -12,6 +13,13 @@ pub enum Trouble {
     Service(Stop),
     /// Nobody who could be asked can be reached; why, in a sentence.
     Connection(String),
+    /// The cap does not allow another call.
+    Cost {
+        /// What the runs of the dataset may cost.
+        cap: Usd,
+        /// What the next call may cost.
+        next: Usd,
+    },
     /// Storage does not do what it should, or RAW is not what the run was planned for.
     Storage(RunError),
 }
@@ -21,6 +29,10 @@ impl fmt::Display for Trouble {
         match self {
             Self::Service(stop) => stop.fmt(f),
             Self::Connection(why) => f.write_str(why),
+            Self::Cost { cap, next } => write!(
+                f,
+                "the next call, of up to {next} USD, might pass the cap of {cap} USD; raise --max-cost"
+            ),
             Self::Storage(error) => f.write_str(&sentence(error)),
         }
     }

@@ -4,6 +4,7 @@ use super::data::Data;
 use super::labelers::{Answers, Connect, Labelers};
 use super::metadata::Refreshes;
 use super::trouble::Trouble;
+use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::manifest::{ChunkLimits, Manifest};
 use crate::run::paths::BucketPaths;
@@ -66,19 +67,11 @@ pub struct Settings {
     pub window: usize,
     /// The price of tokens that is set, if one is.
     pub price: Option<Price>,
-    /// Whether a run waits for an approval that is estimated to cost more than it may.
-    pub asks_approval: bool,
-    /// What a dataset may cost without an approval, in US dollars.
-    pub max_cost: f64,
-}
-
-impl Settings {
-    /// The price of a model's tokens: what is set counts for the model that is set, others have their
-    /// list price, if it is known.
-    pub(crate) fn price_of(&self, settings: &LabelSettings) -> Option<Price> {
-        let own = self.price.filter(|_| settings.model == self.labels.model);
-        own.or_else(|| Price::of_model(&settings.model))
-    }
+    /// What a dataset may cost; without a cap nothing is counted against one.
+    pub max_cost: Option<Usd>,
+    /// A run that is estimated to cost more than is left waits for an approval. Otherwise runs go on to the
+    /// last call that there is money for.
+    pub asks_first: bool,
 }
 
 /// Where the steps work and with what, one a process.

@@ -67,6 +67,12 @@ pub enum StoreError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Others changed a file again and again while it was to be changed.
+    #[error("too many concurrent writers on {place}; try again later")]
+    Contended {
+        /// The place.
+        place: String,
+    },
     /// The operating system refused. Why stands in the source, which whoever prints adds.
     #[error("cannot {operation} {place}")]
     Io {
@@ -127,7 +133,7 @@ impl StoreError {
 
     /// Whether the same may work later without anybody doing anything.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Contended { .. })
     }
 }
 

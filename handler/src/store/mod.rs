@@ -6,6 +6,7 @@
 //! promise is the same, and one conformance suite runs over both.
 
 pub mod azure;
+mod cell;
 mod error;
 #[cfg(test)]
 pub(crate) mod fickle;
@@ -14,6 +15,7 @@ mod own;
 mod raw;
 mod version;
 
+pub use cell::Cell;
 pub use error::{StoreError, sentence};
 pub use own::{Appender, Lock, OwnFolder, Publication, PutMode};
 pub use raw::{Buckets, RawFile, RawFolder};

@@ -79,7 +79,7 @@ struct Unsent<'a>(Option<Hold<'a>>);
 impl Drop for Unsent<'_> {
     fn drop(&mut self) {
         if let Some(hold) = self.0.take() {
-            hold.settle(Tokens::default());
+            hold.settle(&Bill::Nothing, None);
         }
     }
 }
@@ -118,15 +118,15 @@ impl Admission {
         &self.pace
     }
 
-    /// Waits until a call may be sent, which `payer` pays, if there is one. Where nothing else is
-    /// admitted for now, a `harmless` one is.
+    /// Waits until a call may be sent, which `payer` pays. Where nothing else is admitted for now, a
+    /// `harmless` one is.
     ///
     /// # Errors
     /// That it cannot be paid; [`Denied::Closed`] at once when the admission is or gets closed.
     pub async fn admit<'a>(
         &'a self,
         cost: Cost,
-        payer: Option<&'a Purse>,
+        payer: &'a Purse,
         harmless: bool,
     ) -> Result<Permit<'a>, Denied> {
         tokio::select! {
@@ -139,7 +139,7 @@ impl Admission {
     async fn wait<'a>(
         &'a self,
         cost: Cost,
-        payer: Option<&'a Purse>,
+        payer: &'a Purse,
         harmless: bool,
     ) -> Result<Permit<'a>, Denied> {
         loop {
@@ -149,11 +149,8 @@ impl Admission {
                 true => None,
                 false => Some(self.paid.acquire().await.map_err(|_| Denied::Closed)?),
             };
-            let hold = match payer {
-                Some(purse) => Some(purse.hold(cost.prompt, cost.answer).await),
-                None => None,
-            };
-            let mut unsent = Unsent(hold.transpose().map_err(Denied::Unaffordable)?);
+            let hold = payer.hold(cost.prompt, cost.answer).await;
+            let mut unsent = Unsent(Some(hold.map_err(Denied::Unaffordable)?));
             let room = self.pace.room().await;
             let slot = self.slots.acquire().await.map_err(|_| Denied::Closed)?;
             let place = self.pace.queue().await;
@@ -259,14 +256,9 @@ impl Permit<'_> {
     /// The call ended with `exchange`; it asked about `message`, or about a harmless one. Gives what it
     /// was billed.
     pub fn settle(mut self, exchange: &Exchange, message: Option<u128>) -> Tokens {
-        let billed = match &exchange.bill {
-            Bill::Usage(tokens) => *tokens,
-            Bill::Unread | Bill::Nothing => Tokens::default(),
-        };
-        // A hold that is dropped counts in full.
-        if let Some(hold) = self.hold.take().filter(|_| exchange.bill != Bill::Unread) {
-            hold.settle(billed);
-        }
+        let hold = self.hold.take();
+        let billed = hold.map(|hold| hold.settle(&exchange.bill, exchange.model.as_deref()));
+        let billed = billed.unwrap_or_default();
         let (sent, headers) = (self.sent, &exchange.headers);
         let outcome = match &exchange.result {
             Err(Disposition::Retry { reason, .. }) => {
@@ -333,7 +325,10 @@ impl Drop for Permit<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::Usd;
+    use crate::teacher::model::Price;
     use crate::teacher::pacing::{Concurrency, Quota, RateLimitHeaders};
+    use crate::teacher::tariff::Tariff;
     use crate::teacher::wire::Answer;
     use futures::FutureExt;
     use std::time::Duration;
@@ -375,37 +370,42 @@ mod tests {
                 prompt: tokens,
                 answer: 0,
             };
-            self.admit(cost, None, false).await
+            self.admit(cost, purse(), false).await
         }
     }
 
-    /// What holds of a purse while a call waits, and when it is sent.
-    #[tokio::test(start_paused = true)]
-    async fn money_is_held_by_calls_that_can_go_and_free_again_when_they_give_up() {
-        let price = crate::teacher::model::Price {
-            input: 1e6,
-            cached: 1e6,
-            output: 1e6,
+    /// A purse that counts a dollar a token.
+    fn purse() -> &'static Purse {
+        let dollar = Usd::from_nanos(1_000_000_000_000_000);
+        let price = Price {
+            input: dollar,
+            cached: dollar,
+            output: dollar,
         };
-        let purse = Purse::new(price, 100.0, 0.0);
-        let admission = admission_of(1);
+        let tariff = Tariff::new(Some(price), "m", "d", None);
+        Box::leak(Box::new(Purse::unlimited(Arc::new(tariff))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_gives_up_before_it_is_sent_costs_nothing() {
+        let (purse, admission) = (purse(), admission_of(1));
         let cost = Cost {
             prompt: 60,
             answer: 0,
         };
-        let permit = admission.admit(cost, Some(&purse), false).await.unwrap();
-        let denied = admission
-            .admit(cost, Some(&purse), false)
-            .await
-            .unwrap_err();
-        assert!(matches!(denied, Denied::Unaffordable(_)));
+        let permit = admission.admit(cost, purse, false).await.unwrap();
         permit.settle(&answered(), Some(1));
         admission.pace().pause(Duration::from_secs(5));
-        let paused = admission.admit(cost, Some(&purse), false);
-        tokio::pin!(paused);
-        assert!(futures::poll!(&mut paused).is_pending());
-        drop(purse.hold(100, 0).now_or_never().unwrap().unwrap());
-        assert_eq!(purse.spent(), 100.0);
+        {
+            let paused = admission.admit(cost, purse, false);
+            tokio::pin!(paused);
+            assert!(futures::poll!(&mut paused).is_pending());
+        }
+        assert_eq!(purse.spent(), Usd::ZERO);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        // Sent, and nothing came back.
+        drop(admission.admit(cost, purse, false).await.unwrap());
+        assert_eq!(purse.spent(), Usd::from_nanos(60_000_000_000));
     }
 
     #[tokio::test(start_paused = true)]
@@ -419,7 +419,7 @@ mod tests {
             prompt: 1,
             answer: 0,
         };
-        let harmless = admission.admit(cost, None, true).now_or_never();
+        let harmless = admission.admit(cost, purse(), true).now_or_never();
         harmless.unwrap().unwrap().settle(&answered(), None);
         drop(suspension);
         assert!(waiting.now_or_never().unwrap().is_ok());

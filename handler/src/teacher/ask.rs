@@ -231,15 +231,15 @@ impl Teacher {
         with(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks `question`, again where that helps, and pays from `payer`, if there is one. Once `stop` is
-    /// cancelled nothing more is sent for it; what is in flight is answered.
+    /// Asks `question`, again where that helps, and pays from `payer`. Once `stop` is cancelled nothing
+    /// more is sent for it; what is in flight is answered.
     ///
     /// # Errors
     /// The turn's error, that nothing is sent any more, or that it cannot be paid.
     pub async fn ask(
         &self,
         question: Question<'_>,
-        payer: Option<&Purse>,
+        payer: &Purse,
         stop: &CancellationToken,
     ) -> Result<Reply, AskError> {
         let call = Call::new(self, question, payer);
@@ -266,7 +266,7 @@ impl Teacher {
             tokens: billed,
             ..reply
         });
-        outcome.map_err(|failure| match failure {
+        let outcome = outcome.map_err(|failure| match failure {
             Failure::Stopped => AskError::Stopped,
             // The attempts were not used up: this fault is no verdict on the turn.
             Failure::Fault(_) if stopped() => AskError::Stopped,
@@ -279,6 +279,11 @@ impl Teacher {
             }
             Failure::Turn(error) => AskError::Turn(error, billed),
             Failure::Unaffordable(refused) => AskError::Unaffordable(refused),
-        })
+        });
+        if let Err(AskError::Stopped | AskError::Unaffordable(_)) = &outcome {
+            // No turn records what was asked in vain.
+            payer.add_beside(billed);
+        }
+        outcome
     }
 }

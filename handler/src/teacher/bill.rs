@@ -85,7 +85,7 @@ pub(super) fn usage(usage: &Value, sent: u64, longest: u64) -> Option<Tokens> {
         prompt,
         cached: cached.min(prompt),
         completion,
-        reserved: 0,
+        ..Tokens::default()
     })
 }
 

@@ -40,7 +40,7 @@ impl From<Denied> for Failure {
 /// One question on its way.
 pub(super) struct Call<'a> {
     teacher: &'a Teacher,
-    payer: Option<&'a Purse>,
+    payer: &'a Purse,
     kind: Kind,
     message: u128,
     /// Each attempt takes it of the quota.
@@ -94,11 +94,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(
-        teacher: &'a Teacher,
-        question: Question<'a>,
-        payer: Option<&'a Purse>,
-    ) -> Self {
+    pub(super) fn new(teacher: &'a Teacher, question: Question<'a>, payer: &'a Purse) -> Self {
         let model = teacher.transport.endpoint().model();
         let Question { system, user, .. } = question;
         let request = match question.kind {
@@ -223,12 +219,12 @@ impl<'a> Call<'a> {
     ) -> (Exchange, Tokens) {
         let transport = &self.teacher.transport;
         let reserved = self.cost.tokens();
-        transport.meter().reserved(reserved);
         let exchange = transport.send(request).await;
         let billed = Tokens {
             reserved,
             ..permit.settle(&exchange, message)
         };
+        transport.meter().billed(billed);
         (exchange, billed)
     }
 
@@ -238,7 +234,8 @@ impl<'a> Call<'a> {
         let Teacher { probe, profile, .. } = self.teacher;
         let model = self.teacher.transport.endpoint().model();
         let request = profile.classification(model, probe.system, &probe.user);
-        let (exchange, _) = self.send(&request, permit, None).await;
+        let (exchange, billed) = self.send(&request, permit, None).await;
+        self.payer.add_beside(billed);
         let opinion = match exchange.result {
             Err(Disposition::Retry { reason, .. }) => Opinion::Fails(reason),
             Err(Disposition::Throttled { reason, after }) => {

@@ -117,20 +117,6 @@ pub enum Stop {
          again later"
     )]
     Outage(u64, String),
-    /// The next call might pass what may be spent.
-    #[error(
-        "{spent:.4} US dollars are spent, and the next call might pass the cap; raise --max-cost, and the \
-         same command continues"
-    )]
-    Cost {
-        /// US dollars.
-        spent: f64,
-        /// What the next call may cost, in US dollars.
-        next: f64,
-    },
-    /// Nobody can tell what may be spent.
-    #[error("it cannot be told what may still be spent ({0}); try again later")]
-    Funds(String),
     /// The first call found nobody who answers it, again and again.
     #[error(
         "the service cannot be reached, or does not answer as it should ({0}); check \

@@ -27,6 +27,7 @@ pub mod record;
 pub mod refusals;
 pub mod service_error;
 pub mod sharing;
+pub mod tariff;
 pub mod tokens;
 pub mod transport;
 pub mod wire;

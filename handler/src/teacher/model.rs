@@ -4,6 +4,7 @@
 //! defaults.
 
 use crate::dataset::figures::Tokens;
+use crate::money::Usd;
 use serde::{Deserialize, Serialize};
 
 /// Which parameters a model takes.
@@ -38,41 +39,61 @@ impl Family {
 }
 
 /// US dollars per million tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
     /// Prompt tokens.
-    pub input: f64,
+    pub input: Usd,
     /// Prompt tokens that the service took from its cache.
-    pub cached: f64,
+    pub cached: Usd,
     /// Generated tokens.
-    pub output: f64,
+    pub output: Usd,
 }
 
 /// List prices of autumn 2026, by model. A model that is not here has no known price.
 const PRICES: [(&str, Price); 1] = [(
     "gpt-5.2",
     Price {
-        input: 1.75,
-        cached: 0.175,
-        output: 14.0,
+        input: Usd::from_nanos(1_750_000_000),
+        cached: Usd::from_nanos(175_000_000),
+        output: Usd::from_nanos(14_000_000_000),
     },
 )];
 
 impl Price {
-    /// The list price of a model, or `None` where it is not known.
+    /// The list price of a model, or `None` where it is not known. A date at the end of the name says
+    /// nothing about the price.
     pub fn of_model(model: &str) -> Option<Self> {
+        let model = without_date(model);
         let mut prices = PRICES.into_iter();
-        prices.find_map(|(name, price)| (name == model).then_some(price))
+        prices.find_map(|(name, price)| name.eq_ignore_ascii_case(model).then_some(price))
     }
 
-    /// What the tokens cost, in US dollars.
-    pub fn of(self, tokens: Tokens) -> f64 {
-        let fresh = tokens.prompt.saturating_sub(tokens.cached) as f64;
-        (fresh * self.input
-            + tokens.cached as f64 * self.cached
-            + tokens.completion as f64 * self.output)
-            / 1e6
+    /// What the tokens of one call cost, rounded up.
+    pub fn of(self, tokens: Tokens) -> Usd {
+        let cost = |count: u64, price: Usd| u128::from(count) * u128::from(price.nanos());
+        let fresh = tokens.prompt.saturating_sub(tokens.cached);
+        let parts = [
+            cost(fresh, self.input),
+            cost(tokens.cached, self.cached),
+            cost(tokens.completion, self.output),
+        ];
+        let sum = parts.into_iter().fold(0, u128::saturating_add);
+        Usd::from_wide(sum.div_ceil(1_000_000))
     }
+}
+
+/// A model's name without the date of its version: `gpt-5.2` for `gpt-5.2-2025-12-11`.
+fn without_date(model: &str) -> &str {
+    let name = model.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+    let date = model.get(name.len()..).unwrap_or_default();
+    // The digits before the date belong to the name.
+    let dates = date.match_indices('-').map(|(at, _)| name.len() + at);
+    let is_date = |text: &str| text.bytes().filter(u8::is_ascii_digit).count() == 8;
+    let mut cuts = dates.filter_map(|at| {
+        let (name, date) = (model.get(..at)?, model.get(at..)?);
+        is_date(date).then_some(name)
+    });
+    cuts.next().unwrap_or(model)
 }
 
 #[cfg(test)]
@@ -101,13 +122,48 @@ mod tests {
     fn cached_tokens_are_cheaper_and_counted_once() {
         let price = Price::of_model("gpt-5.2").unwrap();
         let tokens = Tokens {
-            calls: 1,
             prompt: 1_000_000,
             cached: 400_000,
             completion: 100_000,
             reserved: 5_000_000,
+            ..Tokens::default()
         };
-        assert!((price.of(tokens) - (0.6 * 1.75 + 0.4 * 0.175 + 1.4)).abs() < 1e-9);
-        assert_eq!(Price::of_model("who-knows"), None);
+        assert_eq!(price.of(tokens).to_string(), "2.52");
+        let few = Tokens {
+            prompt: 1,
+            cached: 1,
+            ..Tokens::default()
+        };
+        assert_eq!(price.of(few).nanos(), 175);
+        let cheap = Price {
+            cached: Usd::from_nanos(1),
+            ..price
+        };
+        assert_eq!(cheap.of(few).nanos(), 1, "a call is rounded up");
+        let absurd = Tokens {
+            prompt: u64::MAX,
+            completion: u64::MAX,
+            ..Tokens::default()
+        };
+        assert_eq!(price.of(absurd), Usd::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn a_price_is_found_by_the_name_without_its_date() {
+        let price = Price::of_model("gpt-5.2");
+        assert!(price.is_some());
+        for model in ["gpt-5.2-2025-12-11", "gpt-5.2-20251211", "GPT-5.2"] {
+            assert_eq!(Price::of_model(model), price, "{model}");
+        }
+        for model in [
+            "who-knows",
+            "gpt-5.2-mini",
+            "gpt-5",
+            "gpt-5.2-12",
+            "2025-12-11",
+            "",
+        ] {
+            assert_eq!(Price::of_model(model), None, "{model}");
+        }
     }
 }

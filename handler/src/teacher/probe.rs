@@ -6,14 +6,22 @@
 use super::ask::Patience;
 use super::disposition::{Disposition, Stop};
 use super::profile::{LengthParameter, Profile};
+use super::purse::Purse;
+use super::tariff::Tariff;
 use super::transport::{Exchange, Transport};
-use super::wire::Choice;
+use super::wire::{Answer, Choice, Request};
+use crate::dataset::figures::Tokens;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// After so many HTTP 500 in a row a shorter list of candidates is tried: some deployments answer
 /// 500 to `top_logprobs` above 1.
 const SERVER_ERRORS_BEFORE_ONE: u32 = 2;
+
+/// Bytes of a token in English, about. Only what an answer without a readable bill counts for depends
+/// on it.
+const BYTES_A_TOKEN: u64 = 4;
 
 /// A profile that the deployment has answered to.
 #[derive(Clone, Debug)]
@@ -22,10 +30,12 @@ pub struct Settled {
     pub profile: Profile,
     /// Why they are what they are, one sentence a step.
     pub reasons: Vec<String>,
+    /// The model that answered, as the service names it.
+    pub answered_by: Option<String>,
 }
 
 /// Settles the profile of the deployment behind `transport`, starting from `profile`, with the
-/// prompts of a harmless classification.
+/// prompts of a harmless classification. The transport's meter counts what that costs by `tariff`.
 ///
 /// # Errors
 /// Why no run is possible.
@@ -35,12 +45,15 @@ pub async fn settle(
     system: &str,
     user: &str,
     patience: Patience,
+    tariff: Tariff,
 ) -> Result<Settled, Stop> {
     let mut probe = Probe {
         transport,
         system,
         user,
         patience,
+        purse: Purse::unlimited(Arc::new(tariff)),
+        answered_by: None,
         started: Instant::now(),
         faults: 0,
     };
@@ -54,7 +67,11 @@ pub async fn settle(
         match probe.see(&profile).await? {
             Seen::Candidates(count) => {
                 reasons.push(format!("The deployment answered with {count} candidates."));
-                return Ok(Settled { profile, reasons });
+                return Ok(Settled {
+                    profile,
+                    reasons,
+                    answered_by: probe.answered_by,
+                });
             }
             Seen::Without(stop) if asked_again => return Err(stop),
             Seen::Without(_) => asked_again = true,
@@ -89,6 +106,7 @@ pub async fn settle(
                     return Ok(Settled {
                         profile: one,
                         reasons,
+                        answered_by: probe.answered_by,
                     });
                 }
             }
@@ -117,6 +135,9 @@ struct Probe<'a> {
     system: &'a str,
     user: &'a str,
     patience: Patience,
+    purse: Purse,
+    /// The model that answered last.
+    answered_by: Option<String>,
     started: Instant,
     /// Passing troubles so far, under all profiles.
     faults: u32,
@@ -128,7 +149,7 @@ impl Probe<'_> {
         let request = profile.classification(model, self.system, self.user);
         let mut server_errors = 0;
         loop {
-            let Exchange { result, .. } = self.transport.send(&request).await;
+            let result = self.send(&request).await;
             match result {
                 Ok(answer) => {
                     let mut choice = answer.choice;
@@ -177,6 +198,27 @@ impl Probe<'_> {
                 }
             }
         }
+    }
+
+    async fn send(&mut self, request: &Request<'_>) -> Result<Answer, Disposition> {
+        let prompt = request.text_bytes() / BYTES_A_TOKEN;
+        let answer = u64::from(request.answer_tokens());
+        // It limits nothing.
+        let hold = self.purse.hold(prompt, answer).await.ok();
+        let Exchange {
+            result,
+            bill,
+            model,
+            ..
+        } = self.transport.send(request).await;
+        if let Some(hold) = hold {
+            self.transport.meter().billed(Tokens {
+                reserved: prompt + answer,
+                ..hold.settle(&bill, model.as_deref())
+            });
+        }
+        self.answered_by = model.or(self.answered_by.take());
+        result
     }
 
     async fn wait_for_quota(&self, after: Option<Duration>) -> Result<(), Stop> {

@@ -1,115 +1,153 @@
-//! What calls may cost: asked before each of them, so that a cap is not passed.
+//! What the calls of one chunk may cost: asked before each of them, so that a cap is not passed.
 //!
-//! A call is let through if it fits into the funds at its **estimate**, the prompt and the longest
-//! answer at full price, on top of what was spent and what the calls in flight may cost. When it is
-//! answered, the estimate gives way to the bill. A call whose answer is lost counts as billed. Where
-//! the service counts more tokens in prompts than we do, later estimates are that much higher.
+//! A call is let through at the most that it may cost, the prompt and the longest answer at full price,
+//! on top of what was spent and what the calls in flight may cost. When its bill is known, that gives
+//! way to the bill; where an answer has no readable bill, it stays.
 //!
-//! A purse has all its funds from the beginning, or draws small portions, enough for a minute each, from
-//! a [`Source`] that several processes share; what it did not spend it gives back.
+//! Two limits are kept, both durable before a call is sent:
+//!
+//! * what is **reserved** for the chunk in its dataset's budget, so that all processes together keep the
+//!   cap. It is drawn through [`Reserve`], as much at a time as the chunk is likely to need.
+//! * the **credit** that the chunk's part records, a few calls ahead of what was spent. Where the process
+//!   is killed, that is what its calls in flight may have cost. Whoever writes the part asks for it with
+//!   [`Purse::due`], writes it beside the results, and says so with [`Purse::written`].
 
-use super::model::Price;
+use super::bill::Bill;
+use super::tariff::Tariff;
 use crate::dataset::figures::Tokens;
+use crate::money::Usd;
 use futures::future::BoxFuture;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
-/// Sums that differ by less are equal, in US dollars: sums of fractions are not exact.
-const ROUNDING: f64 = 1e-9;
+/// The credit is at least this many calls ahead.
+const CALLS_AHEAD: u64 = 8;
 
-/// What is drawn at once is to last for so long.
-const PORTION: Duration = Duration::from_secs(60);
+/// When more has to be reserved than was expected, it is enough for this many calls.
+const CALLS_AT_ONCE: u64 = 16;
 
-/// At least so many calls are drawn at once, where that is there.
-const CALLS_AT_ONCE: f64 = 16.0;
-
-/// Money for calls.
+/// Money for the calls of one chunk.
 pub struct Purse {
-    price: Price,
+    tariff: Arc<Tariff>,
     state: Mutex<State>,
-    source: Option<Arc<dyn Source>>,
-    /// Held by the one who draws.
-    drawing: tokio::sync::Mutex<()>,
-    /// Told when a call's bill is known, for the one who draws.
-    settled: Notify,
+    limits: Option<Limits>,
 }
 
-#[derive(Debug)]
+/// What keeps a purse within a cap.
+struct Limits {
+    reserve: Arc<dyn Reserve>,
+    /// Held by the one who reserves more.
+    growing: tokio::sync::Mutex<()>,
+    /// Told when something was settled, reserved or written.
+    changed: Notify,
+    /// Told when a call waits for credit.
+    wanting: Notify,
+}
+
+#[derive(Debug, Default)]
 struct State {
-    /// What may be spent in all, in US dollars.
-    funds: f64,
-    spent: f64,
+    /// What the chunk has cost, in all processes.
+    spent: Usd,
     /// What calls in flight may cost.
-    held: f64,
-    /// Prompt tokens that are billed for one of ours, at most, as far as was seen.
-    counted: f64,
-    drawn: Instant,
-    spent_when_drawn: f64,
+    held: Usd,
+    /// What calls may cost that wait for credit.
+    waiting: Usd,
+    /// What the budget lets the chunk cost in all.
+    reserved: Usd,
+    /// What the part says that it may have cost in all.
+    credit: Usd,
+    /// What is to be reserved at first, beyond what was spent.
+    expected: Usd,
+    /// The budget had no more: it is not asked again while calls are in flight.
+    dry: bool,
+    /// What was billed for calls that no turn records.
+    beside: Tokens,
+    /// Why a call was not let through.
+    refused: Option<Refused>,
+    closed: bool,
 }
 
 /// Why a call is not let through.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// It might pass the cap.
     Empty {
-        /// What this purse paid so far, in US dollars.
-        spent: f64,
-        /// What the call may cost, in US dollars.
-        next: f64,
+        /// What the chunk has cost so far.
+        spent: Usd,
+        /// What the call may cost.
+        next: Usd,
+    },
+    /// A model answers whose price is not known, so that no cap can be kept.
+    Unpriced {
+        /// The model.
+        model: String,
     },
     /// It cannot be told what is left.
     Unreachable(String),
+    /// The chunk is not this process's any more, or its part cannot be written.
+    Closed,
 }
 
-/// Where a purse draws from when its funds do not suffice.
-pub trait Source: Send + Sync {
-    /// Draws about `wanted` US dollars and no less than `least`, or nothing.
+/// Where a purse reserves what it may spend.
+pub trait Reserve: Send + Sync {
+    /// Lets the chunk cost `wanted` in all, or less, but no less than `least`. Gives how much that is.
     ///
     /// # Errors
-    /// Why it cannot be told what is left.
-    fn draw(&self, wanted: f64, least: f64) -> BoxFuture<'_, Result<f64, String>>;
-
-    /// Gives back what was drawn and not spent; less than nothing where more was billed than drawn.
-    fn give_back(&self, left: f64) -> BoxFuture<'_, ()>;
+    /// [`Refused::Empty`] where there is not so much, and why it cannot be told.
+    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>>;
 }
 
-/// What one call in flight may cost.
+/// What one call in flight may cost. One that is dropped counts as billed.
 #[derive(Debug)]
 pub struct Hold<'a> {
     purse: &'a Purse,
     prompt: u64,
-    estimate: f64,
+    estimate: Tokens,
     settled: bool,
 }
 
+/// What stands between a call and being sent.
+enum Lacks {
+    Money,
+    Credit,
+}
+
 impl Purse {
-    /// A purse for calls at `price` that may spend `cap` US dollars in all, of which `spent` were.
-    pub fn new(price: Price, cap: f64, spent: f64) -> Self {
-        Self::with(price, cap, spent, None)
-    }
-
-    /// An empty purse that draws what it needs.
-    pub fn drawing_from(price: Price, source: Arc<dyn Source>) -> Self {
-        Self::with(price, 0.0, 0.0, Some(source))
-    }
-
-    fn with(price: Price, funds: f64, spent: f64, source: Option<Arc<dyn Source>>) -> Self {
+    /// A purse that limits nothing, and counts what calls cost.
+    pub fn unlimited(tariff: Arc<Tariff>) -> Self {
         Self {
-            price,
-            state: Mutex::new(State {
-                funds,
-                spent,
-                held: 0.0,
-                counted: 1.0,
-                drawn: Instant::now(),
-                spent_when_drawn: spent,
+            tariff,
+            state: Mutex::default(),
+            limits: None,
+        }
+    }
+
+    /// A purse for a chunk that has cost `spent` and is expected to cost `expected` more at most, which
+    /// draws on `reserve`.
+    pub fn limited(
+        tariff: Arc<Tariff>,
+        reserve: Arc<dyn Reserve>,
+        spent: Usd,
+        expected: Usd,
+    ) -> Self {
+        let state = State {
+            spent,
+            expected,
+            reserved: spent,
+            credit: spent,
+            ..State::default()
+        };
+        Self {
+            tariff,
+            state: Mutex::new(state),
+            limits: Some(Limits {
+                reserve,
+                growing: tokio::sync::Mutex::default(),
+                changed: Notify::new(),
+                wanting: Notify::new(),
             }),
-            source,
-            drawing: tokio::sync::Mutex::default(),
-            settled: Notify::new(),
         }
     }
 
@@ -117,154 +155,277 @@ impl Purse {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn changed(&self) {
+        if let Some(limits) = &self.limits {
+            limits.changed.notify_waiters();
+        }
+    }
+
     /// Sets aside what a call may cost that sends `prompt` tokens and allows an answer of `answer`.
     ///
     /// # Errors
     /// Why the call must not be sent.
     pub async fn hold(&self, prompt: u64, answer: u64) -> Result<Hold<'_>, Refused> {
-        let estimate = self.price.of(Tokens {
-            prompt: (prompt as f64 * self.state().counted).ceil() as u64,
-            completion: answer,
-            ..Tokens::default()
-        });
-        if let Some(hold) = self.try_hold(prompt, estimate) {
-            return Ok(hold);
-        }
-        let Some(source) = &self.source else {
-            loop {
-                if let Some(hold) = self.try_hold(prompt, estimate) {
-                    return Ok(hold);
-                }
-                if self.state().held <= ROUNDING {
-                    return Err(self.empty(estimate));
-                }
-                // What is in flight is mostly billed less than it may cost.
-                self.settled.notified().await;
-            }
-        };
-        // Whoever waited here finds what another drew.
-        let _drawing = self.drawing.lock().await;
-        loop {
-            if let Some(hold) = self.try_hold(prompt, estimate) {
-                return Ok(hold);
-            }
-            let least = self.missing(estimate);
-            let wanted = self.portion(estimate).max(least);
-            let drawn = source.draw(wanted, least).await;
-            let drawn = drawn.map_err(Refused::Unreachable)?;
-            {
-                let mut state = self.state();
-                state.funds += drawn;
-                (state.drawn, state.spent_when_drawn) = (Instant::now(), state.spent);
-            }
-            if let Some(hold) = self.try_hold(prompt, estimate) {
-                return Ok(hold);
-            }
-            if self.state().held <= ROUNDING {
-                return Err(self.empty(estimate));
-            }
-            // What is in flight is mostly billed less than it may cost.
-            self.settled.notified().await;
-        }
-    }
-
-    fn try_hold(&self, prompt: u64, estimate: f64) -> Option<Hold<'_>> {
-        let mut state = self.state();
-        if state.spent + state.held + estimate > state.funds + ROUNDING {
-            return None;
-        }
-        state.held += estimate;
-        Some(Hold {
-            purse: self,
+        let estimate = self.tariff.estimate(prompt, answer);
+        let hold = |purse| Hold {
+            purse,
             prompt,
             estimate,
             settled: false,
+        };
+        let Some(limits) = &self.limits else {
+            return Ok(hold(self));
+        };
+        loop {
+            let mut changed = pin!(limits.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            match self.take(estimate.usd)? {
+                None => return Ok(hold(self)),
+                Some(Lacks::Credit) => {
+                    let _waiting = Waiting::new(self, estimate.usd);
+                    limits.wanting.notify_one();
+                    changed.await;
+                }
+                Some(Lacks::Money) => {
+                    if !self.grow(limits, estimate.usd).await? {
+                        // What is in flight is mostly billed less than it may cost.
+                        changed.await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sets `usd` aside for a call, or says what is lacking.
+    fn take(&self, usd: Usd) -> Result<Option<Lacks>, Refused> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if let Some(refused @ Refused::Unpriced { .. }) = &state.refused {
+            return Err(refused.clone());
+        }
+        let needed = state.spent + state.held + usd;
+        Ok(if needed > state.reserved {
+            Some(Lacks::Money)
+        } else if needed > state.credit {
+            Some(Lacks::Credit)
+        } else {
+            state.held += usd;
+            None
         })
     }
 
-    /// What is missing for a call.
-    fn missing(&self, estimate: f64) -> f64 {
-        let state = self.state();
-        (state.spent + state.held + estimate - state.funds).max(0.0)
-    }
-
-    /// What lasts for a while at the pace of late.
-    fn portion(&self, estimate: f64) -> f64 {
-        let state = self.state();
-        let seconds = state.drawn.elapsed().as_secs_f64().max(1.0);
-        let spent = state.spent + state.held - state.spent_when_drawn;
-        let lasts = spent / seconds * PORTION.as_secs_f64();
-        lasts.max(CALLS_AT_ONCE * estimate)
-    }
-
-    fn empty(&self, next: f64) -> Refused {
-        Refused::Empty {
-            spent: self.spent(),
-            next,
+    /// Reserves more for a call that may cost `usd`. Gives `false` where the budget has no more, but calls
+    /// in flight may leave something.
+    async fn grow(&self, limits: &Limits, usd: Usd) -> Result<bool, Refused> {
+        let _growing = limits.growing.lock().await;
+        let (least, wanted) = {
+            let mut state = self.state();
+            let sent = state.spent + state.held;
+            let least = sent + usd;
+            if least <= state.reserved {
+                return Ok(true);
+            }
+            if state.dry && state.held > Usd::ZERO {
+                return Ok(false);
+            }
+            match &state.refused {
+                Some(Refused::Empty { next, .. }) if usd >= *next => {
+                    return Err(Refused::Empty {
+                        spent: state.spent,
+                        next: usd,
+                    });
+                }
+                Some(refused @ Refused::Unreachable(_)) => return Err(refused.clone()),
+                _ => {}
+            }
+            let expected = std::mem::take(&mut state.expected);
+            (least, sent + expected.max(usd.times(CALLS_AT_ONCE, 1)))
+        };
+        let reserved = limits.reserve.reserve(least, wanted).await;
+        let mut state = self.state();
+        match reserved {
+            Ok(reserved) => {
+                state.reserved = reserved;
+                state.dry = false;
+                drop(state);
+                limits.changed.notify_waiters();
+                Ok(true)
+            }
+            Err(Refused::Empty { .. }) if state.held > Usd::ZERO => {
+                state.dry = true;
+                Ok(false)
+            }
+            Err(refused) => {
+                let refused = match refused {
+                    Refused::Empty { .. } => Refused::Empty {
+                        spent: state.spent,
+                        next: usd,
+                    },
+                    refused => refused,
+                };
+                state.closed |= refused == Refused::Closed;
+                state.refused = Some(refused.clone());
+                Err(refused)
+            }
         }
     }
 
-    /// What was spent so far, in US dollars.
-    pub fn spent(&self) -> f64 {
+    /// What the chunk has cost so far.
+    pub fn spent(&self) -> Usd {
         self.state().spent
     }
 
-    /// Gives back what was drawn and not spent, unless a call is in flight.
-    pub async fn give_back(&self) {
-        let Some(source) = &self.source else {
-            return;
-        };
-        // What somebody counts on who draws is not taken from under his hands.
-        let _drawing = self.drawing.lock().await;
-        let left = {
-            let mut state = self.state();
-            if state.held > ROUNDING {
-                return;
-            }
-            let left = state.funds - state.spent;
-            state.funds = state.spent;
-            left
-        };
-        if left != 0.0 {
-            source.give_back(left).await;
+    /// Why a call was not let through, if one was not: of calls for which there was no money, the one
+    /// that may cost least.
+    pub fn refused(&self) -> Option<Refused> {
+        self.state().refused.clone()
+    }
+
+    /// Counts what was billed for calls that no turn records.
+    pub fn add_beside(&self, billed: Tokens) {
+        if billed.calls > 0 {
+            self.state().beside += billed;
         }
+    }
+
+    /// What the part is to record now: what was billed for calls that no turn records, each once, and
+    /// the credit where it is used up soon.
+    pub fn due(&self) -> (Option<Tokens>, Option<Usd>) {
+        let mut state = self.state();
+        let beside = std::mem::take(&mut state.beside);
+        let under_way = state.held + state.waiting;
+        let sent = state.spent + under_way;
+        let ahead = under_way.max(self.tariff.most(1000, 100).times(CALLS_AHEAD, 1));
+        let credit = (sent + ahead).min(state.reserved);
+        let left = state.credit.saturating_sub(sent);
+        let is_due = self.limits.is_some() && left < ahead.times(1, 2) && credit > state.credit;
+        (
+            (beside.calls > 0).then_some(beside),
+            is_due.then_some(credit),
+        )
+    }
+
+    /// The same when no call is made any more: the credit is what was spent.
+    pub fn due_at_last(&self) -> (Option<Tokens>, Option<Usd>) {
+        let mut state = self.state();
+        let beside = std::mem::take(&mut state.beside);
+        let is_due = self.limits.is_some() && state.credit != state.spent;
+        (
+            (beside.calls > 0).then_some(beside),
+            is_due.then_some(state.spent),
+        )
+    }
+
+    /// The part records `credit` now.
+    pub fn written(&self, credit: Usd) {
+        self.state().credit = credit;
+        self.changed();
+    }
+
+    /// Waits until a call waits for credit; for ever where there are no limits.
+    pub async fn wanting(&self) {
+        match &self.limits {
+            Some(limits) => limits.wanting.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets no further call through: the part cannot be written.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed();
     }
 }
 
 impl fmt::Debug for Purse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Purse")
-            .field("price", &self.price)
+            .field("tariff", &self.tariff)
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
 
+/// A call that waits for credit.
+struct Waiting<'a> {
+    purse: &'a Purse,
+    usd: Usd,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(purse: &'a Purse, usd: Usd) -> Self {
+        purse.state().waiting += usd;
+        Self { purse, usd }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.purse.state();
+        state.waiting = state.waiting.saturating_sub(self.usd);
+    }
+}
+
 impl Hold<'_> {
-    /// The call was answered, and this is its bill.
-    pub fn settle(mut self, billed: Tokens) {
-        let counted = billed.prompt as f64 / self.prompt.max(1) as f64;
-        {
-            let mut state = self.purse.state();
-            state.counted = state.counted.max(counted);
+    /// The call ended with `bill`, from the model that its answer names. Gives what it counts for.
+    pub fn settle(mut self, bill: &Bill, answered_by: Option<&str>) -> Tokens {
+        let tariff = &self.purse.tariff;
+        let counted = match *bill {
+            Bill::Nothing => Tokens::default(),
+            Bill::Unread => Tokens {
+                estimated: 1,
+                ..self.estimate
+            },
+            Bill::Usage(tokens) => {
+                tariff.learn(self.prompt, tokens.prompt);
+                match tariff.of_answer(answered_by) {
+                    Some(price) => Tokens {
+                        usd: price.of(tokens),
+                        ..tokens
+                    },
+                    // What was set aside is all that is known.
+                    None => Tokens {
+                        usd: self.estimate.usd,
+                        unpriced: 1,
+                        ..tokens
+                    },
+                }
+            }
+        };
+        if counted.unpriced > 0 && self.purse.limits.is_some() {
+            let model = tariff.model(answered_by).to_owned();
+            self.purse.state().refused = Some(Refused::Unpriced { model });
         }
-        self.spend(self.purse.price.of(billed));
+        self.spend(counted.usd);
+        counted
     }
 
-    fn spend(&mut self, usd: f64) {
+    fn spend(&mut self, usd: Usd) {
         self.settled = true;
-        let mut state = self.purse.state();
-        state.held = (state.held - self.estimate).max(0.0);
-        state.spent += usd;
-        self.purse.settled.notify_one();
+        if self.purse.limits.is_none() {
+            return;
+        }
+        {
+            let mut state = self.purse.state();
+            state.held = state.held.saturating_sub(self.estimate.usd);
+            state.spent += usd;
+        }
+        self.purse.changed();
     }
 }
 
 impl Drop for Hold<'_> {
-    /// A call that came to no answer may have been billed.
+    /// A call that came to no end may have been billed.
     fn drop(&mut self) {
         if !self.settled {
-            self.spend(self.estimate);
+            self.spend(self.estimate.usd);
+            self.purse.add_beside(Tokens {
+                estimated: 1,
+                ..self.estimate
+            });
         }
     }
 }
@@ -272,160 +433,227 @@ impl Drop for Hold<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::teacher::model::Price;
+    use futures::FutureExt;
 
     /// A dollar a prompt token, two an answer's.
     const PRICE: Price = Price {
-        input: 1e6,
-        cached: 1e6,
-        output: 2e6,
+        input: Usd::from_nanos(1_000_000_000_000_000),
+        cached: Usd::from_nanos(1_000_000_000_000_000),
+        output: Usd::from_nanos(2_000_000_000_000_000),
     };
 
-    fn bill(prompt: u64, completion: u64) -> Tokens {
-        Tokens {
+    fn usd(dollars: u64) -> Usd {
+        Usd::from_nanos(dollars * 1_000_000_000)
+    }
+
+    fn tariff(set: Option<Price>) -> Arc<Tariff> {
+        Arc::new(Tariff::new(set, "gpt-5.2", "d", None))
+    }
+
+    fn bill(prompt: u64, completion: u64) -> Bill {
+        Bill::Usage(Tokens {
+            calls: 1,
             prompt,
             completion,
             ..Tokens::default()
-        }
+        })
     }
 
-    /// A pot with so much in it, or why it is out of reach.
+    /// What the budget has for a chunk in all, or why that cannot be told, and how often it was asked.
     #[derive(Debug)]
-    struct Pot(Mutex<Result<f64, String>>);
+    struct Pot(Mutex<(Result<Usd, Refused>, u32)>);
 
     impl Pot {
-        fn of(usd: f64) -> Arc<Self> {
-            Arc::new(Self(Mutex::new(Ok(usd))))
+        fn of(dollars: u64) -> Arc<Self> {
+            Arc::new(Self(Mutex::new((Ok(usd(dollars)), 0))))
         }
 
-        fn left(&self) -> f64 {
-            self.0.lock().unwrap().clone().unwrap()
+        fn set(&self, most: Result<Usd, Refused>) {
+            self.0.lock().unwrap().0 = most;
+        }
+
+        fn asked(&self) -> u32 {
+            self.0.lock().unwrap().1
         }
     }
 
-    impl Source for Pot {
-        fn draw(&self, wanted: f64, least: f64) -> BoxFuture<'_, Result<f64, String>> {
-            Box::pin(async move {
-                let mut there = self.0.lock().unwrap();
-                let left = there.as_mut().map_err(|away| away.clone())?;
-                let drawn = if *left < least {
-                    0.0
-                } else {
-                    wanted.min(*left)
-                };
-                *left -= drawn;
-                Ok(drawn)
-            })
+    impl Reserve for Pot {
+        fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>> {
+            let mut pot = self.0.lock().unwrap();
+            pot.1 += 1;
+            let reserved = match pot.0.clone() {
+                Ok(most) if least <= most => Ok(wanted.min(most)),
+                Ok(_) => Err(Refused::Empty {
+                    spent: Usd::ZERO,
+                    next: Usd::ZERO,
+                }),
+                Err(refused) => Err(refused),
+            };
+            std::future::ready(reserved).boxed()
         }
+    }
 
-        fn give_back(&self, back: f64) -> BoxFuture<'_, ()> {
-            Box::pin(async move {
-                if let Ok(left) = self.0.lock().unwrap().as_mut() {
-                    *left += back;
+    fn purse(pot: &Arc<Pot>, spent: u64, expected: u64) -> Purse {
+        let reserve = Arc::clone(pot) as Arc<dyn Reserve>;
+        Purse::limited(tariff(Some(PRICE)), reserve, usd(spent), usd(expected))
+    }
+
+    /// Holds, while the part records every credit that is due.
+    async fn hold(purse: &Purse, prompt: u64, answer: u64) -> Result<Hold<'_>, Refused> {
+        let mut holding = pin!(purse.hold(prompt, answer));
+        loop {
+            tokio::select! {
+                biased;
+                held = &mut holding => return held,
+                () = purse.wanting() => {
+                    if let (_, Some(credit)) = purse.due() {
+                        purse.written(credit);
+                    }
                 }
-            })
+            }
         }
     }
 
     #[tokio::test]
-    async fn a_call_is_let_through_at_its_estimate_and_counted_at_its_bill() {
-        let purse = Purse::new(PRICE, 100.0, 40.0);
-        let first = purse.hold(20, 10).await.unwrap();
-        // 40 spent, 40 in flight, and 22 more would be too much.
-        let refused = purse.hold(20, 1).await.unwrap_err();
-        assert_eq!(
-            refused,
-            Refused::Empty {
-                spent: 40.0,
-                next: 22.0
-            }
-        );
-        first.settle(bill(20, 3));
-        assert_eq!(purse.spent(), 66.0);
-        purse.hold(15, 9).await.unwrap().settle(bill(15, 7));
-        let refused = purse.hold(6, 0).await.unwrap_err();
-        assert_eq!(
-            refused,
-            Refused::Empty {
-                spent: 95.0,
-                next: 6.0
-            }
-        );
-        purse.hold(5, 0).await.unwrap().settle(bill(5, 0));
-        assert_eq!(purse.spent(), 100.0);
-    }
-
-    #[tokio::test]
-    async fn where_the_service_counts_more_tokens_than_we_do_estimates_are_higher() {
-        let purse = Purse::new(PRICE, 100.0, 0.0);
-        purse.hold(20, 0).await.unwrap().settle(bill(30, 0));
-        assert!(purse.hold(48, 0).await.is_err());
-        purse.hold(46, 0).await.unwrap().settle(bill(69, 0));
-        assert_eq!(purse.spent(), 99.0);
-    }
-
-    #[tokio::test]
-    async fn a_call_whose_answer_is_lost_counts_as_billed_and_one_that_was_refused_costs_nothing() {
-        let purse = Purse::new(PRICE, 100.0, 0.0);
-        drop(purse.hold(20, 10).await.unwrap());
-        assert_eq!(purse.spent(), 40.0);
-        purse.hold(20, 10).await.unwrap().settle(Tokens::default());
-        assert_eq!(purse.spent(), 40.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_drawn_and_not_spent_is_given_back() {
-        let pot = Pot::of(1_000.0);
-        let purse = Purse::drawing_from(PRICE, Arc::clone(&pot) as Arc<dyn Source>);
-        purse.hold(10, 0).await.unwrap().settle(bill(7, 0));
-        // Sixteen calls at once, and what the next minute takes is drawn when it is needed.
-        assert_eq!(pot.left(), 840.0);
-        let in_flight = purse.hold(10, 0).await.unwrap();
-        purse.give_back().await;
-        assert_eq!(pot.left(), 840.0);
-        in_flight.settle(bill(10, 0));
-        purse.give_back().await;
-        purse.give_back().await;
-        assert_eq!(pot.left(), 983.0);
-        purse.hold(10, 0).await.unwrap().settle(bill(10, 0));
-        purse.give_back().await;
-        assert_eq!(pot.left(), 973.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_billed_beyond_the_estimate_is_drawn_afterwards() {
-        let pot = Pot::of(15.0);
-        let purse = Purse::drawing_from(PRICE, Arc::clone(&pot) as Arc<dyn Source>);
-        purse.hold(10, 0).await.unwrap().settle(bill(20, 0));
-        assert_eq!(pot.left(), 0.0);
-        purse.give_back().await;
-        assert_eq!(pot.left(), -5.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_gives_back_takes_nothing_from_one_who_draws() {
-        let pot = Pot::of(1_000.0);
-        let purse = Purse::drawing_from(PRICE, Arc::clone(&pot) as Arc<dyn Source>);
-        purse.hold(10, 0).await.unwrap().settle(bill(1, 0));
-        let larger = || async { purse.hold(500, 0).await.map(|hold| hold.settle(bill(1, 0))) };
-        let (first, (), second, ()) =
-            tokio::join!(larger(), purse.give_back(), larger(), purse.give_back());
-        assert_eq!((first, second), (Ok(()), Ok(())));
-        purse.give_back().await;
-        assert_eq!(pot.left(), 997.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_source_does_not_give_is_not_spent() {
-        let purse = Purse::drawing_from(PRICE, Pot::of(9.0));
-        let refused = purse.hold(10, 0).await.unwrap_err();
+    async fn a_call_is_let_through_at_its_most_and_counted_at_its_bill() {
+        let purse = purse(&Pot::of(100), 40, 0);
+        let first = hold(&purse, 20, 10).await.unwrap();
+        // 40 spent, 40 in flight, and 22 more would be too much: it waits for the bill.
+        let mut second = pin!(hold(&purse, 20, 1));
+        assert!(second.as_mut().now_or_never().is_none());
+        let counted = first.settle(&bill(20, 3), None);
+        assert_eq!((counted.usd, purse.spent()), (usd(26), usd(66)));
+        second.await.unwrap().settle(&bill(20, 1), None);
+        let refused = hold(&purse, 13, 0).await.unwrap_err();
         let empty = Refused::Empty {
-            spent: 0.0,
-            next: 10.0,
+            spent: usd(88),
+            next: usd(13),
         };
-        assert_eq!(refused, empty);
-        let away = Pot(Mutex::new(Err("out of reach".into())));
-        let purse = Purse::drawing_from(PRICE, Arc::new(away));
-        let refused = purse.hold(10, 0).await.unwrap_err();
-        assert_eq!(refused, Refused::Unreachable("out of reach".into()));
+        assert_eq!((&refused, purse.refused()), (&empty, Some(empty.clone())));
+        hold(&purse, 12, 0)
+            .await
+            .unwrap()
+            .settle(&bill(12, 0), None);
+        assert_eq!(purse.spent(), usd(100));
+    }
+
+    #[tokio::test]
+    async fn a_call_without_a_bill_counts_at_its_most_and_one_that_was_refused_costs_nothing() {
+        let purse = purse(&Pot::of(1000), 0, 0);
+        let lost = hold(&purse, 20, 10)
+            .await
+            .unwrap()
+            .settle(&Bill::Unread, None);
+        assert_eq!((lost.calls, lost.prompt, lost.completion), (1, 20, 10));
+        assert_eq!(
+            (lost.usd, lost.estimated, purse.spent()),
+            (usd(40), 1, usd(40))
+        );
+        let nothing = hold(&purse, 20, 10)
+            .await
+            .unwrap()
+            .settle(&Bill::Nothing, None);
+        assert_eq!((nothing, purse.spent()), (Tokens::default(), usd(40)));
+        // One whose caller is gone is recorded all the same.
+        drop(hold(&purse, 20, 10).await.unwrap());
+        let (beside, _) = purse.due();
+        assert_eq!((beside.unwrap().usd, purse.spent()), (usd(40), usd(80)));
+    }
+
+    #[tokio::test]
+    async fn the_budget_is_asked_once_where_there_is_enough() {
+        let pot = Pot::of(1000);
+        let purse = purse(&pot, 0, 300);
+        for _ in 0..10 {
+            hold(&purse, 20, 5)
+                .await
+                .unwrap()
+                .settle(&bill(20, 5), None);
+        }
+        assert_eq!((pot.asked(), purse.spent()), (1, usd(300)));
+        // Then for several calls at a time.
+        for _ in 0..16 {
+            hold(&purse, 20, 5)
+                .await
+                .unwrap()
+                .settle(&bill(20, 5), None);
+        }
+        assert_eq!(pot.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn once_there_is_no_money_only_smaller_calls_are_tried() {
+        let pot = Pot::of(10);
+        let purse = purse(&pot, 0, 0);
+        for (prompt, asked) in [(30, 1), (40, 1), (30, 1), (20, 2)] {
+            assert!(hold(&purse, prompt, 0).await.is_err());
+            assert_eq!(pot.asked(), asked, "{prompt}");
+        }
+        hold(&purse, 10, 0).await.unwrap().settle(&bill(9, 0), None);
+        assert!(hold(&purse, 2, 0).await.is_err());
+        let least = Refused::Empty {
+            spent: usd(9),
+            next: usd(2),
+        };
+        assert_eq!(purse.refused(), Some(least));
+    }
+
+    #[tokio::test]
+    async fn no_call_is_sent_beyond_the_credit_that_is_recorded() {
+        let purse = purse(&Pot::of(1_000_000), 7, 500_000);
+        let mut first = pin!(purse.hold(20, 0));
+        assert!(first.as_mut().now_or_never().is_none());
+        let (_, credit) = purse.due();
+        // Eight calls of a usual size ahead.
+        assert_eq!(credit, Some(usd(7 + 20 + 8 * 1200)));
+        assert!(first.as_mut().now_or_never().is_none());
+        purse.written(credit.unwrap());
+        let first = first.await.unwrap();
+        assert_eq!(purse.due(), (None, None));
+        first.settle(&bill(20, 0), None);
+        let mut large = pin!(purse.hold(50_000, 0));
+        assert!(large.as_mut().now_or_never().is_none());
+        // As much ahead as is in flight.
+        assert_eq!(purse.due().1, Some(usd(27 + 2 * 50_000)));
+        purse.close();
+        assert_eq!(large.await.unwrap_err(), Refused::Closed);
+        assert_eq!(purse.due_at_last(), (None, Some(usd(27))));
+    }
+
+    #[tokio::test]
+    async fn a_model_without_a_price_stops_what_has_a_cap_and_nothing_else() {
+        let pot = Pot::of(1_000_000);
+        let reserve = Arc::clone(&pot) as Arc<dyn Reserve>;
+        let limited = Purse::limited(tariff(None), reserve, Usd::ZERO, Usd::ZERO);
+        let other = Some("gpt-9-2027-01-01");
+        let counted = hold(&limited, 1000, 10).await.unwrap();
+        let most = counted.estimate.usd;
+        let counted = counted.settle(&bill(900, 1), other);
+        assert_eq!(
+            (counted.unpriced, counted.usd, counted.prompt),
+            (1, most, 900)
+        );
+        let unpriced = Refused::Unpriced {
+            model: "gpt-9-2027-01-01".into(),
+        };
+        assert_eq!(limited.hold(1, 1).await.unwrap_err(), unpriced);
+        let unlimited = Purse::unlimited(tariff(None));
+        for _ in 0..2 {
+            let hold = unlimited.hold(1000, 10).await.unwrap();
+            assert_eq!(hold.settle(&bill(900, 1), other).unpriced, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn why_a_budget_cannot_be_asked_is_told() {
+        let pot = Pot::of(0);
+        for refused in [Refused::Unreachable("away".into()), Refused::Closed] {
+            pot.set(Err(refused.clone()));
+            let purse = purse(&pot, 0, 0);
+            assert_eq!(hold(&purse, 10, 0).await.unwrap_err(), refused);
+            assert_eq!(hold(&purse, 1, 0).await.unwrap_err(), refused);
+            assert_eq!(purse.refused(), Some(refused));
+        }
     }
 }

@@ -184,9 +184,6 @@ impl Transport {
             }
         };
         let bill = Bill::of(ending);
-        if let Bill::Usage(tokens) = bill {
-            self.meter.answered(tokens);
-        }
         match &result {
             Err(Disposition::Retry { .. }) => self.meter.retried(),
             Err(Disposition::Throttled { .. }) => self.meter.throttled(),

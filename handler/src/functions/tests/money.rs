@@ -1,7 +1,12 @@
 //! The cap on what a dataset costs.
 
 use super::*;
-use crate::run::budget::{BUDGET, Budget};
+use crate::money::Usd;
+use crate::run::budget::{Budget, Holding, Reservation};
+
+fn usd(text: &str) -> Usd {
+    text.parse().unwrap()
+}
 
 #[tokio::test]
 async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
@@ -26,12 +31,9 @@ async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
     assert_eq!(world.http("runs", "POST", &approve, &wrong).await.0, 400);
     // Enough for one of the two.
     let estimate = world.runs().await[0].estimated_usd.unwrap();
-    let some = json!({"max_cost_usd": estimate * 1.2});
+    let some = json!({"max_cost_usd": estimate.times(12, 10)});
     let (status, shown) = world.http("runs", "POST", &approve, &some).await;
-    assert_eq!(
-        (status, shown["estimated_usd"].as_f64()),
-        (202, Some(estimate))
-    );
+    assert_eq!((status, &shown["estimated_usd"]), (202, &json!(estimate)));
     world.until_quiet().await;
     let states = world.states().await;
     assert!(states.contains(&State::Complete) && states.contains(&State::AwaitingApproval));
@@ -72,13 +74,15 @@ async fn a_run_that_ended_has_taken_what_it_cost_and_no_more() {
     let run = world.only_run().await;
     world.reconcile_later(60).await;
     let cost = world.cost(&run.run).await;
-    let settled = json!({"taken_usd": cost, "drawn_usd": {}, "settled": true});
+    let settled = json!({"promised_usd": 0.0, "spent_usd": cost, "chunks": {}, "ended": true});
     assert_eq!(world.budget()["runs"][&run.run], settled);
-    assert_ne!(run.estimated_usd, Some(cost));
+    assert_ne!(json!(run.estimated_usd), json!(cost));
+    assert_eq!(world.metadata()["cost_usd"], json!(cost));
+    assert_eq!(world.metadata()["totals"]["tokens"]["usd"], json!(cost));
 }
 
 #[tokio::test]
-async fn what_was_drawn_and_not_spent_is_given_back_with_the_last_call() {
+async fn a_finished_chunk_has_nothing_reserved_and_has_spent_what_its_line_says() {
     let mut world = World::new(&["--max-cost=5"]).await;
     world.put(FILE, 1, 12);
     world.event(FILE).await;
@@ -86,16 +90,12 @@ async fn what_was_drawn_and_not_spent_is_given_back_with_the_last_call() {
     assert!(world.step().await && world.step().await);
     let run = world.only_run().await.run;
     let cost = world.cost(&run).await;
-    let drawn = world.budget()["runs"][&run]["drawn_usd"].clone();
-    let drawn = drawn
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|usd| usd.as_f64().unwrap());
-    let drawn = drawn.collect::<Vec<_>>();
-    assert_eq!(drawn.len(), 1);
-    assert!((drawn[0] - cost).abs() < 1e-9, "{drawn:?}");
-    assert!(drawn[0] > 0.0);
+    let share = world.budget()["runs"][&run].clone();
+    assert_eq!(
+        (&share["spent_usd"], &share["chunks"]),
+        (&json!(cost), &json!({}))
+    );
+    assert!(cost > 0.0);
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_run_that_costs_more_than_it_was_to_waits_before_it_passes_the_cap() {
         "{reason}"
     );
     let estimate = run.estimated_usd.unwrap();
-    assert!(estimate > 0.2, "{estimate}");
+    assert!(estimate > usd("0.2"), "{estimate}");
     let asked = world.asked();
     assert!(asked > 0 && asked < turns, "{asked} of {turns}");
     // Nothing lets it go on but an approval, and no late word of a chunk.
@@ -127,7 +127,7 @@ async fn a_run_that_costs_more_than_it_was_to_waits_before_it_passes_the_cap() {
     }
     assert_eq!(world.asked(), asked);
     let approve = format!("runs/{}/approve", run.run);
-    let enough = json!({"max_cost_usd": 10.0 * estimate});
+    let enough = json!({"max_cost_usd": estimate.times(10, 1)});
     assert_eq!(world.http("runs", "POST", &approve, &enough).await.0, 202);
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::Complete);
@@ -146,7 +146,7 @@ async fn a_cap_that_is_raised_lets_a_run_go_on_by_itself() {
     world.event(FILE).await;
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::AwaitingApproval);
-    world.app.settings.max_cost = 10.0;
+    world.app.settings.max_cost = Some(usd("10"));
     world.reconcile_later(60).await;
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::Complete);
@@ -161,15 +161,15 @@ async fn a_chunk_that_ends_late_does_not_stop_a_run_that_was_let_go_on() {
     assert!(world.step().await);
     let before = world.only_run().await;
     world.queue.clear();
-    assert!(world.app.outgrown(&before, 1.0).await.unwrap());
+    assert!(world.app.outgrown(&before, usd("1")).await.unwrap());
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
-    assert!(run.estimated_usd.unwrap() >= 1.0);
+    assert!(run.estimated_usd.unwrap() >= usd("1"));
     LATER.set(LATER.get() + 1);
     world.reconcile_later(0).await;
     assert!(world.step().await);
     let on = world.only_run().await;
-    assert!(!world.app.outgrown(&before, 1.0).await.unwrap());
+    assert!(!world.app.outgrown(&before, usd("1")).await.unwrap());
     assert_eq!(world.only_run().await, on);
 }
 
@@ -213,34 +213,94 @@ async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
 }
 
 #[tokio::test]
-async fn a_run_goes_on_by_itself_once_other_processes_have_given_back_what_they_had_drawn() {
+async fn a_run_goes_on_by_itself_once_another_run_has_given_back_what_it_reserved() {
     let mut world = World::new(&["--max-cost=0.2", "--concurrency=2"]).await;
     let turns = world.put(FILE, 1, 24);
     world.event(FILE).await;
     assert!(world.step().await, "it is planned");
     let run = world.only_run().await;
-    let estimate = run.estimated_usd.unwrap();
-    let elsewhere = |usd: f64| {
-        let run = run.run.clone();
+    // Another run has been promised nothing, and keeps all but a few calls.
+    let most = usd("0.2").saturating_sub(run.estimated_usd.unwrap().times(1, 20));
+    let elsewhere = |usd: Usd| {
         move |budget: &mut Budget| {
-            budget.has_drawn(&run, "elsewhere", usd);
-            true
+            let state = Holding::Idle;
+            let share = budget.runs.entry("elsewhere".to_owned()).or_default();
+            share.chunks.insert(0, Reservation { usd, state });
+            for share in budget.runs.values_mut() {
+                share.promised_usd = Usd::ZERO;
+            }
         }
     };
     let runs = world.app.runs.clone();
-    let most = elsewhere(0.2 - 0.05 * estimate);
-    runs.repin_by("v4", BUDGET, most).await.unwrap();
+    runs.change_budget("v4", elsewhere(most)).await.unwrap();
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::AwaitingApproval);
     assert!(world.asked() < turns);
     world.reconcile_later(60).await;
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::AwaitingApproval);
-    runs.repin_by("v4", BUDGET, elsewhere(0.0)).await.unwrap();
+    runs.change_budget("v4", elsewhere(Usd::ZERO))
+        .await
+        .unwrap();
     world.reconcile_later(60).await;
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::Complete);
     assert_eq!((world.asked(), world.lines(LABELED).len()), (turns, turns));
+}
+
+/// The service bills the first calls of a killed execution, and nobody records it.
+#[tokio::test]
+async fn what_was_in_flight_when_a_process_was_killed_counts_as_spent() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    let turns = world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    assert!(world.step().await, "it is planned");
+    let run = world.only_run().await.run;
+    let credit = "{\"credit\":0.5}\n";
+    let part = world
+        .home
+        .path()
+        .join(format!("work/work/{run}/parts/000000.jsonl"));
+    fs::create_dir_all(part.parent().unwrap()).unwrap();
+    fs::write(&part, credit).unwrap();
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+    world.reconcile_later(60).await;
+    let cost = world.cost(&run).await;
+    assert!(cost > 0.5, "{cost}");
+    assert_eq!(world.budget()["runs"][&run]["spent_usd"], json!(cost));
+    assert_eq!(world.metadata()["cost_usd"], json!(cost));
+    assert_eq!(world.metadata()["totals"]["tokens"]["estimated"], 1);
+}
+
+#[tokio::test]
+async fn a_run_that_spends_to_its_cap_makes_every_call_that_fits() {
+    let mut world = World::new(&["--max-cost=0.01", "--concurrency=2"]).await;
+    world.app.settings.asks_first = false;
+    let turns = world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    let spent = world.budget()["runs"][&run.run].clone();
+    let spent = serde_json::from_value::<crate::run::budget::Share>(spent).unwrap();
+    assert!(spent.committed() <= usd("0.01"), "{spent:?}");
+    let next = run.next_usd;
+    assert!(
+        spent.committed() + next > usd("0.01"),
+        "{spent:?} and {next}"
+    );
+    let asked = world.asked();
+    assert!(asked > 0 && asked < turns);
+    world.app.settings.max_cost = Some(usd("10"));
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+    let share = world.budget()["runs"][&run.run].clone();
+    assert_eq!(share["chunks"], json!({}));
+    assert_eq!(share["spent_usd"], json!(world.cost(&run.run).await));
 }
 
 #[tokio::test]

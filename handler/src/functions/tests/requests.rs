@@ -39,7 +39,7 @@ async fn failed_turns_alone_are_asked_again() {
     world.reconcile_later(60).await;
     let taken = world.budget()["runs"].clone();
     let taken = taken.as_object().unwrap().values();
-    let taken = taken.map(|share| share["taken_usd"].as_f64().unwrap());
+    let taken = taken.map(|share| share["spent_usd"].as_f64().unwrap());
     let taken = taken.collect::<Vec<_>>();
     assert!(
         taken.len() == 2 && taken.iter().all(|&usd| usd > 0.0),

@@ -8,6 +8,7 @@ use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::HardLabel;
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::{Limits, UserMessageOnly};
+use crate::run::entry::Part;
 use crate::run::ledger::FinishedChunk;
 use crate::run::manifest::ChunkLimits;
 use crate::run::plan::plan;
@@ -109,8 +110,8 @@ impl World {
         let window = Arc::new(Semaphore::new(1000)).acquire_many_owned(1000);
         let part = (self.part.appender(), self.part.text().into_bytes());
         let window = window.await.unwrap();
-        job.run(&self.labeler, &self.raw, &self.work, part, window)
-            .await
+        let run = job.run(&self.labeler, &self.raw, &self.work, part, window, None);
+        run.await.map(|(end, _)| end)
     }
 
     fn asked(&self) -> usize {
@@ -180,7 +181,9 @@ async fn labeler(service: &Double) -> Labeler {
         limits: Limits::default(),
     };
     let teacher = Arc::new(teacher);
-    Labeler::new(teacher, &settings, &UserMessageOnly, true, Arc::default())
+    let tariff = args.tariff(None);
+    let progress = Arc::default();
+    Labeler::new(teacher, &settings, &UserMessageOnly, true, progress, tariff)
 }
 
 #[tokio::test]
@@ -239,7 +242,8 @@ async fn who_waits_for_a_call_that_another_chunk_stops_asks_it() {
         tokio::spawn(async move {
             let part = (part.appender(), Vec::new());
             let window = window.await.unwrap();
-            job.run(&labeler, &raw, &work, part, window).await
+            let run = job.run(&labeler, &raw, &work, part, window, None);
+            run.await.map(|(end, _)| end)
         })
     };
     let stop = one.stop.clone();
@@ -367,7 +371,8 @@ async fn what_the_base_has_is_not_asked_again_and_taken_over_once() {
     world.base_has(&more).await;
     world.run_on_base().await.unwrap();
     assert_eq!(world.part.text(), part);
-    assert_eq!(fold(part.as_bytes(), 6).1, 0, "every line can be read");
+    let read = Part::read(part.as_bytes(), 6);
+    assert_eq!(read.unreadable, 0, "every line can be read");
     assert_eq!(world.asked(), 8);
 }
 
@@ -396,8 +401,7 @@ async fn what_the_base_lost_is_not_asked_again_and_what_it_never_began_is_asked(
     let removed = world.run_on_base().await.unwrap_err();
     assert!(matches!(removed, RunError::BaseGone { .. }), "{removed}");
     world.base_is_planned().await;
-    let records = vec![TurnRecord::default(); 3];
-    let finished = FinishedChunk::of(0, &records, Clock::system().now()).line();
+    let finished = FinishedChunk::of(0, &Part::read(b"", 3), Clock::system().now()).line();
     let ledger = BucketPaths::of_run(World::BASE).ledger();
     world.work.add_line(&ledger, &finished).await.unwrap();
     let lost = world.run_on_base().await.unwrap_err();
