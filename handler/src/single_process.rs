@@ -342,7 +342,13 @@ impl Job {
                 }
             };
             match record.state.is_over() {
-                true => self.progress.found_done(bucket.manifest.turns),
+                true => {
+                    let turns = bucket.manifest.turns;
+                    let figures = record.report.as_ref().map(|report| &report.figures);
+                    let labeled = figures.map_or(0, |figures| figures.labeled);
+                    self.progress.found_calls(turns, labeled, labeled);
+                    self.progress.found_done(turns);
+                }
                 false => messages.push(Message::plan(&record.run)),
             }
             bucket.record = Some(record);

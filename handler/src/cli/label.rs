@@ -199,7 +199,15 @@ impl Command<'_> {
         let teacher = &labeler.teacher;
         let stopped = signals.watch(screen, app.stop.clone());
         let metadata = {
-            let _display = Display::labeling(screen, progress, teacher, Bill { before });
+            let _display = Display::labeling(
+                screen,
+                progress,
+                teacher,
+                Bill {
+                    before,
+                    with_rationales: method.settings.with_rationales,
+                },
+            );
             job.drive(messages, claim).await?
         };
         if let Some(metadata) = &metadata {

@@ -3,8 +3,9 @@
 use super::screen::Screen;
 use super::table::{number, percent, time};
 use crate::config::ProgressStyle;
-use crate::dataset::metadata::{Cost, Spending};
+use crate::dataset::metadata::Cost;
 use crate::run::progress::{Progress, Snapshot};
+use crate::run::projection::{Kind, Projection};
 use crate::steps::billed::Billed;
 use crate::teacher::Teacher;
 use crate::teacher::meter::Reading;
@@ -91,9 +92,14 @@ impl Display {
         Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
             let (now, meter) = (progress.read(), teacher.meter());
             let pace = teacher.pace();
-            let mut text = rates.text(Instant::now(), &now, meter);
+            let left = left(&now, bill.with_rationales, pace.quota(), pace.most());
+            let mut text = counters(&now, bill.with_rationales);
+            text.push_str(&rates.text(Instant::now(), &now, meter));
+            if let Some(left) = left {
+                text.push_str(&format!(", about {} left", time(left.seconds)));
+            }
             text.push_str(&rates.of_the_quota(pace.quota(), pace.reach()));
-            text.push_str(&bill.text(&now, meter));
+            text.push_str(&bill.text(meter, left));
             text.push_str(&condition(&teacher));
             View {
                 position: now.turns_done,
@@ -164,25 +170,46 @@ struct View {
     text: String,
 }
 
-/// What a run costs: what was billed before this process.
+/// What a run costs: what was billed before this process, and whether rationales are asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bill {
     pub(super) before: Billed,
+    pub(super) with_rationales: bool,
 }
 
 impl Bill {
-    fn text(&self, now: &Snapshot, meter: Reading) -> String {
+    /// What was billed, and what it comes to at the end, as far as that can be told.
+    fn text(&self, meter: Reading, left: Option<Projection>) -> String {
         let mut tokens = self.before.tokens;
         tokens += meter.tokens;
-        let done = self.before.turns + now.done_here();
-        let spending = Spending::new(tokens, done, now.turns_total);
-        let usd = |cost: Cost| cost.usd().map(|usd| format!("{usd:.2}"));
-        match (usd(spending.cost_usd), usd(spending.projected_cost_usd)) {
-            (Some(cost), Some(projected)) => format!(", {cost} of about {projected} USD"),
-            (Some(cost), None) => format!(", {cost} USD"),
-            _ => ", cost unknown".into(),
+        match (Cost::of(tokens), left) {
+            (Cost::Usd(usd), Some(left)) => {
+                format!(", {usd:.2} of about {:.2} USD", usd + left.usd)
+            }
+            (Cost::Usd(usd), None) => format!(", {usd:.2} USD"),
+            (Cost::Unknown(_), _) => ", cost unknown".into(),
         }
     }
+}
+
+/// How far the calls of each kind are.
+fn counters(now: &Snapshot, with_rationales: bool) -> String {
+    let of = |kind: &Kind| format!("{}/{}", number(kind.done), number(kind.turns));
+    match with_rationales {
+        true => format!(
+            "labels {} · rationales {}",
+            of(&now.labels),
+            of(&now.rationales)
+        ),
+        false => format!("labels {}", of(&now.labels)),
+    }
+}
+
+/// What is left of the run, as far as that can be told.
+fn left(now: &Snapshot, with_rationales: bool, quota: Quota, in_flight: u32) -> Option<Projection> {
+    let kinds = [now.labels, now.rationales];
+    let kinds = kinds.get(..1 + usize::from(with_rationales))?;
+    Projection::of(kinds, now.answering?, quota, in_flight)
 }
 
 /// Rates over the last minute, from what was counted at its beginning. Time is passed in.
@@ -222,18 +249,12 @@ impl Rates {
         let tokens = |meter: Reading| meter.tokens.prompt + meter.tokens.completion;
         let errors = now.errors.values().sum::<u64>();
         let mut text = format!(
-            "{} of {} turns, {}/min, {} requests/min, {} tokens/min, {} errors",
-            number(now.turns_done),
-            number(now.turns_total),
+            ", {} turns/min, {} requests/min, {} tokens/min, {} errors",
             number(turns as u64),
             number(rate(meter.sent, meter_then.sent) as u64),
             number(rate(tokens(meter), tokens(meter_then)) as u64),
             number(errors),
         );
-        let left = now.turns_total.saturating_sub(now.turns_done);
-        if turns > 0.0 && left > 0 {
-            text.push_str(&format!(", {} left", time(left as f64 / turns * 60.0)));
-        }
         if meter.throttled > 0 {
             text.push_str(&format!(", {} × 429", number(meter.throttled)));
         }
@@ -318,8 +339,7 @@ mod tests {
         let mut rates = Rates::since(start, &snapshot(0, 0), meter(1));
         assert_eq!(
             rates.text(start + seconds(5), &snapshot(100, 0), meter(201)),
-            "100 of 1,000 turns, 1,200/min, 2,400 requests/min, 1,200,000 tokens/min, 0 errors, \
-             45 s left"
+            ", 1,200 turns/min, 2,400 requests/min, 1,200,000 tokens/min, 0 errors"
         );
     }
 
@@ -329,8 +349,24 @@ mod tests {
         let mut rates = Rates::since(start, &snapshot(0, 0), meter(0));
         assert_eq!(
             rates.text(start + seconds(6), &snapshot(910, 900), meter(20)),
-            "910 of 1,000 turns, 100/min, 200 requests/min, 100,000 tokens/min, 0 errors, 54 s left"
+            ", 100 turns/min, 200 requests/min, 100,000 tokens/min, 0 errors"
         );
+    }
+
+    #[test]
+    fn labels_and_rationales_are_two_counters() {
+        let kind = |done, turns| Kind {
+            done,
+            turns,
+            ..Kind::default()
+        };
+        let now = Snapshot {
+            labels: kind(312, 391),
+            rationales: kind(41, 339),
+            ..Snapshot::default()
+        };
+        assert_eq!(counters(&now, true), "labels 312/391 · rationales 41/339");
+        assert_eq!(counters(&now, false), "labels 312/391");
     }
 
     #[test]
@@ -361,6 +397,7 @@ mod tests {
         };
         let bill = |tokens| Bill {
             before: Billed { tokens, turns: 100 },
+            with_rationales: true,
         };
         let meter = Reading {
             tokens: tokens("1.75"),
@@ -371,10 +408,13 @@ mod tests {
             unpriced: 1,
             ..before
         };
-        // Of those that it was told to be done before, 60 were found so far.
-        let now = snapshot(110, 60);
-        assert_eq!(bill(before).text(&now, meter), ", 5.25 of about 35.00 USD");
-        assert_eq!(bill(unpriced).text(&now, meter), ", cost unknown");
+        let left = Some(Projection {
+            usd: "29.75".parse().unwrap(),
+            seconds: 1.0,
+        });
+        assert_eq!(bill(before).text(meter, left), ", 5.25 of about 35.00 USD");
+        assert_eq!(bill(before).text(meter, None), ", 5.25 USD");
+        assert_eq!(bill(unpriced).text(meter, left), ", cost unknown");
     }
 
     #[test]
@@ -384,8 +424,7 @@ mod tests {
         for (second, done) in [(30, 600), (59, 600), (91, 600)] {
             let text = rates.text(start + seconds(second), &snapshot(done, 0), meter(0));
             let standing = second > 90;
-            assert_eq!(text.contains(" 0/min"), standing, "{text}");
-            assert_eq!(text.contains("left"), !standing, "{text}");
+            assert_eq!(text.contains(" 0 turns/min"), standing, "{text}");
         }
     }
 }

@@ -106,7 +106,7 @@ impl ChunkJob {
             .iter()
             .filter(|record| todo(record) == Todo::Nothing)
             .count();
-        labeler.progress.found_done(done as u64);
+        found(&records, self.round, labeler);
         if done < records.len() {
             drop(window.split(done));
             let jobs = self.jobs(chunk, raw, labeler, records).await?;
@@ -215,6 +215,25 @@ impl ChunkJob {
             (end, _) => end,
         }))
     }
+}
+
+/// Tells the progress what of the calls an earlier process had settled.
+fn found(records: &[TurnRecord], round: u32, labeler: &Labeler) {
+    let (mut settled, mut labeled, mut rationales, mut done) = (0, 0, 0, 0);
+    for record in records {
+        let todo = record.todo(round, labeler.with_rationales);
+        let has_label = matches!(record.label, Some(Ok(_)));
+        if todo != Todo::All {
+            settled += 1;
+            labeled += u64::from(has_label);
+        }
+        if todo == Todo::Nothing {
+            done += 1;
+            rationales += u64::from(has_label);
+        }
+    }
+    labeler.progress.found_calls(settled, labeled, rationales);
+    labeler.progress.found_done(done);
 }
 
 /// How the turns of a chunk ended, or how many of them panicked.

@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod paths;
 pub mod plan;
 pub mod progress;
+pub mod projection;
 pub mod publish;
 pub mod quota;
 pub mod record;

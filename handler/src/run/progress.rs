@@ -1,9 +1,13 @@
 //! How far a run is, for whoever shows it.
 
+use super::projection::Kind;
+use crate::dataset::figures::Tokens;
 use crate::dataset::line::ErrorCode;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Running totals that the steps write and a display reads.
 #[derive(Debug, Default)]
@@ -16,6 +20,18 @@ pub struct Progress {
     reused: AtomicU64,
     rationale_failures: AtomicU64,
     errors: Mutex<BTreeMap<ErrorCode, u64>>,
+    calls: Mutex<Calls>,
+    /// When the first call was answered.
+    first_answer: OnceLock<Instant>,
+}
+
+/// The calls of both kinds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Calls {
+    labels: Kind,
+    rationales: Kind,
+    /// Turns that have a label, and so get a rationale.
+    labeled: u64,
 }
 
 /// The totals at one instant.
@@ -37,6 +53,13 @@ pub struct Snapshot {
     pub rationale_failures: u64,
     /// Turns without a label, by code.
     pub errors: BTreeMap<ErrorCode, u64>,
+    /// The calls for labels.
+    pub labels: Kind,
+    /// The calls for rationales, of turns that have a label and, by the same share, of those that have none
+    /// yet.
+    pub rationales: Kind,
+    /// For how long calls have been answered; `None` before the first answer.
+    pub answering: Option<Duration>,
 }
 
 impl Snapshot {
@@ -68,6 +91,43 @@ impl Progress {
         self.turns_done.fetch_add(turns, Relaxed);
     }
 
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An earlier process settled the label of so many turns, gave so many of them one, and settled the
+    /// rationale of so many.
+    pub fn found_calls(&self, settled: u64, labeled: u64, rationales: u64) {
+        let mut calls = self.calls();
+        calls.labels.done += settled;
+        calls.labeled += labeled;
+        calls.rationales.done += rationales;
+    }
+
+    /// A call for a label was answered.
+    pub fn label_answered(&self, tokens: Tokens, in_flight: Duration) {
+        self.first_answer.get_or_init(Instant::now);
+        self.calls().labels.answered(tokens, in_flight);
+    }
+
+    /// A call for a rationale was answered.
+    pub fn rationale_answered(&self, tokens: Tokens, in_flight: Duration) {
+        self.first_answer.get_or_init(Instant::now);
+        self.calls().rationales.answered(tokens, in_flight);
+    }
+
+    /// A turn has its label, or has none for a reason.
+    pub fn label_done(&self, labeled: bool) {
+        let mut calls = self.calls();
+        calls.labels.turn_done();
+        calls.labeled += u64::from(labeled);
+    }
+
+    /// A labelled turn has its rationale, or has none for a reason.
+    pub fn rationale_done(&self) {
+        self.calls().rationales.turn_done();
+    }
+
     /// A turn is done, without a label if there is an `error`.
     pub fn turn_done(&self, error: Option<ErrorCode>) {
         self.turns_done.fetch_add(1, Relaxed);
@@ -89,7 +149,22 @@ impl Progress {
 
     /// The totals now.
     pub fn read(&self) -> Snapshot {
+        let turns = self.turns_total.load(Relaxed);
+        let Calls {
+            labels,
+            rationales,
+            labeled,
+        } = *self.calls();
+        // As many of the turns that are left will have a label as of those that are done.
+        let unlabeled = turns.saturating_sub(labels.done);
+        let will_be = u128::from(unlabeled) * u128::from(labeled) / u128::from(labels.done.max(1));
         Snapshot {
+            labels: Kind { turns, ..labels },
+            rationales: Kind {
+                turns: labeled + u64::try_from(will_be).unwrap_or(unlabeled),
+                ..rationales
+            },
+            answering: self.first_answer.get().map(Instant::elapsed),
             bytes_total: self.bytes_total.load(Relaxed),
             bytes_scanned: self.bytes_scanned.load(Relaxed),
             turns_total: self.turns_total.load(Relaxed),

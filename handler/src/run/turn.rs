@@ -26,6 +26,7 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often an answer that names no label is asked for.
@@ -203,6 +204,7 @@ impl Labeler {
         let input = match &job.input {
             Ok(input) => input,
             Err(error) => {
+                self.progress.label_done(false);
                 self.progress.turn_done(Some(error.code));
                 record(Event::Error(failure(error.clone(), Tokens::default())));
                 return TurnEnd::Finished;
@@ -217,6 +219,7 @@ impl Labeler {
                     (Asked::Stopped, _) => return TurnEnd::Stopped,
                     (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
                     (Asked::Failure(error, tokens), reused) => {
+                        self.progress.label_done(false);
                         self.progress.turn_done(Some(error.code));
                         let tokens = if reused { Tokens::default() } else { tokens };
                         record(Event::Error(failure(error, tokens)));
@@ -226,6 +229,7 @@ impl Labeler {
                         let label = self.label_record(job, input, &answer, reused);
                         let hard_label = label.hard_label;
                         record(Event::Label(Cow::Owned(label)));
+                        self.progress.label_done(true);
                         hard_label
                     }
                 }
@@ -259,6 +263,7 @@ impl Labeler {
                     },
                 })),
             }
+            self.progress.rationale_done();
         }
         self.progress.turn_done(None);
         TurnEnd::Finished
@@ -441,10 +446,12 @@ impl Labeler {
                     return Asked::Stopped;
                 }
                 Err(AskError::Turn(error, billed)) => {
+                    self.progress.label_answered(billed, Duration::ZERO);
                     tokens += billed;
                     return Asked::Failure(error, tokens);
                 }
                 Ok(mut reply) => {
+                    self.progress.label_answered(reply.tokens, reply.latency);
                     tokens += reply.tokens;
                     match read_label(&mut reply, self.teacher.profile().top_logprobs) {
                         Ok(estimate) => {
@@ -539,14 +546,18 @@ impl Labeler {
         self.count_rationale(rationale_key(&input, label), &asked);
         match asked {
             Err(AskError::Stopped | AskError::Unaffordable(_)) => Asked::Stopped,
-            Err(AskError::Turn(error, billed)) => Asked::Failure(error, billed),
-            Ok(reply) => match read_rationale(&reply) {
-                Ok(text) => Asked::Answer(Arc::new(RationaleAnswer {
-                    text,
-                    tokens: reply.tokens,
-                })),
-                Err(error) => Asked::Failure(error, reply.tokens),
-            },
+            Err(AskError::Turn(error, billed)) => {
+                self.progress.rationale_answered(billed, Duration::ZERO);
+                Asked::Failure(error, billed)
+            }
+            Ok(reply) => {
+                let tokens = reply.tokens;
+                self.progress.rationale_answered(tokens, reply.latency);
+                match read_rationale(&reply) {
+                    Ok(text) => Asked::Answer(Arc::new(RationaleAnswer { text, tokens })),
+                    Err(error) => Asked::Failure(error, tokens),
+                }
+            }
         }
     }
 }

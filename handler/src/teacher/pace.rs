@@ -99,7 +99,7 @@ impl Pace {
     }
 
     /// Calls in flight at most, whatever the quota.
-    pub(super) fn most(&self) -> u32 {
+    pub fn most(&self) -> u32 {
         self.most
     }
 

@@ -30,7 +30,7 @@ const CALLS_AT_ONCE: u64 = 16;
 
 /// Money for the calls of one chunk.
 pub struct Purse {
-    tariff: Arc<Tariff>,
+    pub(super) tariff: Arc<Tariff>,
     state: Mutex<State>,
     limits: Option<Limits>,
 }

@@ -1,12 +1,17 @@
 //! Makes text of what Python writes and reads without a murmur, and serde_json refuses.
 
-/// Replaces invalid UTF-8 and each escaped surrogate without a partner by U+FFFD, and control
-/// characters by their escapes.
-pub(crate) fn repair(text: &[u8]) -> String {
-    let mut valid = String::from_utf8_lossy(text).into_owned();
+/// Replaces invalid UTF-8 and each escaped surrogate without a partner by U+FFFD.
+pub(crate) fn repair(json: &[u8]) -> String {
+    let mut valid = String::from_utf8_lossy(json).into_owned();
     for at in lone_surrogates(valid.as_bytes()) {
         valid.replace_range(at..at + 6, r"\ufffd");
     }
+    valid
+}
+
+/// Repairs a JSON text as [`repair`] does, and replaces control characters in it by their escapes.
+pub(super) fn repair_text(text: &[u8]) -> String {
+    let valid = repair(text);
     if !valid.contains(is_control) {
         return valid;
     }

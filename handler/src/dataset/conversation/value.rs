@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::repair::repair;
+use super::repair::repair_text;
 use super::walk::{Cursor, Value};
 
 /// Content parts inside content parts: deeper than any API nests them.
@@ -144,7 +144,7 @@ fn text(written: &[u8]) -> Option<String> {
     // serde_json refuses what Python writes and reads without a murmur. That is rare enough to be
     // looked for only after a failure.
     let read = serde_json::from_slice(written);
-    read.or_else(|_| serde_json::from_str(&repair(written)))
+    read.or_else(|_| serde_json::from_str(&repair_text(written)))
         .ok()
 }
 
