@@ -74,7 +74,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             Err(error) => return Err(error.into()),
         },
     };
-    if let Err(reason) = app.afford(&record, usd).await? {
+    if let Err(reason) = app.afford(&record, Some(&profile), usd).await? {
         app.await_approval(&record, usd, reason).await?;
         return Ok(Answer::done());
     }
