@@ -10,8 +10,10 @@ mod queue;
 
 pub use claim::Claim;
 
+use crate::dataset::figures::Tokens;
 use crate::dataset::layout::BucketName;
 use crate::run::RunError;
+use crate::run::budget::Budget;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::plan::PlanError;
@@ -51,6 +53,8 @@ pub struct Job {
     /// Files of earlier runs that are not there any more.
     gone: Vec<String>,
     warnings: Vec<String>,
+    /// What it cost to settle the request parameters.
+    probe: Tokens,
     progress: Arc<Progress>,
 }
 
@@ -93,6 +97,7 @@ impl Job {
             gone: Vec::new(),
             warnings: Vec::new(),
             progress,
+            probe: Tokens::default(),
             app,
         };
         let mut records = job.records().await?;
@@ -311,6 +316,12 @@ impl Job {
         }
         let settings = self.settings().clone();
         app.repin_profile(&self.dataset, &settings, profile).await?;
+        if self.resume == Resume::Restart {
+            let forget = |budget: &mut Budget| *budget = Budget::default();
+            app.runs.change_budget(&self.dataset, forget).await?;
+        }
+        app.charge_probe(&self.dataset, &settings, profile).await?;
+        self.probe = profile.probe_tokens;
         for file in &self.gone {
             app.runs.forget_file(&self.dataset, file).await?;
         }
@@ -361,7 +372,10 @@ impl Job {
     /// # Errors
     /// If something cannot be read.
     pub async fn billed(&self) -> Result<Billed, RunError> {
-        let mut billed = Billed::default();
+        let mut billed = Billed {
+            tokens: self.probe,
+            ..Billed::default()
+        };
         for record in self.buckets.iter().filter_map(|b| b.record.as_ref()) {
             billed += billed::of(&self.app, record).await?;
         }

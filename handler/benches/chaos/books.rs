@@ -101,7 +101,7 @@ async fn metadata(cloud: &LocalCloud, buckets: &[Bucket]) -> Result<()> {
 }
 
 /// Of every run the budget holds what its status says that it has cost, less what is in there of the run
-/// whose results it began with; nothing is drawn any more. One that did not finish its chunks may have
+/// whose results it began with; nothing is reserved any more. One that did not finish its chunks may have
 /// cost more: they are in the status only when they are finished.
 async fn budget(cloud: &LocalCloud, records: &[Value]) -> Result<()> {
     let path = "datasets/v4/budget.json";
@@ -120,11 +120,11 @@ async fn budget(cloud: &LocalCloud, records: &[Value]) -> Result<()> {
         let run = run.context("a record without a name")?;
         let share = shares.get(run);
         let share = share.with_context(|| format!("run {run} is not in it"))?;
-        let nothing_drawn = share.get("drawn_usd") == Some(&json!({}));
-        let settled = share.get("settled") == Some(&json!(true));
-        ensure!(nothing_drawn && settled, "run {run} is settled: {share}");
-        let taken = share.get("taken_usd").and_then(Value::as_f64);
-        let taken = taken.with_context(|| format!("nothing is said to be taken: {share}"))?;
+        let nothing_reserved = share.get("chunks") == Some(&json!({}));
+        let ended = share.get("ended") == Some(&json!(true));
+        ensure!(nothing_reserved && ended, "run {run} is settled: {share}");
+        let taken = share.get("spent_usd").and_then(Value::as_f64);
+        let taken = taken.with_context(|| format!("nothing is said to be spent: {share}"))?;
         let status = check::status(cloud, run).await?;
         let all = status.get("chunks") == status.get("chunks_done");
         let base = record.get("base").and_then(Value::as_str);

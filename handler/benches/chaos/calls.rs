@@ -119,6 +119,9 @@ fn answers(part: &[u8], has_base: bool) -> BTreeMap<u64, Answers> {
             own = true;
             continue;
         }
+        if line.get("credit").is_some() || line.get("spent").is_some() {
+            continue;
+        }
         let turn = line.get("turn").and_then(Value::as_u64);
         let answers = turns.entry(turn.unwrap_or(u64::MAX)).or_default();
         let text = |pointer: &str| {

@@ -152,6 +152,7 @@ impl Connect for Deployments {
         let settled = settle(&transport, &self.labeling, &service)
             .await
             .map_err(Trouble::Service)?;
+        let tokens = transport.meter().read().tokens;
         if self.sharing.is_none() {
             let ready = self.ready.lock();
             *ready.unwrap_or_else(PoisonError::into_inner) = Some(transport);
@@ -160,6 +161,7 @@ impl Connect for Deployments {
             api_profile: settled.profile,
             api_profile_reasons: settled.reasons,
             answered_by: settled.answered_by,
+            probe_tokens: tokens,
         })
     }
 

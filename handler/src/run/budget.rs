@@ -193,11 +193,12 @@ impl Budget {
     }
 
     /// The work on a chunk of `run` ends, after it has cost `usd`, and the chunk is not finished. `refused`
-    /// says what a call may cost that there was no money for, and what was wanted, if that is why.
+    /// says what a call may cost that there was no money for, and what was wanted, if that is why. A
+    /// `holder` that reserved nothing (`is_first`) takes the place of an earlier one.
     pub fn rest(
         &mut self,
         (run, chunk): (&str, u64),
-        holder: &str,
+        (holder, is_first): (&str, bool),
         usd: Usd,
         refused: Option<(Usd, Usd)>,
         cap: Usd,
@@ -207,7 +208,7 @@ impl Budget {
             .chunks
             .get(&chunk)
             .is_some_and(|there| matches!(&there.state, Holding::HeldBy(other) if other != holder));
-        if !share.ended && !is_anothers {
+        if !share.ended && (is_first || !is_anothers) {
             let state = match refused {
                 Some((next_usd, wanted_usd)) => Holding::Refused {
                     next_usd,

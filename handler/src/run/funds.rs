@@ -61,14 +61,15 @@ impl ChunkFunds {
             return Ok(Woken::default());
         }
         let refused = refused.map(|next| (next, state.wanted));
-        let (whose, holder, cap) = ((self.run.as_str(), self.chunk), &self.holder, self.cap);
+        let whose = (self.run.as_str(), self.chunk);
+        let (holder, cap) = ((self.holder.as_str(), !state.has_reserved), self.cap);
         let rest = |budget: &mut Budget| budget.rest(whose, holder, spent, refused, cap);
         self.runs.change_budget(&self.dataset, rest).await
     }
 }
 
 impl Reserve for ChunkFunds {
-    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>> {
+    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>> {
         Box::pin(async move {
             let is_first = !self.state().has_reserved;
             self.state().may_have_reserved = true;
@@ -81,14 +82,11 @@ impl Reserve for ChunkFunds {
             match reserved.map_err(|error| Refused::Unreachable(error.to_string()))? {
                 Ok(reserved) => {
                     self.state().has_reserved = true;
-                    Ok(reserved)
+                    Ok(Some(reserved))
                 }
                 Err(NotReserved::Empty) => {
                     self.state().wanted = wanted.saturating_sub(least);
-                    Err(Refused::Empty {
-                        spent: Usd::ZERO,
-                        next: Usd::ZERO,
-                    })
+                    Ok(None)
                 }
                 Err(NotReserved::Overtaken) => Err(Refused::Closed),
             }
@@ -164,7 +162,7 @@ mod tests {
             () = record => {}
         }
         let next = match purse.refused() {
-            Some(Refused::Empty { next, .. }) => Some(next),
+            Some(Refused::Empty { next }) => Some(next),
             _ => None,
         };
         (

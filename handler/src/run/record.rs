@@ -6,6 +6,7 @@
 //! begins again.
 
 use super::settings::{LabelSettings, Method};
+use crate::dataset::figures::Tokens;
 use crate::dataset::metadata::{BucketReport, SourceFile, Status};
 use crate::money::Usd;
 use crate::store::Version;
@@ -86,6 +87,9 @@ pub struct ApiProfile {
     /// The model that answers, as the service names it.
     #[serde(default)]
     pub answered_by: Option<String>,
+    /// What it cost to settle them.
+    #[serde(default)]
+    pub probe_tokens: Tokens,
 }
 
 /// What the reconciler remembers of a run from one look to the next.

@@ -89,6 +89,7 @@ impl App {
     pub(crate) async fn afford(
         &self,
         record: &Record,
+        profile: Option<&ApiProfile>,
         usd: Option<Usd>,
     ) -> Result<Result<(), String>, RunError> {
         let Some(cap) = self.settings.max_cost else {
@@ -108,7 +109,7 @@ impl App {
         });
         Ok(promised.await?.map_err(|budget| match usd {
             Some(usd) => too_dear(&budget, run, usd, cap),
-            None => unpriced(run, &record.settings.model),
+            None => unpriced(run, self.tariff(record, profile).answering()),
         }))
     }
 
@@ -128,7 +129,7 @@ impl App {
         if self.is_priced(record, None) || record.estimated_usd.is_none() {
             return Ok(false);
         }
-        match self.afford(record, None).await? {
+        match self.afford(record, None, None).await? {
             Ok(()) => Ok(false),
             Err(reason) => self.await_approval(record, None, reason).await,
         }

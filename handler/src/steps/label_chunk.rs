@@ -179,7 +179,7 @@ async fn rest(
         return Ok(Vec::new());
     };
     let next = match end {
-        ChunkEnd::Unaffordable(Refused::Empty { next, .. }) => Some(*next),
+        ChunkEnd::Unaffordable(Refused::Empty { next }) => Some(*next),
         _ => None,
     };
     let woken = funds.rest(spent, next).await?;

@@ -100,6 +100,9 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     let left_out = app.data.left_out(dataset).await?;
     warnings.extend(left_out.warnings());
     let mut billed = Billed::default();
+    if let Some(profile) = app.pinned_profile(dataset, &method.settings).await? {
+        billed.tokens += profile.probe_tokens;
+    }
     for (current, record) in &runs {
         let Some(name) = app.data.bucket(&record.file) else {
             continue;

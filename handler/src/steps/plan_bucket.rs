@@ -11,6 +11,7 @@ use crate::dataset::metadata::Status;
 use crate::labeling::{prompt, strategy};
 use crate::money::Usd;
 use crate::run::RunError;
+use crate::run::budget::{Budget, Share};
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
@@ -87,7 +88,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
             Err(error) => return Err(error),
         },
     };
-    if let Err(reason) = app.afford(&record, usd).await? {
+    if let Err(reason) = app.afford(&record, Some(&profile), usd).await? {
         app.await_approval(&record, usd, reason).await?;
         return Ok(Vec::new());
     }
@@ -240,7 +241,9 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, Troubl
     match settled {
         Ok(settled) => {
             let name = profile_name(settings);
-            Ok(Ok(app.runs.pin(dataset, &name, settled).await?))
+            let pinned = app.runs.pin(dataset, &name, settled).await?;
+            app.charge_probe(dataset, settings, &pinned).await?;
+            Ok(Ok(pinned))
         }
         Err(trouble) => Ok(Err(trouble)),
     }
@@ -274,6 +277,28 @@ impl App {
     ) -> Result<(), RunError> {
         let name = profile_name(settings);
         self.runs.repin(dataset, &name, profile).await
+    }
+
+    /// Counts against the cap of a dataset what it cost to settle `profile`. Said twice it is the same.
+    pub(crate) async fn charge_probe(
+        &self,
+        dataset: &str,
+        settings: &LabelSettings,
+        profile: &ApiProfile,
+    ) -> Result<(), RunError> {
+        if self.settings.max_cost.is_none() {
+            return Ok(());
+        }
+        let spent = Share {
+            spent_usd: profile.probe_tokens.usd,
+            ended: true,
+            ..Share::default()
+        };
+        let name = profile_name(settings);
+        let charge = |budget: &mut Budget| {
+            budget.runs.insert(name.clone(), spent.clone());
+        };
+        self.runs.change_budget(dataset, charge).await
     }
 
     /// Cuts a bucket file into chunks: all of it or, where it is not whole and that is wanted, what is

@@ -74,8 +74,6 @@ struct State {
 pub enum Refused {
     /// It might pass the cap.
     Empty {
-        /// What the chunk has cost so far.
-        spent: Usd,
         /// What the call may cost.
         next: Usd,
     },
@@ -92,11 +90,12 @@ pub enum Refused {
 
 /// Where a purse reserves what it may spend.
 pub trait Reserve: Send + Sync {
-    /// Lets the chunk cost `wanted` in all, or less, but no less than `least`. Gives how much that is.
+    /// Lets the chunk cost `wanted` in all, or less, but no less than `least`. Gives how much that is, or
+    /// nothing where there is not so much.
     ///
     /// # Errors
-    /// [`Refused::Empty`] where there is not so much, and why it cannot be told.
-    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>>;
+    /// Why it cannot be told.
+    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>>;
 }
 
 /// What one call in flight may cost. One that is dropped counts as billed.
@@ -232,11 +231,8 @@ impl Purse {
                 return Ok(false);
             }
             match &state.refused {
-                Some(Refused::Empty { next, .. }) if usd >= *next => {
-                    return Err(Refused::Empty {
-                        spent: state.spent,
-                        next: usd,
-                    });
+                Some(Refused::Empty { next }) if usd >= *next => {
+                    return Err(Refused::Empty { next: usd });
                 }
                 Some(refused @ Refused::Unreachable(_)) => return Err(refused.clone()),
                 _ => {}
@@ -247,30 +243,24 @@ impl Purse {
         let reserved = limits.reserve.reserve(least, wanted).await;
         let mut state = self.state();
         match reserved {
-            Ok(reserved) => {
+            Ok(Some(reserved)) => {
                 state.reserved = reserved;
                 state.dry = false;
                 drop(state);
                 limits.changed.notify_waiters();
-                Ok(true)
+                return Ok(true);
             }
-            Err(Refused::Empty { .. }) if state.held > Usd::ZERO => {
+            Ok(None) if state.held > Usd::ZERO => {
                 state.dry = true;
-                Ok(false)
+                return Ok(false);
             }
+            Ok(None) => state.refused = Some(Refused::Empty { next: usd }),
             Err(refused) => {
-                let refused = match refused {
-                    Refused::Empty { .. } => Refused::Empty {
-                        spent: state.spent,
-                        next: usd,
-                    },
-                    refused => refused,
-                };
                 state.closed |= refused == Refused::Closed;
-                state.refused = Some(refused.clone());
-                Err(refused)
+                state.refused = Some(refused);
             }
         }
+        state.refused.clone().map_or(Ok(false), Err)
     }
 
     /// What the chunk has cost so far.
@@ -479,15 +469,11 @@ mod tests {
     }
 
     impl Reserve for Pot {
-        fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>> {
+        fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>> {
             let mut pot = self.0.lock().unwrap();
             pot.1 += 1;
             let reserved = match pot.0.clone() {
-                Ok(most) if least <= most => Ok(wanted.min(most)),
-                Ok(_) => Err(Refused::Empty {
-                    spent: Usd::ZERO,
-                    next: Usd::ZERO,
-                }),
+                Ok(most) => Ok((least <= most).then_some(wanted.min(most))),
                 Err(refused) => Err(refused),
             };
             std::future::ready(reserved).boxed()
@@ -526,10 +512,7 @@ mod tests {
         assert_eq!((counted.usd, purse.spent()), (usd(26), usd(66)));
         second.await.unwrap().settle(&bill(20, 1), None);
         let refused = hold(&purse, 13, 0).await.unwrap_err();
-        let empty = Refused::Empty {
-            spent: usd(88),
-            next: usd(13),
-        };
+        let empty = Refused::Empty { next: usd(13) };
         assert_eq!((&refused, purse.refused()), (&empty, Some(empty.clone())));
         hold(&purse, 12, 0)
             .await
@@ -592,10 +575,7 @@ mod tests {
         }
         hold(&purse, 10, 0).await.unwrap().settle(&bill(9, 0), None);
         assert!(hold(&purse, 2, 0).await.is_err());
-        let least = Refused::Empty {
-            spent: usd(9),
-            next: usd(2),
-        };
+        let least = Refused::Empty { next: usd(2) };
         assert_eq!(purse.refused(), Some(least));
     }
 

@@ -14,6 +14,7 @@ pub struct Tariff {
     set: Option<Price>,
     model: String,
     deployment: String,
+    answered_by: Option<String>,
     expected: Option<Price>,
     /// The most prompt tokens that were billed for a thousand of ours.
     counted: AtomicU64,
@@ -32,6 +33,7 @@ impl Tariff {
             set,
             model: model.to_owned(),
             deployment: deployment.to_owned(),
+            answered_by: answered_by.map(str::to_owned),
             expected: None,
             counted: AtomicU64::new(1000),
         };
@@ -44,8 +46,13 @@ impl Tariff {
         self.expected
     }
 
+    /// The model whose price counts for calls that are not answered yet.
+    pub fn answering(&self) -> &str {
+        self.model(self.answered_by.as_deref())
+    }
+
     /// The model whose price counts for an answer that names `answered_by`.
-    pub fn model<'a>(&'a self, answered_by: Option<&'a str>) -> &'a str {
+    pub(super) fn model<'a>(&'a self, answered_by: Option<&'a str>) -> &'a str {
         let named = answered_by
             .filter(|named| !named.is_empty() && !named.eq_ignore_ascii_case(&self.deployment));
         named.unwrap_or(&self.model)

@@ -191,6 +191,51 @@ async fn an_unknown_price_is_not_taken_for_nothing() {
     assert_eq!(world.asked(), turns);
 }
 
+/// From now on another model answers than the deployment is called after.
+fn deploy_another_model(world: &World) {
+    let deployed = |config: &mut Config| {
+        let (name, model) = ("gpt-5.2".to_owned(), "gpt-5.4".to_owned());
+        config.deployments.insert(name, model);
+    };
+    world.service.update(deployed).unwrap();
+}
+
+#[tokio::test]
+async fn the_price_is_that_of_the_model_that_answers() {
+    let mut world = World::new(&[]).await;
+    deploy_another_model(&world);
+    world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, world.asked()), (State::AwaitingApproval, 0));
+    let reason = run.reason.unwrap();
+    assert!(reason.contains("no price is known for gpt-5.4"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_run_waits_once_a_model_answers_whose_price_is_not_known() {
+    let mut world = World::new(&["--max-cost=5", "--concurrency=2"]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await, "it is planned");
+    deploy_another_model(&world);
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    let reason = run.reason.unwrap();
+    assert!(reason.contains("no price is known for gpt-5.4"), "{reason}");
+    assert!((1..turns).contains(&world.asked()), "{}", world.asked());
+    let approve = format!("runs/{}/approve", run.run);
+    let all = json!({"all": true});
+    assert_eq!(world.http("runs", "POST", &approve, &all).await.0, 202);
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+    assert_eq!(world.metadata()["cost_usd"], "unknown");
+    assert_eq!(world.metadata()["totals"]["tokens"]["unpriced"], turns);
+}
+
 #[tokio::test]
 async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
     let prices = ["--model=gpt-4.1", "--price-input=2", "--price-output=8"];

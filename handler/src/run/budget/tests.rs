@@ -27,7 +27,7 @@ fn reserve(budget: &mut Budget, whose: (&str, u64), least: u64, wanted: u64) -> 
 
 fn rest(budget: &mut Budget, whose: (&str, u64), cost: u64, next: Option<u64>) -> Woken {
     let refused = next.map(|next| (usd(next), usd(next)));
-    budget.rest(whose, "h", usd(cost), refused, CAP)
+    budget.rest(whose, ("h", false), usd(cost), refused, CAP)
 }
 
 fn again(chunks: &[(&str, u64)]) -> Woken {
@@ -142,8 +142,17 @@ fn a_new_holder_takes_the_place_of_a_killed_one_who_reserves_nothing_more() {
     let late = budget.reserve(whose, ("old", false), amounts, CAP);
     assert_eq!(late, Err(NotReserved::Overtaken));
     let before = budget.clone();
-    budget.rest(whose, "old", usd(1), None, CAP);
+    budget.rest(whose, ("old", false), usd(1), None, CAP);
     assert_eq!(budget, before);
+    // A new one that there is no money for takes its place as well.
+    budget.rest(
+        whose,
+        ("newest", true),
+        usd(4),
+        Some((usd(99), usd(99))),
+        CAP,
+    );
+    assert_eq!(budget.taken(), usd(4));
     budget.end("a", usd(5), CAP);
     let late = budget.reserve(whose, ("new", false), amounts, CAP);
     assert_eq!(
@@ -214,7 +223,7 @@ struct Funds {
 }
 
 impl Reserve for Funds {
-    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Usd, Refused>> {
+    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>> {
         let mut shared = self.shared.lock().unwrap();
         let mut has_reserved = self.has_reserved.lock().unwrap();
         let run = self.whose.0.to_string();
@@ -229,12 +238,9 @@ impl Reserve for Funds {
             _ if is_lost => Err(Refused::Unreachable("its answer is lost".into())),
             Ok(reserved) => {
                 *has_reserved = true;
-                Ok(reserved)
+                Ok(Some(reserved))
             }
-            Err(NotReserved::Empty) => Err(Refused::Empty {
-                spent: Usd::ZERO,
-                next: Usd::ZERO,
-            }),
+            Err(NotReserved::Empty) => Ok(None),
             Err(NotReserved::Overtaken) => Err(Refused::Closed),
         })
         .boxed()
@@ -244,7 +250,7 @@ impl Reserve for Funds {
 /// One execution of a chunk.
 struct Execution {
     purse: Purse,
-    holder: String,
+    funds: Arc<Funds>,
 }
 
 impl Execution {
@@ -257,15 +263,16 @@ impl Execution {
         if let Some(lost) = part.lost() {
             part.add(&Note::Spent(lost).line());
         }
-        let funds = Funds {
+        let funds = Arc::new(Funds {
             shared: Arc::clone(shared),
             whose,
-            holder: holder.clone(),
+            holder,
             has_reserved: Mutex::default(),
-        };
+        });
+        let reserve = Arc::clone(&funds) as Arc<dyn Reserve>;
         let tariff = Arc::new(Tariff::new(Some(PRICE), "m", "d", None));
-        let purse = Purse::limited(tariff, Arc::new(funds), part.own().usd, usd(60));
-        Self { purse, holder }
+        let purse = Purse::limited(tariff, reserve, part.own().usd, usd(60));
+        Self { purse, funds }
     }
 
     /// Holds money for a call, while the part records the credit.
@@ -371,7 +378,9 @@ proptest! {
                         let part = shared.parts.get_mut(&whose).unwrap();
                         execution.record(part, purse.due_at_last());
                         let next = purse.refused().map(|_| (usd(1), usd(1)));
-                        let holder = &execution.holder;
+                        let funds = &execution.funds;
+                        let is_first = !*funds.has_reserved.lock().unwrap();
+                        let holder = (funds.holder.as_str(), is_first);
                         shared.budget.rest((&name, chunk), holder, purse.spent(), next, usd(1000));
                     }
                     Act::Finish(is_told) => {
