@@ -49,9 +49,7 @@ fn is_unseen(c: char) -> bool {
 /// What must not be shown of one request: its secrets and its own text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mask<'a> {
-    /// Keys and tokens.
     pub secrets: &'a [&'a str],
-    /// Texts that were sent.
     pub texts: &'a [&'a str],
 }
 

@@ -17,13 +17,10 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use std::time::Duration;
 
-/// Heads the settings of the credential in the help.
 const CREDENTIAL: &str = "Credential";
 
-/// The secret that is asked for where no other is named.
 pub(super) const KEYVAULT_SECRET: &str = "azure-openai-api-key";
 
-/// The scope of Azure OpenAI.
 pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
 /// Whom to ask, and how patiently.
@@ -163,7 +160,6 @@ pub struct ServiceArgs {
 }
 
 impl ServiceArgs {
-    /// The deployment's name.
     pub fn deployment(&self) -> &str {
         self.deployment.as_deref().unwrap_or(&self.model)
     }
@@ -193,12 +189,10 @@ impl ServiceArgs {
         }
     }
 
-    /// The deployment's quota.
     pub fn quota(&self) -> Quota {
         Quota::new(self.tpm, self.rpm)
     }
 
-    /// The time-outs of a call.
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {
             connect: self.connect_timeout,
@@ -238,7 +232,6 @@ impl ServiceArgs {
         }
     }
 
-    /// The patience with faults and throttling.
     pub fn patience(&self) -> Patience {
         Patience {
             attempts: self.attempts,

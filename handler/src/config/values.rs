@@ -67,7 +67,6 @@ pub(super) fn parse_scope(text: &str) -> Result<String, String> {
     }
 }
 
-/// An amount of US dollars.
 pub(super) fn parse_usd(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(usd) if usd.is_finite() && usd >= 0.0 => Ok(usd),
@@ -75,7 +74,6 @@ pub(super) fn parse_usd(text: &str) -> Result<f64, String> {
     }
 }
 
-/// US dollars per million tokens.
 pub(super) fn parse_price(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(price) if price.is_finite() && price >= 0.0 => Ok(price),

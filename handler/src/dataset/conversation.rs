@@ -18,12 +18,10 @@ use walk::{Fields, Gather, RawTurn};
 
 pub(crate) use walk::NUL_BYTES;
 
-/// A conversation as it stands in a RAW file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// `conversationId`; empty where the file has none.
     pub id: String,
-    /// The turns in the order of the file.
     pub turns: Vec<Turn>,
 }
 
@@ -43,7 +41,6 @@ pub struct Turn {
     pub model_message: Option<String>,
 }
 
-/// Why a turn has no message that can be labelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadMessage {
     /// The position in `turnsArray`, counted from 0.

@@ -37,10 +37,8 @@ impl fmt::Display for BucketName {
     }
 }
 
-/// What a path inside a dataset folder turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A bucket file.
     Bucket(BucketName),
     /// Named like data and not read, with what is wrong and what to do.
     Unread(&'static str),
@@ -79,7 +77,6 @@ pub fn classify(path: &str) -> Entry {
     }
 }
 
-/// The bucket that a file of a split's folder is, if it is one.
 fn bucket(file: &str) -> Option<&str> {
     let (bucket, ending) = file.rsplit_once('.')?;
     let is_read = ["json", "jsonl"]
@@ -97,10 +94,8 @@ fn is_like_data(file: &str) -> bool {
     endings.iter().any(|ending| unpacked.ends_with(ending))
 }
 
-/// A file that is named like data and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadFile {
-    /// Its path in the dataset.
     pub path: String,
     /// What is wrong with it, and what to do.
     pub reason: String,
@@ -111,12 +106,10 @@ pub struct UnreadFile {
 pub struct LeftOut {
     /// Those in the folders of splits, or deeper. Without them the labelled dataset is `partial`.
     pub in_splits: Vec<UnreadFile>,
-    /// Those beside the splits.
     pub beside: Vec<UnreadFile>,
 }
 
 impl LeftOut {
-    /// Adds a file.
     pub fn add(&mut self, path: String, reason: &str) {
         let side = match path.contains('/') {
             true => &mut self.in_splits,
@@ -126,7 +119,6 @@ impl LeftOut {
         side.push(UnreadFile { path, reason });
     }
 
-    /// A sentence for each of them.
     pub fn warnings(&self) -> Vec<String> {
         let all = self.in_splits.iter().chain(&self.beside);
         all.map(|UnreadFile { path, reason }| format!("{path} is not read: {reason}."))
@@ -160,9 +152,6 @@ pub fn datasets_inside<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> BTre
 
 /// Splits a path below the base path of the function app into the RAW dataset and the bucket file in
 /// it: exactly `<dataset>/<split>/<bucket>.json`, the ending in upper or lower case.
-///
-/// # Errors
-/// Why it is none.
 pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
     let (dataset, file) = path
         .split_once('/')
@@ -176,7 +165,6 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
     }
 }
 
-/// Why the function app does not read a file of JSON Lines.
 pub const LINES_IN_APP: &str =
     "the function app reads .json alone; convert it, or label it with `softlabel label`";
 
@@ -195,9 +183,6 @@ pub fn first_of_twins(file: &str) -> Option<String> {
 }
 
 /// Checks that a text can be the name of a RAW dataset: one plain name that is not a labelled one's.
-///
-/// # Errors
-/// Why it cannot.
 pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("an empty name")

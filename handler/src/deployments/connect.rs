@@ -24,7 +24,6 @@ const WINDOW_PER_CALL: usize = 2;
 /// What the probe asks about: harmless, and the same for everybody.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
 
-/// The settings that decide what a label is.
 pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSettings {
     let strategy = labeling.strategy.0;
     LabelSettings {
@@ -42,9 +41,6 @@ pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSe
 }
 
 /// A line to the deployment, with a credential. Nothing is sent to the deployment yet.
-///
-/// # Errors
-/// If the endpoint is missing or unusable, or if there is no credential.
 pub async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
     let endpoint = service
         .endpoint
@@ -76,15 +72,11 @@ pub async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
     .context("TLS cannot be set up on this machine")
 }
 
-/// The source of marks and jitter.
 pub(super) fn rng() -> StdRng {
     StdRng::from_rng(&mut rand::rng())
 }
 
 /// Settles the request profile with one call.
-///
-/// # Errors
-/// Why no run is possible with this deployment.
 pub async fn settle(
     transport: &Transport,
     labeling: &LabelingArgs,
@@ -133,7 +125,6 @@ pub fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
     (service.concurrency.most() as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
 }
 
-/// One slot for each call that may be in flight.
 pub fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(service.concurrency.most() as usize))
 }
@@ -144,9 +135,6 @@ pub fn pace(service: &ServiceArgs) -> Arc<Pace> {
 }
 
 /// A teacher under a settled profile, which takes a slot for each call and keeps the pace.
-///
-/// # Errors
-/// If there is nothing to probe with.
 pub fn teacher(
     transport: Transport,
     profile: Profile,

@@ -26,7 +26,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The deployments of the account that the settings name.
 #[derive(Debug)]
 pub struct Deployments {
     labeling: LabelingArgs,
@@ -35,19 +34,15 @@ pub struct Deployments {
     slots: Arc<Semaphore>,
     /// With whom quotas are divided, if with anybody.
     sharing: Option<Sharing>,
-    /// The pace of each deployment, by its name.
     paces: Mutex<HashMap<String, Arc<Pace>>>,
     /// A connection that is there already, for who needs the first one.
     ready: Mutex<Option<Transport>>,
     progress: Arc<Progress>,
 }
 
-/// How the instances of an app divide quotas.
 #[derive(Debug)]
 struct Sharing {
-    /// The work area, which holds the record of each quota.
     work: OwnFolder,
-    /// Cancelled when the process is to end.
     stop: CancellationToken,
 }
 
@@ -133,7 +128,6 @@ impl Deployments {
         }
     }
 
-    /// A connection to the deployment that `service` names.
     async fn transport(&self, service: &ServiceArgs) -> Result<Transport, Trouble> {
         let ready = self.ready.lock();
         let ready = ready.unwrap_or_else(PoisonError::into_inner).take();

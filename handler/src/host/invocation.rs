@@ -11,10 +11,8 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// One call of a function.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The function's name: that of its folder.
     pub function: String,
     /// `X-Azure-Functions-InvocationId`; empty where the host sent none.
     pub id: String,
@@ -22,39 +20,26 @@ pub struct Invocation {
     metadata: Map<String, Value>,
 }
 
-/// What cannot be understood of an invocation.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
-    /// The body is no invocation.
     #[error("the body of the invocation is not what the Functions host sends: {0}")]
     Body(#[from] serde_json::Error),
-    /// A binding is not there.
     #[error("the invocation has no {binding:?}; give the binding that name in function.json")]
-    NoBinding {
-        /// The binding's name in `function.json`.
-        binding: String,
-    },
-    /// A binding is there, but not what it should be.
+    NoBinding { binding: String },
     #[error("{binding:?} is no {expected}: {reason}")]
     Unexpected {
-        /// The binding's name in `function.json`.
         binding: String,
-        /// What it should be.
         expected: &'static str,
         /// What is wrong with it; never its content.
         reason: String,
     },
 }
 
-/// An HTTP request as the host hands it over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HttpRequest {
-    /// The whole URL, as the client sent it.
     pub url: String,
-    /// `GET`, `POST`, …
     pub method: String,
-    /// The parameters behind `?`.
     #[serde(deserialize_with = "texts")]
     pub query: BTreeMap<String, String>,
     /// What the route's placeholders stand for; without optional ones that stand for nothing, for
@@ -91,9 +76,6 @@ fn body<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::
 
 impl Invocation {
     /// Reads the body of a request for `function`.
-    ///
-    /// # Errors
-    /// If it is no JSON object of the host's form.
     pub fn decode(function: &str, id: &str, body: &[u8]) -> Result<Self, InvocationError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -132,9 +114,6 @@ impl Invocation {
     }
 
     /// The JSON of a queue message.
-    ///
-    /// # Errors
-    /// If there is none under that name, or it is no JSON.
     pub fn message(&self, binding: &str) -> Result<Value, InvocationError> {
         if let Some(value @ (Value::Object(_) | Value::Array(_))) = self.data.get(binding) {
             return Ok(value.clone());
@@ -147,9 +126,6 @@ impl Invocation {
     }
 
     /// The content of the blob that woke the function, which the host loads whole.
-    ///
-    /// # Errors
-    /// If there is none under that name, or it is not base64.
     pub fn blob(&self, binding: &str) -> Result<Vec<u8>, InvocationError> {
         let text = self.text(binding)?;
         BASE64
@@ -162,9 +138,6 @@ impl Invocation {
     }
 
     /// The HTTP request that woke the function.
-    ///
-    /// # Errors
-    /// If there is none under that name.
     pub fn http(&self, binding: &str) -> Result<HttpRequest, InvocationError> {
         let Some(value) = self.data.get(binding) else {
             return Err(InvocationError::NoBinding {

@@ -46,9 +46,7 @@ pub enum Way {
     ManagedIdentity,
     /// The identity of a Kubernetes service account.
     WorkloadIdentity,
-    /// The user of the Azure CLI.
     Az,
-    /// The user of the Azure Developer CLI.
     Azd,
 }
 
@@ -73,19 +71,14 @@ impl fmt::Display for Way {
     }
 }
 
-/// What the platform has put into the environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// An address to ask for the managed identity's tokens.
     pub identity_endpoint: bool,
-    /// A Kubernetes service account's token file.
     pub token_file: bool,
-    /// The tenant of a workload identity.
     pub tenant: bool,
 }
 
 impl Surroundings {
-    /// Those of this process.
     pub fn of_process() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
@@ -96,16 +89,13 @@ impl Surroundings {
     }
 }
 
-/// The identities of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
     /// The client id of a user-assigned identity; without one the system-assigned identity is meant.
     pub client_id: Option<String>,
-    /// What the platform has put into the environment.
     pub surroundings: Surroundings,
     /// For a connection to a token endpoint.
     pub connect_timeout: Duration,
-    /// For each way.
     pub timeout: Duration,
 }
 
@@ -133,9 +123,6 @@ impl Identities {
     }
 
     /// A fresh token for `scope`, from the first way that gives one.
-    ///
-    /// # Errors
-    /// Why each way gave none.
     pub(crate) async fn token(&self, scope: &str) -> Result<AccessToken, Failure> {
         self.token_by(&Way::ALL, scope).await
     }
@@ -209,7 +196,6 @@ impl Identities {
         })
     }
 
-    /// A client whose waits are bounded.
     pub(crate) fn http(
         &self,
         with: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
@@ -243,9 +229,7 @@ impl TokenCredential for Identities {
 /// One of the identities of this process, and no other in its stead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneIdentity {
-    /// All of them.
     pub identities: Identities,
-    /// The one.
     pub way: Way,
 }
 

@@ -12,7 +12,6 @@ impl Secret {
         Self(text.trim().to_owned())
     }
 
-    /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

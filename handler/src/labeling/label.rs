@@ -18,7 +18,6 @@ pub enum Label {
 }
 
 impl Label {
-    /// What the label says, as a clause.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -60,24 +59,20 @@ impl TryFrom<u8> for Label {
     }
 }
 
-/// A number that is not a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a label: only 0 and 1 are")]
 pub struct NotALabel(pub u8);
 
-/// Where the hard label comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HardLabel {
     /// The token that the model generated; the more probable label where that is neither.
     #[default]
     Generated,
-    /// The more probable label.
     Argmax,
 }
 
 impl HardLabel {
-    /// The hard label of a turn.
     #[must_use]
     pub fn choose(self, estimate: &Estimate) -> Label {
         match (self, estimate.generated_label) {
@@ -86,7 +81,6 @@ impl HardLabel {
         }
     }
 
-    /// The name used in settings and metadata.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -114,7 +108,6 @@ impl FromStr for HardLabel {
     }
 }
 
-/// A name that is no [`HardLabel`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown hard label {0:?}: use \"generated\" or \"argmax\"")]
 pub struct UnknownHardLabel(pub String);

@@ -82,9 +82,6 @@ impl OwnFolder {
     }
 
     /// The folder `root` on this machine, while RAW is in no folder on it.
-    ///
-    /// # Errors
-    /// If the path cannot be resolved.
     pub fn local_alone(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(LocalOwn::new(root.into(), None)?)))
     }
@@ -116,18 +113,12 @@ impl OwnFolder {
     }
 
     /// The content of a file, or `None` where there is none.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let read = self.read_versioned(path).await?;
         Ok(read.map(|(content, _)| content))
     }
 
     /// The content of a file and the version it is, or `None` where there is none.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub async fn read_versioned(
         &self,
         path: &str,
@@ -149,9 +140,6 @@ impl OwnFolder {
     }
 
     /// Makes the file, in one step; `false` if there is one already, which is left as it is.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub async fn create(&self, path: &str, content: Vec<u8>) -> Result<bool, StoreError> {
         self.check(path)?;
         self.0.put(path, content, PutMode::Create).await
@@ -159,9 +147,6 @@ impl OwnFolder {
 
     /// Puts `content` in place of the version `over`, in one step; `false` if the file is another
     /// version by now, or gone, and is left as it is.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub async fn swap(
         &self,
         path: &str,
@@ -175,18 +160,12 @@ impl OwnFolder {
 
     /// Begins a file that appears as a whole, when it is committed. Memory holds a few blocks of it,
     /// whatever its size.
-    ///
-    /// # Errors
-    /// If it cannot be begun.
     pub async fn publish(&self, path: &str) -> Result<Publication, StoreError> {
         self.check(path)?;
         self.0.publish(path).await.map(Publication)
     }
 
     /// Finds out whether the file can be written, and leaves no trace.
-    ///
-    /// # Errors
-    /// If it cannot.
     pub async fn try_out(&self, path: &str) -> Result<(), StoreError> {
         self.check(path)?;
         self.0.try_out(path).await
@@ -221,9 +200,6 @@ impl OwnFolder {
     }
 
     /// How the file stands, without reading it; `None` where there is none.
-    ///
-    /// # Errors
-    /// If that cannot be told.
     pub async fn status(&self, path: &str) -> Result<Option<BlobStatus>, StoreError> {
         self.check(path)?;
         self.0.status(path).await
@@ -248,27 +224,18 @@ impl OwnFolder {
     }
 
     /// Whether there is a file.
-    ///
-    /// # Errors
-    /// If that cannot be told.
     pub async fn exists(&self, path: &str) -> Result<bool, StoreError> {
         self.check(path)?;
         self.0.exists(path).await
     }
 
     /// Removes a file; none there is fine.
-    ///
-    /// # Errors
-    /// If it cannot be removed.
     pub async fn remove_file(&self, path: &str) -> Result<(), StoreError> {
         self.check(path)?;
         self.0.remove_file(path).await
     }
 
     /// Removes the folder `prefix` and all that is in it; nothing there is fine.
-    ///
-    /// # Errors
-    /// If something cannot be removed.
     pub async fn remove(&self, prefix: &str) -> Result<(), StoreError> {
         self.check(prefix)?;
         self.0.remove(prefix).await
@@ -328,9 +295,6 @@ pub struct Publication(Box<dyn Draft>);
 
 impl Publication {
     /// Adds to the draft.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub async fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
         self.0.write(content).await
     }

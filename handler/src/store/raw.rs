@@ -15,19 +15,15 @@ use tokio::sync::mpsc;
 /// Blocks of a file as they come, or why they stopped coming.
 pub(super) type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
 
-/// One bucket file of RAW.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFile {
-    /// Which bucket it is.
     pub name: BucketName,
     /// Its path below the folder, with `/`.
     pub path: String,
 }
 
-/// What a dataset's folder holds.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
-    /// Its bucket files, by split and bucket.
     pub files: Vec<RawFile>,
     /// The files that are named like data and are none of these.
     pub left_out: LeftOut,
@@ -61,7 +57,6 @@ impl Buckets {
     }
 }
 
-/// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Folder,
@@ -121,9 +116,6 @@ impl RawFolder {
     }
 
     /// What a dataset's folder holds.
-    ///
-    /// # Errors
-    /// If a folder cannot be listed.
     pub async fn buckets(&self) -> Result<Buckets, StoreError> {
         let entries = self.0.entries().await?;
         let paths = entries.iter().map(|(path, _)| path.as_str());
@@ -152,17 +144,11 @@ impl RawFolder {
     }
 
     /// The version that is there now.
-    ///
-    /// # Errors
-    /// If the file is not there or cannot be read.
     pub async fn version(&self, path: &str) -> Result<Version, StoreError> {
         self.0.version(path).await
     }
 
     /// A small file as a whole.
-    ///
-    /// # Errors
-    /// If the file is not there or cannot be read.
     pub async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
         self.0.read(path).await
     }

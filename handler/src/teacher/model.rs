@@ -40,11 +40,9 @@ impl Family {
 /// US dollars per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Price {
-    /// Prompt tokens.
     pub input: f64,
     /// Prompt tokens that the service took from its cache.
     pub cached: f64,
-    /// Generated tokens.
     pub output: f64,
 }
 
@@ -59,7 +57,6 @@ const PRICES: [(&str, Price); 1] = [(
 )];
 
 impl Price {
-    /// The list price of a model, or `None` where it is not known.
     pub fn of_model(model: &str) -> Option<Self> {
         let mut prices = PRICES.into_iter();
         prices.find_map(|(name, price)| (name == model).then_some(price))

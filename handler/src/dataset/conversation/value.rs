@@ -8,7 +8,6 @@ use super::walk::{Cursor, Value};
 /// Content parts inside content parts: deeper than any API nests them.
 const MAX_PARTS_DEPTH: u32 = 8;
 
-/// A message as a turn has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     Text(String),
@@ -58,7 +57,6 @@ pub(super) fn message(value: Value<'_>) -> Message {
     text.map_or(Message::Other(other), Message::Text)
 }
 
-/// What a value is, in words.
 pub(super) fn kind(written: &[u8]) -> &'static str {
     match written {
         [b'{', ..] => "an object",
@@ -117,7 +115,6 @@ fn parts(written: &[u8], depth: u32, texts: &mut Vec<String>) {
     };
 }
 
-/// A number as it is written.
 fn number(written: &[u8]) -> Option<String> {
     let digits = written.strip_prefix(b"-").unwrap_or(written);
     let is_number = digits.first().is_some_and(u8::is_ascii_digit);

@@ -17,7 +17,6 @@ pub(super) struct Value<'a> {
     pub(super) at: usize,
 }
 
-/// One element of `turnsArray`.
 pub(super) enum RawTurn<'a> {
     Object(Fields<'a>),
     Other(Value<'a>),
@@ -32,7 +31,6 @@ pub(super) struct Fields<'a> {
     pub(super) model_message: Option<Value<'a>>,
 }
 
-/// What is made of the turns.
 pub(super) trait Gather: Default {
     fn turn(&mut self, turn: RawTurn<'_>);
 }
@@ -81,7 +79,6 @@ pub(super) fn conversation<G: Gather>(bytes: &[u8]) -> Result<(Option<Value<'_>>
     }
 }
 
-/// Why a conversation with NUL bytes in it is not read.
 pub(crate) const NUL_BYTES: &str =
     "NUL bytes, as a crash or a full disk leaves them in place of data";
 
@@ -130,7 +127,6 @@ impl<'a> Cursor<'a> {
         error(&format!("expected {what}"), self.at)
     }
 
-    /// The value that comes next.
     pub(super) fn value(&mut self) -> Result<Value<'a>, ParseError> {
         self.next();
         let (at, rest) = (self.at, self.bytes.get(self.at..).unwrap_or_default());

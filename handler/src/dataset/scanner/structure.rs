@@ -70,7 +70,6 @@ fn class(byte: u8) -> Class {
         .unwrap_or(Class::Other)
 }
 
-/// What the grammar allows next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expect {
     Value,
@@ -140,7 +139,6 @@ pub(in crate::dataset) struct Structure {
     outer: usize,
     expect: Expect,
     inside: Inside,
-    /// How many bytes have been used up.
     at: usize,
     /// Where the text that is being read began.
     text: usize,
@@ -178,7 +176,6 @@ impl Structure {
         self.open.clear();
     }
 
-    /// How many bytes of the value have been used up.
     pub(super) fn at(&self) -> usize {
         self.at
     }

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::landmarks::REACH;
 
-/// The bytes at hand.
 pub(super) struct Window {
     pub(super) bytes: Vec<u8>,
     /// Where in the file they begin.

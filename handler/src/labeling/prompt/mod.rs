@@ -20,12 +20,10 @@ pub const PROMPT_VERSION: &str = "2026-11-a";
 const CLASSIFICATION: &str = include_str!("classification.txt");
 const RATIONALE: &str = include_str!("rationale.txt");
 
-/// The messages of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// The system message: the same for every request of its kind.
     pub system: &'static str,
-    /// The user message.
     pub user: String,
 }
 
@@ -67,7 +65,6 @@ fn sections(input: &Input, mark: &Mark) -> String {
     out
 }
 
-/// Appends a section between its delimiters.
 fn delimit(out: &mut String, section: &Section, mark: &Mark) {
     let parts = [
         "<<<BEGIN ",

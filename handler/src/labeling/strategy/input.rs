@@ -5,7 +5,6 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::Strategy;
 use crate::labeling::cut::{TokenCounter, cut};
 
-/// A titled part of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// What the text is, in words of the prompt.
@@ -26,7 +25,6 @@ pub struct Input {
 }
 
 impl Input {
-    /// An input of a strategy, without sections yet.
     #[must_use]
     pub fn new(strategy: &dyn Strategy) -> Self {
         Self {
@@ -39,7 +37,6 @@ impl Input {
         }
     }
 
-    /// Adds a text, cut to `limit` tokens.
     pub(super) fn push(
         &mut self,
         title: &'static str,
@@ -56,7 +53,6 @@ impl Input {
         });
     }
 
-    /// Turns the sections round.
     pub(super) fn reverse(&mut self) {
         self.sections.reverse();
     }
@@ -72,7 +68,6 @@ impl Input {
         &self.sections
     }
 
-    /// The tokens of all texts.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.tokens
@@ -90,7 +85,6 @@ impl Input {
         self.left_out
     }
 
-    /// Whether any section contains a text.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
         self.sections

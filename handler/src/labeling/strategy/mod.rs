@@ -44,12 +44,10 @@ impl Default for Limits {
     }
 }
 
-/// A way to present a turn.
 pub trait Strategy: Send + Sync {
     /// The name in settings and metadata, in snake case.
     fn name(&self) -> &'static str;
 
-    /// One sentence for whoever chooses.
     fn description(&self) -> &'static str;
 
     /// Raised whenever the same turn would give another input.
@@ -89,7 +87,6 @@ pub fn ask_about(
         .ok_or_else(|| LabelingError::new(ErrorCode::EmptyMessage, "The message is empty."))
 }
 
-/// Every strategy, the default first.
 #[must_use]
 pub fn strategies() -> &'static [&'static dyn Strategy] {
     &[&UserMessageOnly, &WithContext, &WithResponse]
@@ -108,7 +105,6 @@ pub fn by_name(name: &str) -> Result<&'static dyn Strategy, UnknownStrategy> {
         .ok_or_else(|| UnknownStrategy(name.to_owned()))
 }
 
-/// A name that no strategy has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown strategy {0:?}: use {names}", names = names())]
 pub struct UnknownStrategy(pub String);

@@ -16,7 +16,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time until a connection must stand.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A storage account. Clones share connections and tokens.
@@ -33,9 +32,6 @@ struct Inner {
 impl Account {
     /// Gets ready to use the account that `connection` names, as one of `identities` where it is not
     /// an emulator. Nothing is sent.
-    ///
-    /// # Errors
-    /// If a key or the HTTP client cannot be used.
     pub fn new(
         connection: &Connection,
         identities: Identities,
@@ -58,7 +54,6 @@ impl Account {
         )
     }
 
-    /// The same over a given transport and with a given credential.
     fn over(
         transport: Transport,
         connection: &Connection,
@@ -90,9 +85,6 @@ impl Account {
     }
 
     /// Makes the container `name` unless it is there.
-    ///
-    /// # Errors
-    /// If it cannot be made.
     pub async fn create_container(&self, name: &str) -> Result<(), StoreError> {
         let container = self.container(name);
         match self.0.calls.send(|| container.create(None)).await {
@@ -106,7 +98,6 @@ impl Account {
         self.0.service.blob_container_client(name)
     }
 
-    /// Where the account is.
     pub fn endpoint(&self) -> &str {
         self.0.endpoint.as_str()
     }

@@ -5,11 +5,12 @@ use super::calls::may_pass;
 use crate::identity::explain;
 use azure_core::error::{Error, ErrorKind};
 
-/// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// There is no such blob, or no such container.
-    Missing { container: bool },
+    Missing {
+        container: bool,
+    },
     /// What is there is not what the request was for.
     Condition,
     /// Somebody else has a lease, or ours has ended.
@@ -20,7 +21,6 @@ pub(super) enum Meaning {
     Range,
     /// Blocks that were staged are gone: another commit to the blob discards them.
     Blocks,
-    /// It may work later.
     Passing,
     /// Somebody must do something before it can work.
     Final,
@@ -99,7 +99,6 @@ pub(super) fn held(place: String) -> StoreError {
     }
 }
 
-/// Why, in a few words.
 fn reason(error: &Error) -> String {
     match error.kind() {
         ErrorKind::HttpResponse {

@@ -11,7 +11,6 @@ use azure_core::http::StatusCode;
 use std::time::Duration;
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 
-/// How often and how patiently requests are sent.
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
     timeout: Duration,
@@ -77,7 +76,6 @@ impl Calls {
         }
     }
 
-    /// Nothing came in time.
     pub(super) fn too_late(&self) -> Error {
         let text = format!("no answer within {} s", self.timeout.as_secs_f64());
         Error::with_message(ErrorKind::Io, text)

@@ -21,14 +21,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-/// A folder in a container of an account.
 pub(super) struct Folder {
     account: Account,
     area: Area,
     container: BlobContainerClient,
 }
 
-/// What is known of a blob.
 pub(super) struct Properties {
     pub(super) status: BlobStatus,
     pub(super) metadata: HashMap<String, String>,
@@ -51,7 +49,6 @@ impl Folder {
         self.account.calls()
     }
 
-    /// The name of the blob `path`.
     fn name(&self, path: &str) -> String {
         match (self.area.path(), path) {
             ("", path) => path.to_owned(),
@@ -202,7 +199,6 @@ pub(super) fn quoted(etag: &str) -> Etag {
     Etag::from(format!("\"{etag}\""))
 }
 
-/// The version of a listed blob.
 pub(super) fn listed_version(item: &BlobItem) -> Version {
     let properties = item.properties.as_ref();
     let etag = properties.and_then(|properties| properties.etag.clone());

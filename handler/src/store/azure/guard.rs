@@ -5,7 +5,6 @@ use super::super::StoreError;
 use super::connection::decode;
 use crate::dataset::layout::LABELED_PREFIX;
 
-/// The longest name of a blob, in bytes.
 const LONGEST: usize = 1024;
 
 /// A folder in a container; the whole container where the path is empty.
@@ -32,12 +31,10 @@ impl Area {
         })
     }
 
-    /// The container's name.
     pub fn container(&self) -> &str {
         &self.container
     }
 
-    /// The path in the container.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -57,7 +54,6 @@ impl Area {
         }
     }
 
-    /// Whether one of the two lies in the other.
     fn overlaps(&self, other: &Self) -> bool {
         self.below(other).is_some() || other.below(self).is_some()
     }

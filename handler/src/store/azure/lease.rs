@@ -198,7 +198,6 @@ pub(super) struct AzureLock {
     lease: Option<Lease>,
 }
 
-/// Takes the lock `name`.
 pub(super) async fn lock(
     folder: &Folder,
     name: &str,

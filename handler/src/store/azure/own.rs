@@ -26,7 +26,6 @@ use uuid::Uuid;
 /// lost.
 const WRITE: &str = "softlabel_write";
 
-/// Blobs that are removed at a time.
 const REMOVALS: usize = 8;
 
 /// A folder that a [`Guard`] allows to be written.

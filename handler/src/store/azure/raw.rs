@@ -10,10 +10,8 @@ use bytes::Bytes;
 use std::ops::Range;
 use tokio::sync::mpsc;
 
-/// Blocks read ahead.
 const BLOCKS_AHEAD: usize = 2;
 
-/// A dataset's folder, or the folder of a lone file.
 #[derive(Debug)]
 pub(in crate::store) struct AzureRaw(Folder);
 

@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bytes that are gathered before they are written.
 const BLOCK: usize = 1 << 18;
 
 /// Later than a file by so much is later on every file system that keeps fractions of a second.
@@ -27,7 +26,6 @@ pub(super) struct DraftFile {
 }
 
 impl DraftFile {
-    /// Begins a file that is to appear as `path`.
     pub(super) fn begin(root: &Root, path: &str) -> Result<Self, StoreError> {
         let target = root.prepare(path)?;
         let mut ending = ".unfinished".to_owned();
@@ -118,7 +116,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A draft that is written in blocks.
 #[derive(Debug)]
 pub(super) struct LocalDraft {
     /// Gone once a write failed or was given up, as nobody knows what it holds then.

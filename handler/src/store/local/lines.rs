@@ -94,7 +94,6 @@ pub(super) fn add_line(path: &Path, line: &[u8]) -> Result<u64, StoreError> {
     Ok(memchr::memchr_iter(b'\n', &content).count() as u64)
 }
 
-/// Whether somebody has the file at `path`.
 pub(super) fn is_taken(path: &Path) -> Result<bool, StoreError> {
     let failed = |error| StoreError::io("look at", path, error);
     match File::open(path).map_err(failed)?.try_lock_shared() {
@@ -104,7 +103,6 @@ pub(super) fn is_taken(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Opens the file and locks it.
 fn open(path: &Path) -> Result<File, StoreError> {
     let failed = |error| StoreError::io("append to", path, error);
     let mut looks = 0;

@@ -12,7 +12,6 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// A folder that may be written, and the RAW data that must not be.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     folder: PathBuf,
@@ -20,7 +19,6 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Where `path` lies.
     fn at(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
@@ -59,7 +57,6 @@ impl Root {
     }
 }
 
-/// A folder that may be written, which never lies inside RAW.
 #[derive(Debug)]
 pub(in crate::store) struct LocalOwn {
     root: Root,
@@ -208,7 +205,6 @@ impl OwnBlobs for LocalOwn {
     }
 }
 
-/// `None` where nothing is there.
 fn present<T>(
     result: io::Result<T>,
     operation: &'static str,

@@ -11,16 +11,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
-/// Bytes read at a time when a file is streamed.
 const BLOCK: usize = 1 << 18;
 
 /// Levels of folders below those of the splits that are looked through.
 const DEEPER: u32 = 4;
 
-/// Blocks read ahead.
 const BLOCKS_AHEAD: usize = 2;
 
-/// A dataset's folder, or the folder of a lone file.
 #[derive(Debug)]
 pub(in crate::store) struct LocalRaw {
     root: PathBuf,

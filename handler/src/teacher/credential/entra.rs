@@ -10,7 +10,6 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Obtains tokens for one scope.
 #[derive(Clone, Debug)]
 pub(super) struct Entra {
     pub(super) scope: String,

@@ -4,7 +4,6 @@ use super::proof::Proof;
 use crate::identity::Failure;
 use crate::identity::Secret;
 
-/// Makes a proof of the key, if it is set.
 pub(super) fn proof(key: Option<&Secret>) -> Result<Proof, Failure> {
     let key = key
         .filter(|key| !key.is_empty())

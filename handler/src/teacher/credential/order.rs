@@ -13,7 +13,6 @@ use clap::ValueEnum;
 const KEY_VARIABLE: &str = "AZURE_OPENAI_API_KEY";
 const ENTRA: &str = "Entra token for the model";
 
-/// What the service is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Auth {
     /// A key: from Key Vault, else from AZURE_OPENAI_API_KEY.
@@ -23,7 +22,6 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// The name as a setting.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Key => "key",
@@ -32,37 +30,24 @@ impl Auth {
     }
 }
 
-/// Whether a vault is asked for the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultChoice {
-    /// For this secret.
     Ask(VaultSecret),
-    /// No, for this reason.
     NotTried(&'static str),
 }
 
-/// Where to look for a credential.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the service is to be shown.
     pub auth: Auth,
-    /// The vault.
     pub vault: VaultChoice,
-    /// The key of the environment.
     pub key: Option<Secret>,
-    /// What tokens for the model are asked for.
     pub entra_scope: String,
-    /// Who this process is.
     pub identities: Identities,
-    /// For the end of what was obtained.
     pub clock: Clock,
 }
 
 impl Settings {
     /// Obtains a credential from the first source that gives one.
-    ///
-    /// # Errors
-    /// What was tried, and why each failed.
     pub async fn obtain(&self) -> Result<Credential, NoCredential> {
         match self.auth {
             Auth::Key => self.obtain_key().await,

@@ -16,9 +16,6 @@ pub struct Proof {
 
 impl Proof {
     /// A key, sent as `api-key`.
-    ///
-    /// # Errors
-    /// If it is empty, or holds characters that a header cannot carry.
     pub fn key(key: &Secret, lifetime: Option<Duration>) -> Result<Self, Failure> {
         let name = HeaderName::from_static("api-key");
         Ok(Self {
@@ -29,9 +26,6 @@ impl Proof {
     }
 
     /// A token of Entra, sent as a bearer.
-    ///
-    /// # Errors
-    /// If it is empty, or holds characters that a header cannot carry.
     pub fn token(token: &Secret, lifetime: Duration) -> Result<Self, Failure> {
         if token.is_empty() {
             return Err(Failure::new("the token is empty"));

@@ -26,7 +26,6 @@ const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 /// After a renewal ahead of time has failed, the next one comes so much later.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// Where a proof can be had anew.
 pub trait Source: fmt::Debug + Send + Sync {
     /// Obtains a proof, not one that was kept. The wait is bounded.
     fn obtain(&self) -> BoxFuture<'_, Result<Proof, Failure>>;
@@ -38,9 +37,7 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// The header of a request, and which of the successive ones it is.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// `api-key` or `authorization`.
     pub name: HeaderName,
-    /// The secret, marked as such.
     pub value: HeaderValue,
     generation: u64,
 }
@@ -48,10 +45,8 @@ pub struct Header {
 /// Why there is nothing better than what was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewalError {
-    /// It comes from a place that is read once.
     #[error("it cannot be renewed")]
     NotRenewable,
-    /// Its source gives nothing.
     #[error("it could not be renewed: {0}")]
     Failed(Failure),
 }
@@ -84,7 +79,6 @@ struct Held {
     term: Option<Term>,
 }
 
-/// When a proof ends.
 #[derive(Clone, Copy, Debug)]
 struct Term {
     renew_at: Instant,
@@ -148,7 +142,6 @@ impl Credential {
         }))
     }
 
-    /// What to check when the service refuses it.
     pub fn advice(&self) -> &str {
         &self.0.advice
     }
@@ -176,9 +169,6 @@ impl Credential {
     }
 
     /// Something newer than `refused`: what somebody else has obtained since, or what the source gives.
-    ///
-    /// # Errors
-    /// If it cannot be renewed, or the source gives nothing.
     pub async fn renew(&self, refused: &Header) -> Result<Header, RenewalError> {
         let Some(renewable) = &self.0.renewable else {
             return Err(RenewalError::NotRenewable);

@@ -13,7 +13,6 @@ use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where the key lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultSecret {
     /// `https://NAME.vault.azure.net`, without a slash at the end.
@@ -28,7 +27,6 @@ impl fmt::Display for VaultSecret {
     }
 }
 
-/// Reads the key.
 #[derive(Clone, Debug)]
 pub(super) struct Vault {
     pub(super) secret: VaultSecret,

@@ -49,7 +49,6 @@ impl Adaptive {
         }
     }
 
-    /// The level now.
     pub(super) fn value(&self) -> f64 {
         self.value
     }

@@ -22,7 +22,6 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// None so far.
     pub(super) fn new(now: Duration) -> Self {
         Self::since(now, 0.0)
     }

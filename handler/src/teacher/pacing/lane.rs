@@ -41,7 +41,6 @@ impl Lane {
         }
     }
 
-    /// A call of `cost` goes.
     pub(super) fn charge(&mut self, cost: f64) {
         self.owed += cost;
     }

@@ -36,10 +36,8 @@ const FADING: f64 = 1.0 / 512.0;
 /// A 429 that asks for less was one call too many in a short window, and no want of quota.
 const PASSING: Duration = Duration::from_secs(1);
 
-/// Calls in flight at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
-    /// So many.
     Fixed(u32),
     /// As many as the quota needs at the latency that is measured, and never more than this.
     Auto(u32),
@@ -49,7 +47,6 @@ impl Concurrency {
     /// `auto`: enough for ten times the first tier's quota, and a bound on memory and connections.
     pub const AUTO: Self = Self::Auto(1000);
 
-    /// The hard cap.
     pub fn most(self) -> u32 {
         match self {
             Self::Fixed(most) | Self::Auto(most) => most.max(1),
@@ -57,10 +54,8 @@ impl Concurrency {
     }
 }
 
-/// Whether a call may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// It may.
     Now,
     /// Not before that moment, and not surely then.
     At(Duration),
@@ -70,7 +65,6 @@ pub enum Ready {
     Blocked,
 }
 
-/// A call that went.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sent {
     at: Duration,
@@ -79,7 +73,6 @@ pub struct Sent {
     charged: u64,
 }
 
-/// The state of pacing.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     allowance: Allowance,
@@ -185,7 +178,6 @@ impl Pacer {
         Ready::At(at.max(room).min(sooner.unwrap_or(Duration::MAX)))
     }
 
-    /// Time passes.
     fn pass(&mut self, now: Duration) {
         self.allowance.pass(now);
         if self.account.is_some_and(|account| account.until <= now) {
@@ -200,7 +192,6 @@ impl Pacer {
             .pass(now, share * REQUESTS_USED * quota.rpm / 60.0, 0.0);
     }
 
-    /// Tokens a second.
     fn token_rate(&self, now: Duration) -> f64 {
         let (share, tpm) = (self.share(now), self.allowance.quota().tpm);
         let even = share * TOKENS_USED * tpm / 60.0;
@@ -221,7 +212,6 @@ impl Pacer {
         }
     }
 
-    /// Calls in flight at most, as things are.
     fn limit(&self) -> f64 {
         self.bearable.value().floor().min(self.wanted())
     }

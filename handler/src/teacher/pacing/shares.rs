@@ -25,27 +25,20 @@ const LEAST: f64 = 1e-6;
 /// versions of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// By process.
     members: BTreeMap<String, Member>,
 }
 
-/// One process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Member {
-    /// Its share of the quota, from 0 to 1.
     share: f64,
-    /// What it could use.
     wants: f64,
     /// Until when it holds the share.
     until_ms: u64,
 }
 
-/// A share as it was renewed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Renewed {
-    /// The share, from 0 to 1.
     pub share: f64,
-    /// When to renew it next.
     pub next: Duration,
 }
 
@@ -56,7 +49,6 @@ impl Record {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
-    /// The record as it is stored.
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -97,7 +89,6 @@ impl Record {
         Renewed { share, next }
     }
 
-    /// Gives the share of `name` back.
     pub fn leave(&mut self, name: &str) {
         self.members.remove(name);
     }

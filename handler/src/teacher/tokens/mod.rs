@@ -65,7 +65,6 @@ impl Encoding {
         }
     }
 
-    /// The name of the encoding.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -188,7 +187,6 @@ impl FromStr for Encoding {
     }
 }
 
-/// A name that is no [`Encoding`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown tokenizer {0:?}: use \"o200k_base\" or \"cl100k_base\"")]
 pub struct UnknownEncoding(pub String);
