@@ -159,6 +159,11 @@ pub struct ServiceArgs {
     pub price_output: Option<f64>,
 }
 
+/// The text of a setting; one of blanks counts as not set.
+fn set(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.trim().is_empty())
+}
+
 impl ServiceArgs {
     pub fn deployment(&self) -> &str {
         self.deployment.as_deref().unwrap_or(&self.model)
@@ -202,9 +207,9 @@ impl ServiceArgs {
 
     /// The identities of this process, given what the platform has put into the environment.
     pub fn identities(&self, surroundings: Surroundings) -> Identities {
-        let id = self.identity_client_id.clone();
         Identities {
-            client_id: id.filter(|id| !id.trim().is_empty()),
+            client_id: set(&self.identity_client_id),
+            only: None,
             surroundings,
             connect_timeout: self.connect_timeout,
             timeout: self.credential_timeout,
@@ -213,7 +218,6 @@ impl ServiceArgs {
 
     /// Where to look for a credential, given what the platform has put into the environment.
     pub fn credential(&self, surroundings: Surroundings) -> credential::Settings {
-        let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
         let vault = match set(&self.keyvault_url) {
             _ if self.no_keyvault => VaultChoice::NotTried("not tried, --no-keyvault is set"),
             None => VaultChoice::NotTried("not tried, no --keyvault-url is set"),

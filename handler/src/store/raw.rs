@@ -7,13 +7,14 @@ use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
+use std::ops::Deref;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Blocks of a file as they come, or why they stopped coming.
-pub(super) type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
+/// Blocks of a file as they come; a failure comes in place of a block.
+pub type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFile {
@@ -58,16 +59,17 @@ impl Buckets {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Folder,
     File,
     /// A pipe or device: opening it may wait for ever, and it cannot be read twice.
     Other,
 }
 
-/// What a place that holds RAW can do. Nothing in it writes: who holds one cannot.
+/// What can be done with RAW. Nothing here writes.
 #[async_trait]
-pub(super) trait RawBlobs: Debug + Send + Sync {
+pub trait RawBlobs: Debug + Send + Sync {
+    /// Where a file of the folder lies, as a person would write it.
     fn locate(&self, path: &str) -> String;
 
     /// What lies in the folder and in its folders, hidden names left out.
@@ -75,8 +77,11 @@ pub(super) trait RawBlobs: Debug + Send + Sync {
 
     async fn version(&self, path: &str) -> Result<Version, StoreError>;
 
+    /// A small file as a whole.
     async fn read(&self, path: &str) -> Result<Bytes, StoreError>;
 
+    /// The bytes of `range` of `version`; [`StoreError::Changed`] if the file is another version by
+    /// now.
     async fn read_range(
         &self,
         path: &str,
@@ -84,6 +89,8 @@ pub(super) trait RawBlobs: Debug + Send + Sync {
         version: &Version,
     ) -> Result<Bytes, StoreError>;
 
+    /// The file from its beginning in blocks, and its version, which is `version` where one is
+    /// given. Memory holds a few blocks, whatever the file's size.
     async fn blocks(
         &self,
         path: &str,
@@ -110,12 +117,6 @@ impl RawFolder {
         Ok(Self(Arc::new(AzureRaw::new(account, area))))
     }
 
-    /// Where a file of the folder lies, as a person would write it.
-    pub fn locate(&self, path: &str) -> String {
-        self.0.locate(path)
-    }
-
-    /// What a dataset's folder holds.
     pub async fn buckets(&self) -> Result<Buckets, StoreError> {
         let entries = self.0.entries().await?;
         let paths = entries.iter().map(|(path, _)| path.as_str());
@@ -142,40 +143,12 @@ impl RawFolder {
             .sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
         Ok(buckets)
     }
+}
 
-    /// The version that is there now.
-    pub async fn version(&self, path: &str) -> Result<Version, StoreError> {
-        self.0.version(path).await
-    }
+impl Deref for RawFolder {
+    type Target = dyn RawBlobs;
 
-    /// A small file as a whole.
-    pub async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
-        self.0.read(path).await
-    }
-
-    /// The bytes of `range`, of that version and no other.
-    ///
-    /// # Errors
-    /// [`StoreError::Changed`] if the file is another version by now.
-    pub async fn read_range(
-        &self,
-        path: &str,
-        range: Range<u64>,
-        version: &Version,
-    ) -> Result<Bytes, StoreError> {
-        self.0.read_range(path, range, version).await
-    }
-
-    /// The file from its beginning in blocks, and the version it is: `version` where one is given.
-    /// Memory holds a few blocks, whatever the file's size.
-    ///
-    /// # Errors
-    /// If the file cannot be opened, or is not `version`; later failures come in place of a block.
-    pub async fn blocks(
-        &self,
-        path: &str,
-        version: Option<&Version>,
-    ) -> Result<(Version, mpsc::Receiver<Result<Bytes, StoreError>>), StoreError> {
-        self.0.blocks(path, version).await
+    fn deref(&self) -> &Self::Target {
+        &*self.0
     }
 }

@@ -7,7 +7,7 @@ use super::calls::Calls;
 use super::connection::{Access, Connection, ConnectionError, is_loopback, locate};
 use super::shared_key::SharedKey;
 use crate::clock::Clock;
-use crate::identity::{Identities, OneIdentity, Way};
+use crate::identity::{Identities, Way};
 use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::Policy;
 use azure_core::http::{ClientOptions, RetryOptions, Transport, Url};
@@ -26,7 +26,6 @@ struct Inner {
     service: BlobServiceClient,
     endpoint: Url,
     calls: Calls,
-    tuning: Tuning,
 }
 
 impl Account {
@@ -46,12 +45,8 @@ impl Account {
         }
         let client = builder.build().map_err(|e| unusable(&e))?;
         let transport = Transport::new(Arc::new(client));
-        Self::over(
-            transport,
-            connection,
-            credential(connection, identities),
-            tuning,
-        )
+        let credential = credential(connection, identities);
+        Self::over(transport, connection, credential, tuning)
     }
 
     fn over(
@@ -79,8 +74,7 @@ impl Account {
         Ok(Self(Arc::new(Inner {
             service: service.map_err(|e| unusable(&e))?,
             endpoint,
-            calls: Calls::new(&tuning),
-            tuning,
+            calls: Calls(tuning),
         })))
     }
 
@@ -110,10 +104,6 @@ impl Account {
     pub(super) fn calls(&self) -> &Calls {
         &self.0.calls
     }
-
-    pub(super) fn tuning(&self) -> &Tuning {
-        &self.0.tuning
-    }
 }
 
 impl fmt::Debug for Account {
@@ -127,12 +117,10 @@ fn credential(connection: &Connection, identities: Identities) -> Option<Arc<dyn
     match &connection.access {
         Access::Key { .. } => None,
         Access::AnyIdentity => Some(Arc::new(identities)),
-        Access::ManagedIdentity { client_id } => Some(Arc::new(OneIdentity {
-            identities: Identities {
-                client_id: client_id.clone(),
-                ..identities
-            },
-            way: Way::ManagedIdentity,
+        Access::ManagedIdentity { client_id } => Some(Arc::new(Identities {
+            client_id: client_id.clone(),
+            only: Some(Way::ManagedIdentity),
+            ..identities
         })),
     }
 }
@@ -229,6 +217,7 @@ mod tests {
     fn the_identity_is_the_one_that_the_connection_names() {
         let identities = Identities {
             client_id: Some("of the process".into()),
+            only: None,
             surroundings: Surroundings::default(),
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),

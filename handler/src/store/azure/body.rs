@@ -76,7 +76,7 @@ impl Body {
                 Some(stream) => stream,
                 None => self.reopen().await?,
             };
-            let error = match tokio::time::timeout(self.calls.timeout(), stream.next()).await {
+            let error = match tokio::time::timeout(self.calls.0.timeout, stream.next()).await {
                 Ok(Some(Ok(bytes))) if !bytes.is_empty() => {
                     let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
                     let bytes = bytes.slice(..bytes.len().min(left));

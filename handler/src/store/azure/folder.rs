@@ -41,10 +41,6 @@ impl Folder {
         }
     }
 
-    pub(super) fn account(&self) -> &Account {
-        &self.account
-    }
-
     pub(super) fn calls(&self) -> &Calls {
         self.account.calls()
     }
@@ -167,7 +163,7 @@ impl Folder {
             include: Some(vec![ListBlobsIncludeItem::Metadata]),
             prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
             marker,
-            maxresults: Some(i32::from(self.account.tuning().page)),
+            maxresults: Some(i32::from(self.calls().0.page)),
             ..Default::default()
         };
         let mut pages = self.container.list_blobs(Some(options))?.into_pages();

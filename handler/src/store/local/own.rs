@@ -1,6 +1,6 @@
 //! What is ours in a local folder.
 
-use super::super::own::{AppendLines, Draft, Held, OwnBlobs};
+use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use super::draft::{DraftFile, LocalDraft};
 use super::lines::{self, LocalAppender};
@@ -23,16 +23,14 @@ impl Root {
         self.folder.join(path)
     }
 
-    /// Where `path` is to be written; its folder is made.
+    /// Where to write `path`; its folder is made.
     pub(super) fn prepare(&self, path: &str) -> Result<PathBuf, StoreError> {
         let plain = Path::new(path)
             .components()
             .all(|c| matches!(c, Component::Normal(_)));
         if !plain || path.is_empty() {
-            return Err(StoreError::Forbidden {
-                place: self.at(path).display().to_string(),
-                reason: "the path would leave its folder".into(),
-            });
+            let reason = "the path would leave its folder";
+            return Err(StoreError::forbidden(self.at(path).display(), reason));
         }
         let path = self.outside_raw(self.at(path))?;
         if let Some(folder) = path.parent() {
@@ -48,10 +46,8 @@ impl Root {
         if let Some(raw) = &self.raw
             && (real.starts_with(raw) || raw.starts_with(&real))
         {
-            return Err(StoreError::Forbidden {
-                place: path.display().to_string(),
-                reason: format!("it leads to the RAW data at {}", raw.display()),
-            });
+            let reason = format!("it leads to the RAW data at {}", raw.display());
+            return Err(StoreError::forbidden(path.display(), reason));
         }
         Ok(path)
     }
@@ -69,10 +65,8 @@ impl LocalOwn {
         let real = resolved(&root)?;
         let raw = raw.map(resolved).transpose()?;
         if let Some(raw) = raw.as_ref().filter(|raw| real.starts_with(raw)) {
-            return Err(StoreError::Forbidden {
-                place: root.display().to_string(),
-                reason: format!("it lies inside the RAW data at {}", raw.display()),
-            });
+            let reason = format!("it lies inside the RAW data at {}", raw.display());
+            return Err(StoreError::forbidden(root.display(), reason));
         }
         let root = Root { folder: real, raw };
         Ok(Self { root })
@@ -119,7 +113,7 @@ impl OwnBlobs for LocalOwn {
         .await
     }
 
-    async fn publish(&self, path: &str) -> Result<Box<dyn Draft>, StoreError> {
+    async fn publish(&self, path: &str) -> Result<Publication, StoreError> {
         let (root, path) = (self.root.clone(), path.to_owned());
         let draft = blocking(move || DraftFile::begin(&root, &path)).await?;
         Ok(Box::new(LocalDraft::new(draft)))
@@ -129,7 +123,7 @@ impl OwnBlobs for LocalOwn {
         self.publish(path).await.map(drop)
     }
 
-    async fn append(&self, path: &str) -> Result<(Box<dyn AppendLines>, Vec<u8>), StoreError> {
+    async fn append(&self, path: &str) -> Result<(Appender, Vec<u8>), StoreError> {
         let (root, path) = (self.root.clone(), path.to_owned());
         let (appender, lines) = blocking(move || LocalAppender::take(root.prepare(&path)?)).await?;
         Ok((Box::new(appender), lines))
@@ -196,7 +190,7 @@ impl OwnBlobs for LocalOwn {
         .await
     }
 
-    async fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn Held>, StoreError> {
+    async fn lock(&self, name: &str, holder: &str) -> Result<Lock, StoreError> {
         let holder = holder.to_owned();
         let lock = self.run(name, move |root, path| {
             FolderLock::take(&root.outside_raw(path)?, &holder)

@@ -181,6 +181,7 @@ mod tests {
             key: key.map(Secret::new),
             entra_scope: "https://cognitiveservices.azure.com/.default".into(),
             identities: Identities {
+                only: None,
                 client_id: None,
                 surroundings: Surroundings::default(),
                 connect_timeout: Duration::from_secs(1),
