@@ -14,6 +14,7 @@ mod variables;
 pub use labeling::{LabelingArgs, StrategyName};
 pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
+pub(crate) use service::filled;
 pub use variables::{unknown_variables, without_empty_variables};
 
 use crate::run::manifest::ChunkLimits;

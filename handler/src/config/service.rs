@@ -159,8 +159,8 @@ pub struct ServiceArgs {
     pub price_output: Option<f64>,
 }
 
-/// The text of a setting; one of blanks counts as not set.
-fn set(text: &Option<String>) -> Option<String> {
+/// The text of a setting; blanks count as not set.
+pub(crate) fn filled(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.trim().is_empty())
 }
 
@@ -208,7 +208,7 @@ impl ServiceArgs {
     /// The identities of this process, given what the platform has put into the environment.
     pub fn identities(&self, surroundings: Surroundings) -> Identities {
         Identities {
-            client_id: set(&self.identity_client_id),
+            client_id: filled(&self.identity_client_id),
             only: None,
             surroundings,
             connect_timeout: self.connect_timeout,
@@ -218,7 +218,7 @@ impl ServiceArgs {
 
     /// Where to look for a credential, given what the platform has put into the environment.
     pub fn credential(&self, surroundings: Surroundings) -> credential::Settings {
-        let vault = match set(&self.keyvault_url) {
+        let vault = match filled(&self.keyvault_url) {
             _ if self.no_keyvault => VaultChoice::NotTried("not tried, --no-keyvault is set"),
             None => VaultChoice::NotTried("not tried, no --keyvault-url is set"),
             Some(url) => VaultChoice::Ask(VaultSecret {

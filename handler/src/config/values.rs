@@ -68,17 +68,16 @@ pub(super) fn parse_scope(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn parse_usd(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(usd) if usd.is_finite() && usd >= 0.0 => Ok(usd),
-        _ => Err("an amount is a number of US dollars, such as 12.50".into()),
-    }
+    dollars(text).ok_or_else(|| "an amount is a number of US dollars, such as 12.50".into())
 }
 
 pub(super) fn parse_price(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(price) if price.is_finite() && price >= 0.0 => Ok(price),
-        _ => Err("a price is a number of US dollars per million tokens".into()),
-    }
+    dollars(text).ok_or_else(|| "a price is a number of US dollars per million tokens".into())
+}
+
+fn dollars(text: &str) -> Option<f64> {
+    let usd = text.parse::<f64>().ok()?;
+    (usd.is_finite() && usd >= 0.0).then_some(usd)
 }
 
 #[cfg(test)]

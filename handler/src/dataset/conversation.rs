@@ -37,7 +37,7 @@ pub struct Turn {
     pub user_message: String,
     /// Why the file's `userMessage` is no text, if so.
     pub bad_message: Option<BadMessage>,
-    /// The model's text; `None` for an answer by tools alone, and in a shape that nobody knows.
+    /// The model's text; `None` for an answer by tools alone, and in an unknown shape.
     pub model_message: Option<String>,
 }
 

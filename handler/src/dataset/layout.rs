@@ -85,7 +85,7 @@ fn bucket(file: &str) -> Option<&str> {
     (is_read && !bucket.is_empty()).then_some(bucket)
 }
 
-/// Whether somebody who sees the file takes it for data.
+/// Whether the file's name looks like data.
 fn is_like_data(file: &str) -> bool {
     let file = file.to_ascii_lowercase();
     let unpacked = [".gz", ".zst"].iter().find_map(|it| file.strip_suffix(it));
@@ -197,7 +197,7 @@ pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Blob storage drops a dot at the end of a name, and somebody on the way may decode a percent sign.
+/// Blob storage drops a dot at the end of a name, and a proxy may decode a percent sign.
 fn is_blob_name(name: &str) -> Result<(), &'static str> {
     match name.ends_with('.') || name.contains('%') {
         true => Err("a name that ends with a dot or has a percent sign"),

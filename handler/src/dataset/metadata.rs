@@ -36,6 +36,7 @@ pub struct SourceFile {
     pub path: String,
     /// The store's mark of this version.
     pub etag: String,
+    /// Bytes.
     pub length: u64,
     /// Hash of the content (XXH3, 128 bits), which tells whether RAW changed.
     pub fingerprint: String,
@@ -45,6 +46,7 @@ pub struct SourceFile {
 pub struct BrokenConversation {
     /// Its number in the file, counted from 0, broken ones included.
     pub number: u64,
+    /// Bytes of the file.
     pub bytes: Range<u64>,
     pub reason: String,
 }

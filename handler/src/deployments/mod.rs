@@ -1,5 +1,5 @@
-//! From settings to those who ask a deployment: its connection, its pace, and how many calls may be in
-//! flight.
+//! From settings to what it takes to ask a deployment: its connection, its pace, and how many calls
+//! may be in flight.
 
 mod connect;
 
@@ -30,12 +30,12 @@ use uuid::Uuid;
 pub struct Deployments {
     labeling: LabelingArgs,
     service: ServiceArgs,
-    /// One for each call that may be in flight, whoever makes it.
+    /// One for each call of this process that may be in flight.
     slots: Arc<Semaphore>,
-    /// With whom quotas are divided, if with anybody.
+    /// How quotas are divided with other processes; `None` where this process is alone.
     sharing: Option<Sharing>,
     paces: Mutex<HashMap<String, Arc<Pace>>>,
-    /// A connection that is there already, for who needs the first one.
+    /// An open connection, which the first one to need a connection takes.
     ready: Mutex<Option<Transport>>,
     progress: Arc<Progress>,
 }

@@ -221,7 +221,7 @@ impl TokenCredential for Identities {
     }
 }
 
-/// Finds out whether this is a virtual machine of Azure, before anybody waits for its tokens.
+/// Finds out whether this is a virtual machine of Azure, before its tokens are waited for.
 async fn find_imds(patience: Duration) -> Result<(), Failure> {
     match tokio::time::timeout(patience, tokio::net::TcpStream::connect(IMDS)).await {
         Ok(Ok(_)) => Ok(()),

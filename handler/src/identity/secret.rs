@@ -1,4 +1,4 @@
-//! A text that nobody may see.
+//! A text that must not be shown.
 
 use std::fmt;
 

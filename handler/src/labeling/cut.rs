@@ -36,18 +36,16 @@ pub struct Cut<'t> {
 /// estimate, from the bytes a token has in the parts that are kept.
 #[must_use]
 pub fn cut<'t>(text: &'t str, limit: usize, tokens: &dyn TokenCounter) -> Cut<'t> {
+    let whole = Cut {
+        text: Cow::Borrowed(text),
+        is_cut: false,
+    };
     if text.len() <= limit {
-        return Cut {
-            text: Cow::Borrowed(text),
-            is_cut: false,
-        };
+        return whole;
     }
     let within = tokens.head(text, limit);
     if within.len() == text.len() {
-        return Cut {
-            text: Cow::Borrowed(text),
-            is_cut: false,
-        };
+        return whole;
     }
     let head = tokens.head(within, limit / 2);
     let rest = text.get(head.len()..).unwrap_or_default();

@@ -41,7 +41,7 @@ pub enum StoreError {
         reason: String,
         remedy: &'static str,
     },
-    /// The operating system refused. Why stands in the source, which whoever prints adds.
+    /// The operating system refused. The reason is the source; [`sentence`] adds it.
     #[error("cannot {operation} {place}")]
     Io {
         operation: &'static str,
@@ -88,12 +88,12 @@ impl StoreError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether the service refuses it, as long as nobody grants a right.
+    /// Whether the service refuses it until a right is granted.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
 
-    /// Whether the same may work later without anybody doing anything.
+    /// Whether the same may work later by itself.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }

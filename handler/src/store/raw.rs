@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Blocks of a file as they come; a failure comes in place of a block.
-pub type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
+pub(super) type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFile {
@@ -108,10 +108,8 @@ impl RawFolder {
         Self(Arc::new(LocalRaw::new(root.into())))
     }
 
-    /// The folder `path` of `container`, empty for the whole of it.
-    ///
-    /// # Errors
-    /// [`StoreError::Forbidden`] if container or path are no such names.
+    /// The folder `path` of `container`, empty for the whole of it; [`StoreError::Forbidden`] if
+    /// container or path are no such names.
     pub fn azure(account: &Account, container: &str, path: &str) -> Result<Self, StoreError> {
         let area = Area::new(container, path)?;
         Ok(Self(Arc::new(AzureRaw::new(account, area))))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Version {
     /// The store's mark, without quotes. For a local file: its length and time of change.
     pub etag: String,
+    /// Bytes.
     pub length: u64,
 }
 
@@ -22,6 +23,6 @@ pub struct Listed {
 pub struct BlobStatus {
     pub version: Version,
     pub modified: Timestamp,
-    /// Whether somebody has it for appending, or as a lock.
+    /// Whether a process holds it for appending, or as a lock.
     pub leased: bool,
 }

@@ -1,5 +1,5 @@
-//! A small record that several processes change, each by reading it and swapping in what comes of it
-//! if it is still as it was read. Quota is divided over such a record.
+//! A small record that several processes change by compare-and-swap. Quota is divided over such a
+//! record.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -21,16 +21,11 @@ pub trait SharedRecord: Send + Sync {
     /// Reads it.
     fn read(&self) -> impl Future<Output = Result<Read<Self::Version>, Self::Error>> + Send;
 
-    /// Makes it, and tells whether it was not there before.
-    ///
-    /// # Errors
-    /// If that cannot be told; then it may have been made or not.
+    /// Makes it, and tells whether it was not there before. After an error it may have been made.
     fn create(&self, bytes: Vec<u8>) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Puts `bytes` in its place, and tells whether it was still this version of it.
-    ///
-    /// # Errors
-    /// If that cannot be told; then it may have been swapped or not.
+    /// Puts `bytes` in its place, and tells whether it was still this version of it. After an error
+    /// it may have been swapped.
     fn swap(
         &self,
         bytes: Vec<u8>,
@@ -46,8 +41,8 @@ pub enum UpdateError<E: Display> {
     Contended,
 }
 
-/// Changes `record` once by `change`, which makes of it what it is to be, and says what that means.
-/// `None` if somebody else changed it meanwhile.
+/// Changes `record` once: `change` takes its bytes and gives the new ones, with a value to return.
+/// `None` if another process changed the record meanwhile.
 pub(super) async fn try_update<R: SharedRecord, T>(
     record: &R,
     change: impl FnOnce(Option<&[u8]>) -> (Vec<u8>, T),

@@ -101,7 +101,7 @@ fn parts(written: &[u8], depth: u32, texts: &mut Vec<String>) {
                 }
                 Ok(())
             });
-            // The content of a tool's result is not what somebody wrote.
+            // The content of a tool's result is not a message.
             let is_message = kind.is_none_or(|kind| kind == br#""message""#);
             if let Some(shown) = own.or(content.filter(|_| is_message)) {
                 parts(shown, depth, texts);
@@ -138,8 +138,7 @@ fn text(written: &[u8]) -> Option<String> {
     if written.first() != Some(&b'"') {
         return None;
     }
-    // serde_json refuses what Python writes and reads without a murmur. That is rare enough to be
-    // looked for only after a failure.
+    // serde_json rejects some of what Python accepts. That is rare: repair only after a failure.
     let read = serde_json::from_slice(written);
     read.or_else(|_| serde_json::from_str(&repair(written)))
         .ok()

@@ -1,9 +1,8 @@
 //! The walk over a conversation's JSON: where the values stand that labelling needs.
 //!
-//! It follows the scanner's grammar, which looks at brackets, quotes, colons and commas only. So what
-//! stands in the fields that nobody reads may be anything that has a beginning and an end, such as
-//! Python's `NaN`; and a value that is read and makes no sense costs its own field, not the
-//! conversation.
+//! The walk follows the scanner's grammar, which looks at brackets, quotes, colons and commas only. So
+//! an ignored field may hold anything with a beginning and an end, such as Python's `NaN`, and a value
+//! that makes no sense costs its own field, not the conversation.
 
 use crate::dataset::scanner::structure::{NoLandmarks, Step, Structure};
 
@@ -37,8 +36,8 @@ pub(super) trait Gather: Default {
 
 /// Walks over a conversation, blanks around it allowed: its `conversationId` and its turns.
 pub(super) fn conversation<G: Gather>(bytes: &[u8]) -> Result<(Option<Value<'_>>, G), ParseError> {
-    // A text may hold any byte, but none is left by a crash save this one, and what stands before
-    // and after a block of it need not belong together.
+    // A crash leaves NUL bytes in place of data. What stands before and after them need not belong
+    // together.
     if let Some(at) = memchr::memchr(0, bytes) {
         return Err(error(NUL_BYTES, at));
     }

@@ -201,11 +201,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         Self {
             accept,
             max: MAX_CONVERSATION_BYTES,
-            window: Window {
-                bytes: Vec::new(),
-                base: 0,
-                ended: false,
-            },
+            window: Window::default(),
             phase: Phase::Head { at: 0 },
             format: Format::Array,
             structure: Structure::new(),

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::landmarks::REACH;
 
+#[derive(Default)]
 pub(super) struct Window {
     pub(super) bytes: Vec<u8>,
     /// Where in the file they begin.

@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::Strategy;
+use super::{Limits, MESSAGE_TITLE, Strategy};
+use crate::dataset::conversation::Turn;
 use crate::labeling::cut::{TokenCounter, cut};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,19 @@ impl Input {
             cut: 0,
             left_out: 0,
         }
+    }
+
+    /// The input of a strategy that shows the message of `turn` first.
+    pub(super) fn of_message(
+        strategy: &dyn Strategy,
+        turn: &Turn,
+        limits: &Limits,
+        tokens: &dyn TokenCounter,
+    ) -> Self {
+        let mut input = Self::new(strategy);
+        let limit = limits.message_tokens;
+        input.push(MESSAGE_TITLE, &turn.user_message, limit, tokens);
+        input
     }
 
     pub(super) fn push(
@@ -87,9 +101,8 @@ impl Input {
 
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
-        self.sections
-            .iter()
-            .any(|section| section.text.contains(text))
+        let mut sections = self.sections.iter();
+        sections.any(|section| section.text.contains(text))
     }
 
     /// 128 bits that are equal for equal inputs of the same strategy and version, so that the model

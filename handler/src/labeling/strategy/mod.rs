@@ -51,7 +51,9 @@ pub trait Strategy: Send + Sync {
     fn description(&self) -> &'static str;
 
     /// Raised whenever the same turn would give another input.
-    fn version(&self) -> u32;
+    fn version(&self) -> u32 {
+        1
+    }
 
     /// What is shown for the turn at a position (from 0) of the conversation; `None` if there is no
     /// such turn.
@@ -92,11 +94,6 @@ pub fn strategies() -> &'static [&'static dyn Strategy] {
     &[&UserMessageOnly, &WithContext, &WithResponse]
 }
 
-/// The strategy of a name.
-///
-/// # Errors
-///
-/// [`UnknownStrategy`], which lists the names that there are.
 pub fn by_name(name: &str) -> Result<&'static dyn Strategy, UnknownStrategy> {
     strategies()
         .iter()
@@ -110,11 +107,8 @@ pub fn by_name(name: &str) -> Result<&'static dyn Strategy, UnknownStrategy> {
 pub struct UnknownStrategy(pub String);
 
 fn names() -> String {
-    strategies()
-        .iter()
-        .map(|strategy| strategy.name())
-        .collect::<Vec<_>>()
-        .join(", ")
+    let names = strategies().iter().map(|strategy| strategy.name());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

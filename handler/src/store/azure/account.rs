@@ -112,7 +112,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Who asks for tokens; nobody for an emulator.
+/// What gives tokens; `None` for an emulator.
 fn credential(connection: &Connection, identities: Identities) -> Option<Arc<dyn TokenCredential>> {
     match &connection.access {
         Access::Key { .. } => None,

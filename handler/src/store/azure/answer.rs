@@ -13,7 +13,7 @@ pub(super) enum Meaning {
     },
     /// What is there is not what the request was for.
     Condition,
-    /// Somebody else has a lease, or ours has ended.
+    /// Another process has a lease, or ours has ended.
     Lease,
     /// The blob does not end where the request would append.
     Position,
@@ -22,7 +22,7 @@ pub(super) enum Meaning {
     /// Blocks that were staged are gone: another commit to the blob discards them.
     Blocks,
     Passing,
-    /// Somebody must do something before it can work.
+    /// A person must do something before it can work.
     Final,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
     }
 }
 
-/// Somebody else has what this process wanted, or had.
+/// Another process has what this process wanted, or had.
 pub(super) fn held(place: String) -> StoreError {
     StoreError::Held {
         place,

@@ -1,9 +1,8 @@
-//! Sending a request until it is answered: each try has a time-out, tries are few and wait in
-//! between.
+//! Sends a request until it is answered: each try has a time-out, tries are few, with waits between.
 //!
 //! The SDK's own retries are switched off. They have no time-out a try, and they do not tell that an
-//! earlier try may have taken effect. Whoever sends something here that must not happen twice makes
-//! it conditional, and recognises its own success in a refusal.
+//! earlier try may have taken effect. A request that must not take effect twice has to be conditional,
+//! and its sender has to recognise its own success in a refusal.
 
 use super::Tuning;
 use azure_core::error::{Error, ErrorKind};

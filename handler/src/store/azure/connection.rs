@@ -100,26 +100,21 @@ impl Connection {
         let endpoint = endpoint.ok_or_else(|| ConnectionError::NoAddress {
             setting: format!("{name}__blobServiceUri"),
         })?;
+        let client_id = part("clientId");
         let access = match part("credential") {
-            None if part("clientId").is_some() => Access::ManagedIdentity {
-                client_id: part("clientId"),
-            },
-            None => Access::AnyIdentity,
-            Some(value) if value.eq_ignore_ascii_case("managedidentity") => {
-                Access::ManagedIdentity {
-                    client_id: part("clientId"),
-                }
-            }
-            Some(value) => {
+            None if client_id.is_none() => Access::AnyIdentity,
+            Some(value) if !value.eq_ignore_ascii_case("managedidentity") => {
                 let setting = setting();
                 return Err(ConnectionError::UnknownCredential { setting, value });
             }
+            _ => Access::ManagedIdentity { client_id },
         };
         Ok(Self { endpoint, access })
     }
 
     /// Reads a connection string, which may name an emulator on this machine and nothing else.
     fn from_connection_string(setting: &str, text: &str) -> Result<Self, ConnectionError> {
+        let no_address = |setting| ConnectionError::NoAddress { setting };
         let part = |name: &str| {
             let mut parts = text
                 .split(';')
@@ -128,11 +123,8 @@ impl Connection {
             part.map(|(_, value)| value)
         };
         if part("UseDevelopmentStorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Self::emulator(EMULATOR, EMULATOR_ACCOUNT, EMULATOR_KEY).ok_or_else(|| {
-                ConnectionError::NoAddress {
-                    setting: setting.to_owned(),
-                }
-            });
+            return Self::emulator(EMULATOR, EMULATOR_ACCOUNT, EMULATOR_KEY)
+                .ok_or_else(|| no_address(setting.to_owned()));
         }
         let lacks = |part| ConnectionError::Incomplete {
             setting: setting.to_owned(),
@@ -147,16 +139,13 @@ impl Connection {
             let suffix = part("EndpointSuffix").unwrap_or("core.windows.net");
             return Err(in_cloud(format!("{account}.blob.{suffix}")));
         };
-        let url = Url::parse(endpoint).map_err(|_| ConnectionError::NoAddress {
-            setting: format!("BlobEndpoint in {setting}"),
-        })?;
+        let bad_endpoint = || no_address(format!("BlobEndpoint in {setting}"));
+        let url = Url::parse(endpoint).map_err(|_| bad_endpoint())?;
         if !is_loopback(&url) {
             return Err(in_cloud(url.host_str().unwrap_or_default().to_owned()));
         }
         let key = part("AccountKey").ok_or_else(|| lacks("AccountKey"))?;
-        Self::emulator(endpoint, account, key).ok_or_else(|| ConnectionError::NoAddress {
-            setting: format!("BlobEndpoint in {setting}"),
-        })
+        Self::emulator(endpoint, account, key).ok_or_else(bad_endpoint)
     }
 
     fn emulator(endpoint: &str, account: &str, key: &str) -> Option<Self> {
@@ -252,11 +241,8 @@ impl BlobUrl {
 
 impl fmt::Display for BlobUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&locate(
-            &self.connection.endpoint,
-            &self.container,
-            &self.path,
-        ))
+        let endpoint = &self.connection.endpoint;
+        f.write_str(&locate(endpoint, &self.container, &self.path))
     }
 }
 

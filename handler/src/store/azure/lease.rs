@@ -1,4 +1,4 @@
-//! Leases: what one process has and no other, until it gives it back or dies.
+//! Leases: each is held by one process, until it gives the lease back or dies.
 
 use super::super::StoreError;
 use super::super::own::Held;
@@ -27,7 +27,7 @@ use uuid::Uuid;
 /// Between two tries to get a lease that another holds.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often a blob that is to be leased is made anew, should somebody remove it at the same time.
+/// Tries to make and lease the blob of a lock, which its last holder may be removing.
 const MAKINGS: usize = 5;
 
 /// What becomes of a leased blob when its lease is given back.
@@ -127,7 +127,7 @@ impl Lease {
         }
     }
 
-    /// Renews it now: an expired one comes back, unless somebody else had it since.
+    /// Renews it now: an expired lease comes back, unless another process has had it since.
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         self.check()?;
         let renewed = self.inner.renew().await;

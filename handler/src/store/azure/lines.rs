@@ -29,7 +29,7 @@ pub(super) struct AzureAppender {
     position: u64,
     /// Where the lines began that were appended last.
     began: u64,
-    /// An append failed or was given up, so that nobody knows how much of its lines is there.
+    /// An append failed or was given up: an unknown part of its lines is there.
     in_doubt: bool,
 }
 
@@ -47,7 +47,7 @@ impl AzureAppender {
                 reason: "somebody removed it just now".into(),
             });
         };
-        // Nobody wrote between making and leasing it: nothing to be read.
+        // The blob is as it was made: empty.
         let content = match made == Some(etag) {
             true => Bytes::new(),
             false => {
@@ -95,7 +95,7 @@ impl AzureAppender {
         if let Err(error) = &sent
             && meaning(error) == Meaning::Lease
         {
-            // A process that slept has let it expire, which does no harm if nobody else came.
+            // The lease expired while this process slept; that is harmless unless another one came.
             self.lease.renew().await?;
             sent = self.folder.calls().send(append).await;
         }

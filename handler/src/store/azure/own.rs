@@ -1,4 +1,4 @@
-//! What is ours in a container.
+//! Our own files in a container.
 
 use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
@@ -205,7 +205,7 @@ impl Mark {
             PutMode::Update(version) => etag.as_ref() == Some(&version.etag),
         };
         if as_expected {
-            // Not refused for what is there, but as somebody else's write was under way.
+            // The write was refused because another one was under way, not for what is there.
             return Err(StoreError::Unavailable {
                 operation: "write",
                 place: folder.locate(path),

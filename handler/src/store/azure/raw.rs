@@ -19,12 +19,6 @@ impl AzureRaw {
     pub(in crate::store) fn new(account: &Account, area: Area) -> Self {
         Self(Folder::new(account, area))
     }
-
-    fn missing(&self, path: &str) -> StoreError {
-        StoreError::NotFound {
-            place: self.0.locate(path),
-        }
-    }
 }
 
 #[async_trait]
@@ -44,7 +38,9 @@ impl RawBlobs for AzureRaw {
 
     async fn version(&self, path: &str) -> Result<Version, StoreError> {
         let found = self.0.properties(path).await?;
-        let found = found.ok_or_else(|| self.missing(path))?;
+        let found = found.ok_or_else(|| StoreError::NotFound {
+            place: self.0.locate(path),
+        })?;
         Ok(found.status.version)
     }
 

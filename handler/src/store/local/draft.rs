@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const BLOCK: usize = 1 << 18;
 
-/// Later than a file by so much is later on every file system that keeps fractions of a second.
+/// The least step in time that every file system with fractions of a second can tell.
 const LATER: Duration = Duration::from_micros(1);
 
 /// The file under its hidden name. Dropping it removes it.
@@ -106,7 +106,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[derive(Debug)]
 pub(super) struct LocalDraft {
-    /// Gone once a write failed or was given up, as nobody knows what it holds then.
+    /// `None` after a write that failed or was given up: what it holds is unknown.
     draft: Option<DraftFile>,
     target: PathBuf,
     pending: Vec<u8>,

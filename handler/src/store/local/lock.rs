@@ -1,5 +1,5 @@
-//! Locks: on a folder of ours, so that two processes never write one run, and on a file for as long as
-//! it takes to compare its version and replace it.
+//! Locks: on a run's folder, so that two processes never write one run, and on a file while its
+//! version is compared and the file replaced.
 
 use super::super::StoreError;
 use super::super::own::Held;
@@ -68,8 +68,7 @@ impl Drop for FolderLock {
     }
 }
 
-/// A run that came to nothing leaves nothing: of the folders that were made for it, those that are
-/// empty are removed.
+/// Removes those of a lock's folders that are empty, so that a run that did nothing leaves nothing.
 fn remove_empty(folders: &[PathBuf]) {
     for folder in folders {
         let _ = fs::remove_dir(folder);
@@ -81,8 +80,8 @@ impl Held for FolderLock {
     async fn release(self: Box<Self>) {}
 }
 
-/// Keeps other writers of ours from one file while it is held, which is an instant. A writer that was
-/// killed leaves a hidden empty file, which the next removes.
+/// Keeps other writers from one file, for an instant. A killed writer leaves a hidden empty file, which
+/// the next one removes.
 #[derive(Debug)]
 pub(super) struct FileGuard {
     _file: File,

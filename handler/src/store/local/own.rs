@@ -1,4 +1,4 @@
-//! What is ours in a local folder.
+//! Our own files in a local folder.
 
 use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
@@ -224,7 +224,7 @@ fn list(folder: &Path, prefix: &str, listed: &mut Vec<Listed>) -> Result<(), Sto
     };
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        // Ours are all UTF-8.
+        // Names of our own are all UTF-8.
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };

@@ -5,9 +5,7 @@ use super::key;
 use super::renewal::{Credential, Source};
 use super::vault::{Vault, VaultSecret};
 use crate::clock::Clock;
-use crate::identity::Secret;
-use crate::identity::{Attempt, Failure, NoCredential};
-use crate::identity::{Identities, Way};
+use crate::identity::{Attempt, Failure, Identities, NoCredential, Secret, Way};
 use clap::ValueEnum;
 
 const KEY_VARIABLE: &str = "AZURE_OPENAI_API_KEY";
@@ -88,11 +86,8 @@ impl Settings {
             Err(no_key) => Err(NoCredential {
                 attempts: vec![
                     Attempt { way, failure },
-                    Attempt {
-                        way: KEY_VARIABLE.into(),
-                        failure: no_key,
-                    },
-                    not_tried(ENTRA, "not tried, --auth is key"),
+                    attempt(KEY_VARIABLE, no_key),
+                    attempt(ENTRA, Failure::new("not tried, --auth is key")),
                 ],
             }),
         }
@@ -106,20 +101,19 @@ impl Settings {
         };
         match entra.obtain().await {
             Ok(proof) => Ok(Credential::renewable(proof, Box::new(entra))),
-            Err(failure) => Err(NoCredential {
-                attempts: vec![
-                    not_tried("Key Vault", "not tried, --auth is entra"),
-                    not_tried(KEY_VARIABLE, "not tried, --auth is entra"),
-                    Attempt {
-                        way: ENTRA.into(),
-                        failure,
-                    },
-                ],
-            }),
+            Err(failure) => {
+                let not_tried = Failure::new("not tried, --auth is entra");
+                let attempts = vec![
+                    attempt("Key Vault", not_tried.clone()),
+                    attempt(KEY_VARIABLE, not_tried),
+                    attempt(ENTRA, failure),
+                ];
+                Err(NoCredential { attempts })
+            }
         }
     }
 
-    /// What would be tried, in this order, and what not and why. Shows no secret and asks nobody.
+    /// What would be tried, in this order, and what not and why. Shows no secret and sends nothing.
     pub fn outline(&self) -> Vec<(String, String)> {
         let key = self.auth == Auth::Key;
         let vault = match &self.vault {
@@ -161,10 +155,10 @@ impl Settings {
     }
 }
 
-fn not_tried(way: &str, why: &str) -> Attempt {
+fn attempt(way: &str, failure: Failure) -> Attempt {
     Attempt {
         way: way.into(),
-        failure: Failure::new(why),
+        failure,
     }
 }
 

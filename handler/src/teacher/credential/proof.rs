@@ -1,7 +1,6 @@
 //! The header that a request proves itself with.
 
-use crate::identity::Failure;
-use crate::identity::Secret;
+use crate::identity::{Failure, Secret};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::time::Duration;
 
@@ -17,9 +16,8 @@ pub struct Proof {
 impl Proof {
     /// A key, sent as `api-key`.
     pub fn key(key: &Secret, lifetime: Option<Duration>) -> Result<Self, Failure> {
-        let name = HeaderName::from_static("api-key");
         Ok(Self {
-            name,
+            name: HeaderName::from_static("api-key"),
             value: header_value(key.expose(), "key")?,
             lifetime,
         })
@@ -30,10 +28,9 @@ impl Proof {
         if token.is_empty() {
             return Err(Failure::new("the token is empty"));
         }
-        let value = header_value(&format!("Bearer {}", token.expose()), "token")?;
         Ok(Self {
             name: AUTHORIZATION,
-            value,
+            value: header_value(&format!("Bearer {}", token.expose()), "token")?,
             lifetime: Some(lifetime),
         })
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Amounts are added up over so much time, which bounds the memory. What was used counts until the
-/// last of its slice is a minute old, what was earned until the first of it is.
+/// Amounts are added up in slices of this length, which bounds the memory. What was used counts until
+/// the end of its slice is a minute old, what was earned until the beginning of its slice is.
 const SLICE: Duration = Duration::from_millis(100);
 
 const SLICES: u64 = 600;
