@@ -5,12 +5,10 @@
 
 use jiff::Timestamp;
 
-/// Where "now" comes from.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(fn() -> Timestamp);
 
 impl Clock {
-    /// The machine's clock.
     pub fn system() -> Self {
         Self(Timestamp::now)
     }
@@ -20,7 +18,6 @@ impl Clock {
         Self(now)
     }
 
-    /// Milliseconds since 1970.
     pub fn unix_ms(self) -> u64 {
         u64::try_from((self.0)().as_millisecond()).unwrap_or_default()
     }

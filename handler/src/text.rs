@@ -56,9 +56,7 @@ fn is_unseen(c: char) -> bool {
 /// What must not be shown of one request: its secrets and its own text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mask<'a> {
-    /// Keys and tokens.
     pub secrets: &'a [&'a str],
-    /// Texts that were sent.
     pub texts: &'a [&'a str],
 }
 
@@ -142,11 +140,8 @@ fn hide(said: &[Unit], text: &[Unit], length: usize, hidden: &mut [bool]) {
     }
     for (at, window) in said.windows(length).enumerate() {
         if wanted.get(&key(window)) == Some(&true) {
-            hidden
-                .iter_mut()
-                .skip(at)
-                .take(length)
-                .for_each(|hidden| *hidden = true);
+            let found = hidden.iter_mut().skip(at).take(length);
+            found.for_each(|hidden| *hidden = true);
         }
     }
 }
@@ -165,24 +160,14 @@ fn fold(text: &str) -> Vec<Unit> {
             _ => None,
         }
         .unwrap_or((Some(c), c.len_utf8()));
-        let end = at + length;
+        let (start, end) = (at, at + length);
+        let unit = |value| Unit { value, start, end };
         match value {
             Some(c) if c.is_whitespace() => match units.last_mut() {
                 Some(last) if last.value == ' ' => last.end = end,
-                _ => units.push(Unit {
-                    value: ' ',
-                    start: at,
-                    end,
-                }),
+                _ => units.push(unit(' ')),
             },
-            Some(c) if !is_unseen(c) => {
-                let value = c.to_ascii_lowercase();
-                units.push(Unit {
-                    value,
-                    start: at,
-                    end,
-                });
-            }
+            Some(c) if !is_unseen(c) => units.push(unit(c.to_ascii_lowercase())),
             _ => {}
         }
         at = end;

@@ -164,6 +164,7 @@ pub(crate) fn account(connection: &str, tuning: Tuning) -> Account {
     let setting = |name: &str| (name == "Storage").then(|| connection.to_owned());
     let connection = Connection::from_settings("Storage", setting).unwrap();
     let identities = Identities {
+        only: None,
         client_id: None,
         surroundings: Surroundings::default(),
         connect_timeout: Duration::from_secs(1),

@@ -38,7 +38,6 @@ pub struct LabelingArgs {
     pub no_dedupe: bool,
 }
 
-/// The name of a strategy that there is.
 #[derive(Clone, Copy)]
 pub struct StrategyName(pub &'static dyn Strategy);
 
@@ -53,7 +52,6 @@ fn parse_strategy(name: &str) -> Result<StrategyName, strategy::UnknownStrategy>
 }
 
 impl LabelingArgs {
-    /// Limits of what is shown.
     pub fn limits(&self) -> Limits {
         Limits {
             message_tokens: self.message_tokens as usize,

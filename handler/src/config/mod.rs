@@ -14,6 +14,7 @@ mod variables;
 pub use labeling::{LabelingArgs, StrategyName};
 pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
+pub(crate) use service::filled;
 pub use variables::{unknown_variables, without_empty_variables};
 
 use crate::money::Usd;
@@ -114,21 +115,16 @@ pub struct LabelArgs {
     /// How progress is shown.
     #[arg(long, env = "SOFTLABEL_PROGRESS", value_enum, default_value_t = ProgressStyle::Auto)]
     pub progress: ProgressStyle,
-    /// How files are cut.
     #[command(flatten)]
     pub cut: CutArgs,
-    /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
-    /// Whom to ask.
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// How files are cut into work.
 #[derive(Clone, Debug, Args)]
 pub struct CutArgs {
     /// Label what is intact of a file that is cut off, and mark the result partial.
@@ -145,7 +141,6 @@ pub struct CutArgs {
 }
 
 impl CutArgs {
-    /// When a chunk is full.
     pub fn limits(&self) -> ChunkLimits {
         ChunkLimits {
             turns: self.chunk_turns,
@@ -161,10 +156,8 @@ pub struct InfoArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
-    /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
-    /// Whom to ask.
     #[command(flatten)]
     pub service: ServiceArgs,
 }
@@ -183,18 +176,14 @@ pub struct TestArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
-    /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
-    /// Whom to ask.
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// What is logged.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
@@ -205,7 +194,6 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// The filter, or `default` where none is set.
     pub fn filter(&self, default: &str) -> Result<EnvFilter, ParseError> {
         EnvFilter::try_new(self.log.as_deref().unwrap_or(default))
     }

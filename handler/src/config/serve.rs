@@ -11,7 +11,6 @@ use clap::Args;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Heads the settings of storage in the help.
 const STORAGE: &str = "Storage";
 
 /// Settings of `softlabel serve`.
@@ -80,24 +79,18 @@ pub struct ServeArgs {
     #[arg(long, env = "SOFTLABEL_MAX_COST", default_value = "100", value_name = "USD",
           value_parser = parse_usd)]
     pub max_cost: Usd,
-    /// How files are cut.
     #[command(flatten)]
     pub cut: CutArgs,
-    /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
-    /// Whom to ask.
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// A container and a path in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataPath {
-    /// The container.
     pub container: String,
     /// The path in it, without slashes around it; empty for the container itself.
     pub base: String,

@@ -19,13 +19,10 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use std::time::Duration;
 
-/// Heads the settings of the credential in the help.
 const CREDENTIAL: &str = "Credential";
 
-/// The secret that is asked for where no other is named.
 pub(super) const KEYVAULT_SECRET: &str = "azure-openai-api-key";
 
-/// The scope of Azure OpenAI.
 pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
 /// Whom to ask, and how patiently.
@@ -164,8 +161,12 @@ pub struct ServiceArgs {
     pub price_output: Option<Usd>,
 }
 
+/// The text of a setting; blanks count as not set.
+pub(crate) fn filled(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.trim().is_empty())
+}
+
 impl ServiceArgs {
-    /// The deployment's name.
     pub fn deployment(&self) -> &str {
         self.deployment.as_deref().unwrap_or(&self.model)
     }
@@ -208,12 +209,10 @@ impl ServiceArgs {
         self.tariff(None).expected()
     }
 
-    /// The deployment's quota.
     pub fn quota(&self) -> Quota {
         Quota::new(self.tpm, self.rpm)
     }
 
-    /// The time-outs of a call.
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {
             connect: self.connect_timeout,
@@ -223,9 +222,9 @@ impl ServiceArgs {
 
     /// The identities of this process, given what the platform has put into the environment.
     pub fn identities(&self, surroundings: Surroundings) -> Identities {
-        let id = self.identity_client_id.clone();
         Identities {
-            client_id: id.filter(|id| !id.trim().is_empty()),
+            client_id: filled(&self.identity_client_id),
+            only: None,
             surroundings,
             connect_timeout: self.connect_timeout,
             timeout: self.credential_timeout,
@@ -234,8 +233,7 @@ impl ServiceArgs {
 
     /// Where to look for a credential, given what the platform has put into the environment.
     pub fn credential(&self, surroundings: Surroundings) -> credential::Settings {
-        let set = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-        let vault = match set(&self.keyvault_url) {
+        let vault = match filled(&self.keyvault_url) {
             _ if self.no_keyvault => VaultChoice::NotTried("not tried, --no-keyvault is set"),
             None => VaultChoice::NotTried("not tried, no --keyvault-url is set"),
             Some(url) => VaultChoice::Ask(VaultSecret {
@@ -253,7 +251,6 @@ impl ServiceArgs {
         }
     }
 
-    /// The patience with faults and throttling.
     pub fn patience(&self) -> Patience {
         Patience {
             attempts: self.attempts,

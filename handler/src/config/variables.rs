@@ -6,7 +6,6 @@ use clap::Command;
 use clap::builder::Resettable;
 use std::ffi::{OsStr, OsString};
 
-/// The variables of all settings.
 fn variables(command: &Command) -> Vec<String> {
     let own = command
         .get_arguments()

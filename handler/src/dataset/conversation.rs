@@ -18,12 +18,10 @@ use walk::{Fields, Gather, RawTurn};
 
 pub(crate) use walk::NUL_BYTES;
 
-/// A conversation as it stands in a RAW file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// `conversationId`; empty where the file has none.
     pub id: String,
-    /// The turns in the order of the file.
     pub turns: Vec<Turn>,
 }
 
@@ -39,11 +37,10 @@ pub struct Turn {
     pub user_message: String,
     /// Why the file's `userMessage` is no text, if so.
     pub bad_message: Option<BadMessage>,
-    /// The model's text; `None` for an answer by tools alone, and in a shape that nobody knows.
+    /// The model's text; `None` for an answer by tools alone, and in an unknown shape.
     pub model_message: Option<String>,
 }
 
-/// Why a turn has no message that can be labelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadMessage {
     /// The position in `turnsArray`, counted from 0.

@@ -16,7 +16,6 @@ pub struct Tokens {
     pub prompt: u64,
     /// Prompt tokens that the service took from its cache.
     pub cached: u64,
-    /// Generated tokens.
     pub completion: u64,
     /// Tokens that the quota was charged, which is no money: prompt and longest answer of each attempt,
     /// whatever came of it.
@@ -71,19 +70,15 @@ impl AddAssign for Tokens {
 /// The figures of one bucket, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Conversations that could be read.
     pub conversations: u64,
-    /// Conversations that could not.
     pub broken_conversations: u64,
     /// User turns, which is also the number of lines.
     pub turns: u64,
-    /// Turns with a label.
     pub labeled: u64,
     /// Turns without a label that asking again would not change.
     pub not_labelable: u64,
     /// Turns without a label that can be run again.
     pub failed: u64,
-    /// Turns without a label, by code.
     pub errors: BTreeMap<ErrorCode, u64>,
     /// Labelled turns with hard label 0 (requires reasoning).
     pub label_0: u64,
@@ -97,9 +92,7 @@ pub struct Figures {
     pub low_mass: u64,
     /// Labels whose hard label is not the more probable one.
     pub contradictions: u64,
-    /// Labelled turns with a rationale.
     pub rationales: u64,
-    /// Labelled turns whose rationale failed.
     pub rationale_failures: u64,
     /// Turns whose text was cut to the token limit before it was asked.
     pub cut_messages: u64,

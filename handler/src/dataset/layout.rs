@@ -37,10 +37,8 @@ impl fmt::Display for BucketName {
     }
 }
 
-/// What a path inside a dataset folder turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A bucket file.
     Bucket(BucketName),
     /// Named like data and not read, with what is wrong and what to do.
     Unread(&'static str),
@@ -79,7 +77,6 @@ pub fn classify(path: &str) -> Entry {
     }
 }
 
-/// The bucket that a file of a split's folder is, if it is one.
 fn bucket(file: &str) -> Option<&str> {
     let (bucket, ending) = file.rsplit_once('.')?;
     let is_read = ["json", "jsonl"]
@@ -88,7 +85,7 @@ fn bucket(file: &str) -> Option<&str> {
     (is_read && !bucket.is_empty()).then_some(bucket)
 }
 
-/// Whether somebody who sees the file takes it for data.
+/// Whether the file's name looks like data.
 fn is_like_data(file: &str) -> bool {
     let file = file.to_ascii_lowercase();
     let unpacked = [".gz", ".zst"].iter().find_map(|it| file.strip_suffix(it));
@@ -97,10 +94,8 @@ fn is_like_data(file: &str) -> bool {
     endings.iter().any(|ending| unpacked.ends_with(ending))
 }
 
-/// A file that is named like data and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadFile {
-    /// Its path in the dataset.
     pub path: String,
     /// What is wrong with it, and what to do.
     pub reason: String,
@@ -111,12 +106,10 @@ pub struct UnreadFile {
 pub struct LeftOut {
     /// Those in the folders of splits, or deeper. Without them the labelled dataset is `partial`.
     pub in_splits: Vec<UnreadFile>,
-    /// Those beside the splits.
     pub beside: Vec<UnreadFile>,
 }
 
 impl LeftOut {
-    /// Adds a file.
     pub fn add(&mut self, path: String, reason: &str) {
         let side = match path.contains('/') {
             true => &mut self.in_splits,
@@ -126,7 +119,6 @@ impl LeftOut {
         side.push(UnreadFile { path, reason });
     }
 
-    /// A sentence for each of them.
     pub fn warnings(&self) -> Vec<String> {
         let all = self.in_splits.iter().chain(&self.beside);
         all.map(|UnreadFile { path, reason }| format!("{path} is not read: {reason}."))
@@ -160,9 +152,6 @@ pub fn datasets_inside<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> BTre
 
 /// Splits a path below the base path of the function app into the RAW dataset and the bucket file in
 /// it: exactly `<dataset>/<split>/<bucket>.json`, the ending in upper or lower case.
-///
-/// # Errors
-/// Why it is none.
 pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
     let (dataset, file) = path
         .split_once('/')
@@ -176,7 +165,6 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
     }
 }
 
-/// Why the function app does not read a file of JSON Lines.
 pub const LINES_IN_APP: &str =
     "the function app reads .json alone; convert it, or label it with `softlabel label`";
 
@@ -195,9 +183,6 @@ pub fn first_of_twins(file: &str) -> Option<String> {
 }
 
 /// Checks that a text can be the name of a RAW dataset: one plain name that is not a labelled one's.
-///
-/// # Errors
-/// Why it cannot.
 pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         Err("an empty name")
@@ -212,7 +197,7 @@ pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Blob storage drops a dot at the end of a name, and somebody on the way may decode a percent sign.
+/// Blob storage drops a dot at the end of a name, and a proxy may decode a percent sign.
 fn is_blob_name(name: &str) -> Result<(), &'static str> {
     match name.ends_with('.') || name.contains('%') {
         true => Err("a name that ends with a dot or has a percent sign"),

@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Why a turn has no label, as the code that stands in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
@@ -42,7 +41,6 @@ impl ErrorCode {
         )
     }
 
-    /// The code as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EmptyMessage => "empty_message",
@@ -70,14 +68,12 @@ impl fmt::Display for ErrorCode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct LabelingError {
-    /// What kind of failure it is.
     pub code: ErrorCode,
     /// One sentence for people.
     pub message: String,
 }
 
 impl LabelingError {
-    /// An error of the given kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -86,10 +82,8 @@ impl LabelingError {
     }
 }
 
-/// What a line says about its turn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<'a> {
-    /// The turn has a label.
     Labeled {
         /// 0 = requires reasoning, 1 = does not.
         hard_label: u8,
@@ -98,11 +92,9 @@ pub enum Verdict<'a> {
         /// Left out where rationales are off or this one failed.
         rationale: Option<&'a str>,
     },
-    /// The turn has none.
     Error(&'a LabelingError),
 }
 
-/// One published line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line<'a> {
     /// As in RAW; empty where RAW has none.
@@ -113,15 +105,11 @@ pub struct Line<'a> {
     pub split: Option<&'a str>,
     /// From the path, `null` where unknown.
     pub bucket: Option<&'a str>,
-    /// Label or error.
     pub verdict: Verdict<'a>,
 }
 
 impl Line<'_> {
     /// Appends the line, with its newline, to `out`: keys in the contract's order.
-    ///
-    /// # Errors
-    /// Only if a string cannot be written as JSON, which serde_json does not do to text.
     pub fn write_to(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         out.extend_from_slice(b"{\"conversationId\":");
         serde_json::to_writer(&mut *out, self.conversation_id)?;

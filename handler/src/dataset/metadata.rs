@@ -23,7 +23,6 @@ pub enum Status {
 }
 
 impl Status {
-    /// The status as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -33,14 +32,13 @@ impl Status {
     }
 }
 
-/// Which bytes were labelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// The file's name in its dataset, or its path where it stands alone.
     pub path: String,
     /// The store's mark of this version.
     pub etag: String,
-    /// Length in bytes.
+    /// Bytes.
     pub length: u64,
     /// Hash of the content (XXH3, 128 bits), which tells whether RAW changed.
     pub fingerprint: String,
@@ -70,18 +68,14 @@ impl LabeledFile {
 pub struct BrokenConversation {
     /// Its number in the file, counted from 0, broken ones included.
     pub number: u64,
-    /// Where it lies in the file, in bytes.
+    /// Bytes of the file.
     pub bytes: Range<u64>,
-    /// What is wrong with it.
     pub reason: String,
 }
 
-/// One bucket in the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BucketReport {
-    /// How far it came.
     pub status: Status,
-    /// What it was made from.
     pub source: SourceFile,
     /// When its labelled file appeared; `null` where it has not.
     pub published: Option<Timestamp>,
@@ -101,25 +95,19 @@ pub struct BucketReport {
     /// The conversations that could not be read, the first thousand of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<BrokenConversation>,
-    /// The figures.
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// The content of `labeling_metadata.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelingMetadata<S> {
     /// `complete` only when every bucket is, and nothing that is named like data was left out.
     pub status: Status,
-    /// The RAW dataset's name, or the file's path.
     pub source_dataset: String,
-    /// The labelled dataset's name, or the file's path.
     pub labeled_dataset: String,
-    /// When the run began.
     pub started: Timestamp,
     /// When the last bucket was published; `null` while some are not.
     pub completed: Option<Timestamp>,
-    /// Name and version of the program.
     pub tool: String,
     /// Everything that decides what the labels are.
     #[serde(flatten)]
@@ -128,7 +116,6 @@ pub struct LabelingMetadata<S> {
     pub cost_usd: Cost,
     /// What the run has spent, buckets that are not published yet included.
     pub spending: Spending,
-    /// All buckets added up.
     pub totals: Figures,
     /// Per split and bucket the same figures. A missing split or bucket name is the key `-`.
     pub splits: BTreeMap<String, BTreeMap<String, BucketReport>>,
@@ -157,7 +144,6 @@ impl<S> LabelingMetadata<S> {
 pub struct Spending {
     /// What was billed, and what the quota was charged.
     pub tokens: Tokens,
-    /// US dollars for what was billed.
     pub cost_usd: Cost,
     /// US dollars at the end, if the turns that are left are like those that are done.
     pub projected_cost_usd: Cost,
@@ -187,11 +173,9 @@ pub enum Cost {
     Unknown(Unknown),
 }
 
-/// The text `unknown`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unknown {
-    /// The only value.
     Unknown,
 }
 

@@ -1,7 +1,7 @@
 //! From settings to a teacher that is ready to be asked.
 
 use crate::clock::Clock;
-use crate::config::{CutArgs, LabelingArgs, ServiceArgs, UsageError};
+use crate::config::{CutArgs, LabelingArgs, ServiceArgs, UsageError, filled};
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::Input;
 use crate::run::settings::LabelSettings;
@@ -18,13 +18,12 @@ use rand::rngs::StdRng;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Turns prepared beyond those in flight, so that a slow one holds up nobody.
+/// Turns under way for each call in flight, so that a slow turn holds up no other.
 const WINDOW_PER_CALL: usize = 2;
 
-/// What the probe asks about: harmless, and the same for everybody.
+/// What the probe asks about: harmless, and always the same.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
 
-/// The settings that decide what a label is.
 pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSettings {
     let strategy = labeling.strategy.0;
     LabelSettings {
@@ -42,30 +41,18 @@ pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSe
 }
 
 /// A line to the deployment, with a credential. Nothing is sent to the deployment yet.
-///
-/// # Errors
-/// If the endpoint is missing or unusable, or if there is no credential.
 pub async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
-    let endpoint = service
-        .endpoint
-        .as_deref()
-        .filter(|endpoint| !endpoint.trim().is_empty());
-    let endpoint = endpoint.ok_or_else(|| {
+    let endpoint = filled(&service.endpoint).ok_or_else(|| {
         UsageError(
             "no endpoint is set; set AZURE_OPENAI_ENDPOINT to https://NAME.openai.azure.com".into(),
         )
     })?;
-    let version = service
-        .api_version
-        .as_deref()
-        .filter(|version| !version.trim().is_empty());
-    let endpoint = Endpoint::new(endpoint, service.deployment(), version)
+    let version = filled(&service.api_version);
+    let endpoint = Endpoint::new(&endpoint, service.deployment(), version.as_deref())
         .map_err(|error| UsageError(error.to_string()))?
         .named_after_model(service.deployment.is_none());
-    let credential = service
-        .credential(Surroundings::of_process())
-        .obtain()
-        .await?;
+    let credential = service.credential(Surroundings::of_process());
+    let credential = credential.obtain().await?;
     Transport::new(
         endpoint,
         credential,
@@ -76,15 +63,11 @@ pub async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
     .context("TLS cannot be set up on this machine")
 }
 
-/// The source of marks and jitter.
 pub(super) fn rng() -> StdRng {
     StdRng::from_rng(&mut rand::rng())
 }
 
 /// Settles the request profile with one call.
-///
-/// # Errors
-/// Why no run is possible with this deployment.
 pub async fn settle(
     transport: &Transport,
     labeling: &LabelingArgs,
@@ -114,20 +97,15 @@ pub fn message_input(
 ) -> Option<Input> {
     use crate::dataset::conversation::{Conversation, Turn};
     let turn = Turn {
-        message_id: String::new(),
-        index: None,
         user_message: message.to_owned(),
-        bad_message: None,
-        model_message: None,
+        ..Turn::default()
     };
     let conversation = Conversation {
         id: String::new(),
         turns: vec![turn],
     };
-    labeling
-        .strategy
-        .0
-        .input(&conversation, 0, &labeling.limits(), &service.encoding())
+    let strategy = labeling.strategy.0;
+    strategy.input(&conversation, 0, &labeling.limits(), &service.encoding())
 }
 
 /// Turns under way at a time: enough for every slot, whatever the chunks' size.
@@ -135,7 +113,6 @@ pub fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
     (service.concurrency.most() as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
 }
 
-/// One slot for each call that may be in flight.
 pub fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(service.concurrency.most() as usize))
 }
@@ -146,9 +123,6 @@ pub fn pace(service: &ServiceArgs) -> Arc<Pace> {
 }
 
 /// A teacher under a settled profile, which takes a slot for each call and keeps the pace.
-///
-/// # Errors
-/// If there is nothing to probe with.
 pub fn teacher(
     transport: Transport,
     profile: Profile,
@@ -157,15 +131,9 @@ pub fn teacher(
     slots: Arc<Semaphore>,
     pace: Arc<Pace>,
 ) -> Result<Teacher, Stop> {
-    let probe = harmless(labeling, service)?;
-    let patience = service.patience();
+    let (probe, patience) = (harmless(labeling, service)?, service.patience());
+    let rng = rng();
     Ok(Teacher::new(
-        transport,
-        profile,
-        probe,
-        patience,
-        slots,
-        pace,
-        rng(),
+        transport, profile, probe, patience, slots, pace, rng,
     ))
 }

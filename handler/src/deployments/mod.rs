@@ -1,5 +1,5 @@
-//! From settings to those who ask a deployment: its connection, its pace, and how many calls may be in
-//! flight.
+//! From settings to what it takes to ask a deployment: its connection, its pace, and how many calls
+//! may be in flight.
 
 mod connect;
 
@@ -25,28 +25,23 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The deployments of the account that the settings name.
 #[derive(Debug)]
 pub struct Deployments {
     labeling: LabelingArgs,
     service: ServiceArgs,
-    /// One for each call that may be in flight, whoever makes it.
+    /// One for each call of this process that may be in flight.
     slots: Arc<Semaphore>,
-    /// With whom quotas are divided, if with anybody.
+    /// How quotas are divided with other processes; `None` where this process is alone.
     sharing: Option<Sharing>,
-    /// The pace of each deployment, by its name.
     paces: Mutex<HashMap<String, Arc<Pace>>>,
-    /// A connection that is there already, for who needs the first one.
+    /// An open connection, which the first one to need a connection takes.
     ready: Mutex<Option<Transport>>,
     progress: Arc<Progress>,
 }
 
-/// How the instances of an app divide quotas.
 #[derive(Debug)]
 struct Sharing {
-    /// The work area, which holds the record of each quota.
     work: OwnFolder,
-    /// Cancelled when the process is to end.
     stop: CancellationToken,
 }
 
@@ -132,7 +127,6 @@ impl Deployments {
         }
     }
 
-    /// A connection to the deployment that `service` names.
     async fn transport(&self, service: &ServiceArgs) -> Result<Transport, Trouble> {
         let ready = self.ready.lock();
         let ready = ready.unwrap_or_else(PoisonError::into_inner).take();

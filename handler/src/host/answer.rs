@@ -12,11 +12,9 @@ pub struct Answer {
     outputs: Map<String, Value>,
 }
 
-/// A failure of one invocation, as the host sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What kind of failure, one word.
     #[serde(rename = "errorType")]
     pub kind: &'static str,
     /// What failed, on what, and what to do.
@@ -25,7 +23,6 @@ pub struct Failure {
 }
 
 impl Answer {
-    /// Nothing to send.
     pub fn done() -> Self {
         Self::default()
     }
@@ -63,7 +60,6 @@ impl Answer {
         self
     }
 
-    /// The messages for `binding`.
     pub fn messages(&self, binding: &str) -> &[Value] {
         match self.outputs.get(binding) {
             Some(Value::Array(messages)) => messages,
@@ -78,7 +74,6 @@ impl Answer {
         Some((status, response.get("body")?.as_str()?))
     }
 
-    /// The body that the host expects.
     pub(super) fn into_body(self) -> Vec<u8> {
         let body = json!({"Outputs": self.outputs, "Logs": [], "ReturnValue": null});
         body.to_string().into_bytes()
@@ -86,7 +81,6 @@ impl Answer {
 }
 
 impl Failure {
-    /// A failure of `kind`.
     pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
         Self {
             kind,

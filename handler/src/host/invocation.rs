@@ -11,10 +11,8 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// One call of a function.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The function's name: that of its folder.
     pub function: String,
     /// `X-Azure-Functions-InvocationId`; empty where the host sent none.
     pub id: String,
@@ -22,39 +20,26 @@ pub struct Invocation {
     metadata: Map<String, Value>,
 }
 
-/// What cannot be understood of an invocation.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
-    /// The body is no invocation.
     #[error("the body of the invocation is not what the Functions host sends: {0}")]
     Body(#[from] serde_json::Error),
-    /// A binding is not there.
     #[error("the invocation has no {binding:?}; give the binding that name in function.json")]
-    NoBinding {
-        /// The binding's name in `function.json`.
-        binding: String,
-    },
-    /// A binding is there, but not what it should be.
+    NoBinding { binding: String },
     #[error("{binding:?} is no {expected}: {reason}")]
     Unexpected {
-        /// The binding's name in `function.json`.
         binding: String,
-        /// What it should be.
         expected: &'static str,
         /// What is wrong with it; never its content.
         reason: String,
     },
 }
 
-/// An HTTP request as the host hands it over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HttpRequest {
-    /// The whole URL, as the client sent it.
     pub url: String,
-    /// `GET`, `POST`, …
     pub method: String,
-    /// The parameters behind `?`.
     #[serde(deserialize_with = "texts")]
     pub query: BTreeMap<String, String>,
     /// What the route's placeholders stand for; without optional ones that stand for nothing, for
@@ -81,19 +66,29 @@ fn texts<'de, D: serde::Deserializer<'de>>(
 fn body<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Null => String::new(),
-        Value::String(text) => match serde_json::from_str(&text) {
-            Ok(Value::String(inner)) => inner,
-            _ => text,
-        },
+        Value::String(text) => decoded(&text).into_owned(),
         value => value.to_string(),
     })
 }
 
+/// The text of a string, which the host may have encoded a second time.
+fn decoded(text: &str) -> Cow<'_, str> {
+    match serde_json::from_str(text) {
+        Ok(Value::String(inner)) => Cow::Owned(inner),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+fn unexpected(binding: &str, expected: &'static str, reason: impl ToString) -> InvocationError {
+    InvocationError::Unexpected {
+        binding: binding.to_owned(),
+        expected,
+        reason: reason.to_string(),
+    }
+}
+
 impl Invocation {
     /// Reads the body of a request for `function`.
-    ///
-    /// # Errors
-    /// If it is no JSON object of the host's form.
     pub fn decode(function: &str, id: &str, body: &[u8]) -> Result<Self, InvocationError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -112,81 +107,47 @@ impl Invocation {
         })
     }
 
-    /// The text of a string value, encoded once or twice.
-    fn text<'a>(&'a self, binding: &str) -> Result<Cow<'a, str>, InvocationError> {
-        let no_text = |reason: &str| InvocationError::Unexpected {
+    fn value(&self, binding: &str) -> Result<&Value, InvocationError> {
+        let value = self.data.get(binding);
+        value.ok_or_else(|| InvocationError::NoBinding {
             binding: binding.to_owned(),
-            expected: "text",
-            reason: reason.to_owned(),
-        };
-        match self.data.get(binding) {
-            None => Err(InvocationError::NoBinding {
-                binding: binding.to_owned(),
-            }),
-            Some(Value::String(text)) => Ok(match serde_json::from_str(text) {
-                Ok(Value::String(inner)) => Cow::Owned(inner),
-                _ => Cow::Borrowed(text),
-            }),
-            Some(_) => Err(no_text("it is no string")),
+        })
+    }
+
+    fn text(&self, binding: &str) -> Result<Cow<'_, str>, InvocationError> {
+        match self.value(binding)? {
+            Value::String(text) => Ok(decoded(text)),
+            _ => Err(unexpected(binding, "text", "it is no string")),
         }
     }
 
     /// The JSON of a queue message.
-    ///
-    /// # Errors
-    /// If there is none under that name, or it is no JSON.
     pub fn message(&self, binding: &str) -> Result<Value, InvocationError> {
         if let Some(value @ (Value::Object(_) | Value::Array(_))) = self.data.get(binding) {
             return Ok(value.clone());
         }
-        serde_json::from_str(&self.text(binding)?).map_err(|error| InvocationError::Unexpected {
-            binding: binding.to_owned(),
-            expected: "JSON message",
-            reason: error.to_string(),
-        })
+        let text = self.text(binding)?;
+        serde_json::from_str(&text).map_err(|error| unexpected(binding, "JSON message", error))
     }
 
     /// The content of the blob that woke the function, which the host loads whole.
-    ///
-    /// # Errors
-    /// If there is none under that name, or it is not base64.
     pub fn blob(&self, binding: &str) -> Result<Vec<u8>, InvocationError> {
         let text = self.text(binding)?;
-        BASE64
-            .decode(text.as_bytes())
-            .map_err(|error| InvocationError::Unexpected {
-                binding: binding.to_owned(),
-                expected: "blob in base64",
-                reason: error.to_string(),
-            })
+        let blob = BASE64.decode(text.as_bytes());
+        blob.map_err(|error| unexpected(binding, "blob in base64", error))
     }
 
     /// The HTTP request that woke the function.
-    ///
-    /// # Errors
-    /// If there is none under that name.
     pub fn http(&self, binding: &str) -> Result<HttpRequest, InvocationError> {
-        let Some(value) = self.data.get(binding) else {
-            return Err(InvocationError::NoBinding {
-                binding: binding.to_owned(),
-            });
-        };
-        serde_json::from_value(value.clone()).map_err(|error| InvocationError::Unexpected {
-            binding: binding.to_owned(),
-            expected: "HTTP request",
-            reason: error.to_string(),
-        })
+        let request = serde_json::from_value(self.value(binding)?.clone());
+        request.map_err(|error| unexpected(binding, "HTTP request", error))
     }
 
-    /// What the host says beside the data, as text. Top-level properties of a JSON message overwrite
-    /// entries of the same name: nothing that matters may be read from here but what a message of
-    /// ours cannot carry.
+    /// An entry of the trigger's metadata, as text. Top-level properties of a JSON message overwrite
+    /// entries of the same name, so read only names from here that our own messages cannot carry.
     pub fn metadata(&self, key: &str) -> Option<String> {
         match self.metadata.get(key)? {
-            Value::String(text) => Some(match serde_json::from_str(text) {
-                Ok(Value::String(inner)) => inner,
-                _ => text.clone(),
-            }),
+            Value::String(text) => Some(decoded(text).into_owned()),
             value => Some(value.to_string()),
         }
     }

@@ -22,10 +22,8 @@ use tracing::{Instrument, info_span};
 /// blob of any size.
 const LARGEST_BODY: usize = 32 << 20;
 
-/// What the host may call.
 #[async_trait]
 pub trait Functions: Send + Sync + 'static {
-    /// The names of the functions there are.
     fn names(&self) -> Vec<&'static str>;
 
     /// Does what one invocation asks for.
@@ -44,9 +42,6 @@ struct Server {
 
 /// Serves `functions` on `listener` until `stop` is cancelled. Then no invocation is taken any more,
 /// and it returns when those under way have been answered.
-///
-/// # Errors
-/// If the listener fails.
 pub async fn serve(
     listener: TcpListener,
     functions: Arc<dyn Functions>,
@@ -139,7 +134,6 @@ async fn decode(function: &str, id: &str, request: Request) -> Result<Invocation
         .map_err(|error| Failure::new("Invocation", error.to_string()))
 }
 
-/// The words of a panic.
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))

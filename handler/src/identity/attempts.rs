@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-/// Why a way to a credential gave none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.in_one_line())]
 pub struct Failure {
@@ -10,19 +9,14 @@ pub struct Failure {
     below: Vec<Attempt>,
 }
 
-/// A way to a credential that gave none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// What was tried, as people call it.
     pub way: String,
-    /// Why it gave nothing.
     pub failure: Failure,
 }
 
-/// Nothing that was tried gave a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct NoCredential {
-    /// In the order in which they were tried.
     pub attempts: Vec<Attempt>,
 }
 
@@ -35,7 +29,6 @@ impl Failure {
         }
     }
 
-    /// A failure for the failures of what it depends on.
     pub fn because(reason: impl Into<String>, below: Vec<Attempt>) -> Self {
         Self {
             reason: reason.into(),

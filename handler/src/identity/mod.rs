@@ -1,9 +1,9 @@
-//! Who this process is for Entra: a managed identity, a workload identity, or whoever has logged in with
-//! `az` or `azd`, tried in this order.
+//! Who this process is for Entra: a managed identity, a workload identity, or the user of `az login`
+//! or `azd login`, tried in this order.
 //!
 //! Nothing is kept from one token to the next: the SDK's own credentials would give the same token
-//! again, also one that the service has just refused. So each token is a fresh one, as far as the
-//! platform's endpoint does not keep it itself.
+//! again, even one that the service has just refused. So each token is fresh, unless the platform's
+//! endpoint caches it.
 
 mod attempts;
 mod secret;
@@ -46,9 +46,7 @@ pub enum Way {
     ManagedIdentity,
     /// The identity of a Kubernetes service account.
     WorkloadIdentity,
-    /// The user of the Azure CLI.
     Az,
-    /// The user of the Azure Developer CLI.
     Azd,
 }
 
@@ -73,19 +71,14 @@ impl fmt::Display for Way {
     }
 }
 
-/// What the platform has put into the environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// An address to ask for the managed identity's tokens.
     pub identity_endpoint: bool,
-    /// A Kubernetes service account's token file.
     pub token_file: bool,
-    /// The tenant of a workload identity.
     pub tenant: bool,
 }
 
 impl Surroundings {
-    /// Those of this process.
     pub fn of_process() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
@@ -96,16 +89,15 @@ impl Surroundings {
     }
 }
 
-/// The identities of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
     /// The client id of a user-assigned identity; without one the system-assigned identity is meant.
     pub client_id: Option<String>,
-    /// What the platform has put into the environment.
+    /// The one way to take; without it all are tried in their order.
+    pub only: Option<Way>,
     pub surroundings: Surroundings,
     /// For a connection to a token endpoint.
     pub connect_timeout: Duration,
-    /// For each way.
     pub timeout: Duration,
 }
 
@@ -133,16 +125,9 @@ impl Identities {
     }
 
     /// A fresh token for `scope`, from the first way that gives one.
-    ///
-    /// # Errors
-    /// Why each way gave none.
     pub(crate) async fn token(&self, scope: &str) -> Result<AccessToken, Failure> {
-        self.token_by(&Way::ALL, scope).await
-    }
-
-    async fn token_by(&self, ways: &[Way], scope: &str) -> Result<AccessToken, Failure> {
         let mut attempts = Vec::new();
-        for &way in ways {
+        for way in self.only.map_or(Way::ALL.to_vec(), |way| vec![way]) {
             let failure = match self.not_tried(way) {
                 Some(why) => Failure::new(why),
                 None => match tokio::time::timeout(self.timeout, self.ask(way, scope)).await {
@@ -173,10 +158,8 @@ impl Identities {
             find_imds(IMDS_PROBE.min(self.timeout)).await?;
         }
         let credential = self.credential(way).map_err(|error| explain(&error))?;
-        credential
-            .get_token(&[scope], None)
-            .await
-            .map_err(|error| explain(&error))
+        let token = credential.get_token(&[scope], None).await;
+        token.map_err(|error| explain(&error))
     }
 
     fn credential(&self, way: Way) -> Result<Arc<dyn TokenCredential>, Error> {
@@ -209,7 +192,6 @@ impl Identities {
         })
     }
 
-    /// A client whose waits are bounded.
     pub(crate) fn http(
         &self,
         with: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
@@ -220,9 +202,8 @@ impl Identities {
             // A redirect would carry a secret to another host.
             .redirect(reqwest::redirect::Policy::none());
         let client = with(builder).build();
-        Ok(Arc::new(
-            client.map_err(|error| Error::new(ErrorKind::Other, error))?,
-        ))
+        let client = client.map_err(|error| Error::new(ErrorKind::Other, error))?;
+        Ok(Arc::new(client))
     }
 }
 
@@ -240,31 +221,7 @@ impl TokenCredential for Identities {
     }
 }
 
-/// One of the identities of this process, and no other in its stead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OneIdentity {
-    /// All of them.
-    pub identities: Identities,
-    /// The one.
-    pub way: Way,
-}
-
-#[async_trait]
-impl TokenCredential for OneIdentity {
-    async fn get_token(
-        &self,
-        scopes: &[&str],
-        _: Option<TokenRequestOptions<'_>>,
-    ) -> azure_core::Result<AccessToken> {
-        let scope = scopes.first().copied().unwrap_or_default();
-        self.identities
-            .token_by(&[self.way], scope)
-            .await
-            .map_err(|failure| Error::new(ErrorKind::Credential, failure))
-    }
-}
-
-/// Finds out whether this is a virtual machine of Azure, before anybody waits for its tokens.
+/// Finds out whether this is a virtual machine of Azure, before its tokens are waited for.
 async fn find_imds(patience: Duration) -> Result<(), Failure> {
     match tokio::time::timeout(patience, tokio::net::TcpStream::connect(IMDS)).await {
         Ok(Ok(_)) => Ok(()),
@@ -287,7 +244,7 @@ pub(crate) fn client_options(client: Arc<dyn HttpClient>) -> ClientOptions {
     }
 }
 
-/// Runs `az` and `azd`; they end when nobody waits for them any longer.
+/// Runs `az` and `azd`; they are killed when the wait for them is given up.
 #[derive(Debug)]
 struct Shell;
 
@@ -325,32 +282,24 @@ pub(crate) fn explain(error: &Error) -> Failure {
         .split_once("authentication failed.")
         .map_or(text, |(_, reason)| reason);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    Failure::new(
-        text.trim_end_matches('.')
-            .chars()
-            .take(400)
-            .collect::<String>(),
-    )
+    let shown = text.trim_end_matches('.').chars().take(400);
+    Failure::new(shown.collect::<String>())
 }
 
 /// An error of an HTTP connection in a few words: its kind and its innermost cause, without the URL.
 pub(crate) fn cause(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "time-out"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "connection broken"
+    if error.is_timeout() {
+        return "time-out".to_owned();
+    }
+    let kind = match error.is_connect() {
+        true => "no connection",
+        false => "connection broken",
     };
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    if error.is_timeout() {
-        kind.to_owned()
-    } else {
-        format!("{kind}: {innermost}")
-    }
+    format!("{kind}: {innermost}")
 }
 
 #[cfg(test)]
@@ -359,6 +308,7 @@ mod tests {
 
     fn identities(surroundings: Surroundings, client_id: Option<&str>) -> Identities {
         Identities {
+            only: None,
             client_id: client_id.map(str::to_owned),
             surroundings,
             connect_timeout: Duration::from_secs(1),

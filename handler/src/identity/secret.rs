@@ -1,4 +1,4 @@
-//! A text that nobody may see.
+//! A text that must not be shown.
 
 use std::fmt;
 
@@ -12,7 +12,6 @@ impl Secret {
         Self(text.trim().to_owned())
     }
 
-    /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -13,7 +13,6 @@ use std::borrow::Cow;
 /// may panic, whatever the text, and `head` and `tail` look at little more than what they give
 /// back, however long the text.
 pub trait TokenCounter: Send + Sync {
-    /// How many tokens the text has.
     fn count(&self, text: &str) -> usize;
 
     /// A prefix of at most `tokens` tokens, as long as can be found in one pass; all of the text if
@@ -24,12 +23,10 @@ pub trait TokenCounter: Send + Sync {
     fn tail<'t>(&self, text: &'t str, tokens: usize) -> &'t str;
 }
 
-/// A text that keeps to a token limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut<'t> {
     /// The text: all of it, or head, line, tail.
     pub text: Cow<'t, str>,
-    /// Whether something was left out.
     pub is_cut: bool,
 }
 
@@ -39,18 +36,16 @@ pub struct Cut<'t> {
 /// estimate, from the bytes a token has in the parts that are kept.
 #[must_use]
 pub fn cut<'t>(text: &'t str, limit: usize, tokens: &dyn TokenCounter) -> Cut<'t> {
+    let whole = Cut {
+        text: Cow::Borrowed(text),
+        is_cut: false,
+    };
     if text.len() <= limit {
-        return Cut {
-            text: Cow::Borrowed(text),
-            is_cut: false,
-        };
+        return whole;
     }
     let within = tokens.head(text, limit);
     if within.len() == text.len() {
-        return Cut {
-            text: Cow::Borrowed(text),
-            is_cut: false,
-        };
+        return whole;
     }
     let head = tokens.head(within, limit / 2);
     let rest = text.get(head.len()..).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! The two labels, and which of them a turn gets.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,6 @@ pub enum Label {
 }
 
 impl Label {
-    /// What the label says, as a clause.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -49,35 +47,27 @@ impl From<Label> for u8 {
 }
 
 impl TryFrom<u8> for Label {
-    type Error = NotALabel;
+    type Error = String;
 
-    fn try_from(number: u8) -> Result<Self, NotALabel> {
+    fn try_from(number: u8) -> Result<Self, String> {
         match number {
             0 => Ok(Self::RequiresReasoning),
             1 => Ok(Self::NoReasoning),
-            other => Err(NotALabel(other)),
+            other => Err(format!("{other} is not a label: only 0 and 1 are")),
         }
     }
 }
 
-/// A number that is not a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a label: only 0 and 1 are")]
-pub struct NotALabel(pub u8);
-
-/// Where the hard label comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HardLabel {
     /// The token that the model generated; the more probable label where that is neither.
     #[default]
     Generated,
-    /// The more probable label.
     Argmax,
 }
 
 impl HardLabel {
-    /// The hard label of a turn.
     #[must_use]
     pub fn choose(self, estimate: &Estimate) -> Label {
         match (self, estimate.generated_label) {
@@ -86,7 +76,6 @@ impl HardLabel {
         }
     }
 
-    /// The name used in settings and metadata.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,28 +85,19 @@ impl HardLabel {
     }
 }
 
-impl fmt::Display for HardLabel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl FromStr for HardLabel {
-    type Err = UnknownHardLabel;
+    type Err = String;
 
-    fn from_str(name: &str) -> Result<Self, UnknownHardLabel> {
+    fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "generated" => Ok(Self::Generated),
             "argmax" => Ok(Self::Argmax),
-            other => Err(UnknownHardLabel(other.to_owned())),
+            other => Err(format!(
+                "unknown hard label {other:?}: use \"generated\" or \"argmax\""
+            )),
         }
     }
 }
-
-/// A name that is no [`HardLabel`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown hard label {0:?}: use \"generated\" or \"argmax\"")]
-pub struct UnknownHardLabel(pub String);
 
 /// Whether a hard label says the opposite of the soft label, P(label 1).
 ///

@@ -1,6 +1,5 @@
 //! What becomes of the text that the model gives as rationale.
 
-/// How the model's text ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
     /// The model came to an end (`stop`).

@@ -10,61 +10,35 @@ use tokio::task::JoinError;
 /// a URL, as a person would write it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is nothing at that place.
     #[error("{place} does not exist; check the path")]
-    NotFound {
-        /// The place.
-        place: String,
-    },
-    /// The blob is not the version that was asked for.
+    NotFound { place: String },
     #[error(
         "{place} changed while it was read: version {found}, not {expected}; run again without \
          changing RAW"
     )]
     Changed {
-        /// The place.
         place: String,
-        /// The version asked for.
         expected: String,
-        /// The version that is there.
         found: String,
     },
-    /// A place that must not be written.
     #[error("{place} must not be written: {reason}")]
-    Forbidden {
-        /// The place.
-        place: String,
-        /// Why.
-        reason: String,
-    },
+    Forbidden { place: String, reason: String },
     /// Another process works on the same run, or took over from this one.
     #[error("another process works on this run: {holder} holds {place}; wait for it, or stop it")]
-    Held {
-        /// What it holds.
-        place: String,
-        /// Who holds it, in words.
-        holder: String,
-    },
+    Held { place: String, holder: String },
     /// The service is not there, too busy, or took too long, also after several tries.
     #[error("cannot {operation} {place}: {reason}; try again later")]
     Unavailable {
-        /// What was done.
         operation: &'static str,
-        /// The place.
         place: String,
-        /// Why it failed.
         reason: String,
     },
     /// The service refused, and will again.
     #[error("cannot {operation} {place}: {reason}; {remedy}")]
     Refused {
-        /// What was done.
         operation: &'static str,
-        /// The place.
         place: String,
-        /// Why it failed.
         reason: String,
-        /// What to do.
         remedy: &'static str,
     },
     /// Others changed a file again and again while it was to be changed.
@@ -76,11 +50,8 @@ pub enum StoreError {
     /// The operating system refused. Why stands in the source, which whoever prints adds.
     #[error("cannot {operation} {place}")]
     Io {
-        /// What was done.
         operation: &'static str,
-        /// The place.
         place: String,
-        /// Why it failed.
         source: io::Error,
     },
 }
@@ -108,7 +79,6 @@ impl StoreError {
         }
     }
 
-    /// A place that must not be written, and why.
     pub fn forbidden(place: impl fmt::Display, reason: impl Into<String>) -> Self {
         Self::Forbidden {
             place: place.to_string(),
@@ -116,22 +86,20 @@ impl StoreError {
         }
     }
 
-    /// Whether the blob is not the version that was asked for.
     pub fn is_changed(&self) -> bool {
         matches!(self, Self::Changed { .. })
     }
 
-    /// Whether there is nothing at the place.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether the service refuses it, as long as nobody grants a right.
+    /// Whether the service refuses it until a right is granted.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
 
-    /// Whether the same may work later without anybody doing anything.
+    /// Whether the same may work later by itself.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Contended { .. })
     }

@@ -1,7 +1,7 @@
 //! A file of lines in memory that a test holds back, breaks, or gives to somebody else.
 
 use super::StoreError;
-use super::own::{AppendLines, Appender};
+use super::own::{AppendLines, Appender, Held};
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -32,7 +32,7 @@ pub(crate) struct Fickle {
 impl Fickle {
     /// The file, as whoever has it for appending sees it.
     pub(crate) fn appender(&self) -> Appender {
-        Appender::over(self.clone())
+        Box::new(self.clone())
     }
 
     pub(crate) fn set(&self, mood: Mood) {
@@ -60,6 +60,9 @@ fn held() -> StoreError {
 #[async_trait]
 impl AppendLines for Fickle {
     async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let mut mood = self.mood.subscribe();
         let mood = *mood.wait_for(|mood| *mood != Mood::Slow).await.unwrap();
         if self.lost.is_cancelled() {
@@ -75,7 +78,10 @@ impl AppendLines for Fickle {
         self.lines.lock().unwrap().extend_from_slice(lines);
         Ok(())
     }
+}
 
+#[async_trait]
+impl Held for Fickle {
     fn lost(&self) -> BoxFuture<'static, StoreError> {
         let lost = self.lost.clone();
         async move {

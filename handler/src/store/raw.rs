@@ -7,27 +7,24 @@ use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
+use std::ops::Deref;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Blocks of a file as they come, or why they stopped coming.
+/// Blocks of a file as they come; a failure comes in place of a block.
 pub(super) type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
 
-/// One bucket file of RAW.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFile {
-    /// Which bucket it is.
     pub name: BucketName,
     /// Its path below the folder, with `/`.
     pub path: String,
 }
 
-/// What a dataset's folder holds.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
-    /// Its bucket files, by split and bucket.
     pub files: Vec<RawFile>,
     /// The files that are named like data and are none of these.
     pub left_out: LeftOut,
@@ -61,18 +58,18 @@ impl Buckets {
     }
 }
 
-/// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Folder,
     File,
     /// A pipe or device: opening it may wait for ever, and it cannot be read twice.
     Other,
 }
 
-/// What a place that holds RAW can do. Nothing in it writes: who holds one cannot.
+/// What can be done with RAW. Nothing here writes.
 #[async_trait]
-pub(super) trait RawBlobs: Debug + Send + Sync {
+pub trait RawBlobs: Debug + Send + Sync {
+    /// Where a file of the folder lies, as a person would write it.
     fn locate(&self, path: &str) -> String;
 
     /// What lies in the folder and in its folders, hidden names left out.
@@ -80,8 +77,11 @@ pub(super) trait RawBlobs: Debug + Send + Sync {
 
     async fn version(&self, path: &str) -> Result<Version, StoreError>;
 
+    /// A small file as a whole.
     async fn read(&self, path: &str) -> Result<Bytes, StoreError>;
 
+    /// The bytes of `range` of `version`; [`StoreError::Changed`] if the file is another version by
+    /// now.
     async fn read_range(
         &self,
         path: &str,
@@ -89,6 +89,8 @@ pub(super) trait RawBlobs: Debug + Send + Sync {
         version: &Version,
     ) -> Result<Bytes, StoreError>;
 
+    /// The file from its beginning in blocks, and its version, which is `version` where one is
+    /// given. Memory holds a few blocks, whatever the file's size.
     async fn blocks(
         &self,
         path: &str,
@@ -106,24 +108,13 @@ impl RawFolder {
         Self(Arc::new(LocalRaw::new(root.into())))
     }
 
-    /// The folder `path` of `container`, empty for the whole of it.
-    ///
-    /// # Errors
-    /// [`StoreError::Forbidden`] if container or path are no such names.
+    /// The folder `path` of `container`, empty for the whole of it; [`StoreError::Forbidden`] if
+    /// container or path are no such names.
     pub fn azure(account: &Account, container: &str, path: &str) -> Result<Self, StoreError> {
         let area = Area::new(container, path)?;
         Ok(Self(Arc::new(AzureRaw::new(account, area))))
     }
 
-    /// Where a file of the folder lies, as a person would write it.
-    pub fn locate(&self, path: &str) -> String {
-        self.0.locate(path)
-    }
-
-    /// What a dataset's folder holds.
-    ///
-    /// # Errors
-    /// If a folder cannot be listed.
     pub async fn buckets(&self) -> Result<Buckets, StoreError> {
         let entries = self.0.entries().await?;
         let paths = entries.iter().map(|(path, _)| path.as_str());
@@ -150,46 +141,12 @@ impl RawFolder {
             .sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
         Ok(buckets)
     }
+}
 
-    /// The version that is there now.
-    ///
-    /// # Errors
-    /// If the file is not there or cannot be read.
-    pub async fn version(&self, path: &str) -> Result<Version, StoreError> {
-        self.0.version(path).await
-    }
+impl Deref for RawFolder {
+    type Target = dyn RawBlobs;
 
-    /// A small file as a whole.
-    ///
-    /// # Errors
-    /// If the file is not there or cannot be read.
-    pub async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
-        self.0.read(path).await
-    }
-
-    /// The bytes of `range`, of that version and no other.
-    ///
-    /// # Errors
-    /// [`StoreError::Changed`] if the file is another version by now.
-    pub async fn read_range(
-        &self,
-        path: &str,
-        range: Range<u64>,
-        version: &Version,
-    ) -> Result<Bytes, StoreError> {
-        self.0.read_range(path, range, version).await
-    }
-
-    /// The file from its beginning in blocks, and the version it is: `version` where one is given.
-    /// Memory holds a few blocks, whatever the file's size.
-    ///
-    /// # Errors
-    /// If the file cannot be opened, or is not `version`; later failures come in place of a block.
-    pub async fn blocks(
-        &self,
-        path: &str,
-        version: Option<&Version>,
-    ) -> Result<(Version, mpsc::Receiver<Result<Bytes, StoreError>>), StoreError> {
-        self.0.blocks(path, version).await
+    fn deref(&self) -> &Self::Target {
+        &*self.0
     }
 }

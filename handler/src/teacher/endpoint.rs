@@ -3,7 +3,6 @@
 use reqwest::Url;
 use std::net::IpAddr;
 
-/// A deployment's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
@@ -13,10 +12,8 @@ pub struct Endpoint {
     dated: bool,
 }
 
-/// Why an endpoint's setting cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// Not a URL.
     #[error(
         "AZURE_OPENAI_ENDPOINT is not a URL ({0}); it looks like https://NAME.openai.azure.com"
     )]
@@ -79,7 +76,6 @@ impl Endpoint {
         })
     }
 
-    /// The URL of chat completions.
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -98,7 +94,6 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
     }
@@ -115,7 +110,6 @@ impl Endpoint {
         format!("POST {url} for the deployment {deployment:?}{named}")
     }
 
-    /// The deployment.
     pub fn deployment(&self) -> &str {
         &self.deployment
     }

@@ -9,22 +9,17 @@ use super::wire::{Message, Request};
 use crate::labeling::call;
 use serde::{Deserialize, Serialize};
 
-/// How the length of an answer is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthParameter {
-    /// `max_tokens`.
     MaxTokens,
-    /// `max_completion_tokens`.
     MaxCompletionTokens,
 }
 
 /// The parameters of all requests of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The family it started from.
     pub family: Family,
-    /// The parameter that limits the answer's length.
     pub length: LengthParameter,
     /// Tokens allowed for a classification.
     pub classification_tokens: u32,
@@ -64,7 +59,6 @@ impl Profile {
         }
     }
 
-    /// The request that asks for a label.
     pub fn classification<'a>(
         &self,
         model: Option<&'a str>,
@@ -83,7 +77,6 @@ impl Profile {
         }
     }
 
-    /// The request that asks for a rationale.
     pub fn rationale<'a>(
         &self,
         model: Option<&'a str>,

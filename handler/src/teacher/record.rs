@@ -1,5 +1,5 @@
-//! A small record that several processes change, each by reading it and swapping in what comes of it
-//! if it is still as it was read. Quota is divided over such a record.
+//! A small record that several processes change by compare-and-swap. Quota is divided over such a
+//! record.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -13,29 +13,19 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// A record as it was read: its bytes and their version; `None` where there is none.
 pub type Read<V> = Option<(Vec<u8>, V)>;
 
-/// Where a record lies.
 pub trait SharedRecord: Send + Sync {
     /// Tells one state of the record from every other.
     type Version: Send + Sync;
-    /// Why it could not be reached.
     type Error: Display + Send;
 
     /// Reads it.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     fn read(&self) -> impl Future<Output = Result<Read<Self::Version>, Self::Error>> + Send;
 
-    /// Makes it, and tells whether it was not there before.
-    ///
-    /// # Errors
-    /// If that cannot be told; then it may have been made or not.
+    /// Makes it, and tells whether it was not there before. After an error it may have been made.
     fn create(&self, bytes: Vec<u8>) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Puts `bytes` in its place, and tells whether it was still this version of it.
-    ///
-    /// # Errors
-    /// If that cannot be told; then it may have been swapped or not.
+    /// Puts `bytes` in its place, and tells whether it was still this version of it. After an error
+    /// it may have been swapped.
     fn swap(
         &self,
         bytes: Vec<u8>,
@@ -43,22 +33,16 @@ pub trait SharedRecord: Send + Sync {
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
 
-/// Why a record was not changed, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError<E: Display> {
-    /// The store's reason.
     #[error("{0}")]
     Store(E),
-    /// Others were always faster.
     #[error("others changed it {TRIES} times in a row")]
     Contended,
 }
 
-/// Changes `record` once by `change`, which makes of it what it is to be, and says what that means.
-/// `None` if somebody else changed it meanwhile.
-///
-/// # Errors
-/// If the record cannot be reached.
+/// Changes `record` once: `change` takes its bytes and gives the new ones, with a value to return.
+/// `None` if another process changed the record meanwhile.
 pub(super) async fn try_update<R: SharedRecord, T>(
     record: &R,
     change: impl FnOnce(Option<&[u8]>) -> (Vec<u8>, T),
@@ -73,9 +57,6 @@ pub(super) async fn try_update<R: SharedRecord, T>(
 }
 
 /// Changes `record` by `change`, again while others are faster; `draw` gives numbers from 0 to 1.
-///
-/// # Errors
-/// If the record cannot be reached, or others are always faster.
 pub(super) async fn update<R: SharedRecord, T>(
     record: &R,
     mut draw: impl FnMut() -> f64,

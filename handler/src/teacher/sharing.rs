@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// After a failure it is tried again so soon; the share holds until its lease is over.
+/// The wait after a failure; the share holds until its lease is over.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// Longest wait after somebody else was faster.
+/// Longest wait after another process was faster.
 const LOST_RACE: Duration = Duration::from_millis(100);
 
 /// Keeps a share of the quota for `pace`, one made by [`Pace::shared`], until `stop` is
@@ -44,7 +44,7 @@ pub async fn keep_share<R: SharedRecord>(
             let next = match renew(pace, record, name, wants, clock, &mut rng).await {
                 Ok(next) => {
                     reached = true;
-                    // Not all at once, whoever began together.
+                    // Processes that began together do not renew at the same moment.
                     next.mul_f64(rng.random_range(0.9..1.0))
                 }
                 Err(error) => {
@@ -89,7 +89,7 @@ async fn renew<R: SharedRecord>(
         let renewed = try_update(record, |bytes| {
             let mut record = Record::read(bytes.unwrap_or_default());
             let renewed = record.renew(name, wants, clock.unix_ms());
-            // What is given up is given up before anybody can read it.
+            // A part of the share is given up before other processes can read that it is free.
             pace.update(|pacer, now| pacer.lower_share(now, renewed.share));
             (record.bytes(), renewed)
         });

@@ -36,7 +36,6 @@ pub struct AdvancedFilter {
 
 /// How a value is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Operator {
     StringIn,
     StringNotIn,

@@ -16,7 +16,6 @@ pub struct Line {
 
 /// How grave a line is to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Level {
     Information,
     Warning,

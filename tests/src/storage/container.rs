@@ -53,7 +53,6 @@ pub struct BlobItem {
 
 /// What a blob is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum BlobType {
     #[serde(rename = "BlockBlob")]
     Block,

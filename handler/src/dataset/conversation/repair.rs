@@ -1,4 +1,4 @@
-//! Makes text of what Python writes and reads without a murmur, and serde_json refuses.
+//! Repairs JSON that Python accepts and serde_json rejects: invalid UTF-8 and lone surrogates.
 
 /// Replaces invalid UTF-8 and each escaped surrogate without a partner by U+FFFD.
 pub(crate) fn repair(json: &[u8]) -> String {

@@ -8,7 +8,6 @@ use super::walk::{Cursor, Value};
 /// Content parts inside content parts: deeper than any API nests them.
 const MAX_PARTS_DEPTH: u32 = 8;
 
-/// A message as a turn has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     Text(String),
@@ -58,7 +57,6 @@ pub(super) fn message(value: Value<'_>) -> Message {
     text.map_or(Message::Other(other), Message::Text)
 }
 
-/// What a value is, in words.
 pub(super) fn kind(written: &[u8]) -> &'static str {
     match written {
         [b'{', ..] => "an object",
@@ -103,7 +101,7 @@ fn parts(written: &[u8], depth: u32, texts: &mut Vec<String>) {
                 }
                 Ok(())
             });
-            // The content of a tool's result is not what somebody wrote.
+            // The content of a tool's result is not a message.
             let is_message = kind.is_none_or(|kind| kind == br#""message""#);
             if let Some(shown) = own.or(content.filter(|_| is_message)) {
                 parts(shown, depth, texts);
@@ -117,7 +115,6 @@ fn parts(written: &[u8], depth: u32, texts: &mut Vec<String>) {
     };
 }
 
-/// A number as it is written.
 fn number(written: &[u8]) -> Option<String> {
     let digits = written.strip_prefix(b"-").unwrap_or(written);
     let is_number = digits.first().is_some_and(u8::is_ascii_digit);
@@ -141,8 +138,7 @@ fn text(written: &[u8]) -> Option<String> {
     if written.first() != Some(&b'"') {
         return None;
     }
-    // serde_json refuses what Python writes and reads without a murmur. That is rare enough to be
-    // looked for only after a failure.
+    // serde_json rejects some of what Python accepts. That is rare: repair only after a failure.
     let read = serde_json::from_slice(written);
     read.or_else(|_| serde_json::from_str(&repair_text(written)))
         .ok()

@@ -1,9 +1,8 @@
 //! The walk over a conversation's JSON: where the values stand that labelling needs.
 //!
-//! It follows the scanner's grammar, which looks at brackets, quotes, colons and commas only. So what
-//! stands in the fields that nobody reads may be anything that has a beginning and an end, such as
-//! Python's `NaN`; and a value that is read and makes no sense costs its own field, not the
-//! conversation.
+//! The walk follows the scanner's grammar, which looks at brackets, quotes, colons and commas only. So
+//! an ignored field may hold anything with a beginning and an end, such as Python's `NaN`, and a value
+//! that makes no sense costs its own field, not the conversation.
 
 use crate::dataset::scanner::structure::{NoLandmarks, Step, Structure};
 
@@ -17,7 +16,6 @@ pub(super) struct Value<'a> {
     pub(super) at: usize,
 }
 
-/// One element of `turnsArray`.
 pub(super) enum RawTurn<'a> {
     Object(Fields<'a>),
     Other(Value<'a>),
@@ -32,15 +30,14 @@ pub(super) struct Fields<'a> {
     pub(super) model_message: Option<Value<'a>>,
 }
 
-/// What is made of the turns.
 pub(super) trait Gather: Default {
     fn turn(&mut self, turn: RawTurn<'_>);
 }
 
 /// Walks over a conversation, blanks around it allowed: its `conversationId` and its turns.
 pub(super) fn conversation<G: Gather>(bytes: &[u8]) -> Result<(Option<Value<'_>>, G), ParseError> {
-    // A text may hold any byte, but none is left by a crash save this one, and what stands before
-    // and after a block of it need not belong together.
+    // A crash leaves NUL bytes in place of data. What stands before and after them need not belong
+    // together.
     if let Some(at) = memchr::memchr(0, bytes) {
         return Err(error(NUL_BYTES, at));
     }
@@ -81,7 +78,6 @@ pub(super) fn conversation<G: Gather>(bytes: &[u8]) -> Result<(Option<Value<'_>>
     }
 }
 
-/// Why a conversation with NUL bytes in it is not read.
 pub(crate) const NUL_BYTES: &str =
     "NUL bytes, as a crash or a full disk leaves them in place of data";
 
@@ -130,7 +126,6 @@ impl<'a> Cursor<'a> {
         error(&format!("expected {what}"), self.at)
     }
 
-    /// The value that comes next.
     pub(super) fn value(&mut self) -> Result<Value<'a>, ParseError> {
         self.next();
         let (at, rest) = (self.at, self.bytes.get(self.at..).unwrap_or_default());

@@ -328,7 +328,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                 let last = self.window.from(start).iter().rfind(|byte| counts(byte));
                 (guess || swallowed) && last == Some(&b']')
             }
-            // Whoever wrote the line break went on after what did not end.
+            // A line break after the unfinished element shows that the writer went on.
             Format::Lines => {
                 self.region.is_none() || matches!(self.window.bytes.last(), Some(b'\n' | b'\r'))
             }

@@ -18,7 +18,6 @@ const WINDOW: usize = 256;
 
 const CONVERSATION_ID: &[u8] = br#""conversationId""#;
 
-/// Where a conversation may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) at: usize,

@@ -61,10 +61,8 @@ use window::{Event, Findings, Window};
 /// The default of [`Scanner::with_max_conversation_bytes`]: 64 MiB.
 pub const MAX_CONVERSATION_BYTES: usize = 64 << 20;
 
-/// How a RAW file is laid out, recognised by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON array of conversations.
     Array,
     /// Conversations one after the other, as a rule one a line.
     Lines,
@@ -73,15 +71,12 @@ pub enum Format {
 /// Something found in a file. Ranges are bytes of the file, in increasing order and disjoint.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'a, T> {
-    /// A conversation that passed the acceptance test.
     Conversation {
         /// Its position among everything found in this file, counted from 0.
         number: u64,
         /// Where it stands, from its opening to its closing brace.
         range: Range<u64>,
-        /// The bytes of that range.
         bytes: &'a [u8],
-        /// What the acceptance test made of it.
         value: T,
     },
     /// A stretch that holds something, but no conversation.
@@ -98,10 +93,8 @@ pub enum Found<'a, T> {
 /// What is wrong with a file as a whole. Whatever is intact in it was found all the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
-    /// There is nothing but blanks.
     #[error("the file is empty")]
     Empty,
-    /// The content is something else.
     #[error("byte {offset}: not a dataset: {what}")]
     NotADataset {
         /// The byte by which this was recognised, or the first thing that is no conversation.
@@ -109,7 +102,6 @@ pub enum ScanError {
         /// What was seen instead.
         what: String,
     },
-    /// The file ends too early.
     #[error(
         "byte {offset}: the file is cut off: what begins there has no end at byte {length}, where \
          the file ends"
@@ -117,19 +109,13 @@ pub enum ScanError {
     CutOff {
         /// Where the unfinished conversation begins; the length if there is none.
         offset: u64,
-        /// The length of the file.
         length: u64,
     },
-    /// Something follows the bracket that closes the array.
     #[error("byte {offset}: data after the end of the array")]
-    TrailingData {
-        /// The first byte of it.
-        offset: u64,
-    },
+    TrailingData { offset: u64 },
 }
 
 impl ScanError {
-    /// What a person can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Empty | Self::CutOff { .. } | Self::TrailingData { .. } => "export it again",
@@ -190,29 +176,29 @@ pub struct Scanner<T, A> {
 
 /// What the next byte belongs to. Positions are bytes of the file.
 enum Phase {
-    /// What stands in front of everything.
-    Head { at: u64 },
-    /// Between two conversations.
-    Between { at: u64 },
+    Head {
+        at: u64,
+    },
+    Between {
+        at: u64,
+    },
     /// Inside an element; `guess` if only the acceptance test can tell that it is one.
-    Element { start: u64, guess: bool },
-    /// After something broken.
-    Search { from: u64 },
-    /// Nothing more to be found.
+    Element {
+        start: u64,
+        guess: bool,
+    },
+    Search {
+        from: u64,
+    },
     Over,
 }
 
 impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
-    /// A scanner at the start of a file.
     pub fn new(accept: A) -> Self {
         Self {
             accept,
             max: MAX_CONVERSATION_BYTES,
-            window: Window {
-                bytes: Vec::new(),
-                base: 0,
-                ended: false,
-            },
+            window: Window::default(),
             phase: Phase::Head { at: 0 },
             format: Format::Array,
             structure: Structure::new(),
@@ -250,7 +236,6 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         }
     }
 
-    /// Says that the file ends here.
     pub fn finish(&mut self) {
         self.window.ended = true;
     }

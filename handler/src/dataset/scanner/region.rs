@@ -53,7 +53,6 @@ impl Region {
         self.seen = self.seen.max(upto);
     }
 
-    /// From the first to the last byte that counts.
     pub(super) fn range(&self) -> Range<u64> {
         self.start..self.end
     }

@@ -1,7 +1,7 @@
 //! The grammar of one JSON value as a machine that is fed piecemeal.
 //!
-//! It looks at brackets, quotes, colons and commas only. Numbers, words and escapes matter to those
-//! alone who read the value they stand in. Following the grammar instead of counting brackets is what notices damage
+//! The machine looks at brackets, quotes, colons and commas only; numbers, words and escapes are left
+//! to the code that reads a value. Following the grammar, instead of counting brackets, notices damage
 //! soon: a stray quote turns text into structure, and text is not grammatical for long.
 
 use std::ops::Range;
@@ -70,7 +70,6 @@ fn class(byte: u8) -> Class {
         .unwrap_or(Class::Other)
 }
 
-/// What the grammar allows next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expect {
     Value,
@@ -140,7 +139,6 @@ pub(in crate::dataset) struct Structure {
     outer: usize,
     expect: Expect,
     inside: Inside,
-    /// How many bytes have been used up.
     at: usize,
     /// Where the text that is being read began.
     text: usize,
@@ -178,7 +176,6 @@ impl Structure {
         self.open.clear();
     }
 
-    /// How many bytes of the value have been used up.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -227,18 +224,15 @@ impl Structure {
     }
 
     fn run(&mut self, value: &[u8], landmarks: &impl Landmarks) -> Step {
-        let mut at = self.at;
-        match self.inside {
-            Inside::Nothing => {}
-            Inside::Text | Inside::Escape => match self.finish_text(value, at, landmarks) {
-                Ok(next) => at = next,
-                Err(step) => return step,
-            },
-            Inside::Literal => match self.finish_literal(value, at) {
-                Ok(next) => at = next,
-                Err(step) => return step,
-            },
-        }
+        let finished = match self.inside {
+            Inside::Nothing => Ok(self.at),
+            Inside::Text | Inside::Escape => self.finish_text(value, self.at, landmarks),
+            Inside::Literal => self.finish_literal(value, self.at),
+        };
+        let mut at = match finished {
+            Ok(at) => at,
+            Err(step) => return step,
+        };
         loop {
             if self.depth == self.outer && self.expect == Expect::CommaOrEnd {
                 return Step::Done(at);

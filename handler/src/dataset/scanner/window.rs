@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::landmarks::REACH;
 
-/// The bytes at hand.
+#[derive(Default)]
 pub(super) struct Window {
     pub(super) bytes: Vec<u8>,
     /// Where in the file they begin.

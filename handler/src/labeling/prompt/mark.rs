@@ -23,7 +23,6 @@ impl Mark {
         }
     }
 
-    /// The digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

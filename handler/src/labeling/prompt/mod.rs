@@ -12,20 +12,19 @@ pub use size::Sizes;
 
 use super::label::Label;
 use super::strategy::{Input, MESSAGE_TITLE, Section};
+use std::fmt::Write;
 
-/// The version of the prompts. It is written into each run, and a label is only as comparable as its
-/// prompt: whoever changes a word of a prompt gives it another version.
+/// The version of the prompts, written into each run. Labels are comparable only under the same
+/// prompts: change it with any word of a prompt.
 pub const PROMPT_VERSION: &str = "2026-11-a";
 
 const CLASSIFICATION: &str = include_str!("classification.txt");
 const RATIONALE: &str = include_str!("rationale.txt");
 
-/// The messages of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// The system message: the same for every request of its kind.
     pub system: &'static str,
-    /// The user message.
     pub user: String,
 }
 
@@ -35,10 +34,9 @@ pub struct Prompt {
 #[must_use]
 pub fn classification(input: &Input, mark: &Mark) -> Prompt {
     let sections = sections(input, mark);
-    let user = format!("{sections}Label the section \"{MESSAGE_TITLE}\". Reply with 0 or 1 only.");
     Prompt {
         system: CLASSIFICATION.trim_end(),
-        user,
+        user: format!("{sections}Label the section \"{MESSAGE_TITLE}\". Reply with 0 or 1 only."),
     }
 }
 
@@ -67,18 +65,12 @@ fn sections(input: &Input, mark: &Mark) -> String {
     out
 }
 
-/// Appends a section between its delimiters.
 fn delimit(out: &mut String, section: &Section, mark: &Mark) {
-    let parts = [
-        "<<<BEGIN ",
-        mark.as_str(),
-        " ",
-        section.title,
-        ">>>\n",
-        &section.text,
-        "\n<<<END ",
-    ];
-    out.extend(parts.into_iter().chain([mark.as_str(), ">>>\n\n"]));
+    let (mark, Section { title, text }) = (mark.as_str(), section);
+    let _ = write!(
+        out,
+        "<<<BEGIN {mark} {title}>>>\n{text}\n<<<END {mark}>>>\n\n"
+    );
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 
-/// The sizes of what is constant, in tokens.
 #[derive(Clone)]
 pub struct Sizes {
     tokens: Arc<dyn TokenCounter>,
@@ -22,7 +21,6 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Counts what is constant, as `tokens` counts.
     #[must_use]
     pub fn new(tokens: Arc<dyn TokenCounter>) -> Self {
         let nothing = Input::new(&UserMessageOnly);
@@ -43,13 +41,11 @@ impl Sizes {
         }
     }
 
-    /// The tokens of the prompt that asks for a label of `input`.
     #[must_use]
     pub fn classification(&self, input: &Input, mark: &Mark) -> usize {
         self.classification + self.sections(input, mark)
     }
 
-    /// The tokens of the prompt that asks for a rationale.
     #[must_use]
     pub fn rationale(&self, input: &Input, mark: &Mark) -> usize {
         self.rationale + self.sections(input, mark)

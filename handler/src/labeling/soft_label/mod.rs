@@ -26,7 +26,6 @@ const MEASURED_MARGIN: f64 = 1e-6;
 /// How close to 0 and 1 a soft label may come where one label was not observed.
 const CENSORED_MARGIN: f64 = 1e-4;
 
-/// One candidate for the first token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The token as the API writes it.
@@ -38,10 +37,8 @@ pub struct Candidate {
     pub logprob: f64,
 }
 
-/// The first generated token and its alternatives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FirstToken {
-    /// The token that was generated.
     pub sampled: Candidate,
     /// The most probable tokens, in any order, with or without the sampled one.
     pub top: Vec<Candidate>,
@@ -70,21 +67,16 @@ pub struct Estimate {
     pub mass: f64,
     /// The text of the token that was generated; a long one is cut.
     pub generated: String,
-    /// The label that it stands for, if any.
     pub generated_label: Option<Label>,
 }
 
 /// No label has a probability: the answer is no label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoLabel {
-    /// Neither is among the candidates.
     #[error(
         "neither 0 nor 1 is among the probable first tokens; the model generated {generated:?}"
     )]
-    NotListed {
-        /// The text of the token that was generated, shortened.
-        generated: String,
-    },
+    NotListed { generated: String },
     /// One is, but without a probability that can be read.
     #[error("the log probabilities of 0 and 1 cannot be read")]
     NoProbability,

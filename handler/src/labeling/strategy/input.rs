@@ -2,10 +2,10 @@
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::Strategy;
+use super::{Limits, MESSAGE_TITLE, Strategy};
+use crate::dataset::conversation::Turn;
 use crate::labeling::cut::{TokenCounter, cut};
 
-/// A titled part of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// What the text is, in words of the prompt.
@@ -26,7 +26,6 @@ pub struct Input {
 }
 
 impl Input {
-    /// An input of a strategy, without sections yet.
     #[must_use]
     pub fn new(strategy: &dyn Strategy) -> Self {
         Self {
@@ -39,7 +38,19 @@ impl Input {
         }
     }
 
-    /// Adds a text, cut to `limit` tokens.
+    /// The input of a strategy that shows the message of `turn` first.
+    pub(super) fn of_message(
+        strategy: &dyn Strategy,
+        turn: &Turn,
+        limits: &Limits,
+        tokens: &dyn TokenCounter,
+    ) -> Self {
+        let mut input = Self::new(strategy);
+        let limit = limits.message_tokens;
+        input.push(MESSAGE_TITLE, &turn.user_message, limit, tokens);
+        input
+    }
+
     pub(super) fn push(
         &mut self,
         title: &'static str,
@@ -56,7 +67,6 @@ impl Input {
         });
     }
 
-    /// Turns the sections round.
     pub(super) fn reverse(&mut self) {
         self.sections.reverse();
     }
@@ -72,7 +82,6 @@ impl Input {
         &self.sections
     }
 
-    /// The tokens of all texts.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.tokens
@@ -90,12 +99,10 @@ impl Input {
         self.left_out
     }
 
-    /// Whether any section contains a text.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
-        self.sections
-            .iter()
-            .any(|section| section.text.contains(text))
+        let mut sections = self.sections.iter();
+        sections.any(|section| section.text.contains(text))
     }
 
     /// 128 bits that are equal for equal inputs of the same strategy and version, so that the model

@@ -44,16 +44,16 @@ impl Default for Limits {
     }
 }
 
-/// A way to present a turn.
 pub trait Strategy: Send + Sync {
     /// The name in settings and metadata, in snake case.
     fn name(&self) -> &'static str;
 
-    /// One sentence for whoever chooses.
     fn description(&self) -> &'static str;
 
     /// Raised whenever the same turn would give another input.
-    fn version(&self) -> u32;
+    fn version(&self) -> u32 {
+        1
+    }
 
     /// What is shown for the turn at a position (from 0) of the conversation; `None` if there is no
     /// such turn.
@@ -89,17 +89,11 @@ pub fn ask_about(
         .ok_or_else(|| LabelingError::new(ErrorCode::EmptyMessage, "The message is empty."))
 }
 
-/// Every strategy, the default first.
 #[must_use]
 pub fn strategies() -> &'static [&'static dyn Strategy] {
     &[&UserMessageOnly, &WithContext, &WithResponse]
 }
 
-/// The strategy of a name.
-///
-/// # Errors
-///
-/// [`UnknownStrategy`], which lists the names that there are.
 pub fn by_name(name: &str) -> Result<&'static dyn Strategy, UnknownStrategy> {
     strategies()
         .iter()
@@ -108,17 +102,13 @@ pub fn by_name(name: &str) -> Result<&'static dyn Strategy, UnknownStrategy> {
         .ok_or_else(|| UnknownStrategy(name.to_owned()))
 }
 
-/// A name that no strategy has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown strategy {0:?}: use {names}", names = names())]
 pub struct UnknownStrategy(pub String);
 
 fn names() -> String {
-    strategies()
-        .iter()
-        .map(|strategy| strategy.name())
-        .collect::<Vec<_>>()
-        .join(", ")
+    let names = strategies().iter().map(|strategy| strategy.name());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::{Input, Limits, MESSAGE_TITLE, Strategy};
+use super::{Input, Limits, Strategy};
 use crate::dataset::conversation::Conversation;
 use crate::labeling::cut::TokenCounter;
 
@@ -15,10 +15,6 @@ impl Strategy for UserMessageOnly {
         "shows the user's message alone"
     }
 
-    fn version(&self) -> u32 {
-        1
-    }
-
     fn input(
         &self,
         conversation: &Conversation,
@@ -27,14 +23,7 @@ impl Strategy for UserMessageOnly {
         tokens: &dyn TokenCounter,
     ) -> Option<Input> {
         let turn = conversation.turns.get(turn)?;
-        let mut input = Input::new(self);
-        input.push(
-            MESSAGE_TITLE,
-            &turn.user_message,
-            limits.message_tokens,
-            tokens,
-        );
-        Some(input)
+        Some(Input::of_message(self, turn, limits, tokens))
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Input, Limits, MESSAGE_TITLE, Strategy};
+use super::{Input, Limits, Strategy};
 use crate::dataset::conversation::Conversation;
 use crate::labeling::blank::is_blank;
 use crate::labeling::cut::TokenCounter;
@@ -26,10 +26,6 @@ impl Strategy for WithContext {
         "shows the turns before the message, newest kept, then the message"
     }
 
-    fn version(&self) -> u32 {
-        1
-    }
-
     fn input(
         &self,
         conversation: &Conversation,
@@ -49,13 +45,7 @@ impl Strategy for WithContext {
             ]
         });
 
-        let mut input = Input::new(self);
-        input.push(
-            MESSAGE_TITLE,
-            &turn.user_message,
-            limits.message_tokens,
-            tokens,
-        );
+        let mut input = Input::of_message(self, turn, limits, tokens);
         let mut left = limits.context_tokens;
         for (title, text) in newest_first.filter(|(_, text)| !is_blank(text)) {
             if left < LEAST {

@@ -1,4 +1,4 @@
-use super::{Input, Limits, MESSAGE_TITLE, Strategy};
+use super::{Input, Limits, Strategy};
 use crate::dataset::conversation::Conversation;
 use crate::labeling::blank::is_blank;
 use crate::labeling::cut::TokenCounter;
@@ -20,10 +20,6 @@ impl Strategy for WithResponse {
         "shows the user's message and the answer it got"
     }
 
-    fn version(&self) -> u32 {
-        1
-    }
-
     fn input(
         &self,
         conversation: &Conversation,
@@ -32,18 +28,9 @@ impl Strategy for WithResponse {
         tokens: &dyn TokenCounter,
     ) -> Option<Input> {
         let turn = conversation.turns.get(turn)?;
-        let mut input = Input::new(self);
-        input.push(
-            MESSAGE_TITLE,
-            &turn.user_message,
-            limits.message_tokens,
-            tokens,
-        );
-        match turn
-            .model_message
-            .as_deref()
-            .filter(|answer| !is_blank(answer))
-        {
+        let mut input = Input::of_message(self, turn, limits, tokens);
+        let answer = turn.model_message.as_deref();
+        match answer.filter(|answer| !is_blank(answer)) {
             Some(answer) => {
                 let limit = limits.message_tokens.min(limits.context_tokens);
                 input.push(ANSWER, answer, limit, tokens);

@@ -7,7 +7,7 @@ use super::calls::Calls;
 use super::connection::{Access, Connection, ConnectionError, is_loopback, locate};
 use super::shared_key::SharedKey;
 use crate::clock::Clock;
-use crate::identity::{Identities, OneIdentity, Way};
+use crate::identity::{Identities, Way};
 use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::Policy;
 use azure_core::http::{ClientOptions, RetryOptions, Transport, Url};
@@ -16,7 +16,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time until a connection must stand.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A storage account. Clones share connections and tokens.
@@ -27,15 +26,11 @@ struct Inner {
     service: BlobServiceClient,
     endpoint: Url,
     calls: Calls,
-    tuning: Tuning,
 }
 
 impl Account {
     /// Gets ready to use the account that `connection` names, as one of `identities` where it is not
     /// an emulator. Nothing is sent.
-    ///
-    /// # Errors
-    /// If a key or the HTTP client cannot be used.
     pub fn new(
         connection: &Connection,
         identities: Identities,
@@ -50,15 +45,10 @@ impl Account {
         }
         let client = builder.build().map_err(|e| unusable(&e))?;
         let transport = Transport::new(Arc::new(client));
-        Self::over(
-            transport,
-            connection,
-            credential(connection, identities),
-            tuning,
-        )
+        let credential = credential(connection, identities);
+        Self::over(transport, connection, credential, tuning)
     }
 
-    /// The same over a given transport and with a given credential.
     fn over(
         transport: Transport,
         connection: &Connection,
@@ -84,15 +74,11 @@ impl Account {
         Ok(Self(Arc::new(Inner {
             service: service.map_err(|e| unusable(&e))?,
             endpoint,
-            calls: Calls::new(&tuning),
-            tuning,
+            calls: Calls(tuning),
         })))
     }
 
     /// Makes the container `name` unless it is there.
-    ///
-    /// # Errors
-    /// If it cannot be made.
     pub async fn create_container(&self, name: &str) -> Result<(), StoreError> {
         let container = self.container(name);
         match self.0.calls.send(|| container.create(None)).await {
@@ -106,7 +92,6 @@ impl Account {
         self.0.service.blob_container_client(name)
     }
 
-    /// Where the account is.
     pub fn endpoint(&self) -> &str {
         self.0.endpoint.as_str()
     }
@@ -119,10 +104,6 @@ impl Account {
     pub(super) fn calls(&self) -> &Calls {
         &self.0.calls
     }
-
-    pub(super) fn tuning(&self) -> &Tuning {
-        &self.0.tuning
-    }
 }
 
 impl fmt::Debug for Account {
@@ -131,17 +112,15 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Who asks for tokens; nobody for an emulator.
+/// What gives tokens; `None` for an emulator.
 fn credential(connection: &Connection, identities: Identities) -> Option<Arc<dyn TokenCredential>> {
     match &connection.access {
         Access::Key { .. } => None,
         Access::AnyIdentity => Some(Arc::new(identities)),
-        Access::ManagedIdentity { client_id } => Some(Arc::new(OneIdentity {
-            identities: Identities {
-                client_id: client_id.clone(),
-                ..identities
-            },
-            way: Way::ManagedIdentity,
+        Access::ManagedIdentity { client_id } => Some(Arc::new(Identities {
+            client_id: client_id.clone(),
+            only: Some(Way::ManagedIdentity),
+            ..identities
         })),
     }
 }
@@ -238,6 +217,7 @@ mod tests {
     fn the_identity_is_the_one_that_the_connection_names() {
         let identities = Identities {
             client_id: Some("of the process".into()),
+            only: None,
             surroundings: Surroundings::default(),
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),

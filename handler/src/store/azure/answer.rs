@@ -5,14 +5,15 @@ use super::calls::may_pass;
 use crate::identity::explain;
 use azure_core::error::{Error, ErrorKind};
 
-/// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// There is no such blob, or no such container.
-    Missing { container: bool },
+    Missing {
+        container: bool,
+    },
     /// What is there is not what the request was for.
     Condition,
-    /// Somebody else has a lease, or ours has ended.
+    /// Another process has a lease, or ours has ended.
     Lease,
     /// The blob does not end where the request would append.
     Position,
@@ -20,9 +21,8 @@ pub(super) enum Meaning {
     Range,
     /// Blocks that were staged are gone: another commit to the blob discards them.
     Blocks,
-    /// It may work later.
     Passing,
-    /// Somebody must do something before it can work.
+    /// A person must do something before it can work.
     Final,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
     }
 }
 
-/// Somebody else has what this process wanted, or had.
+/// Another process has what this process wanted, or had.
 pub(super) fn held(place: String) -> StoreError {
     StoreError::Held {
         place,
@@ -99,7 +99,6 @@ pub(super) fn held(place: String) -> StoreError {
     }
 }
 
-/// Why, in a few words.
 fn reason(error: &Error) -> String {
     match error.kind() {
         ErrorKind::HttpResponse {

@@ -19,16 +19,12 @@ use std::ops::Range;
 /// would split it would hold in memory.
 const ONE_REQUEST: NonZero<usize> = NonZero::<usize>::MIN.saturating_add(usize::MAX >> 15);
 
-/// Content on its way.
 pub(super) struct Body {
     blob: BlobClient,
     calls: Calls,
     place: String,
-    /// The version that is read.
     etag: String,
-    /// The next byte.
     position: u64,
-    /// The byte after the last one.
     end: u64,
     stream: Option<AsyncResponseBody>,
 }
@@ -73,9 +69,6 @@ impl Body {
     }
 
     /// The next bytes, or `None` at the end.
-    ///
-    /// # Errors
-    /// If it cannot be gone on with, or only with another version.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         let mut waits = self.calls.waits();
         while self.position < self.end {
@@ -83,7 +76,7 @@ impl Body {
                 Some(stream) => stream,
                 None => self.reopen().await?,
             };
-            let error = match tokio::time::timeout(self.calls.timeout(), stream.next()).await {
+            let error = match tokio::time::timeout(self.calls.0.timeout, stream.next()).await {
                 Ok(Some(Ok(bytes))) if !bytes.is_empty() => {
                     let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
                     let bytes = bytes.slice(..bytes.len().min(left));
@@ -136,7 +129,6 @@ async fn request(
     .await
 }
 
-/// The length of the whole blob.
 fn length(answer: &BlobClientDownloadResult) -> u64 {
     let range = HeaderName::from_static("content-range");
     let range = answer.headers.get_optional_str(&range);

@@ -1,9 +1,8 @@
-//! Sending a request until it is answered: each try has a time-out, tries are few and wait in
-//! between.
+//! Sends a request until it is answered: each try has a time-out, tries are few, with waits between.
 //!
 //! The SDK's own retries are switched off. They have no time-out a try, and they do not tell that an
-//! earlier try may have taken effect. Whoever sends something here that must not happen twice makes
-//! it conditional, and recognises its own success in a refusal.
+//! earlier try may have taken effect. A request that must not take effect twice has to be conditional,
+//! and its sender has to recognise its own success in a refusal.
 
 use super::Tuning;
 use azure_core::error::{Error, ErrorKind};
@@ -11,47 +10,27 @@ use azure_core::http::StatusCode;
 use std::time::Duration;
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 
-/// How often and how patiently requests are sent.
 #[derive(Clone, Debug)]
-pub(super) struct Calls {
-    timeout: Duration,
-    tries: usize,
-    first_wait: Duration,
-    longest_wait: Duration,
-}
+pub(super) struct Calls(pub(super) Tuning);
 
 impl Calls {
-    pub(super) fn new(tuning: &Tuning) -> Self {
-        Self {
-            timeout: tuning.timeout,
-            tries: tuning.tries,
-            first_wait: tuning.first_wait,
-            longest_wait: tuning.longest_wait,
-        }
-    }
-
     /// The same with a shorter time-out, where something is due earlier.
     pub(super) fn within(&self, timeout: Duration) -> Self {
-        Self {
-            timeout: timeout.min(self.timeout),
-            ..self.clone()
-        }
-    }
-
-    /// Time for one try, or for the next bytes of a body.
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
+        Self(Tuning {
+            timeout: timeout.min(self.0.timeout),
+            ..self.0.clone()
+        })
     }
 
     /// The waits between tries, with full jitter; one fewer than there are tries.
     pub(super) fn waits(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         // `from_millis(2)` doubles, `factor` scales the first wait of 2.
-        let half = self.first_wait.as_millis() / 2;
+        let half = self.0.first_wait.as_millis() / 2;
         ExponentialBackoff::from_millis(2)
             .factor(u64::try_from(half).unwrap_or(u64::MAX).max(1))
-            .max_delay(self.longest_wait)
+            .max_delay(self.0.longest_wait)
             .map(jitter)
-            .take(self.tries.saturating_sub(1))
+            .take(self.0.tries.saturating_sub(1))
     }
 
     /// Sends until there is an answer that another try would not change.
@@ -64,7 +43,7 @@ impl Calls {
     {
         let mut waits = self.waits();
         loop {
-            let error = match tokio::time::timeout(self.timeout, call()).await {
+            let error = match tokio::time::timeout(self.0.timeout, call()).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => self.too_late(),
@@ -77,9 +56,8 @@ impl Calls {
         }
     }
 
-    /// Nothing came in time.
     pub(super) fn too_late(&self) -> Error {
-        let text = format!("no answer within {} s", self.timeout.as_secs_f64());
+        let text = format!("no answer within {} s", self.0.timeout.as_secs_f64());
         Error::with_message(ErrorKind::Io, text)
     }
 }
@@ -108,7 +86,7 @@ mod tests {
     use std::future::pending;
 
     fn calls() -> Calls {
-        Calls::new(&Tuning {
+        Calls(Tuning {
             timeout: Duration::from_secs(30),
             tries: 3,
             first_wait: Duration::from_secs(1),

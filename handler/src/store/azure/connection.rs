@@ -35,86 +35,41 @@ pub(super) enum Access {
     Key { account: String, key: Secret },
 }
 
-/// Why storage is not connected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
-    /// Nothing says where it is.
     #[error(
         "{setting} names no storage: set {setting}__blobServiceUri to \
          https://ACCOUNT.blob.core.windows.net"
     )]
-    Missing {
-        /// The setting.
-        setting: String,
-    },
-    /// Two settings say where it is.
+    Missing { setting: String },
     #[error("{setting} and {setting}__blobServiceUri are both set; unset one of them")]
-    Twice {
-        /// The setting.
-        setting: String,
-    },
-    /// What should be the address of a blob service is none.
+    Twice { setting: String },
     #[error(
         "{setting} is no address of a blob service; write https://ACCOUNT.blob.core.windows.net"
     )]
-    NoAddress {
-        /// The setting.
-        setting: String,
-    },
-    /// A key that is not an emulator's.
+    NoAddress { setting: String },
     #[error(
         "{setting} holds an account key for {host}, and a key is taken for an emulator on this \
          machine alone: use an identity, with {setting}__blobServiceUri in place of {setting} and a \
          role on the account"
     )]
-    KeyInCloud {
-        /// The setting.
-        setting: String,
-        /// Whose key it is.
-        host: String,
-    },
-    /// A connection string without a part that is needed.
+    KeyInCloud { setting: String, host: String },
     #[error("{setting} is a connection string without {part}; add it")]
-    Incomplete {
-        /// The setting.
-        setting: String,
-        /// What it lacks.
-        part: &'static str,
-    },
-    /// A way to authenticate that is not known.
+    Incomplete { setting: String, part: &'static str },
     #[error("{setting}__credential is {value}; write managedidentity, or leave it out")]
-    UnknownCredential {
-        /// The setting.
-        setting: String,
-        /// What it says.
-        value: String,
-    },
-    /// A blob's URL that is not one.
+    UnknownCredential { setting: String, value: String },
     #[error(
         "{url} is no place for blobs: {reason}; write \
          https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH"
     )]
-    NoPlace {
-        /// The URL, without its query.
-        url: String,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// A URL with a signature, or another query.
+    NoPlace { url: String, reason: &'static str },
     #[error(
         "{url} came with a query, and shared access signatures are not taken: leave out everything \
          from the ? on, and use an identity with a role on the account"
     )]
-    Query {
-        /// The URL, without its query.
-        url: String,
-    },
-    /// The HTTP client cannot be made.
+    Query { url: String },
     #[error("storage cannot be connected: {reason}")]
-    Client {
-        /// Why.
-        reason: String,
-    },
+    Client { reason: String },
 }
 
 impl Connection {
@@ -122,9 +77,6 @@ impl Connection {
     /// string for an emulator on this machine, or `NAME__blobServiceUri` (or `NAME__accountName`)
     /// with `NAME__credential` and `NAME__clientId`. Without a credential it is whichever identity
     /// this process has. `setting` gives the value of a setting; an empty one counts as not set.
-    ///
-    /// # Errors
-    /// If the settings are missing, contradict each other or hold a key for the cloud.
     pub fn from_settings(
         name: &str,
         setting: impl Fn(&str) -> Option<String>,
@@ -148,26 +100,21 @@ impl Connection {
         let endpoint = endpoint.ok_or_else(|| ConnectionError::NoAddress {
             setting: format!("{name}__blobServiceUri"),
         })?;
+        let client_id = part("clientId");
         let access = match part("credential") {
-            None if part("clientId").is_some() => Access::ManagedIdentity {
-                client_id: part("clientId"),
-            },
-            None => Access::AnyIdentity,
-            Some(value) if value.eq_ignore_ascii_case("managedidentity") => {
-                Access::ManagedIdentity {
-                    client_id: part("clientId"),
-                }
-            }
-            Some(value) => {
+            None if client_id.is_none() => Access::AnyIdentity,
+            Some(value) if !value.eq_ignore_ascii_case("managedidentity") => {
                 let setting = setting();
                 return Err(ConnectionError::UnknownCredential { setting, value });
             }
+            _ => Access::ManagedIdentity { client_id },
         };
         Ok(Self { endpoint, access })
     }
 
     /// Reads a connection string, which may name an emulator on this machine and nothing else.
     fn from_connection_string(setting: &str, text: &str) -> Result<Self, ConnectionError> {
+        let no_address = |setting| ConnectionError::NoAddress { setting };
         let part = |name: &str| {
             let mut parts = text
                 .split(';')
@@ -176,11 +123,8 @@ impl Connection {
             part.map(|(_, value)| value)
         };
         if part("UseDevelopmentStorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Self::emulator(EMULATOR, EMULATOR_ACCOUNT, EMULATOR_KEY).ok_or_else(|| {
-                ConnectionError::NoAddress {
-                    setting: setting.to_owned(),
-                }
-            });
+            return Self::emulator(EMULATOR, EMULATOR_ACCOUNT, EMULATOR_KEY)
+                .ok_or_else(|| no_address(setting.to_owned()));
         }
         let lacks = |part| ConnectionError::Incomplete {
             setting: setting.to_owned(),
@@ -195,16 +139,13 @@ impl Connection {
             let suffix = part("EndpointSuffix").unwrap_or("core.windows.net");
             return Err(in_cloud(format!("{account}.blob.{suffix}")));
         };
-        let url = Url::parse(endpoint).map_err(|_| ConnectionError::NoAddress {
-            setting: format!("BlobEndpoint in {setting}"),
-        })?;
+        let bad_endpoint = || no_address(format!("BlobEndpoint in {setting}"));
+        let url = Url::parse(endpoint).map_err(|_| bad_endpoint())?;
         if !is_loopback(&url) {
             return Err(in_cloud(url.host_str().unwrap_or_default().to_owned()));
         }
         let key = part("AccountKey").ok_or_else(|| lacks("AccountKey"))?;
-        Self::emulator(endpoint, account, key).ok_or_else(|| ConnectionError::NoAddress {
-            setting: format!("BlobEndpoint in {setting}"),
-        })
+        Self::emulator(endpoint, account, key).ok_or_else(bad_endpoint)
     }
 
     fn emulator(endpoint: &str, account: &str, key: &str) -> Option<Self> {
@@ -220,12 +161,9 @@ impl Connection {
     }
 }
 
-/// A folder or file in a container, given as a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobUrl {
-    /// The account.
     pub connection: Connection,
-    /// The container.
     pub container: String,
     /// The path in it, with `/`, without one at either end; empty for the container itself.
     pub path: String,
@@ -242,9 +180,6 @@ impl BlobUrl {
 
     /// Reads `https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH`, or, for an emulator on this
     /// machine, `http://127.0.0.1:PORT/ACCOUNT/CONTAINER/PATH`.
-    ///
-    /// # Errors
-    /// If it is no such URL, or has a query.
     pub fn parse(text: &str) -> Result<Self, ConnectionError> {
         let shown = text.split(['?', '#']).next().unwrap_or_default();
         let wrong = |reason| ConnectionError::NoPlace {
@@ -306,11 +241,8 @@ impl BlobUrl {
 
 impl fmt::Display for BlobUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&locate(
-            &self.connection.endpoint,
-            &self.container,
-            &self.path,
-        ))
+        let endpoint = &self.connection.endpoint;
+        f.write_str(&locate(endpoint, &self.container, &self.path))
     }
 }
 
@@ -324,7 +256,6 @@ pub(super) fn locate(endpoint: &Url, container: &str, path: &str) -> String {
     url.to_string()
 }
 
-/// Whether the host is this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost" | "[::1]") => true,

@@ -16,8 +16,8 @@ use uuid::Uuid;
 /// Bytes of a block. A blob has at most 50,000, so this makes 195 GiB.
 const BLOCK: usize = 4 << 20;
 
-/// A blob in the making. Blocks that nobody commits are never seen; the service drops them after a
-/// week.
+/// A blob that is being written. Blocks are invisible until they are committed; the service drops
+/// uncommitted ones after a week.
 pub(super) struct AzureDraft {
     folder: Arc<Folder>,
     path: String,

@@ -21,14 +21,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
-/// A folder in a container of an account.
 pub(super) struct Folder {
     account: Account,
     area: Area,
     container: BlobContainerClient,
 }
 
-/// What is known of a blob.
 pub(super) struct Properties {
     pub(super) status: BlobStatus,
     pub(super) metadata: HashMap<String, String>,
@@ -43,15 +41,10 @@ impl Folder {
         }
     }
 
-    pub(super) fn account(&self) -> &Account {
-        &self.account
-    }
-
     pub(super) fn calls(&self) -> &Calls {
         self.account.calls()
     }
 
-    /// The name of the blob `path`.
     fn name(&self, path: &str) -> String {
         match (self.area.path(), path) {
             ("", path) => path.to_owned(),
@@ -170,7 +163,7 @@ impl Folder {
             include: Some(vec![ListBlobsIncludeItem::Metadata]),
             prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
             marker,
-            maxresults: Some(i32::from(self.account.tuning().page)),
+            maxresults: Some(i32::from(self.calls().0.page)),
             ..Default::default()
         };
         let mut pages = self.container.list_blobs(Some(options))?.into_pages();
@@ -202,7 +195,6 @@ pub(super) fn quoted(etag: &str) -> Etag {
     Etag::from(format!("\"{etag}\""))
 }
 
-/// The version of a listed blob.
 pub(super) fn listed_version(item: &BlobItem) -> Version {
     let properties = item.properties.as_ref();
     let etag = properties.and_then(|properties| properties.etag.clone());

@@ -5,7 +5,7 @@ use super::super::StoreError;
 use super::connection::decode;
 use crate::dataset::layout::LABELED_PREFIX;
 
-/// The longest name of a blob, in bytes.
+/// Bytes of the longest name of a blob.
 const LONGEST: usize = 1024;
 
 /// A folder in a container; the whole container where the path is empty.
@@ -32,12 +32,10 @@ impl Area {
         })
     }
 
-    /// The container's name.
     pub fn container(&self) -> &str {
         &self.container
     }
 
-    /// The path in the container.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -57,7 +55,6 @@ impl Area {
         }
     }
 
-    /// Whether one of the two lies in the other.
     fn overlaps(&self, other: &Self) -> bool {
         self.below(other).is_some() || other.below(self).is_some()
     }
@@ -121,8 +118,8 @@ impl Guard {
     }
 }
 
-/// Whether `path` is names that a container can hold, with `/` between them, and stays what it is
-/// however often somebody on the way decodes it.
+/// Whether `path` is names that a container can hold, with `/` between them, and stays the same path
+/// however often it is percent-decoded on its way.
 pub(super) fn check_names(path: &str) -> Result<(), &'static str> {
     let mut path = path.to_owned();
     if path.len() > LONGEST {

@@ -1,10 +1,10 @@
-//! Leases: what one process has and no other, until it gives it back or dies.
+//! Leases: each is held by one process, until it gives the lease back or dies.
 
 use super::super::StoreError;
 use super::super::own::Held;
 use super::answer::{Meaning, failure, held, meaning};
 use super::calls::Calls;
-use super::folder::{Folder, unquoted};
+use super::folder::{Folder, collect, unquoted};
 use super::own::content_type;
 use async_trait::async_trait;
 use azure_core::error::Error;
@@ -27,14 +27,23 @@ use uuid::Uuid;
 /// Between two tries to get a lease that another holds.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often a blob that is to be leased is made anew, should somebody remove it at the same time.
+/// Tries to make and lease the blob of a lock, which its last holder may be removing.
 const MAKINGS: usize = 5;
+
+/// What becomes of a leased blob when its lease is given back.
+#[derive(Clone, Copy)]
+pub(super) enum AtEnd {
+    /// It stays: a file of lines.
+    Keep,
+    /// It is removed: a lock.
+    Remove,
+}
 
 /// A lease that renews itself. Dropping it gives it back in the background.
 pub(super) struct Lease {
     inner: Arc<Inner>,
     given_back: bool,
-    _renewal: AbortOnDropHandle<()>,
+    renewal: AbortOnDropHandle<()>,
 }
 
 struct Inner {
@@ -42,6 +51,7 @@ struct Inner {
     calls: Calls,
     place: String,
     id: String,
+    at_end: AtEnd,
     lost: CancellationToken,
 }
 
@@ -51,8 +61,9 @@ impl Lease {
     pub(super) async fn take(
         folder: &Folder,
         path: &str,
+        at_end: AtEnd,
     ) -> Result<Option<(Self, String)>, StoreError> {
-        let tuning = folder.account().tuning();
+        let tuning = &folder.calls().0;
         let lasts = i32::try_from(tuning.lease.as_secs()).unwrap_or(i32::MAX);
         let every = tuning.lease / 3;
         let (blob, place) = (folder.blob(path), folder.locate(path));
@@ -90,6 +101,7 @@ impl Lease {
             blob,
             place,
             id,
+            at_end,
             lost: CancellationToken::new(),
         });
         let renewing = Arc::clone(&inner);
@@ -97,7 +109,7 @@ impl Lease {
         let lease = Self {
             inner,
             given_back: false,
-            _renewal: AbortOnDropHandle::new(renewal),
+            renewal: AbortOnDropHandle::new(renewal),
         };
         Ok(Some((lease, etag.unwrap_or_default())))
     }
@@ -115,26 +127,29 @@ impl Lease {
         }
     }
 
-    /// Ends when the lease is known to be lost.
-    pub(super) fn lost(&self) -> impl Future<Output = StoreError> + Send + use<> {
-        let inner = Arc::clone(&self.inner);
-        async move {
-            inner.lost.cancelled().await;
-            held(inner.place.clone())
-        }
-    }
-
-    /// Renews it now: an expired one comes back, unless somebody else had it since.
+    /// Renews it now: an expired lease comes back, unless another process has had it since.
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         self.check()?;
         let renewed = self.inner.renew().await;
         renewed.map_err(|error| failure(&error, "keep", &self.inner.place))
     }
+}
 
-    /// Gives it back, as well as that goes: it ends by itself.
-    pub(super) async fn release(mut self) {
+#[async_trait]
+impl Held for Lease {
+    fn lost(&self) -> BoxFuture<'static, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            inner.lost.cancelled().await;
+            held(inner.place.clone())
+        })
+    }
+
+    async fn release(mut self: Box<Self>) {
         self.given_back = true;
-        self.inner.release().await;
+        // No renewal may come in between.
+        self.renewal.abort();
+        self.inner.give_back().await;
     }
 }
 
@@ -143,7 +158,7 @@ impl Drop for Lease {
         let runtime = tokio::runtime::Handle::try_current();
         if let (false, Ok(runtime)) = (self.given_back, runtime) {
             let inner = Arc::clone(&self.inner);
-            runtime.spawn(async move { inner.release().await });
+            runtime.spawn(async move { inner.give_back().await });
         }
     }
 }
@@ -183,31 +198,35 @@ impl Inner {
         Err(error)
     }
 
-    async fn release(&self) {
-        let released = self
-            .calls
-            .send(|| self.blob.release_lease(self.id.clone(), None));
-        if let Err(error) = released.await {
+    /// Gives the lease back. A failure is harmless: the lease ends by itself.
+    async fn give_back(&self) {
+        let id = self.id.clone();
+        let result = match self.at_end {
+            AtEnd::Keep => {
+                let release = || self.blob.release_lease(id.clone(), None);
+                self.calls.send(release).await.map(drop)
+            }
+            AtEnd::Remove => {
+                let options = BlobClientDeleteOptions {
+                    lease_id: Some(id),
+                    ..Default::default()
+                };
+                let remove = || self.blob.delete(Some(options.clone()));
+                self.calls.send(remove).await.map(drop)
+            }
+        };
+        if let Err(error) = result {
             tracing::debug!(place = self.place, %error, "a lease ends by itself");
         }
     }
 }
 
-/// A lock: a blob that is leased and says who has it. It is removed when the lock is given back.
-pub(super) struct AzureLock {
-    lease: Option<Lease>,
-}
-
-/// Takes the lock `name`.
-pub(super) async fn lock(
-    folder: &Folder,
-    name: &str,
-    holder: &str,
-) -> Result<AzureLock, StoreError> {
+/// Takes the lock `name`: a leased blob that says who the `holder` is.
+pub(super) async fn lock(folder: &Folder, name: &str, holder: &str) -> Result<Lease, StoreError> {
     let (blob, place) = (folder.blob(name), folder.locate(name));
     let failed = |error: Error| failure(&error, "lock", &place);
     for _ in 0..MAKINGS {
-        let lease = match Lease::take(folder, name).await {
+        let lease = match Lease::take(folder, name, AtEnd::Remove).await {
             Ok(Some((lease, _))) => lease,
             Ok(None) => {
                 let options = BlobClientUploadOptions {
@@ -221,16 +240,13 @@ pub(super) async fn lock(
                 }
             }
             Err(StoreError::Held { place, holder }) => {
-                let content = folder.open(name, None, None).await;
-                let holder = match content {
-                    Ok((version, body)) => super::folder::collect(body, version.length)
-                        .await
-                        .map(|content| String::from_utf8_lossy(&content).into_owned())
-                        .ok()
-                        .filter(|content| !content.is_empty()),
+                let named = match folder.open(name, None, None).await {
+                    Ok((version, body)) => collect(body, version.length).await.ok(),
                     Err(_) => None,
-                }
-                .unwrap_or(holder);
+                };
+                let named = named.filter(|named| !named.is_empty());
+                let holder =
+                    named.map_or(holder, |named| String::from_utf8_lossy(&named).into_owned());
                 return Err(StoreError::Held { place, holder });
             }
             Err(error) => return Err(error),
@@ -243,7 +259,7 @@ pub(super) async fn lock(
         let text = Bytes::from(holder.to_owned());
         let write = || blob.upload(text.clone().into(), Some(options.clone()));
         folder.calls().send(write).await.map_err(failed)?;
-        return Ok(AzureLock { lease: Some(lease) });
+        return Ok(lease);
     }
     Err(held(place))
 }
@@ -252,52 +268,4 @@ pub(super) async fn lock(
 pub(super) fn is_there(error: &Error) -> bool {
     // One that is there and leased is refused for its lease.
     matches!(meaning(error), Meaning::Condition | Meaning::Lease)
-}
-
-impl AzureLock {
-    async fn give_back(mut lease: Lease) {
-        lease.given_back = true;
-        let inner = Arc::clone(&lease.inner);
-        // No renewal may come in between.
-        drop(lease);
-        let options = BlobClientDeleteOptions {
-            lease_id: Some(inner.id.clone()),
-            ..Default::default()
-        };
-        let remove = || inner.blob.delete(Some(options.clone()));
-        if let Err(error) = inner.calls.send(remove).await {
-            tracing::debug!(place = inner.place, %error, "a lock ends by itself");
-        }
-    }
-}
-
-#[async_trait]
-impl Held for AzureLock {
-    fn lost(&self) -> BoxFuture<'static, StoreError> {
-        match &self.lease {
-            Some(lease) => Box::pin(lease.lost()),
-            None => Box::pin(std::future::pending()),
-        }
-    }
-
-    async fn release(mut self: Box<Self>) {
-        if let Some(lease) = self.lease.take() {
-            Self::give_back(lease).await;
-        }
-    }
-}
-
-impl Drop for AzureLock {
-    fn drop(&mut self) {
-        let runtime = tokio::runtime::Handle::try_current();
-        if let (Some(lease), Ok(runtime)) = (self.lease.take(), runtime) {
-            runtime.spawn(Self::give_back(lease));
-        }
-    }
-}
-
-impl fmt::Debug for AzureLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AzureLock({:?})", self.lease)
-    }
 }

@@ -1,10 +1,10 @@
 //! Files of lines: append blobs.
 
 use super::super::StoreError;
-use super::super::own::AppendLines;
+use super::super::own::{AppendLines, Held};
 use super::answer::{Meaning, failure, held, meaning};
 use super::folder::{Folder, collect, unquoted};
-use super::lease::{Lease, is_there};
+use super::lease::{AtEnd, Lease, is_there};
 use async_trait::async_trait;
 use azure_storage_blob::AppendBlobClient;
 use azure_storage_blob::models::{
@@ -12,7 +12,6 @@ use azure_storage_blob::models::{
     AppendBlobClientCreateOptions, AppendBlobClientCreateResultHeaders as _,
 };
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -25,12 +24,12 @@ pub(super) struct AzureAppender {
     folder: Arc<Folder>,
     path: String,
     blob: AppendBlobClient,
-    lease: Option<Lease>,
+    lease: Lease,
     /// Where the blob ends, as far as is known.
     position: u64,
     /// Where the lines began that were appended last.
     began: u64,
-    /// An append failed or was given up, so that nobody knows how much of its lines is there.
+    /// An append failed or was given up: an unknown part of its lines is there.
     in_doubt: bool,
 }
 
@@ -41,14 +40,14 @@ impl AzureAppender {
         path: &str,
     ) -> Result<(Self, Vec<u8>), StoreError> {
         let made = make(folder, path).await?;
-        let Some((lease, etag)) = Lease::take(folder, path).await? else {
+        let Some((lease, etag)) = Lease::take(folder, path, AtEnd::Keep).await? else {
             return Err(StoreError::Unavailable {
                 operation: "append to",
                 place: folder.locate(path),
                 reason: "somebody removed it just now".into(),
             });
         };
-        // Nobody wrote between making and leasing it: nothing to be read.
+        // The blob is as it was made: empty.
         let content = match made == Some(etag) {
             true => Bytes::new(),
             false => {
@@ -60,7 +59,7 @@ impl AzureAppender {
             folder: Arc::clone(folder),
             path: path.to_owned(),
             blob: folder.blob(path).append_blob_client(),
-            lease: Some(lease),
+            lease,
             position: content.len() as u64,
             began: content.len() as u64,
             in_doubt: false,
@@ -80,14 +79,11 @@ impl AzureAppender {
     }
 
     async fn append_block(&mut self, block: Bytes) -> Result<(), StoreError> {
-        let Some(lease) = &self.lease else {
-            return Err(held(self.place()));
-        };
-        lease.check()?;
+        self.lease.check()?;
         let length = block.len() as u64;
         let options = AppendBlobClientAppendBlockOptions {
             append_position: Some(i64::try_from(self.position).unwrap_or(i64::MAX)),
-            lease_id: Some(lease.id()),
+            lease_id: Some(self.lease.id()),
             ..Default::default()
         };
         let append = || {
@@ -99,26 +95,22 @@ impl AzureAppender {
         if let Err(error) = &sent
             && meaning(error) == Meaning::Lease
         {
-            // A process that slept has let it expire, which does no harm if nobody else came.
-            lease.renew().await?;
+            // The lease expired while this process slept; that is harmless unless another one came.
+            self.lease.renew().await?;
             sent = self.folder.calls().send(append).await;
         }
         match sent {
             Ok(_) => {}
-            // An earlier try may have got there without our hearing of it.
-            Err(error) if meaning(&error) == Meaning::Position => self.read_back(&block).await?,
+            // An earlier try may have written the block, and its answer was lost.
+            Err(error) if meaning(&error) == Meaning::Position => {
+                if self.beyond(self.position).await? != block {
+                    return Err(held(self.place()));
+                }
+            }
             Err(error) => return Err(failure(&error, "append to", &self.place())),
         }
         self.position += length;
         Ok(())
-    }
-
-    /// Finds `block` at the end of the blob, where it was to be.
-    async fn read_back(&self, block: &Bytes) -> Result<(), StoreError> {
-        match self.beyond(self.position).await? == *block {
-            true => Ok(()),
-            false => Err(held(self.place())),
-        }
     }
 
     /// What the blob has from `position` on.
@@ -137,9 +129,7 @@ impl AzureAppender {
 
     /// Finds out how much of `lines` is there since they were appended in vain.
     async fn resume(&mut self, lines: &mut Bytes) -> Result<(), StoreError> {
-        if let Some(lease) = &self.lease {
-            lease.check()?;
-        }
+        self.lease.check()?;
         let there = self.beyond(self.began).await?;
         if !lines.starts_with(&there) {
             return Err(held(self.place()));
@@ -153,6 +143,9 @@ impl AzureAppender {
 #[async_trait]
 impl AppendLines for AzureAppender {
     async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let mut rest = Bytes::copy_from_slice(lines);
         match self.in_doubt {
             true => self.resume(&mut rest).await?,
@@ -172,18 +165,16 @@ impl AppendLines for AzureAppender {
         self.in_doubt = false;
         Ok(())
     }
+}
 
+#[async_trait]
+impl Held for AzureAppender {
     fn lost(&self) -> BoxFuture<'static, StoreError> {
-        match &self.lease {
-            Some(lease) => lease.lost().boxed(),
-            None => futures::future::pending().boxed(),
-        }
+        self.lease.lost()
     }
 
-    async fn release(mut self: Box<Self>) {
-        if let Some(lease) = self.lease.take() {
-            lease.release().await;
-        }
+    async fn release(self: Box<Self>) {
+        Box::new(self.lease).release().await;
     }
 }
 

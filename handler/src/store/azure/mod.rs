@@ -28,7 +28,6 @@ pub(super) use raw::AzureRaw;
 
 use std::time::Duration;
 
-/// How patient this process is with storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// For one try of a request, and for the next bytes of a body.
@@ -37,7 +36,6 @@ pub struct Tuning {
     pub tries: usize,
     /// The longest wait before the second try; it doubles from one to the next.
     pub first_wait: Duration,
-    /// The longest wait between two tries.
     pub longest_wait: Duration,
     /// Names that a page of a listing has at most, up to 5,000.
     pub page: u16,

@@ -1,6 +1,6 @@
-//! What is ours in a container.
+//! Our own files in a container.
 
-use super::super::own::{AppendLines, Draft, Held, OwnBlobs};
+use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use super::account::Account;
 use super::answer::{Meaning, failure, meaning};
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use azure_core::error::Error;
 use azure_core::http::Etag;
 use azure_storage_blob::models::{
-    BlobClientDeleteOptions, BlobClientUploadOptions, DeleteSnapshotsOptionType,
+    BlobClientDeleteOptions, BlobClientUploadOptions, BlobItem, DeleteSnapshotsOptionType,
 };
 use bytes::Bytes;
 use futures::stream::{self, TryStreamExt as _};
@@ -26,7 +26,6 @@ use uuid::Uuid;
 /// lost.
 const WRITE: &str = "softlabel_write";
 
-/// Blobs that are removed at a time.
 const REMOVALS: usize = 8;
 
 /// A folder that a [`Guard`] allows to be written.
@@ -46,9 +45,12 @@ impl AzureOwn {
         Ok(Self(Arc::new(folder)))
     }
 
-    /// Refuses a path that on its way could turn into another.
-    fn check(&self, path: &str) -> Result<(), StoreError> {
-        check_names(path).map_err(|reason| StoreError::forbidden(self.0.locate(path), reason))
+    /// The blobs below `prefix`; none in a container that is not there.
+    async fn blobs(&self, prefix: &str) -> Result<Vec<(String, BlobItem)>, StoreError> {
+        match self.0.list(prefix).await {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            listed => listed,
+        }
     }
 }
 
@@ -58,8 +60,12 @@ impl OwnBlobs for AzureOwn {
         self.0.locate(path)
     }
 
+    /// Refuses a path that on its way could turn into another.
+    fn check(&self, path: &str) -> Result<(), &'static str> {
+        check_names(path)
+    }
+
     async fn read_versioned(&self, path: &str) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
-        self.check(path)?;
         match self.0.open(path, None, None).await {
             Ok((version, body)) => {
                 let content = collect(body, version.length).await?;
@@ -71,7 +77,6 @@ impl OwnBlobs for AzureOwn {
     }
 
     async fn put(&self, path: &str, content: Vec<u8>, mode: PutMode) -> Result<bool, StoreError> {
-        self.check(path)?;
         let mark = Mark::new();
         let content = Bytes::from(content);
         let (if_match, if_none_match) = conditions(&mode);
@@ -93,56 +98,42 @@ impl OwnBlobs for AzureOwn {
         }
     }
 
-    async fn publish(&self, path: &str) -> Result<Box<dyn Draft>, StoreError> {
-        self.check(path)?;
+    async fn publish(&self, path: &str) -> Result<Publication, StoreError> {
         Ok(Box::new(AzureDraft::new(Arc::clone(&self.0), path)))
     }
 
     async fn try_out(&self, path: &str) -> Result<(), StoreError> {
-        self.check(path)?;
         AzureDraft::new(Arc::clone(&self.0), path).try_out().await
     }
 
-    async fn append(&self, path: &str) -> Result<(Box<dyn AppendLines>, Vec<u8>), StoreError> {
-        self.check(path)?;
+    async fn append(&self, path: &str) -> Result<(Appender, Vec<u8>), StoreError> {
         let (appender, lines) = AzureAppender::take(&self.0, path).await?;
         Ok((Box::new(appender), lines))
     }
 
     async fn add_line(&self, path: &str, line: Vec<u8>) -> Result<u64, StoreError> {
-        self.check(path)?;
         lines::add_line(&self.0, path, line.into()).await
     }
 
     async fn status(&self, path: &str) -> Result<Option<BlobStatus>, StoreError> {
-        self.check(path)?;
         let found = self.0.properties(path).await?;
         Ok(found.map(|found| found.status))
     }
 
-    async fn exists(&self, path: &str) -> Result<bool, StoreError> {
-        let status = self.status(path).await?;
-        Ok(status.is_some())
-    }
-
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        if !prefix.is_empty() {
-            self.check(prefix)?;
-        }
-        let blobs = match self.0.list(prefix).await {
-            Err(error) if error.is_not_found() => Vec::new(),
-            blobs => blobs?,
-        };
-        let listed = blobs.into_iter().map(|(path, item)| Listed {
-            path,
-            version: listed_version(&item),
-            modified: timestamp(item.properties.and_then(|p| p.last_modified)),
-        });
+        let listed = self
+            .blobs(prefix)
+            .await?
+            .into_iter()
+            .map(|(path, item)| Listed {
+                path,
+                version: listed_version(&item),
+                modified: timestamp(item.properties.and_then(|p| p.last_modified)),
+            });
         Ok(listed.collect())
     }
 
     async fn remove_file(&self, path: &str) -> Result<(), StoreError> {
-        self.check(path)?;
         let blob = self.0.blob(path);
         let options = BlobClientDeleteOptions {
             delete_snapshots: Some(DeleteSnapshotsOptionType::Include),
@@ -157,22 +148,18 @@ impl OwnBlobs for AzureOwn {
     }
 
     async fn remove(&self, prefix: &str) -> Result<(), StoreError> {
-        self.check(prefix)?;
-        let blobs = match self.0.list(prefix).await {
-            Err(error) if error.is_not_found() => Vec::new(),
-            blobs => blobs?,
-        };
+        let blobs = self.blobs(prefix).await?;
         stream::iter(blobs.into_iter().map(Ok))
             .try_for_each_concurrent(REMOVALS, |(path, _)| async move {
+                let checked = check_names(&path);
+                checked.map_err(|reason| StoreError::forbidden(self.0.locate(&path), reason))?;
                 self.remove_file(&path).await
             })
             .await
     }
 
-    async fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn Held>, StoreError> {
-        self.check(name)?;
-        let lock = lease::lock(&self.0, name, holder).await?;
-        Ok(Box::new(lock))
+    async fn lock(&self, name: &str, holder: &str) -> Result<Lock, StoreError> {
+        Ok(Box::new(lease::lock(&self.0, name, holder).await?))
     }
 }
 
@@ -218,7 +205,7 @@ impl Mark {
             PutMode::Update(version) => etag.as_ref() == Some(&version.etag),
         };
         if as_expected {
-            // Not refused for what is there, but as somebody else's write was under way.
+            // The write was refused because another one was under way, not for what is there.
             return Err(StoreError::Unavailable {
                 operation: "write",
                 place: folder.locate(path),

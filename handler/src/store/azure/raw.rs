@@ -10,22 +10,14 @@ use bytes::Bytes;
 use std::ops::Range;
 use tokio::sync::mpsc;
 
-/// Blocks read ahead.
 const BLOCKS_AHEAD: usize = 2;
 
-/// A dataset's folder, or the folder of a lone file.
 #[derive(Debug)]
 pub(in crate::store) struct AzureRaw(Folder);
 
 impl AzureRaw {
     pub(in crate::store) fn new(account: &Account, area: Area) -> Self {
         Self(Folder::new(account, area))
-    }
-
-    fn missing(&self, path: &str) -> StoreError {
-        StoreError::NotFound {
-            place: self.0.locate(path),
-        }
     }
 }
 
@@ -46,7 +38,9 @@ impl RawBlobs for AzureRaw {
 
     async fn version(&self, path: &str) -> Result<Version, StoreError> {
         let found = self.0.properties(path).await?;
-        let found = found.ok_or_else(|| self.missing(path))?;
+        let found = found.ok_or_else(|| StoreError::NotFound {
+            place: self.0.locate(path),
+        })?;
         Ok(found.status.version)
     }
 

@@ -29,7 +29,6 @@ const STANDARD: [&str; 11] = [
     "range",
 ];
 
-/// Signs each try of a request.
 pub(super) struct SharedKey {
     account: String,
     key: hmac::Key,
@@ -38,9 +37,6 @@ pub(super) struct SharedKey {
 
 impl SharedKey {
     /// Takes the account's key, in base64.
-    ///
-    /// # Errors
-    /// If it is not base64.
     pub(super) fn new(account: &str, key: &Secret, clock: Clock) -> azure_core::Result<Self> {
         let key = BASE64_STANDARD.decode(key.expose()).map_err(|_| {
             let message = "the account key is not base64";

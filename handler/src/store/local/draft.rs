@@ -4,17 +4,16 @@ use super::super::own::Draft;
 use super::super::{PutMode, StoreError};
 use super::lock::FileGuard;
 use super::own::Root;
-use super::{beside, blocking, is_at, modified, version_of};
+use super::{beside, blocking, modified, open_and_lock, version_of};
 use async_trait::async_trait;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bytes that are gathered before they are written.
 const BLOCK: usize = 1 << 18;
 
-/// Later than a file by so much is later on every file system that keeps fractions of a second.
+/// The least step in time that every file system with fractions of a second can tell.
 const LATER: Duration = Duration::from_micros(1);
 
 /// The file under its hidden name. Dropping it removes it.
@@ -27,39 +26,26 @@ pub(super) struct DraftFile {
 }
 
 impl DraftFile {
-    /// Begins a file that is to appear as `path`.
     pub(super) fn begin(root: &Root, path: &str) -> Result<Self, StoreError> {
         let target = root.prepare(path)?;
         let mut ending = ".unfinished".to_owned();
         let mut taken = 0;
         loop {
-            // Few names: what a killed process left is written over. Where somebody is at it, the
-            // next one is free.
+            // The same few names each time, so that a draft of a killed process is written over.
             let draft = root.outside_raw(beside(&target, &ending))?;
             let failed = |error| StoreError::io("write", &draft, error);
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&draft)
-                .map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) if is_at(&file, &draft) => {
-                    file.set_len(0).map_err(failed)?;
-                    return Ok(Self {
-                        file,
-                        draft,
-                        target,
-                        appeared: false,
-                    });
-                }
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    taken += 1;
-                    ending = format!(".{taken}.unfinished");
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            let (file, free) = open_and_lock(&draft).map_err(failed)?;
+            if free {
+                file.set_len(0).map_err(failed)?;
+                return Ok(Self {
+                    file,
+                    draft,
+                    target,
+                    appeared: false,
+                });
             }
+            taken += 1;
+            ending = format!(".{taken}.unfinished");
         }
     }
 
@@ -118,10 +104,9 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A draft that is written in blocks.
 #[derive(Debug)]
 pub(super) struct LocalDraft {
-    /// Gone once a write failed or was given up, as nobody knows what it holds then.
+    /// `None` after a write that failed or was given up: what it holds is unknown.
     draft: Option<DraftFile>,
     target: PathBuf,
     pending: Vec<u8>,

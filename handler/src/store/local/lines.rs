@@ -1,21 +1,19 @@
 //! Files of lines that grow at their end.
 
 use super::super::StoreError;
-use super::super::own::AppendLines;
-use super::is_at;
+use super::super::own::{AppendLines, Held};
 use super::lock::FileGuard;
+use super::open_and_lock;
 use async_trait::async_trait;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Who only looks whether a file is taken has it for an instant: whoever wants it tries so often,
+/// Further tries to open a file that is locked.
 const LOOKS: u32 = 10;
 
-/// and waits so long in between.
+/// The wait between two tries.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Held by the operating system's lock on the file itself.
@@ -39,8 +37,7 @@ impl LocalAppender {
         let whole = memchr::memrchr(b'\n', &content).map_or(0, |end| end + 1);
         if whole < content.len() {
             content.truncate(whole);
-            file.set_len(whole as u64).map_err(failed)?;
-            file.seek(SeekFrom::End(0)).map_err(failed)?;
+            cut_off(&mut file, whole as u64).map_err(failed)?;
         }
         let appender = Self {
             file,
@@ -56,23 +53,28 @@ impl LocalAppender {
 impl AppendLines for LocalAppender {
     async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError> {
         let cut = match self.torn {
-            true => self.file.set_len(self.length),
+            true => cut_off(&mut self.file, self.length),
             false => Ok(()),
         };
         self.torn = true;
-        // Into the system's memory, which is quicker than handing it to another thread.
+        // Written here: this fills a cache of the system, which is quicker than handing it to a thread.
         cut.and_then(|()| self.file.write_all(lines))
             .map_err(|e| StoreError::io("append to", &self.path, e))?;
         self.length += lines.len() as u64;
         self.torn = false;
         Ok(())
     }
+}
 
-    fn lost(&self) -> BoxFuture<'static, StoreError> {
-        futures::future::pending().boxed()
-    }
-
+#[async_trait]
+impl Held for LocalAppender {
     async fn release(self: Box<Self>) {}
+}
+
+/// Cuts the file to `length` bytes, and goes on there.
+fn cut_off(file: &mut File, length: u64) -> io::Result<()> {
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length)).map(drop)
 }
 
 /// Adds `line` to the file at `path` and gives how many lines it has. A torn line before it becomes
@@ -94,7 +96,6 @@ pub(super) fn add_line(path: &Path, line: &[u8]) -> Result<u64, StoreError> {
     Ok(memchr::memchr_iter(b'\n', &content).count() as u64)
 }
 
-/// Whether somebody has the file at `path`.
 pub(super) fn is_taken(path: &Path) -> Result<bool, StoreError> {
     let failed = |error| StoreError::io("look at", path, error);
     match File::open(path).map_err(failed)?.try_lock_shared() {
@@ -104,33 +105,22 @@ pub(super) fn is_taken(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Opens the file and locks it.
+/// Opens the file and locks it. [`is_taken`] has the lock for an instant, so there are several tries.
 fn open(path: &Path) -> Result<File, StoreError> {
-    let failed = |error| StoreError::io("append to", path, error);
-    let mut looks = 0;
-    loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) if is_at(&file, path) => return Ok(file),
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) if looks < LOOKS => {
-                looks += 1;
-                std::thread::sleep(LOOK);
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Held {
-                    place: path.display().to_string(),
-                    holder: "somebody who appends to it".into(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+    for look in 0..=LOOKS {
+        if look > 0 {
+            std::thread::sleep(LOOK);
+        }
+        let opened = open_and_lock(path);
+        let (file, free) = opened.map_err(|error| StoreError::io("append to", path, error))?;
+        if free {
+            return Ok(file);
         }
     }
+    Err(StoreError::Held {
+        place: path.display().to_string(),
+        holder: "somebody who appends to it".into(),
+    })
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
-//! Locks: on a folder of ours, so that two processes never write one run, and on a file for as long as
-//! it takes to compare its version and replace it.
+//! Locks: on a run's folder, so that two processes never write one run, and on a file while its
+//! version is compared and the file replaced.
 
 use super::super::StoreError;
 use super::super::own::Held;
-use super::{beside, is_at};
+use super::{beside, is_at, open_and_lock};
 use async_trait::async_trait;
-use futures::future::BoxFuture;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Held by one process; given back when it is dropped, also by a kill.
@@ -43,39 +42,21 @@ impl FolderLock {
             fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
         }
         let failed = |error| StoreError::io("lock", path, error);
-        loop {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let mut holder = String::new();
-                    file.read_to_string(&mut holder).map_err(failed)?;
-                    return Err(StoreError::Held {
-                        place: path.display().to_string(),
-                        holder,
-                    });
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
-            // The holder removes the file when it is done: it may be gone, or another one by now.
-            if !is_at(&file, path) {
-                continue;
-            }
-            file.set_len(0)
-                .and_then(|()| file.rewind())
-                .map_err(failed)?;
-            if let Err(error) = file.write_all(holder.as_bytes()) {
-                let _ = fs::remove_file(path);
-                return Err(failed(error));
-            }
-            return Ok(file);
+        let (mut file, free) = open_and_lock(path).map_err(failed)?;
+        if !free {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).map_err(failed)?;
+            return Err(StoreError::Held {
+                place: path.display().to_string(),
+                holder,
+            });
         }
+        file.set_len(0).map_err(failed)?;
+        if let Err(error) = file.write_all(holder.as_bytes()) {
+            let _ = fs::remove_file(path);
+            return Err(failed(error));
+        }
+        Ok(file)
     }
 }
 
@@ -87,8 +68,7 @@ impl Drop for FolderLock {
     }
 }
 
-/// A run that came to nothing leaves nothing: of the folders that were made for it, those that are
-/// empty are removed.
+/// Removes those of a lock's folders that are empty, so that a run that did nothing leaves nothing.
 fn remove_empty(folders: &[PathBuf]) {
     for folder in folders {
         let _ = fs::remove_dir(folder);
@@ -97,15 +77,11 @@ fn remove_empty(folders: &[PathBuf]) {
 
 #[async_trait]
 impl Held for FolderLock {
-    fn lost(&self) -> BoxFuture<'static, StoreError> {
-        Box::pin(std::future::pending())
-    }
-
     async fn release(self: Box<Self>) {}
 }
 
-/// Keeps other writers of ours from one file while it is held, which is an instant. A writer that was
-/// killed leaves a hidden empty file, which the next removes.
+/// Keeps other writers from one file, for an instant. A killed writer leaves a hidden empty file, which
+/// the next one removes.
 #[derive(Debug)]
 pub(super) struct FileGuard {
     _file: File,

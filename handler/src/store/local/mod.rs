@@ -14,7 +14,8 @@ pub(super) use raw::LocalRaw;
 
 use super::{StoreError, Version};
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,6 +52,21 @@ fn beside(target: &Path, ending: &str) -> PathBuf {
     name.push(target.file_name().unwrap_or_default());
     name.push(ending);
     target.with_file_name(name)
+}
+
+/// Opens the file at `path`, makes it if need be, and locks it; gives whether the lock was free.
+fn open_and_lock(path: &Path) -> io::Result<(File, bool)> {
+    loop {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(path)?;
+        match file.try_lock() {
+            Ok(()) if is_at(&file, path) => return Ok((file, true)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok((file, false)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// Whether `path` still leads to `file`: another process may have removed or replaced it between

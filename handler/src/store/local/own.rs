@@ -1,6 +1,6 @@
-//! What is ours in a local folder.
+//! Our own files in a local folder.
 
-use super::super::own::{AppendLines, Draft, Held, OwnBlobs};
+use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use super::draft::{DraftFile, LocalDraft};
 use super::lines::{self, LocalAppender};
@@ -12,7 +12,6 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// A folder that may be written, and the RAW data that must not be.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     folder: PathBuf,
@@ -20,21 +19,18 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Where `path` lies.
     fn at(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// Where `path` is to be written; its folder is made.
+    /// Where to write `path`; its folder is made.
     pub(super) fn prepare(&self, path: &str) -> Result<PathBuf, StoreError> {
         let plain = Path::new(path)
             .components()
             .all(|c| matches!(c, Component::Normal(_)));
         if !plain || path.is_empty() {
-            return Err(StoreError::Forbidden {
-                place: self.at(path).display().to_string(),
-                reason: "the path would leave its folder".into(),
-            });
+            let reason = "the path would leave its folder";
+            return Err(StoreError::forbidden(self.at(path).display(), reason));
         }
         let path = self.outside_raw(self.at(path))?;
         if let Some(folder) = path.parent() {
@@ -50,16 +46,13 @@ impl Root {
         if let Some(raw) = &self.raw
             && (real.starts_with(raw) || raw.starts_with(&real))
         {
-            return Err(StoreError::Forbidden {
-                place: path.display().to_string(),
-                reason: format!("it leads to the RAW data at {}", raw.display()),
-            });
+            let reason = format!("it leads to the RAW data at {}", raw.display());
+            return Err(StoreError::forbidden(path.display(), reason));
         }
         Ok(path)
     }
 }
 
-/// A folder that may be written, which never lies inside RAW.
 #[derive(Debug)]
 pub(in crate::store) struct LocalOwn {
     root: Root,
@@ -72,10 +65,8 @@ impl LocalOwn {
         let real = resolved(&root)?;
         let raw = raw.map(resolved).transpose()?;
         if let Some(raw) = raw.as_ref().filter(|raw| real.starts_with(raw)) {
-            return Err(StoreError::Forbidden {
-                place: root.display().to_string(),
-                reason: format!("it lies inside the RAW data at {}", raw.display()),
-            });
+            let reason = format!("it lies inside the RAW data at {}", raw.display());
+            return Err(StoreError::forbidden(root.display(), reason));
         }
         let root = Root { folder: real, raw };
         Ok(Self { root })
@@ -122,7 +113,7 @@ impl OwnBlobs for LocalOwn {
         .await
     }
 
-    async fn publish(&self, path: &str) -> Result<Box<dyn Draft>, StoreError> {
+    async fn publish(&self, path: &str) -> Result<Publication, StoreError> {
         let (root, path) = (self.root.clone(), path.to_owned());
         let draft = blocking(move || DraftFile::begin(&root, &path)).await?;
         Ok(Box::new(LocalDraft::new(draft)))
@@ -132,7 +123,7 @@ impl OwnBlobs for LocalOwn {
         self.publish(path).await.map(drop)
     }
 
-    async fn append(&self, path: &str) -> Result<(Box<dyn AppendLines>, Vec<u8>), StoreError> {
+    async fn append(&self, path: &str) -> Result<(Appender, Vec<u8>), StoreError> {
         let (root, path) = (self.root.clone(), path.to_owned());
         let (appender, lines) = blocking(move || LocalAppender::take(root.prepare(&path)?)).await?;
         Ok((Box::new(appender), lines))
@@ -199,7 +190,7 @@ impl OwnBlobs for LocalOwn {
         .await
     }
 
-    async fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn Held>, StoreError> {
+    async fn lock(&self, name: &str, holder: &str) -> Result<Lock, StoreError> {
         let holder = holder.to_owned();
         let lock = self.run(name, move |root, path| {
             FolderLock::take(&root.outside_raw(path)?, &holder)
@@ -208,7 +199,6 @@ impl OwnBlobs for LocalOwn {
     }
 }
 
-/// `None` where nothing is there.
 fn present<T>(
     result: io::Result<T>,
     operation: &'static str,
@@ -234,7 +224,7 @@ fn list(folder: &Path, prefix: &str, listed: &mut Vec<Listed>) -> Result<(), Sto
     };
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        // Ours are all UTF-8.
+        // Names of our own are all UTF-8.
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };

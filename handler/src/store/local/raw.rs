@@ -11,16 +11,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
-/// Bytes read at a time when a file is streamed.
 const BLOCK: usize = 1 << 18;
 
-/// Levels of folders below those of the splits that are looked through.
-const DEEPER: u32 = 4;
+/// The level of the files in the folders of splits.
+const SPLITS: u32 = 1;
 
-/// Blocks read ahead.
+/// The deepest level that is looked at: links may lead in circles.
+const DEEPEST: u32 = SPLITS + 4;
+
 const BLOCKS_AHEAD: usize = 2;
 
-/// A dataset's folder, or the folder of a lone file.
 #[derive(Debug)]
 pub(in crate::store) struct LocalRaw {
     root: PathBuf,
@@ -46,18 +46,7 @@ impl RawBlobs for LocalRaw {
         let root = self.root.clone();
         blocking(move || {
             let mut entries = Vec::new();
-            for (name, kind) in list(&root)? {
-                if kind == Kind::Folder {
-                    for (file, kind) in list(&root.join(&name))? {
-                        let path = format!("{name}/{file}");
-                        if kind == Kind::Folder {
-                            below(&root, &path, DEEPER, &mut entries);
-                        }
-                        entries.push((path, kind));
-                    }
-                }
-                entries.push((name, kind));
-            }
+            gather(&root, "", 0, &mut entries)?;
             Ok(entries)
         })
         .await
@@ -142,24 +131,30 @@ impl RawBlobs for LocalRaw {
     }
 }
 
-/// Adds what lies in a folder in which no data should lie, `levels` deep: links may lead in circles.
-fn below(root: &Path, folder: &str, levels: u32, entries: &mut Vec<(String, Kind)>) {
-    let Some(levels) = levels.checked_sub(1) else {
-        return;
-    };
-    match list(&root.join(folder)) {
-        Ok(names) => {
-            for (name, kind) in names {
-                let path = format!("{folder}/{name}");
-                if kind == Kind::Folder {
-                    below(root, &path, levels, entries);
+/// Adds what lies in `folder`, which lies `level` levels below `root`, and in its folders.
+fn gather(
+    root: &Path,
+    folder: &str,
+    level: u32,
+    entries: &mut Vec<(String, Kind)>,
+) -> Result<(), StoreError> {
+    for (name, kind) in list(&root.join(folder))? {
+        let path = match folder {
+            "" => name,
+            folder => format!("{folder}/{name}"),
+        };
+        if kind == Kind::Folder && level < DEEPEST {
+            match gather(root, &path, level + 1, entries) {
+                // No data is read from there, so the failure does not end a run.
+                Err(error) if level >= SPLITS => {
+                    tracing::warn!(folder = path, %error, "the folder cannot be looked through");
                 }
-                entries.push((path, kind));
+                gathered => gathered?,
             }
         }
-        // Nothing in there is read, so that it costs no run.
-        Err(error) => tracing::warn!(folder, %error, "the folder cannot be looked through"),
+        entries.push((path, kind));
     }
+    Ok(())
 }
 
 /// Names and what they stand for, links followed, in order of name. Hidden ones are left out.

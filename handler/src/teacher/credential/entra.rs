@@ -3,14 +3,11 @@
 use super::proof::Proof;
 use super::renewal::Source;
 use crate::clock::Clock;
-use crate::identity::Failure;
-use crate::identity::Identities;
-use crate::identity::Secret;
+use crate::identity::{Failure, Identities, Secret};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Obtains tokens for one scope.
 #[derive(Clone, Debug)]
 pub(super) struct Entra {
     pub(super) scope: String,
@@ -22,11 +19,8 @@ impl Source for Entra {
     fn obtain(&self) -> BoxFuture<'_, Result<Proof, Failure>> {
         Box::pin(async {
             let token = self.identities.token(&self.scope).await?;
-            let end = token.expires_on.unix_timestamp();
-            Proof::token(
-                &Secret::new(token.token.secret()),
-                until(end, self.clock.now()),
-            )
+            let lifetime = until(token.expires_on.unix_timestamp(), self.clock.now());
+            Proof::token(&Secret::new(token.token.secret()), lifetime)
         })
     }
 

@@ -1,10 +1,8 @@
 //! The key of the environment. It cannot be renewed: a process keeps the environment it began with.
 
 use super::proof::Proof;
-use crate::identity::Failure;
-use crate::identity::Secret;
+use crate::identity::{Failure, Secret};
 
-/// Makes a proof of the key, if it is set.
 pub(super) fn proof(key: Option<&Secret>) -> Result<Proof, Failure> {
     let key = key
         .filter(|key| !key.is_empty())

@@ -5,15 +5,12 @@ use super::key;
 use super::renewal::{Credential, Source};
 use super::vault::{Vault, VaultSecret};
 use crate::clock::Clock;
-use crate::identity::Secret;
-use crate::identity::{Attempt, Failure, NoCredential};
-use crate::identity::{Identities, Way};
+use crate::identity::{Attempt, Failure, Identities, NoCredential, Secret, Way};
 use clap::ValueEnum;
 
 const KEY_VARIABLE: &str = "AZURE_OPENAI_API_KEY";
 const ENTRA: &str = "Entra token for the model";
 
-/// What the service is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Auth {
     /// A key: from Key Vault, else from AZURE_OPENAI_API_KEY.
@@ -23,7 +20,6 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// The name as a setting.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Key => "key",
@@ -32,37 +28,24 @@ impl Auth {
     }
 }
 
-/// Whether a vault is asked for the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultChoice {
-    /// For this secret.
     Ask(VaultSecret),
-    /// No, for this reason.
     NotTried(&'static str),
 }
 
-/// Where to look for a credential.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What the service is to be shown.
     pub auth: Auth,
-    /// The vault.
     pub vault: VaultChoice,
-    /// The key of the environment.
     pub key: Option<Secret>,
-    /// What tokens for the model are asked for.
     pub entra_scope: String,
-    /// Who this process is.
     pub identities: Identities,
-    /// For the end of what was obtained.
     pub clock: Clock,
 }
 
 impl Settings {
     /// Obtains a credential from the first source that gives one.
-    ///
-    /// # Errors
-    /// What was tried, and why each failed.
     pub async fn obtain(&self) -> Result<Credential, NoCredential> {
         match self.auth {
             Auth::Key => self.obtain_key().await,
@@ -103,11 +86,8 @@ impl Settings {
             Err(no_key) => Err(NoCredential {
                 attempts: vec![
                     Attempt { way, failure },
-                    Attempt {
-                        way: KEY_VARIABLE.into(),
-                        failure: no_key,
-                    },
-                    not_tried(ENTRA, "not tried, --auth is key"),
+                    attempt(KEY_VARIABLE, no_key),
+                    attempt(ENTRA, Failure::new("not tried, --auth is key")),
                 ],
             }),
         }
@@ -121,20 +101,19 @@ impl Settings {
         };
         match entra.obtain().await {
             Ok(proof) => Ok(Credential::renewable(proof, Box::new(entra))),
-            Err(failure) => Err(NoCredential {
-                attempts: vec![
-                    not_tried("Key Vault", "not tried, --auth is entra"),
-                    not_tried(KEY_VARIABLE, "not tried, --auth is entra"),
-                    Attempt {
-                        way: ENTRA.into(),
-                        failure,
-                    },
-                ],
-            }),
+            Err(failure) => {
+                let not_tried = Failure::new("not tried, --auth is entra");
+                let attempts = vec![
+                    attempt("Key Vault", not_tried.clone()),
+                    attempt(KEY_VARIABLE, not_tried),
+                    attempt(ENTRA, failure),
+                ];
+                Err(NoCredential { attempts })
+            }
         }
     }
 
-    /// What would be tried, in this order, and what not and why. Shows no secret and asks nobody.
+    /// What would be tried, in this order, and what not and why. Shows no secret and sends nothing.
     pub fn outline(&self) -> Vec<(String, String)> {
         let key = self.auth == Auth::Key;
         let vault = match &self.vault {
@@ -176,10 +155,10 @@ impl Settings {
     }
 }
 
-fn not_tried(way: &str, why: &str) -> Attempt {
+fn attempt(way: &str, failure: Failure) -> Attempt {
     Attempt {
         way: way.into(),
-        failure: Failure::new(why),
+        failure,
     }
 }
 
@@ -196,6 +175,7 @@ mod tests {
             key: key.map(Secret::new),
             entra_scope: "https://cognitiveservices.azure.com/.default".into(),
             identities: Identities {
+                only: None,
                 client_id: None,
                 surroundings: Surroundings::default(),
                 connect_timeout: Duration::from_secs(1),

@@ -1,7 +1,6 @@
 //! The header that a request proves itself with.
 
-use crate::identity::Failure;
-use crate::identity::Secret;
+use crate::identity::{Failure, Secret};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::time::Duration;
 
@@ -16,30 +15,22 @@ pub struct Proof {
 
 impl Proof {
     /// A key, sent as `api-key`.
-    ///
-    /// # Errors
-    /// If it is empty, or holds characters that a header cannot carry.
     pub fn key(key: &Secret, lifetime: Option<Duration>) -> Result<Self, Failure> {
-        let name = HeaderName::from_static("api-key");
         Ok(Self {
-            name,
+            name: HeaderName::from_static("api-key"),
             value: header_value(key.expose(), "key")?,
             lifetime,
         })
     }
 
     /// A token of Entra, sent as a bearer.
-    ///
-    /// # Errors
-    /// If it is empty, or holds characters that a header cannot carry.
     pub fn token(token: &Secret, lifetime: Duration) -> Result<Self, Failure> {
         if token.is_empty() {
             return Err(Failure::new("the token is empty"));
         }
-        let value = header_value(&format!("Bearer {}", token.expose()), "token")?;
         Ok(Self {
             name: AUTHORIZATION,
-            value,
+            value: header_value(&format!("Bearer {}", token.expose()), "token")?,
             lifetime: Some(lifetime),
         })
     }

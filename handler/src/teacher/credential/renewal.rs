@@ -1,8 +1,8 @@
 //! A credential that stays valid while a run lasts.
 //!
-//! What is held is cheap to read, as every request does it. It is obtained anew shortly before it ends,
-//! without anybody waiting, and once when the service refuses it. However many requests meet the
-//! refusal, one of them renews and the others take what it brought, or the reason why it brought nothing.
+//! Every request reads the credential, which is cheap. It is renewed shortly before it ends, while
+//! requests go on with the old one, and once when the service refuses it. However many requests meet
+//! the refusal, one of them renews; the others take the new credential, or the reason why there is none.
 
 use super::proof::Proof;
 use crate::identity::Failure;
@@ -23,10 +23,9 @@ const LEAD_PART: u32 = 5;
 /// What ends at once is not renewed more often.
 const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 
-/// After a renewal ahead of time has failed, the next one comes so much later.
+/// The wait after a renewal ahead of time that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// Where a proof can be had anew.
 pub trait Source: fmt::Debug + Send + Sync {
     /// Obtains a proof, not one that was kept. The wait is bounded.
     fn obtain(&self) -> BoxFuture<'_, Result<Proof, Failure>>;
@@ -38,9 +37,7 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// The header of a request, and which of the successive ones it is.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// `api-key` or `authorization`.
     pub name: HeaderName,
-    /// The secret, marked as such.
     pub value: HeaderValue,
     generation: u64,
 }
@@ -48,10 +45,8 @@ pub struct Header {
 /// Why there is nothing better than what was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewalError {
-    /// It comes from a place that is read once.
     #[error("it cannot be renewed")]
     NotRenewable,
-    /// Its source gives nothing.
     #[error("it could not be renewed: {0}")]
     Failed(Failure),
 }
@@ -70,7 +65,7 @@ struct Inner {
 #[derive(Debug)]
 struct Renewable {
     source: Box<dyn Source>,
-    /// Held by the one who renews.
+    /// Held by the task that renews.
     turn: tokio::sync::Mutex<()>,
     /// Renewals that have ended.
     ended: AtomicU64,
@@ -84,7 +79,6 @@ struct Held {
     term: Option<Term>,
 }
 
-/// When a proof ends.
 #[derive(Clone, Copy, Debug)]
 struct Term {
     renew_at: Instant,
@@ -116,19 +110,11 @@ impl Held {
 impl Credential {
     /// A credential that stays as it is. `advice` says what to check when the service refuses it.
     pub fn fixed(proof: Proof, advice: impl Into<String>) -> Self {
-        let held = RwLock::new(Held::new(
-            Proof {
-                lifetime: None,
-                ..proof
-            },
-            0,
-            Instant::now(),
-        ));
-        Self(Arc::new(Inner {
-            held,
-            renewable: None,
-            advice: advice.into(),
-        }))
+        let lasting = Proof {
+            lifetime: None,
+            ..proof
+        };
+        Self::new(lasting, None, advice.into())
     }
 
     /// A credential that `source` has given, and can give again.
@@ -140,15 +126,18 @@ impl Credential {
             ended: AtomicU64::new(0),
             failure: Mutex::new(None),
         };
+        Self::new(proof, Some(renewable), advice)
+    }
+
+    fn new(proof: Proof, renewable: Option<Renewable>, advice: String) -> Self {
         let held = RwLock::new(Held::new(proof, 0, Instant::now()));
         Self(Arc::new(Inner {
             held,
-            renewable: Some(renewable),
+            renewable,
             advice,
         }))
     }
 
-    /// What to check when the service refuses it.
     pub fn advice(&self) -> &str {
         &self.0.advice
     }
@@ -175,10 +164,7 @@ impl Credential {
         header
     }
 
-    /// Something newer than `refused`: what somebody else has obtained since, or what the source gives.
-    ///
-    /// # Errors
-    /// If it cannot be renewed, or the source gives nothing.
+    /// Something newer than `refused`: what another task has obtained since, or what the source gives.
     pub async fn renew(&self, refused: &Header) -> Result<Header, RenewalError> {
         let Some(renewable) = &self.0.renewable else {
             return Err(RenewalError::NotRenewable);
@@ -189,41 +175,31 @@ impl Credential {
         if header.generation != refused.generation {
             return Ok(header);
         }
-        // Whoever waited while another one failed shares the failure, or a hundred requests would try
-        // a dead vault a hundred times, one after the other.
+        // A request that waited while another one failed shares the failure. Otherwise a hundred
+        // requests would try a dead vault a hundred times, one after the other.
         if renewable.ended.load(Ordering::Acquire) != ended {
-            let failure = renewable
-                .failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            if let Some(failure) = failure {
-                return Err(RenewalError::Failed(failure));
+            let failure = renewable.failure.lock();
+            if let Some(failure) = &*failure.unwrap_or_else(PoisonError::into_inner) {
+                return Err(RenewalError::Failed(failure.clone()));
             }
         }
-        let outcome = renewable.source.obtain().await;
-        let failure = match outcome {
+        let result = match renewable.source.obtain().await {
             Ok(proof) => {
                 let held = Held::new(proof, header.generation + 1, Instant::now());
+                let renewed = held.header.clone();
                 *self.0.held.write().unwrap_or_else(PoisonError::into_inner) = held;
                 tracing::info!("the credential was renewed");
-                None
+                Ok(renewed)
             }
-            Err(failure) => Some(failure),
+            Err(failure) => Err(failure),
         };
-        let result = match &failure {
-            None => Ok(self.read().0),
-            Some(failure) => Err(RenewalError::Failed(failure.clone())),
-        };
-        *renewable
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = failure;
+        let latest = renewable.failure.lock();
+        *latest.unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().cloned();
         renewable.ended.fetch_add(1, Ordering::Release);
-        result
+        result.map_err(RenewalError::Failed)
     }
 
-    /// Renews before anybody is refused. A failure is no harm yet: the service has the last word.
+    /// Renews before a request is refused. A failure does no harm yet: the service has the last word.
     async fn renew_ahead(&self, header: &Header) {
         if let Err(error) = self.renew(header).await {
             tracing::warn!(%error, "the credential ends soon or has ended");
@@ -231,10 +207,8 @@ impl Credential {
     }
 
     fn is_renewing(&self) -> bool {
-        self.0
-            .renewable
-            .as_ref()
-            .is_some_and(|renewable| renewable.turn.try_lock().is_err())
+        let renewable = self.0.renewable.as_ref();
+        renewable.is_some_and(|renewable| renewable.turn.try_lock().is_err())
     }
 
     fn read(&self) -> (Header, Option<Term>) {
@@ -242,7 +216,7 @@ impl Credential {
         (held.header.clone(), held.term)
     }
 
-    /// Takes the renewal that is due at `renew_at` on oneself; `false` if another one has.
+    /// Claims the renewal that is due at `renew_at`; `false` if another task has claimed it.
     fn claim(&self, renew_at: Instant, now: Instant) -> bool {
         let mut held = self.0.held.write().unwrap_or_else(PoisonError::into_inner);
         match &mut held.term {

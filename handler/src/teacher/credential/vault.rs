@@ -4,16 +4,13 @@ use super::entra::until;
 use super::proof::Proof;
 use super::renewal::Source;
 use crate::clock::Clock;
-use crate::identity::Failure;
-use crate::identity::Secret;
-use crate::identity::{Identities, client_options, explain};
+use crate::identity::{Failure, Identities, Secret, client_options, explain};
 use azure_core::error::Error;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where the key lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultSecret {
     /// `https://NAME.vault.azure.net`, without a slash at the end.
@@ -28,7 +25,6 @@ impl fmt::Display for VaultSecret {
     }
 }
 
-/// Reads the key.
 #[derive(Clone, Debug)]
 pub(super) struct Vault {
     pub(super) secret: VaultSecret,
@@ -55,17 +51,14 @@ impl Vault {
         // The SDK waits as long as the vault asks.
         let patience = self.identities.timeout;
         let answer = tokio::time::timeout(patience, client.get_secret(&self.secret.name, None));
-        let secret = answer
-            .await
-            .map_err(|_| {
-                let seconds = patience.as_secs_f64();
-                Failure::new(format!(
-                    "no answer within {seconds} s (--credential-timeout)"
-                ))
-            })?
-            .map_err(|error| refused(&error))?
-            .into_model()
-            .map_err(|error| explain(&error))?;
+        let answer = answer.await.map_err(|_| {
+            let seconds = patience.as_secs_f64();
+            Failure::new(format!(
+                "no answer within {seconds} s (--credential-timeout)"
+            ))
+        })?;
+        let secret = answer.map_err(|error| refused(&error))?.into_model();
+        let secret = secret.map_err(|error| explain(&error))?;
         // A key that is past its date is read all the same: the service decides whether it is valid.
         let end = secret.attributes.and_then(|attributes| attributes.expires);
         let lifetime = end.map(|end| until(end.unix_timestamp(), self.clock.now()));
@@ -82,15 +75,12 @@ impl Vault {
             client_options: client_options(http),
             ..Default::default()
         };
-        SecretClient::new(
-            &self.secret.url,
-            Arc::new(self.identities.clone()),
-            Some(options),
-        )
+        let identities = Arc::new(self.identities.clone());
+        SecretClient::new(&self.secret.url, identities, Some(options))
     }
 }
 
-/// What the vault's refusal means for whoever set it up.
+/// What the vault's refusal means, and what to check.
 fn refused(error: &Error) -> Failure {
     let Some(status) = error.http_status().map(u16::from) else {
         return explain(error);

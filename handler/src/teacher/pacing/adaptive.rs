@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// What is left after trouble: a quarter less, or a little where it was over at once.
+/// How much trouble takes away: a quarter, or a little where the trouble was over at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     Lasting,
@@ -25,7 +25,7 @@ const NEAR: f64 = 0.95;
 /// Speed of growth near and above the ceiling.
 const CAREFUL: f64 = 0.1;
 
-/// Without trouble for so long the ceiling is forgotten: the world may have changed.
+/// The ceiling is forgotten after this time without trouble: the service may have changed.
 const MEMORY: Duration = Duration::from_secs(300);
 
 /// A level between a least and a most value.
@@ -49,7 +49,6 @@ impl Adaptive {
         }
     }
 
-    /// The level now.
     pub(super) fn value(&self) -> f64 {
         self.value
     }

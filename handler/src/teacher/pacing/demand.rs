@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// So many times what is needed by what was measured, as no two seconds are alike.
+/// Head room over the measured need, as no two seconds are alike.
 pub(super) const AMPLE: f64 = 1.5;
 
 /// A process that its lanes held up for this part of the time could use more.
@@ -22,7 +22,6 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// None so far.
     pub(super) fn new(now: Duration) -> Self {
         Self::since(now, 0.0)
     }
@@ -37,7 +36,7 @@ impl Demand {
         }
     }
 
-    /// A call goes that takes so many `seconds` of the whole quota.
+    /// A call goes that takes `seconds` of the whole quota.
     pub(super) fn uses(&mut self, seconds: f64) {
         self.used += seconds;
     }

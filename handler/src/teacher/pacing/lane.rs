@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// Whoever wakes up late by no more than this loses nothing: timers and schedulers are late by a few
+/// A call that is woken late by no more than this loses nothing: timers and schedulers are late by a few
 /// milliseconds, and an even stream could never catch up with them otherwise.
 pub(super) const LATENESS: Duration = Duration::from_millis(10);
 
@@ -24,7 +24,7 @@ impl Lane {
     }
 
     /// Time passes at `rate` a second. No more than [`LATENESS`] is saved up of it, or `saved` where
-    /// somebody waits for something else meanwhile.
+    /// a call waits for something else meanwhile.
     pub(super) fn pass(&mut self, now: Duration, rate: f64, saved: f64) {
         let seconds = now.saturating_sub(self.as_of).as_secs_f64();
         self.as_of = now;
@@ -41,7 +41,6 @@ impl Lane {
         }
     }
 
-    /// A call of `cost` goes.
     pub(super) fn charge(&mut self, cost: f64) {
         self.owed += cost;
     }

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Amounts are added up over so much time, which bounds the memory. What was used counts until the
-/// last of its slice is a minute old, what was earned until the first of it is.
+/// Amounts are added up in slices of this length, which bounds the memory. What was used counts until
+/// the end of its slice is a minute old, what was earned until the beginning of its slice is.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Slices of a minute.
 const SLICES: u64 = 600;
 
-/// The last minute.
 #[derive(Clone, Debug)]
 pub(super) struct Minute {
     slices: VecDeque<Slice>,
@@ -92,7 +90,6 @@ impl Minute {
         start(number(now) + 1)
     }
 
-    /// A call of `cost` goes.
     pub(super) fn charge(&mut self, now: Duration, cost: f64) {
         self.used += cost;
         self.slice(number(now), |slice| slice.used += cost);

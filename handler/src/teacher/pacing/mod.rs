@@ -24,7 +24,7 @@
 //! * **Time slots claimed by compare-and-swap in one blob.** The record is one number, the time up to
 //!   which the quota is taken, and who needs some moves it on. Nothing is lost with a dead process
 //!   but its slot. But within a slot one process must use all of the quota, which its cap of calls in
-//!   flight may not allow; whoever has little to send waits for its slot, or wastes most of it; slots
+//!   flight may not allow; a process with little to send waits for its slot, or wastes most of it; slots
 //!   of a second need clocks that agree to milliseconds, and some 3,600 swaps an hour however idle
 //!   all are.
 //! * **Leases on shares, in one blob changed by compare-and-swap** ([`shares`]). Each process holds a

@@ -18,28 +18,26 @@ const REQUESTS_USED: f64 = 0.984;
 /// How much of the tokens is used, which are counted over a minute.
 const TOKENS_USED: f64 = 0.99;
 
-/// Of what the service says remains in its minute, so much of the minute is left alone.
+/// The share of the service's minute that is left unused of what it says remains.
 const LEFT_ALONE: f64 = 0.005;
 
-/// Seconds that are no wait.
+/// Seconds below which a wait counts as none.
 const ROUNDING: f64 = 1e-6;
 
-/// `--concurrency auto` begins with so many calls in flight, until latencies are known.
+/// Calls in flight with `--concurrency auto` until latencies are known.
 const AT_FIRST: f64 = 50.0;
 
 /// Weight of one call in the means of sizes and latencies.
 const WEIGHT: f64 = 1.0 / 64.0;
 
-/// What the most calls in flight of late lose with each call.
+/// The part of `most_in_flight` that is forgotten with each call.
 const FADING: f64 = 1.0 / 512.0;
 
 /// A 429 that asks for less was one call too many in a short window, and no want of quota.
 const PASSING: Duration = Duration::from_secs(1);
 
-/// Calls in flight at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
-    /// So many.
     Fixed(u32),
     /// As many as the quota needs at the latency that is measured, and never more than this.
     Auto(u32),
@@ -49,7 +47,6 @@ impl Concurrency {
     /// `auto`: enough for ten times the first tier's quota, and a bound on memory and connections.
     pub const AUTO: Self = Self::Auto(1000);
 
-    /// The hard cap.
     pub fn most(self) -> u32 {
         match self {
             Self::Fixed(most) | Self::Auto(most) => most.max(1),
@@ -57,10 +54,8 @@ impl Concurrency {
     }
 }
 
-/// Whether a call may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// It may.
     Now,
     /// Not before that moment, and not surely then.
     At(Duration),
@@ -70,7 +65,6 @@ pub enum Ready {
     Blocked,
 }
 
-/// A call that went.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sent {
     at: Duration,
@@ -79,7 +73,6 @@ pub struct Sent {
     charged: u64,
 }
 
-/// The state of pacing.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     allowance: Allowance,
@@ -87,7 +80,7 @@ pub struct Pacer {
     /// Calls in flight that the service bears.
     bearable: Adaptive,
     in_flight: u32,
-    /// The most of late.
+    /// The most calls in flight of late; fades with each call.
     most_in_flight: f64,
     /// The share of the quota that is this process's, and until when.
     share: f64,
@@ -185,7 +178,6 @@ impl Pacer {
         Ready::At(at.max(room).min(sooner.unwrap_or(Duration::MAX)))
     }
 
-    /// Time passes.
     fn pass(&mut self, now: Duration) {
         self.allowance.pass(now);
         if self.account.is_some_and(|account| account.until <= now) {
@@ -221,7 +213,6 @@ impl Pacer {
         }
     }
 
-    /// Calls in flight at most, as things are.
     fn limit(&self) -> f64 {
         self.bearable.value().floor().min(self.wanted())
     }
@@ -282,7 +273,7 @@ impl Pacer {
         self.saving = 0.0;
     }
 
-    /// The service answered; with these headers.
+    /// The service answered with these headers.
     pub fn answered(&mut self, now: Duration, sent: Sent, headers: &RateLimitHeaders) {
         self.allowance.pass(now);
         self.take(sent, headers);
@@ -342,12 +333,12 @@ impl Pacer {
         }
     }
 
-    /// Nobody sends before `until`; a longer pause already in force stays.
+    /// No call goes before `until`; a longer pause already in force stays.
     pub fn pause(&mut self, until: Duration) {
         self.paused_until = self.paused_until.max(until);
     }
 
-    /// Until when nobody sends, if so.
+    /// Until when no call goes, during a pause.
     pub fn paused(&self, now: Duration) -> Option<Duration> {
         (self.paused_until > now).then_some(self.paused_until)
     }
@@ -379,7 +370,7 @@ impl Pacer {
     }
 
     /// The share of the quota that this process could use, going by what it did since it was last
-    /// asked: 0 where it sent nothing and nobody waits.
+    /// asked: 0 where it sent nothing and no call waits.
     pub fn wants(&mut self, now: Duration) -> f64 {
         let has_share = self.share(now) > 0.0;
         self.demand.take(now, has_share, self.paused_until)

@@ -11,17 +11,14 @@ const LEAST_SHARE: f64 = 0.02;
 /// How fast the share grows back, a second.
 const GROWTH_A_SECOND: f64 = 0.01;
 
-/// A quota of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
     /// Tokens a minute: prompts and longest answers, charged when a request arrives.
     pub tpm: f64,
-    /// Requests a minute.
     pub rpm: f64,
 }
 
 impl Quota {
-    /// A quota of `tpm` tokens and `rpm` requests a minute.
     pub fn new(tpm: u32, rpm: u32) -> Self {
         Self {
             tpm: f64::from(tpm),
@@ -72,7 +69,6 @@ fn time(text: &str) -> Option<Duration> {
     }
 }
 
-/// The quota that holds now.
 #[derive(Clone, Debug)]
 pub(super) struct Allowance {
     configured: Quota,
@@ -130,7 +126,6 @@ impl Allowance {
         self.share.fall(tokens.min(requests), trouble, now);
     }
 
-    /// Time passes.
     pub(super) fn pass(&mut self, now: Duration) {
         let seconds = now.saturating_sub(self.grown).as_secs_f64();
         self.grown = now;

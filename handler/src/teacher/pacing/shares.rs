@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A share is held for so long, and is free again when nobody has renewed it by then.
+/// How long a share is held; it is free again unless it is renewed by then.
 pub const LEASE: Duration = Duration::from_secs(12);
 
 /// How often a share is renewed. One renewal may fail, and the share is still held.
 pub const RENEW_EVERY: Duration = Duration::from_secs(5);
 
-/// A process that waits for others to make room looks again so soon.
+/// The wait of a process until it looks again whether others have made room.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The clocks of two processes differ by no more than this; others wait so much longer for a share to
-/// be free than its holder uses it.
+/// The most by which the clocks of two processes differ. Others take a share for free only this much
+/// later than its holder stops using it.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
 /// Less than this is no share worth waiting for.
@@ -25,46 +25,40 @@ const LEAST: f64 = 1e-6;
 /// versions of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// By process.
     members: BTreeMap<String, Member>,
 }
 
-/// One process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Member {
-    /// Its share of the quota, from 0 to 1.
+    /// From 0 to 1, as `wants`.
     share: f64,
-    /// What it could use.
     wants: f64,
     /// Until when it holds the share.
     until_ms: u64,
 }
 
-/// A share as it was renewed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Renewed {
-    /// The share, from 0 to 1.
+    /// From 0 to 1.
     pub share: f64,
-    /// When to renew it next.
     pub next: Duration,
 }
 
 impl Record {
-    /// The record in `bytes`. What cannot be read counts as empty: whoever lives registers again
+    /// The record in `bytes`. An unreadable record counts as empty: live processes register again
     /// within [`RENEW_EVERY`], and until then too much may be sent, which the service answers with 429.
     pub fn read(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
-    /// The record as it is stored.
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// Renews the share of `name`, which could use `wants` (from 0 to 1) of the quota.
     ///
-    /// Everybody gets what it wants where that is there, and else an even part; what nobody wants is
-    /// divided evenly too, so that nobody waits for a renewal to send a little more. A share grows
+    /// Each process gets what it wants where there is enough, and else an even part. What none wants is
+    /// divided evenly too, so that a process can send a little more without a renewal. A share grows
     /// only into what is free: others make room when they renew theirs, or when theirs run out.
     pub fn renew(&mut self, name: &str, wants: f64, now_ms: u64) -> Renewed {
         let holds = |member: &Member| now_ms < member.until_ms.saturating_add(ms(CLOCKS_DIFFER));
@@ -97,13 +91,12 @@ impl Record {
         Renewed { share, next }
     }
 
-    /// Gives the share of `name` back.
     pub fn leave(&mut self, name: &str) {
         self.members.remove(name);
     }
 }
 
-/// The fair share of one that wants `mine` beside those that want `others`.
+/// The fair share of a process that wants `mine` beside those that want `others`.
 fn fair(mine: f64, others: impl Iterator<Item = f64>) -> f64 {
     let mut wants = others.collect::<Vec<_>>();
     let all = wants.len() as f64 + 1.0;

@@ -5,7 +5,6 @@
 
 mod pieces;
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -65,7 +64,6 @@ impl Encoding {
         }
     }
 
-    /// The name of the encoding.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -170,28 +168,19 @@ impl TokenCounter for Encoding {
     }
 }
 
-impl fmt::Display for Encoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl FromStr for Encoding {
-    type Err = UnknownEncoding;
+    type Err = String;
 
-    fn from_str(name: &str) -> Result<Self, UnknownEncoding> {
+    fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "o200k_base" => Ok(Self::O200kBase),
             "cl100k_base" => Ok(Self::Cl100kBase),
-            other => Err(UnknownEncoding(other.to_owned())),
+            other => Err(format!(
+                "unknown tokenizer {other:?}: use \"o200k_base\" or \"cl100k_base\""
+            )),
         }
     }
 }
-
-/// A name that is no [`Encoding`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown tokenizer {0:?}: use \"o200k_base\" or \"cl100k_base\"")]
-pub struct UnknownEncoding(pub String);
 
 #[cfg(test)]
 pub(super) mod tests {
