@@ -7,6 +7,7 @@
 
 pub mod azure;
 mod error;
+mod fenced;
 #[cfg(test)]
 pub(crate) mod fickle;
 mod local;

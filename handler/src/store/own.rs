@@ -1,6 +1,7 @@
 //! What is ours: written as a whole, by appending, or where it is still the version that was read.
 
 use super::azure::{Account, Area, AzureOwn, Guard};
+use super::fenced::Fenced;
 use super::local::LocalOwn;
 use super::{BlobStatus, Listed, StoreError, Version};
 use async_trait::async_trait;
@@ -63,8 +64,17 @@ pub(super) trait AppendLines: Debug + Send + Sync {
 /// A lock that is held.
 #[async_trait]
 pub(super) trait Held: Debug + Send + Sync {
+    /// `None` where nothing but the end of this process ends it.
+    fn right(&self) -> Option<Arc<dyn Right>>;
     fn lost(&self) -> BoxFuture<'static, StoreError>;
     async fn release(self: Box<Self>);
+}
+
+/// The right to write that a lock gives.
+#[async_trait]
+pub(super) trait Right: Debug + Send + Sync {
+    /// Fails, with [`StoreError::Held`], if another process had the lock since it was taken.
+    async fn prove(&self) -> Result<(), StoreError>;
 }
 
 /// A folder that may be written, which never lies inside RAW. Paths below it are names with `/`
@@ -101,6 +111,20 @@ impl OwnFolder {
     ) -> Result<Self, StoreError> {
         let area = Area::new(container, prefix)?;
         Ok(Self(Arc::new(AzureOwn::new(account, area, guard)?)))
+    }
+
+    /// The same folder, in which nothing is replaced or removed any more once another process had one of
+    /// `locks`: that fails with [`StoreError::Held`]. What is replaced by [`swap`](Self::swap),
+    /// [`create`](Self::create) or [`Publication::commit`] over a version that was read while the locks
+    /// were held is never what another process wrote, however long this one was frozen in between.
+    #[must_use]
+    pub fn held_by(&self, locks: &[&Lock]) -> Self {
+        let rights = locks.iter().filter_map(|lock| lock.0.right());
+        let rights = rights.collect::<Vec<_>>();
+        match rights.is_empty() {
+            true => self.clone(),
+            false => Self(Arc::new(Fenced::new(Arc::clone(&self.0), rights))),
+        }
     }
 
     /// Where a file of the folder lies, as a person would write it.
@@ -355,6 +379,17 @@ impl Lock {
     /// this machine, where only the end of this process gives it away.
     pub fn lost(&self) -> BoxFuture<'static, StoreError> {
         self.0.lost()
+    }
+
+    /// Makes sure that no other process had the lock since it was taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if one had it; and if that cannot be told.
+    pub async fn prove(&self) -> Result<(), StoreError> {
+        match self.0.right() {
+            Some(right) => right.prove().await,
+            None => Ok(()),
+        }
     }
 
     /// Gives the lock back, so that the next can have it at once.

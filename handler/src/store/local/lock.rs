@@ -2,13 +2,14 @@
 //! it takes to compare its version and replace it.
 
 use super::super::StoreError;
-use super::super::own::Held;
+use super::super::own::{Held, Right};
 use super::{beside, is_at};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Held by one process; given back when it is dropped, also by a kill.
 #[derive(Debug)]
@@ -97,6 +98,10 @@ fn remove_empty(folders: &[PathBuf]) {
 
 #[async_trait]
 impl Held for FolderLock {
+    fn right(&self) -> Option<Arc<dyn Right>> {
+        None
+    }
+
     fn lost(&self) -> BoxFuture<'static, StoreError> {
         Box::pin(std::future::pending())
     }
