@@ -64,7 +64,8 @@ for file in infra/main.bicep infra/app/*.bicep infra/snapshots/*.bicepparam; do
 done
 
 # The linter runs too.
-compile build infra/main.bicep --outfile "$scratch/main.json"
+compile build infra/main.bicep --outfile "$scratch/template.json"
+[[ $failed == 0 ]] || exit 1
 
 # A snapshot needs some tenant and subscription to make ids of.
 for file in infra/snapshots/*.bicepparam; do
@@ -88,15 +89,16 @@ for path in sys.argv[1:]:
 ' infra/snapshots/*.snapshot.json
 fi
 
-# What main.bicep takes, as the compiler read it, and what all of this was made from: so the tests need no
-# compiler, and know when they would look at something old.
-[[ -s $scratch/main.json ]] || exit 1
+# What snapshots do not show, the parameters of main.bicep and which of its modules waits for which, and what
+# all of this was made from: so the tests need no compiler, and know when they would look at something old.
 python3 -c '
 import json, sys
-print(json.dumps(json.load(open(sys.argv[1]))["parameters"], indent=2))
-' "$scratch/main.json" >"$scratch/parameters.json"
+template = json.load(open(sys.argv[1]))
+order = {name: part.get("dependsOn", []) for name, part in template["resources"].items()}
+print(json.dumps({"parameters": template["parameters"], "order": order}, indent=2))
+' "$scratch/template.json" >"$scratch/main.json"
 sources | xargs sha256sum >"$scratch/sources.sha256"
-for file in parameters.json sources.sha256; do
+for file in main.json sources.sha256; do
     if [[ $mode == --renew ]]; then
         [[ $failed != 0 ]] || cp "$scratch/$file" "infra/snapshots/$file"
     else

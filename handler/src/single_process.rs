@@ -123,6 +123,9 @@ impl Job {
             job.gone.push(record.file);
         }
         job.check_redo()?;
+        if resume != Resume::DryRun {
+            job.refuse_foreign().await?;
+        }
         job.warnings = job.compare_counts().await?;
         let left_out = job.app.data.left_out(dataset).await?;
         job.warnings.extend(left_out.warnings());
@@ -222,6 +225,22 @@ impl Job {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses to write over labelled files that no run made.
+    async fn refuse_foreign(&self) -> Result<(), RunError> {
+        for bucket in &self.buckets {
+            // One that is all labelled may have published in the instant in which it was killed.
+            let is_labeled = match &bucket.record {
+                Some(record) => self.app.ledger(record).await?.is_full(record),
+                None => false,
+            };
+            if !is_labeled {
+                let file = &bucket.file.path;
+                self.app.refuse_foreign(&self.dataset, file).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn compare_counts(&self) -> Result<Vec<String>, RunError> {
@@ -406,8 +425,8 @@ async fn forget_damaged(app: &App, dataset: &str, file: &str) -> Result<(), RunE
     }
 }
 
-/// A run whose labelled file is what it published: where it is not there, or is to have other names, it is
-/// published again, without a call. Where its parts have not all of it any more, a run begins with what
+/// A run whose labelled file is what it published: where it is not there or was cut off, or is to have other
+/// names, it is published again, without a call. Where its parts have not all of it any more, a run begins with what
 /// they have.
 async fn restored(
     app: &App,
@@ -415,9 +434,13 @@ async fn restored(
     bucket: &Bucket,
     record: Record,
 ) -> Result<Record, RunError> {
-    let path = app.data.labeled_path(&bucket.file.name);
-    let missing = record.is_published() && !app.data.labeled(dataset)?.exists(&path).await?;
-    if !record.state.is_over() || !(missing || bucket.renamed) {
+    if !record.state.is_over() || !record.is_published() {
+        return Ok(record);
+    }
+    let there = app.labeled_file(dataset, &bucket.file.name).await?;
+    let report = record.report.as_ref();
+    let published = report.and_then(|report| report.labeled_file.as_ref());
+    if there.as_ref() == published && !bucket.renamed {
         return Ok(record);
     }
     match publish_bucket::again(app, &record).await {

@@ -39,6 +39,13 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same for a text of several lines, which stay lines.
+#[must_use]
+pub fn visible_lines(text: &str) -> String {
+    let lines = text.split('\n').map(visible);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Whether a terminal shows nothing for `c`, or something else than it.
 fn is_unseen(c: char) -> bool {
     c.is_control()
@@ -260,12 +267,7 @@ fn plain(text: &str) -> Cow<'_, str> {
     if !TAGS.iter().any(|tag| lower.contains(tag)) {
         return Cow::Borrowed(text);
     }
-    // The body says what the title says, and more.
-    let words = words(text, &["script", "style", "head"]);
-    Cow::Owned(match words.trim().is_empty() {
-        true => self::words(text, &["script", "style"]),
-        false => words,
-    })
+    Cow::Owned(words(text, &["script", "style", "head", "title"]))
 }
 
 /// The text between tags, without that inside the elements `left_out`.
@@ -328,6 +330,11 @@ mod tests {
     }
 
     #[test]
+    fn lines_stay_lines() {
+        assert_eq!(visible_lines("a\n\u{1b}b\n"), "a\n\\u{1b}b\n");
+    }
+
+    #[test]
     fn a_sentence_is_one_line_without_markup_of_bounded_length() {
         assert_eq!(
             shown(" Too\r\n much.\u{1b}[31m ", ""),
@@ -339,8 +346,7 @@ mod tests {
                     <center><h1>403 Forbidden</h1></center><hr><center>Gateway/v2 &amp; more</center>\
                     <script>let a = '<b>';</script></body></html>";
         assert_eq!(shown(page, ""), "403 Forbidden Gateway/v2 & more");
-        let title = "<!doctype html><head><title>Sign in</title></head>";
-        assert_eq!(shown(title, ""), "Sign in");
+        assert_eq!(shown("<!doctype html><title>Sign in</title>", ""), "");
         assert_eq!(shown("1 < 2 and 3 > 2", ""), "1 < 2 and 3 > 2");
         assert_eq!(shown("<html", ""), "");
     }

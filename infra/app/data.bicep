@@ -26,6 +26,8 @@ resource newOne 'Microsoft.Storage/storageAccounts@2025-01-01' = if (newAccount)
   }
 }
 
+// Only what is there before the deployment is `existing`: with symbolic names Azure looks such a resource up
+// at once.
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' existing = if (!newAccount) {
   name: name
 }
@@ -45,7 +47,7 @@ resource newBlobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' = 
   }
 }
 
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = {
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' existing = if (!newAccount) {
   parent: account
   name: 'default'
 }
@@ -56,7 +58,7 @@ resource container 'Microsoft.Storage/storageAccounts/blobServices/containers@20
   dependsOn: [newBlobs]
 }
 
-resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' existing = {
+resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' existing = if (!newAccount) {
   parent: account
   name: 'default'
 }

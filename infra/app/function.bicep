@@ -17,7 +17,7 @@ param instanceMemory int
 @description('What softlabel itself reads.')
 param settings object
 
-// Functions that somebody waits for: the requests, what plans an upload, and what labels.
+// What people wait for: answers to requests, an upload that is planned, labels.
 var alwaysReady = ['http', 'function:bucket-uploaded', 'function:label-chunk']
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {

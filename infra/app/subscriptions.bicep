@@ -20,7 +20,8 @@ resource bucketUploaded 'Microsoft.EventGrid/systemTopics/eventSubscriptions@202
     eventDeliverySchema: 'EventGridSchema'
     filter: {
       includedEventTypes: ['Microsoft.Storage.BlobCreated']
-      isSubjectCaseSensitive: true
+      // Of .JSON too.
+      isSubjectCaseSensitive: false
       subjectBeginsWith: '/blobServices/default/containers/${containerName}/blobs/${empty(basePath) ? '' : '${basePath}/'}'
       subjectEndsWith: '.json'
       advancedFilters: [

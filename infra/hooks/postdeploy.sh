@@ -14,6 +14,9 @@ set -euo pipefail
 for name in AZURE_RESOURCE_GROUP APP_NAME APP_URL DATA_RESOURCE_GROUP DATA_CONTAINER SYSTEM_TOPIC; do
     [[ -n ${!name:-} ]] || { echo "$name is not set; it is an output of infra/main.bicep" >&2; exit 1; }
 done
+functions=("$(dirname "$0")"/../../functions/*/function.json)
+functions=("${functions[@]%/function.json}")
+functions=("${functions[@]##*/}")
 function=dataset-uploaded
 prefix="/blobServices/default/containers/$DATA_CONTAINER/blobs/${DATA_BASE_PATH:+$DATA_BASE_PATH/}"
 
@@ -63,11 +66,10 @@ functions_are_listed() {
     ask rest --method post --url "$app/host/default/sync?api-version=2024-11-01" --output none || return 1
     ask functionapp function list --resource-group "$AZURE_RESOURCE_GROUP" --name "$APP_NAME" \
         --query '[].name' --output tsv || return 1
-    local path name
+    local name
     missing=
-    for path in "$(dirname "$0")"/../../functions/*/function.json; do
-        name=$(basename "$(dirname "$path")")
-        grep -qx "$APP_NAME/$name" <<<"$answer" || missing+=" $name"
+    for name in "${functions[@]}"; do
+        [[ $'\n'$answer$'\n' == *$'\n'"$APP_NAME/$name"$'\n'* ]] || missing+=" $name"
     done
     [[ -z $missing ]] || { echo "$APP_NAME does not list$missing yet"; return 1; }
 }
@@ -118,7 +120,7 @@ put=again
 subscription_stands() {
     if [[ $put == again ]]; then
         ask rest --method put --output none --body "@$scratch/body" --url "$subscription" || return 1
-        put=done
+        put=once
     fi
     ask rest --method get --url "$subscription" --query properties.provisioningState --output tsv || return 1
     state=$answer

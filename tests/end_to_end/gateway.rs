@@ -1,10 +1,11 @@
 //! Answers that no double gives: those of a gateway, of another server, of nobody's documents.
 
 use crate::harness::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// A server that answers every request with what `answer` makes of its number, byte for byte.
@@ -15,6 +16,11 @@ struct Gateway {
 
 impl Gateway {
     fn start(answer: impl Fn(usize) -> Vec<u8> + Send + 'static) -> Self {
+        Self::reading(move |number, _| answer(number))
+    }
+
+    /// Answers with what `answer` makes of the request's number and user message.
+    fn reading(answer: impl Fn(usize, &str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -23,14 +29,14 @@ impl Gateway {
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let mut connection = connection.unwrap();
-                let head = read_request(&connection);
+                let (head, message) = read_request(&connection);
                 let number = {
                     let mut seen = seen.lock().unwrap();
                     seen.push(head);
                     seen.len() - 1
                 };
                 // The caller may have had enough.
-                let _ = connection.write_all(&answer(number));
+                let _ = connection.write_all(&answer(number, &message));
             }
         });
         Self { port, heads }
@@ -55,8 +61,8 @@ impl Gateway {
     }
 }
 
-/// Reads one request to its end and gives its head.
-fn read_request(connection: &TcpStream) -> String {
+/// Reads one request to its end and gives its head and its user message.
+fn read_request(connection: &TcpStream) -> (String, String) {
     let mut reader = BufReader::new(connection);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -73,7 +79,9 @@ fn read_request(connection: &TcpStream) -> String {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    head
+    let body = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    let message = body["messages"][1]["content"].as_str();
+    (head, message.unwrap_or_default().to_owned())
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
@@ -229,4 +237,402 @@ fn what_is_sent_names_the_program_and_carries_the_key_in_its_header_alone() {
         assert_eq!(head.matches(KEY).count(), 1);
         assert!(head.contains(&format!("api-key: {KEY}")), "{head}");
     }
+}
+
+/// Messages of which one is refused.
+const MIXED: [&str; 5] = ["one", "two", "the poison", "three", "four"];
+
+#[test]
+fn what_one_message_is_refused_for_costs_that_message_alone() {
+    let page = "<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1>\
+                <hr>Gateway/v2</body></html>";
+    let rows = [
+        (
+            "403 Forbidden",
+            "",
+            page,
+            "rejected",
+            "403 Forbidden Gateway/v2",
+        ),
+        (
+            "403 Forbidden",
+            "",
+            r#"{"statusCode": 403, "message": "Request failed content safety check."}"#,
+            "content_filtered",
+            "content filter",
+        ),
+        (
+            "400 Bad Request",
+            "",
+            r#"{"error": {"message": "no", "code": "400", "inner_error": {"code":
+                "ResponsibleAIPolicyViolation", "content_filter_results": {"hate": {"filtered": true}}}}}"#,
+            "content_filtered",
+            "hate",
+        ),
+        (
+            "200 OK",
+            "",
+            r#"{"choices": [], "prompt_filter_results": [{"content_filter_results":
+                {"violence": {"filtered": true}}}]}"#,
+            "content_filtered",
+            "violence",
+        ),
+        (
+            "200 OK",
+            "",
+            r#"{"error": {"code": "content_filter", "message": "no"}}"#,
+            "content_filtered",
+            "content filter",
+        ),
+        (
+            "400 Bad Request",
+            "",
+            r#"{"error": "this model's context length is exceeded"}"#,
+            "too_long",
+            "this model's context length is exceeded",
+        ),
+        (
+            "400 Bad Request",
+            "",
+            "just words",
+            "rejected",
+            "just words",
+        ),
+        (
+            "422 Unprocessable Entity",
+            "",
+            r#"{"detail": [{"msg": "odd message"}]}"#,
+            "rejected",
+            "odd message",
+        ),
+        ("402 Payment Required", "", "", "rejected", "HTTP 402"),
+        (
+            "404 Not Found",
+            "",
+            r#"{"errors": ["nothing there"]}"#,
+            "rejected",
+            "nothing there",
+        ),
+        (
+            "501 Not Implemented",
+            "",
+            r#"{"message": "not so"}"#,
+            "rejected",
+            "not so",
+        ),
+        (
+            "302 Found",
+            "location: http://127.0.0.1:9/\r\n",
+            "",
+            "rejected",
+            "HTTP 302",
+        ),
+        (
+            "429 Too Many Requests",
+            "retry-after: 90000\r\n",
+            r#"{"error": {"code": "insufficient_quota", "message": "no quota"}}"#,
+            "rejected",
+            "no quota",
+        ),
+        (
+            "200 OK",
+            "",
+            r#"{"error": {"code": 502, "message": "upstream is away"}}"#,
+            "transient",
+            "upstream is away",
+        ),
+        (
+            "425 Too Early",
+            "",
+            r#"{"detail": "later"}"#,
+            "transient",
+            "later",
+        ),
+    ];
+    for (status, headers, body, code, says) in rows {
+        let gateway = Gateway::reading(move |_, message| match message.contains("the poison") {
+            true => answer(status, headers, body),
+            false => answer("200 OK", "", &bare()),
+        });
+        let home = Home::new();
+        let out = home.path("out.jsonl");
+        let exit = if code == "content_filtered" || code == "too_long" {
+            0
+        } else {
+            3
+        };
+        gateway.label(&home.messages(&MIXED), &out).ends(exit);
+        let lines = lines(&out);
+        let codes = lines.iter().map(error_code).collect::<Vec<_>>();
+        assert_eq!(codes, ["", "", code, "", ""], "{status} {body}");
+        let said = lines[2]["labeling_error"]["message"].as_str().unwrap();
+        assert!(said.contains(says), "{status} {body}: {said}");
+    }
+}
+
+/// A gateway that refuses every message but the harmless one while `refuses` says so.
+fn refusing(refuses: &Arc<AtomicBool>, harmless_too: bool) -> Gateway {
+    let refuses = Arc::clone(refuses);
+    Gateway::reading(move |_, message| {
+        let harmless = message.contains("Thanks, that worked!") && !harmless_too;
+        match refuses.load(Relaxed) && !harmless {
+            true => answer("403 Forbidden", "", r#"{"message": "no way"}"#),
+            false => answer("200 OK", "", &bare()),
+        }
+    })
+}
+
+#[test]
+fn ten_messages_that_are_refused_stop_the_run_and_stay_to_be_asked() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let gateway = refusing(&refuses, false);
+    let home = Home::new();
+    let (input, out) = (
+        home.messages(&borrowed(&distinct(14))),
+        home.path("out.jsonl"),
+    );
+    let outcome = gateway.label(&input, &out).ends(1);
+    let url = format!(
+        "http://127.0.0.1:{}/openai/v1/chat/completions",
+        gateway.port
+    );
+    for says in ["no way", &url, "\"gpt-5.2\"", "--model"] {
+        assert!(outcome.error().contains(says), "{says}: {outcome}");
+    }
+    assert!(!out.exists());
+    assert!(gateway.heads().len() <= 14, "{}", gateway.heads().len());
+    refuses.store(false, Relaxed);
+    gateway.label(&input, &out).ends(0);
+    assert!(lines(&out).iter().all(|line| error_code(line).is_empty()));
+}
+
+#[test]
+fn what_the_harmless_message_is_refused_for_stops_the_run() {
+    let refuses = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&refuses);
+    let gateway = Gateway::reading(move |number, _| match (number, switch.load(Relaxed)) {
+        (0..2, _) | (_, true) => answer("200 OK", "", &bare()),
+        _ => answer("403 Forbidden", "", r#"{"message": "no role"}"#),
+    });
+    let home = Home::new();
+    let (input, out) = (home.messages(&["one", "two"]), home.path("out.jsonl"));
+    let outcome = gateway.label(&input, &out).ends(1);
+    assert!(outcome.error().contains("no role"), "{outcome}");
+    refuses.store(true, Relaxed);
+    gateway.label(&input, &out).ends(0);
+    assert_eq!(lines(&out).len(), 2);
+}
+
+#[test]
+fn one_message_repeated_is_one_message() {
+    let gateway = Gateway::reading(|_, message| match message.contains("poison") {
+        true => answer("403 Forbidden", "", "blocked"),
+        false => answer("200 OK", "", &bare()),
+    });
+    let home = Home::new();
+    let (input, out) = (home.messages(&["poison"; 15]), home.path("out.jsonl"));
+    gateway.label(&input, &out).args(["--no-dedupe"]).ends(3);
+    assert!(
+        lines(&out)
+            .iter()
+            .all(|line| error_code(line) == "rejected")
+    );
+}
+
+#[test]
+fn a_quota_of_a_gateway_that_is_used_up_is_waited_for() {
+    let spent = r#"{"statusCode": 403, "message": "Out of call volume quota."}"#;
+    let gateway = Gateway::start(move |number| match number {
+        1 | 2 => answer("403 Forbidden", "retry-after-ms: 20\r\n", spent),
+        _ => answer("200 OK", "", &bare()),
+    });
+    let home = Home::new();
+    let out = home.path("out.jsonl");
+    let label = gateway.label(&home.messages(&["one"]), &out);
+    label.args(["--attempts", "1"]).ends(0);
+    assert_eq!((lines(&out).len(), gateway.heads().len()), (1, 4));
+}
+
+#[test]
+fn an_answer_with_an_odd_field_is_an_answer() {
+    let odd = |path: &str, value: Value| {
+        let mut answer: Value = serde_json::from_str(&bare()).unwrap();
+        let (holder, field) = path.rsplit_once('/').unwrap();
+        let holder = answer.pointer_mut(holder).unwrap().as_object_mut().unwrap();
+        match value == json!("absent") {
+            true => holder.remove(field),
+            false => holder.insert(field.to_owned(), value),
+        };
+        answer.to_string()
+    };
+    let token = "/choices/0/logprobs/content/0";
+    let surrogate = odd("/choices/0/message", json!({"content": "SURROGATE"}));
+    let infinite = odd(
+        &format!("{token}/top_logprobs"),
+        json!([{"token": "0", "logprob": "INF"}]),
+    );
+    let rows = [
+        (odd(&format!("{token}/top_logprobs"), json!(null)), 0.9),
+        (odd(&format!("{token}/top_logprobs"), json!("absent")), 0.9),
+        (odd(&format!("{token}/top_logprobs"), json!([])), 0.9),
+        (
+            odd(
+                &format!("{token}/top_logprobs"),
+                json!([{"token": "0", "logprob": null}]),
+            ),
+            0.9,
+        ),
+        (odd(&format!("{token}/bytes"), json!("1")), 0.9),
+        (odd(&format!("{token}/logprob"), json!(1.2e-7)), 0.9),
+        (odd("/usage", json!(null)), 0.9),
+        (
+            odd(
+                "/usage",
+                json!({"prompt_tokens": -1, "completion_tokens": 1.0}),
+            ),
+            0.9,
+        ),
+        (
+            odd(
+                "/usage",
+                json!({"prompt_tokens": "9", "completion_tokens": true}),
+            ),
+            0.9,
+        ),
+        (
+            odd(
+                "/usage",
+                json!({"prompt_tokens": 1_u64 << 63, "completion_tokens": 1_u64 << 63}),
+            ),
+            0.9,
+        ),
+        (odd("/model", json!({"name": "x"})), 0.9),
+        (odd("/choices/0/finish_reason", json!(7)), 0.9),
+        (odd("/choices/0/new", json!({"a": [1]})), 0.9),
+        (surrogate.replace("SURROGATE", "\\ud83d"), 0.9),
+        (infinite.replace("\"INF\"", "-Infinity"), 0.9),
+    ];
+    for (body, least) in rows {
+        let sent = body.clone();
+        let gateway = Gateway::start(move |_| answer("200 OK", "", &sent));
+        let home = Home::new();
+        let out = home.path("out.jsonl");
+        gateway.label(&home.messages(&["one"]), &out).ends(0);
+        let line = &lines(&out)[0];
+        assert_eq!(line["hard_label"], 1, "{body}");
+        assert!(
+            line["soft_label"].as_f64().unwrap() >= least,
+            "{body}: {line:?}"
+        );
+        assert_eq!(gateway.heads().len(), 2, "paid once: {body}");
+    }
+}
+
+#[test]
+fn an_error_in_a_success_is_that_error_and_passes() {
+    for body in [
+        r#"{"error": {"message": "Upstream provider rate limited", "code": 429}}"#,
+        r#"{"error": {"message": "x", "code": "rate_limit_exceeded"}}"#,
+        r#"{"error": {"message": "x", "code": "503"}}"#,
+        r#"{"error": "overloaded"}"#,
+        r#"{"choices": [{"error": {"code": 502, "message": "x"}, "finish_reason": "error"}]}"#,
+        r#"{"choices": []}"#,
+    ] {
+        let gateway = Gateway::start(move |number| match number {
+            1 | 2 => answer("200 OK", "", body),
+            _ => answer("200 OK", "", &bare()),
+        });
+        let home = Home::new();
+        let out = home.path("out.jsonl");
+        gateway.label(&home.messages(&["one"]), &out).ends(0);
+        assert_eq!(gateway.heads().len(), 4, "{body}");
+    }
+}
+
+#[test]
+fn neither_key_nor_message_leaves_through_a_sentence_of_the_service() {
+    let marker = "my very own plan to buy a small island";
+    let echo = move |message: &str| {
+        let text = format!("\u{1b}[31mbad key {KEY} for {message}");
+        json!({"error": {"message": text}, "detail": text}).to_string()
+    };
+    let statuses = [
+        "400 Bad Request",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "409 Conflict",
+        "422 Unprocessable Entity",
+        "502 Bad Gateway",
+        "200 OK",
+    ];
+    for status in statuses {
+        let gateway = Gateway::reading(move |_, message| match message.contains(marker) {
+            true => answer(status, "", &echo(message)),
+            false => answer("200 OK", "", &bare()),
+        });
+        let home = Home::new();
+        let out = home.path("out.jsonl");
+        let label = gateway.label(&home.messages(&["one", marker]), &out);
+        let outcome = label.args(["--log", "debug"]).run();
+        let mut said = outcome.stdout.clone() + &outcome.stderr;
+        for file in files_below(&home.path("out.jsonl.softlabel"))
+            .into_iter()
+            .chain([out])
+        {
+            said += &std::fs::read_to_string(file).unwrap_or_default();
+        }
+        for leak in [KEY, marker, "plan to buy", "small island", "\u{1b}[31m"] {
+            assert!(!said.contains(leak), "{status} shows {leak:?}: {said}");
+        }
+        assert!(said.contains("bad key"), "{status}: {said}");
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let all = paths.flat_map(|path| match path.is_dir() {
+        true => files_below(&path),
+        false => vec![path],
+    });
+    all.collect()
+}
+
+#[test]
+fn this_machine_is_never_asked_through_a_proxy() {
+    let proxied = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&proxied);
+    let proxy = Gateway::start(move |_| {
+        count.fetch_add(1, Relaxed);
+        answer("502 Bad Gateway", "", "")
+    });
+    let gateway = Gateway::start(|_| answer("200 OK", "", &bare()));
+    let home = Home::new();
+    let mut label = gateway.label(&home.messages(&["one"]), &home.path("out.jsonl"));
+    for variable in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        label = label.env(variable, format!("http://127.0.0.1:{}", proxy.port));
+    }
+    label.ends(0);
+    assert_eq!(proxied.load(Relaxed), 0);
+}
+
+#[test]
+fn an_error_through_a_proxy_names_the_proxy() {
+    let proxy = Gateway::start(|_| answer("502 Bad Gateway", "", ""));
+    let home = Home::new();
+    let through = format!("http://user:hunter2@127.0.0.1:{}", proxy.port);
+    let gateway = Gateway::start(|_| answer("200 OK", "", &bare()));
+    let label = gateway.label(&home.messages(&["one"]), &home.path("out.jsonl"));
+    let label = label.env("AZURE_OPENAI_ENDPOINT", "https://x.openai.azure.com");
+    let outcome = label.env("HTTPS_PROXY", through).ends(1);
+    let named = format!("through the proxy http://127.0.0.1:{}", proxy.port);
+    assert!(outcome.error().contains(&named), "{outcome}");
+    assert!(!outcome.stderr.contains("hunter2"), "{outcome}");
 }

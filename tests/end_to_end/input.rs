@@ -1,6 +1,6 @@
 //! Input as it comes: in both formats, damaged, cut off, or not a dataset at all.
 
-use crate::harness::*;
+use crate::harness::{message as message_of, *};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
@@ -110,10 +110,10 @@ fn every_kind_of_dirt_keeps_its_line() {
         ["a", "a", "a", "a", "a", "", "", "", "c", "c", "c", "c", ""]
     );
     let codes = lines.iter().map(error_code).collect::<Vec<_>>();
-    let empty = "empty_message";
+    let (bad, empty) = ("bad_message", "empty_message");
     assert_eq!(
         codes,
-        ["", "", empty, empty, "", empty, "", "", "", "", "", "", ""]
+        ["", "", bad, empty, "", empty, "", "", "", "", "", "", ""]
     );
     let totals = &metadata["totals"];
     assert_eq!(totals["conversations"], 6);
@@ -417,7 +417,6 @@ fn splits_and_buckets_are_whatever_the_dataset_brings() {
     }
     home.write("ds/holdout/invalid_records_1.json", "not json");
     home.write("ds/holdout/notes.md", "# notes");
-    home.write("ds/holdout/deeper/short.json", "[]");
     let out = home.path("out");
     let outcome = Softlabel::label(&service, &home.path("ds"), &out)
         .arg("--no-rationales")
@@ -450,4 +449,315 @@ fn a_conversation_larger_than_all_limits_is_labelled_turn_by_turn() {
     let (lines, ..) = labelled(&input, &["--chunk-turns", "4", "--concurrency", "1"], 0);
     let expected = (0..70).map(|i| format!("c1-m{i}")).collect::<Vec<_>>();
     assert_eq!(ids(&lines), expected);
+}
+
+/// One conversation of two turns, as JSON text that is changed by `change`.
+fn text_of(id: &str, change: impl Fn(String) -> String) -> String {
+    change(conversation(id, &[&format!("first of {id}"), &format!("second of {id}")]).to_string())
+}
+
+#[test]
+fn a_turn_in_an_odd_shape_costs_itself_alone() {
+    let home = Home::new();
+    let service = Service::well();
+    for (message, code, shown) in [
+        (
+            r#"[{"type":"text","text":"in parts"},{"type":"image_url"}]"#,
+            "",
+            "in parts",
+        ),
+        (r#"["one part","and another"]"#, "", "one part\nand another"),
+        (
+            r#"{"role":"user","content":"as a message"}"#,
+            "",
+            "as a message",
+        ),
+        ("41.50", "", "41.50"),
+        (
+            "123456789012345678901234567890",
+            "",
+            "123456789012345678901234567890",
+        ),
+        ("null", "bad_message", ""),
+        ("NaN", "bad_message", ""),
+        ("true", "bad_message", ""),
+        ("{}", "bad_message", ""),
+        (r#"[{"type":"image_url"}]"#, "bad_message", ""),
+    ] {
+        let odd = text_of("b", |it| it.replace("\"first of b\"", message));
+        let content = format!(
+            "[{},\n {odd},\n {}]",
+            text_of("a", |it| it),
+            text_of("c", |it| it)
+        );
+        let input = home.write("in.json", &content);
+        service.clear();
+        let out = Home::new();
+        let path = out.path("out.jsonl");
+        Softlabel::label(&service, &input, &path)
+            .arg("--no-rationales")
+            .ends(0);
+        let lines = lines(&path);
+        assert_eq!(
+            ids(&lines),
+            ["a-m0", "a-m1", "b-m0", "b-m1", "c-m0", "c-m1"]
+        );
+        for (number, line) in lines.iter().enumerate() {
+            assert_eq!(
+                error_code(line),
+                if number == 2 { code } else { "" },
+                "{message}"
+            );
+        }
+        match code {
+            "" => {
+                let asked = service.classifications();
+                assert!(asked.iter().any(|it| message_of(it) == shown), "{message}");
+            }
+            _ => {
+                let error = lines[2]["labeling_error"]["message"].as_str().unwrap();
+                let byte = content.find(message).unwrap();
+                assert!(error.contains("turnsArray[0].userMessage is "), "{error}");
+                assert!(
+                    error.contains(&format!("at byte {byte} of the file")),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_turn_has_its_line() {
+    let home = Home::new();
+    for turn in ["null", "17", "\"text\"", "[]"] {
+        let odd = text_of("b", |it| {
+            it.replace("\"turnsArray\":[", &format!("\"turnsArray\":[{turn},"))
+        });
+        let input = home.write("in.jsonl", format!("{odd}\n"));
+        let (lines, metadata, _) = labelled(&input, &[], 0);
+        assert_eq!(ids(&lines), ["", "b-m0", "b-m1"]);
+        assert_eq!(error_code(&lines[0]), "bad_message");
+        assert_eq!(metadata["totals"]["not_labelable"], 1);
+    }
+}
+
+#[test]
+fn a_models_message_in_an_odd_shape_costs_nothing() {
+    let home = Home::new();
+    for message in [
+        "{\"a\":1}",
+        "[]",
+        "[null]",
+        "7",
+        "true",
+        "NaN",
+        "{\"role\":\"assistant\",\"content\":\"x\"}",
+    ] {
+        let odd = text_of("b", |it| it.replace("\"answer 0 of b\"", message));
+        let input = home.write("in.jsonl", format!("{odd}\n"));
+        for strategy in ["user_message_only", "with_context", "with_response"] {
+            let (lines, ..) = labelled(&input, &["--strategy", strategy], 0);
+            assert_eq!(
+                lines.iter().map(error_code).collect::<Vec<_>>(),
+                ["", ""],
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_python_writes_into_other_fields_is_ignored() {
+    let home = Home::new();
+    for value in [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "None",
+        "True",
+        "nan",
+        "1e999",
+        "\"\\ud800\"",
+    ] {
+        let odd = |id: &str| {
+            text_of(id, |it| {
+                it.replace("\"turnCount\":2", &format!("\"turnCount\":{value}"))
+                    .replace("\"numRequests\":1", &format!("\"numRequests\":[{value}]"))
+            })
+        };
+        for content in [
+            format!("{}\n{}\n", odd("a"), odd("b")),
+            format!("[{},\n{}]", odd("a"), odd("b")),
+        ] {
+            let (lines, ..) = labelled(&home.write("in", content), &[], 0);
+            assert_eq!(ids(&lines), ["a-m0", "a-m1", "b-m0", "b-m1"], "{value}");
+        }
+    }
+}
+
+#[test]
+fn ids_are_written_to_the_letter() {
+    let home = Home::new();
+    for (id, expected) in [
+        ("17", "17"),
+        ("1.0", "1.0"),
+        (
+            "98765432109876543210987654321",
+            "98765432109876543210987654321",
+        ),
+        (
+            "98765432109876543210987654322",
+            "98765432109876543210987654322",
+        ),
+        ("0.10000000000000000001", "0.10000000000000000001"),
+        ("\"007\"", "007"),
+        ("{\"$oid\": \"65a1\"}", "{\"$oid\":\"65a1\"}"),
+        ("null", ""),
+    ] {
+        let odd = text_of("b", |it| it.replace("\"b\"", id).replace("\"b-m1\"", id));
+        let (lines, ..) = labelled(&home.write("in.jsonl", odd + "\n"), &[], 0);
+        assert_eq!(lines[0]["conversationId"], expected);
+        assert_eq!(ids(&lines), ["b-m0", expected]);
+    }
+}
+
+#[test]
+fn lines_may_be_torn_glued_or_overwritten() {
+    let home = Home::new();
+    let [a, b, c] = ["a", "b", "c"].map(|id| text_of(id, |it| it));
+    let nul = "\0".repeat(4096);
+    let (torn, half) = (&b[..b.len() / 2], &b[b.len() / 2..]);
+    let in_text = &b[..b.find("of b").unwrap()];
+    let all = ["a-m0", "a-m1", "b-m0", "b-m1", "c-m0", "c-m1"];
+    let without_b = ["a-m0", "a-m1", "c-m0", "c-m1"];
+    for (content, expected, reason) in [
+        (format!("{a}{b}{c}"), &all[..], ""),
+        (format!("{a},\n{b},\n{c},\n"), &all, ""),
+        (format!("{a}\r{b}\r{c}\r"), &all, ""),
+        (format!("\u{feff}{a}\n\u{feff}{b}\n{c}\n"), &all, ""),
+        (format!("{a}\n{torn}{c}\n"), &without_b, "torn"),
+        (format!("{a}\n{in_text}{c}\n"), &without_b, "torn"),
+        (format!("{a}\n{in_text}\n{c}\n"), &without_b, "torn"),
+        (format!("{a}\n{c}\n{torn}\n"), &without_b, "torn"),
+        (format!("{a}\n{in_text}{nul}{c}\n"), &without_b, "NUL bytes"),
+        (
+            format!("{a}\n{torn}{nul}{half}\n{c}\n"),
+            &without_b,
+            "NUL bytes",
+        ),
+        (format!("{a}\n{nul}{b}\n{c}\n"), &all, "NUL bytes"),
+        (format!("{a}\n{b}\n{c}\n{nul}"), &all, "NUL bytes"),
+    ] {
+        let input = home.write("in.jsonl", &content);
+        let code = if reason.is_empty() { 0 } else { 3 };
+        let (lines, metadata, outcome) = labelled(&input, &[], code);
+        let shown = content.replace('\0', "");
+        assert_eq!(ids(&lines), expected, "{shown}");
+        assert!(!outcome.stderr.contains("cut off"), "{outcome}");
+        let broken = &metadata["splits"]["-"]["-"]["broken"];
+        if reason.is_empty() {
+            assert_eq!(broken, &Value::Null, "{shown}");
+            continue;
+        }
+        assert_eq!(broken.as_array().unwrap().len(), 1, "{shown}: {broken}");
+        assert!(
+            broken[0]["reason"].as_str().unwrap().contains(reason),
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn no_file_that_is_named_like_data_is_left_out_in_silence() {
+    let service = Service::well();
+    let home = Home::new();
+    for path in ["train/short.json", "train/long.JSON", "val/lines.JSONL"] {
+        home.write(&format!("ds/{path}"), jsonl(&three()));
+    }
+    home.write("ds/metadata.json", "{}");
+    let beside = ["ds/all.csv", "ds/extra.json"];
+    for path in beside {
+        home.write(path, "x");
+    }
+    for path in [
+        "ds/invalid_records_1.json",
+        "ds/train/.hidden.json",
+        "ds/train/metadata.json",
+        "ds/notes.md",
+    ] {
+        home.write(path, "x");
+    }
+    let label = |out: &str| {
+        Softlabel::label(&service, &home.path("ds"), &home.path(out)).arg("--no-rationales")
+    };
+    let outcome = label("out").ends(0);
+    for name in ["all.csv", "extra.json"] {
+        assert!(
+            outcome
+                .stderr
+                .contains(&format!("warning: {name} is not read")),
+            "{outcome}"
+        );
+    }
+    assert_eq!(
+        outcome.stderr.matches("is not read").count(),
+        2,
+        "{outcome}"
+    );
+    for file in ["train/short", "train/long", "val/lines"] {
+        assert_eq!(
+            lines(&home.path(&format!("out/LABELED_ds/{file}.jsonl"))).len(),
+            6
+        );
+    }
+
+    let unread = [
+        "train/deep/er/short.json",
+        "train/long.json.gz",
+        "train/medium.CSV",
+        "val/short.jsonl.zst",
+        "val/short.parquet",
+    ];
+    for path in unread {
+        home.write(&format!("ds/{path}"), "x");
+    }
+    let outcome = label("again").ends(3);
+    let metadata = json_file(&home.path("again/LABELED_ds/labeling_metadata.json"));
+    assert_eq!(metadata["status"], "partial");
+    let mut named = metadata["unread"].as_array().unwrap().iter();
+    let mut named = named
+        .by_ref()
+        .map(|it| it["path"].as_str().unwrap())
+        .collect::<Vec<_>>();
+    named.sort_unstable();
+    assert_eq!(named, unread);
+    for path in unread {
+        assert!(
+            outcome
+                .stderr
+                .contains(&format!("warning: {path} is not read: ")),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
+fn the_limit_of_a_conversation_is_a_setting() {
+    let home = Home::new();
+    let long = "long ".repeat(300_000);
+    let content = jsonl(&[conversation("a", &["short"]), conversation("b", &[&long])]);
+    let input = home.write("in.jsonl", content);
+    let (lines, metadata, _) = labelled(&input, &["--max-conversation-mib", "1"], 3);
+    assert_eq!(ids(&lines), ["a-m0"]);
+    let reason = &metadata["splits"]["-"]["-"]["broken"][0]["reason"];
+    assert!(
+        reason
+            .as_str()
+            .unwrap()
+            .contains("SOFTLABEL_MAX_CONVERSATION_MIB"),
+        "{reason}"
+    );
+    let (lines, ..) = labelled(&input, &["--max-conversation-mib", "2"], 0);
+    assert_eq!(ids(&lines), ["a-m0", "b-m0"]);
 }

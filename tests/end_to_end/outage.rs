@@ -244,3 +244,80 @@ fn turns_that_fail_by_themselves_are_no_outage() {
         .count();
     assert_eq!(failed, 14);
 }
+
+#[test]
+fn rationales_that_always_fail_are_given_up_and_asked_for_again_with_only_failed() {
+    let service = Service::well();
+    let home = Home::new();
+    let (input, out) = (
+        home.messages(&borrowed(&distinct(60))),
+        home.path("out.jsonl"),
+    );
+    // Only the second call of a turn says this.
+    let fails_all = fails(Fault::Status(500), "It was decided about");
+    let fail = move |config: &mut Config| config.faults.always_fail = vec![fails_all.clone()];
+    service.update(fail).unwrap();
+    let label = || {
+        Softlabel::label(&service, &input, &out)
+            .args(["--outage-after", "20ms", "--outage-probe", "50ms"])
+            .args(["--concurrency", "8"])
+    };
+    let outcome = label().ends(0);
+    assert!(outcome.stderr.contains("no more rationales"), "{outcome}");
+    let labelled =
+        |line: &serde_json::Map<String, serde_json::Value>| line.contains_key("soft_label");
+    assert!(lines(&out).iter().all(labelled));
+    let metadata = || json_file(&home.path("out.jsonl.softlabel/labeling_metadata.json"));
+    assert_eq!(metadata()["status"], "complete");
+    assert_eq!(metadata()["totals"]["rationale_failures"], 60);
+    // Twenty with five attempts each, and what others had tried until then.
+    let asked = service.rationales().len();
+    assert!((100..300).contains(&asked), "{asked}");
+    let labels = service.classifications().len();
+
+    service
+        .update(|config| config.faults.always_fail.clear())
+        .unwrap();
+    label().args(["--only", "failed"]).ends(0);
+    assert!(
+        lines(&out)
+            .iter()
+            .all(|line| line.contains_key("rationale"))
+    );
+    assert_eq!(metadata()["totals"]["rationale_failures"], 0);
+    let asked_again = service.classifications().len() - labels;
+    assert!(
+        asked_again <= 2,
+        "no label is asked for again: {asked_again}"
+    );
+}
+
+#[test]
+fn many_messages_that_always_fail_use_up_their_attempts_and_no_more() {
+    let service = Service::well();
+    let home = Home::new();
+    let mut messages = distinct(60);
+    messages.extend((0..40).map(|i| format!("poison {i}")));
+    let (input, out) = (home.messages(&borrowed(&messages)), home.path("out.jsonl"));
+    let poison =
+        |config: &mut Config| config.faults.always_fail = vec![fails(Fault::Status(500), "poison")];
+    service.update(poison).unwrap();
+    let label = Softlabel::label(&service, &input, &out).args(["--no-rationales"]);
+    label
+        .args(["--outage-after", "20ms", "--outage-probe", "50ms"])
+        .ends(3);
+    let codes = lines(&out)
+        .iter()
+        .filter(|line| error_code(line) == "transient")
+        .count();
+    assert_eq!(codes, 40);
+    let poisoned = service
+        .log()
+        .iter()
+        .filter(|record| record.status == Some(500))
+        .count();
+    assert!(
+        (200..=240).contains(&poisoned),
+        "five attempts each: {poisoned}"
+    );
+}

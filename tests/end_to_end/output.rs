@@ -467,3 +467,101 @@ fn a_bucket_that_arrives_later_is_labelled_by_the_same_command() {
     let probes = service.log().iter().filter(|r| message(r) == PROBE).count();
     assert_eq!(probes, 1, "the request profile stays that of the run");
 }
+
+/// A labelled dataset of one bucket with four turns.
+struct Done {
+    service: Service,
+    home: Home,
+    content: Vec<u8>,
+}
+
+impl Done {
+    fn new() -> Self {
+        let (service, home) = (Service::well(), Home::new());
+        let texts = ["one", "two", "three", "four"];
+        home.write("ds/train/short.json", array(&[conversation("a", &texts)]));
+        let mut done = Self {
+            service,
+            home,
+            content: Vec::new(),
+        };
+        done.label().ends(0);
+        done.content = fs::read(done.file()).unwrap();
+        done.service.clear();
+        done
+    }
+
+    fn label(&self) -> Softlabel {
+        let out = self.home.path("out");
+        Softlabel::label(&self.service, &self.home.path("ds"), &out)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.home.path("out/LABELED_ds/train/short.jsonl")
+    }
+}
+
+#[test]
+fn a_labelled_file_that_was_cut_off_is_written_again_without_a_call() {
+    let done = Done::new();
+    let half = done.content.len() / 2;
+    for left in [0, 1, half, done.content.len() - 1] {
+        fs::write(done.file(), &done.content[..left]).unwrap();
+        done.label().ends(0);
+        assert_eq!(fs::read(done.file()).unwrap(), done.content, "{left} bytes");
+    }
+    assert_eq!(done.service.stats().requests, 0);
+}
+
+#[test]
+fn corrections_in_a_labelled_file_are_not_written_over() {
+    let done = Done::new();
+    let text = String::from_utf8(done.content.clone()).unwrap();
+    let longer = format!("{text}{{}}\n");
+    for corrected in [text.replace("\"a\"", "\"A\""), longer] {
+        fs::write(done.file(), &corrected).unwrap();
+        for label in [done.label(), done.label().args(["--only", "failed"])] {
+            let outcome = label.ends(2);
+            let error = outcome.error();
+            assert!(
+                error.contains("train/short.jsonl") && error.contains("--overwrite"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(done.file()).unwrap(), corrected);
+        }
+    }
+    done.label().arg("--overwrite").ends(0);
+    assert_eq!(fs::read(done.file()).unwrap(), done.content);
+    assert_eq!(done.service.stats().requests, 0);
+}
+
+#[test]
+fn a_labelled_file_of_somebody_else_is_refused_before_the_first_call_about_a_turn() {
+    let service = Service::well();
+    let home = Home::new();
+    home.write("ds/train/short.json", array(&[conversation("a", &["one"])]));
+    home.write("ds/val/short.json", array(&[conversation("b", &["two"])]));
+    let theirs = "out/LABELED_ds/val/short.jsonl";
+    home.write(theirs, "precious");
+    let label = || Softlabel::label(&service, &home.path("ds"), &home.path("out"));
+    for label in [label(), label().arg("--restart")] {
+        assert!(label.ends(2).error().contains("--overwrite"));
+    }
+    assert_eq!(fs::read_to_string(home.path(theirs)).unwrap(), "precious");
+    assert!(service.log().iter().all(|record| message(record) == PROBE));
+    label().arg("--overwrite").ends(0);
+    assert_eq!(lines(&home.path(theirs)).len(), 1);
+}
+
+#[test]
+fn the_metadata_tells_a_labelled_file_of_ours_when_the_work_is_gone() {
+    let done = Done::new();
+    fs::remove_dir_all(done.home.path("out/.softlabel")).unwrap();
+    done.label().ends(0);
+    assert_eq!(lines(&done.file()).len(), 4);
+    assert_ne!(
+        done.service.stats().requests,
+        0,
+        "nothing of the work was left"
+    );
+}

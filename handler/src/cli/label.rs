@@ -10,6 +10,7 @@ use crate::config::{LabelArgs, Only, UsageError};
 use crate::dataset::layout;
 use crate::dataset::metadata::{Cost, Spending, Status};
 use crate::deployments::{self, Deployments};
+use crate::run::RunError;
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::runs::Runs;
@@ -99,6 +100,7 @@ fn app(
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         flush_every: FLUSH_EVERY,
+        overwrite: args.overwrite,
         deadline: None,
         in_trouble: InTrouble::Halt,
         answers: Answers::OfAll,
@@ -138,12 +140,22 @@ async fn plan(
     let job = {
         let _display = Display::scanning(screen, progress);
         let (files, progress) = (named.files.clone(), Arc::clone(progress));
-        Job::plan(Arc::clone(app), &named.dataset, files, resume, progress).await?
+        Job::plan(Arc::clone(app), &named.dataset, files, resume, progress)
+            .await
+            .map_err(refused)?
     };
     for warning in job.warnings() {
         screen.line(&format!("warning: {warning}"));
     }
     Ok(job)
+}
+
+/// To write over what no run made is wrong usage.
+fn refused(error: RunError) -> anyhow::Error {
+    match error {
+        RunError::Foreign { .. } => UsageError(error.to_string()).into(),
+        error => error.into(),
+    }
 }
 
 /// A command that has its work folder and output to itself.
@@ -192,7 +204,7 @@ impl Command<'_> {
             api_profile: profile.api_profile.clone(),
             api_profile_reasons: profile.api_profile_reasons.clone(),
         };
-        let messages = job.begin(&profile).await?;
+        let messages = job.begin(&profile).await.map_err(refused)?;
         let before = job.billed().await?;
         let labeler = app.labelers.get("", &method, || None).await;
         let labeler = labeler.map_err(|trouble| anyhow!("{trouble}"))?;

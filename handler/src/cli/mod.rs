@@ -16,6 +16,7 @@ mod test;
 
 use crate::config::{Cli, Subcommands, UsageError, unknown_variables, without_empty_variables};
 use crate::store::sentence;
+use crate::text::visible_lines;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use std::collections::BTreeSet;
@@ -67,7 +68,8 @@ pub fn run() -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", sentence(error.as_ref()));
+            let told = visible_lines(&sentence(error.as_ref()));
+            let _ = writeln!(io::stderr(), "error: {told}");
             if error.is::<UsageError>() {
                 Exit::Usage
             } else {

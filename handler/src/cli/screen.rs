@@ -1,6 +1,7 @@
 //! stderr, shared by progress and logs so that neither garbles the other.
 
 use crate::config::{LogArgs, ProgressStyle, UsageError};
+use crate::text::visible_lines;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::fmt::MakeWriter;
@@ -56,8 +57,9 @@ impl Screen {
         &self.bars
     }
 
-    /// Writes a line of text above the bars.
+    /// Writes a line of text above the bars. File names may hold anything: what is not seen is escaped.
     pub(super) fn line(&self, text: &str) {
+        let text = visible_lines(text);
         // stderr may be closed; there is nobody left to tell.
         self.bars.suspend(|| {
             let _ = writeln!(io::stderr(), "{text}");

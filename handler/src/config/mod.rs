@@ -89,6 +89,9 @@ pub struct LabelArgs {
     /// Forget what an earlier run left in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
+    /// Write over labelled files that no run made, or that were changed since.
+    #[arg(long, env = "SOFTLABEL_OVERWRITE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub overwrite: bool,
     /// Ask again for the turns that failed, and for nothing else.
     #[arg(long, env = "SOFTLABEL_ONLY", value_enum)]
     pub only: Option<Only>,
@@ -134,6 +137,10 @@ pub struct CutArgs {
     #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub chunk_turns: u32,
+    /// MiB of a conversation in RAW at most; a longer one counts as broken. It is held in memory.
+    #[arg(long, env = "SOFTLABEL_MAX_CONVERSATION_MIB", default_value_t = 64, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub max_conversation_mib: u32,
 }
 
 impl CutArgs {
@@ -141,6 +148,7 @@ impl CutArgs {
     pub fn limits(&self) -> ChunkLimits {
         ChunkLimits {
             turns: self.chunk_turns,
+            conversation: (self.max_conversation_mib as usize) << 20,
             ..ChunkLimits::default()
         }
     }

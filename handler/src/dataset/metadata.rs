@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use xxhash_rust::xxh3::Xxh3Default;
 
 /// How far a bucket or a dataset came. Partial results are never presented as complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +45,25 @@ pub struct SourceFile {
     pub fingerprint: String,
 }
 
+/// A labelled file as it was published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabeledFile {
+    /// Length in bytes.
+    pub length: u64,
+    /// Hash of the content (XXH3, 128 bits).
+    pub fingerprint: String,
+}
+
+impl LabeledFile {
+    /// A file of `length` bytes whose content `hash` has seen.
+    pub fn new(length: u64, hash: &Xxh3Default) -> Self {
+        Self {
+            length,
+            fingerprint: format!("{:032x}", hash.digest128()),
+        }
+    }
+}
+
 /// A conversation that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenConversation {
@@ -64,6 +84,9 @@ pub struct BucketReport {
     pub source: SourceFile,
     /// When its labelled file appeared; `null` where it has not.
     pub published: Option<Timestamp>,
+    /// The labelled file as it appeared then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labeled_file: Option<LabeledFile>,
     /// The run of the function app that it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,

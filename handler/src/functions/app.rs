@@ -34,6 +34,7 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         flush_every: FLUSH_EVERY,
+        overwrite: false,
         deadline: Some(args.invocation_deadline),
         in_trouble: InTrouble::Wait,
         answers: Answers::OfRun,

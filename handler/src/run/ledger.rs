@@ -4,6 +4,7 @@
 //! in it twice, as after a lost answer: the first line counts.
 
 use super::entry::TurnRecord;
+use super::record::Record;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::ErrorCode;
 use jiff::Timestamp;
@@ -92,6 +93,11 @@ impl Ledger {
     /// Whether that chunk is finished.
     pub fn has(&self, chunk: u64) -> bool {
         self.chunks.contains(&chunk)
+    }
+
+    /// Whether every chunk of its run is finished.
+    pub fn is_full(&self, record: &Record) -> bool {
+        record.chunks.is_some_and(|chunks| self.count() >= chunks)
     }
 
     /// How many chunks are finished.

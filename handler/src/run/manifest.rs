@@ -2,6 +2,7 @@
 
 use crate::dataset::layout::BucketName;
 use crate::dataset::metadata::{BrokenConversation, SourceFile};
+use crate::dataset::scanner::MAX_CONVERSATION_BYTES;
 use crate::store::Version;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -60,13 +61,15 @@ impl Manifest {
     }
 }
 
-/// When a chunk is full. It always holds whole conversations, so one may be larger.
+/// When a chunk is full, and how long a conversation may be. A chunk always holds whole conversations, so one may be larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
     /// Turns, so that a chunk is minutes of work and a lost one is no loss.
     pub turns: u32,
     /// Bytes, so that a chunk fits in memory many times.
     pub bytes: u64,
+    /// Bytes of one conversation; a longer one counts as broken.
+    pub conversation: usize,
 }
 
 impl Default for ChunkLimits {
@@ -74,6 +77,7 @@ impl Default for ChunkLimits {
         Self {
             turns: 128,
             bytes: 4 << 20,
+            conversation: MAX_CONVERSATION_BYTES,
         }
     }
 }
@@ -154,7 +158,7 @@ mod tests {
         fn chunks_hold_everything_once_and_keep_their_limits(
             conversations in prop::collection::vec((1_u32..40, 1_u64..900), 0..200),
         ) {
-            let limits = ChunkLimits { turns: 64, bytes: 2000 };
+            let limits = ChunkLimits { turns: 64, bytes: 2000, ..ChunkLimits::default() };
             let mut cutter = Cutter::new(limits);
             let mut offset = 1;
             for (number, &(turns, length)) in conversations.iter().enumerate() {

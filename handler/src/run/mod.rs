@@ -146,6 +146,16 @@ pub enum RunError {
         /// The file.
         path: String,
     },
+    /// A labelled file that no run made.
+    #[error(
+        "{path} is there already, and comes from no run or was changed since; remove it or give \
+         another name, or write over it with --overwrite (over HTTP: relabel with \
+         \"overwrite\": true)"
+    )]
+    Foreign {
+        /// The labelled file.
+        path: String,
+    },
     /// Something of ours in the work folder cannot be read.
     #[error("{path} in the work folder cannot be read ({reason}); start over with --restart")]
     Damaged {

@@ -72,6 +72,7 @@ pub async fn plan(
 struct Outline {
     manifest: Manifest,
     cutter: Cutter,
+    longest: usize,
     hash: Xxh3Default,
 }
 
@@ -96,6 +97,7 @@ impl Outline {
         Self {
             manifest,
             cutter: Cutter::new(limits),
+            longest: limits.conversation,
             hash: Xxh3Default::new(),
         }
     }
@@ -106,7 +108,7 @@ impl Outline {
         mut blocks: Receiver<Result<Bytes, StoreError>>,
         progress: &Progress,
     ) -> Result<(Manifest, Result<(), ScanError>), StoreError> {
-        let mut scanner = Scanner::new(count_turns);
+        let mut scanner = Scanner::new(count_turns).with_max_conversation_bytes(self.longest);
         while let Some(block) = blocks.blocking_recv() {
             let block = block?;
             progress.scanned(block.len() as u64);
@@ -129,6 +131,7 @@ impl Outline {
             mut manifest,
             cutter,
             hash,
+            ..
         } = self;
         manifest.chunks = cutter.finish();
         manifest.source.fingerprint = format!("{:032x}", hash.digest128());

@@ -9,10 +9,10 @@ use super::paths::BucketPaths;
 use crate::clock::Clock;
 use crate::dataset::figures::Figures;
 use crate::dataset::line::{Line, Verdict};
-use crate::dataset::metadata::{BucketReport, Status};
+use crate::dataset::metadata::{BucketReport, LabeledFile, Status};
 use crate::labeling::label::{Label, contradicts};
 use crate::store::{OwnFolder, Publication, PutMode, StoreError};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 /// "0" and "1" together below this: the model wanted to say something else.
 const LOW_MASS: f64 = 0.5;
@@ -22,12 +22,19 @@ const LOW_MASS: f64 = 0.5;
 pub struct Draft {
     publication: Publication,
     report: BucketReport,
+    /// What the first bytes of it are, as many as were asked for.
+    beginning: Option<LabeledFile>,
 }
 
 impl Draft {
     /// What will be published.
     pub fn report(&self) -> &BucketReport {
         &self.report
+    }
+
+    /// Whether `file` is a beginning of it; [`draft`] must have been told its length.
+    pub fn begins_with(&self, file: &LabeledFile) -> bool {
+        self.beginning.as_ref() == Some(file)
     }
 
     /// Makes the file appear, or gives `None` where `mode` leaves the file that is there alone.
@@ -41,7 +48,7 @@ impl Draft {
 }
 
 /// Drafts the labelled file of the bucket of `manifest`, whose parts are at `paths` of `work`, to be
-/// `path` of `output`.
+/// `path` of `output`. Of its first `beginning` bytes it notes what they are.
 ///
 /// # Errors
 /// If a part or the file cannot be read or written, or a turn has no entry; then nothing appears.
@@ -49,9 +56,11 @@ pub async fn draft(
     manifest: &Manifest,
     (work, paths): (&OwnFolder, &BucketPaths),
     (output, path): (&OwnFolder, &str),
+    beginning: u64,
     clock: Clock,
 ) -> Result<Draft, RunError> {
     let mut publication = output.publish(path).await?;
+    let mut written = Written::new(beginning);
     let mut lines = Lines {
         split: manifest.split.clone(),
         bucket: manifest.bucket.clone(),
@@ -83,6 +92,7 @@ pub async fn draft(
                 return Err(StoreError::broken_off("write", output.locate(path), error).into());
             }
         };
+        written.add(&text);
         publication.write(&text).await?;
     }
     let Lines {
@@ -97,11 +107,46 @@ pub async fn draft(
         .filter(|pair| pair.first() == pair.last())
         .count() as u64;
     figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
-    let report = report(manifest, figures, clock);
+    let report = BucketReport {
+        labeled_file: Some(LabeledFile::new(written.length, &written.hash)),
+        ..report(manifest, figures, clock)
+    };
     Ok(Draft {
         publication,
         report,
+        beginning: written.beginning,
     })
+}
+
+/// What was written so far.
+struct Written {
+    length: u64,
+    hash: Xxh3Default,
+    /// The length of the beginning that is looked for, and what it is once it is written.
+    wanted: u64,
+    beginning: Option<LabeledFile>,
+}
+
+impl Written {
+    fn new(wanted: u64) -> Self {
+        Self {
+            length: 0,
+            hash: Xxh3Default::new(),
+            wanted,
+            beginning: None,
+        }
+    }
+
+    fn add(&mut self, text: &[u8]) {
+        let left = usize::try_from(self.wanted - self.length.min(self.wanted));
+        let (first, rest) = text.split_at(left.unwrap_or(usize::MAX).min(text.len()));
+        self.hash.update(first);
+        if self.beginning.is_none() && self.length + first.len() as u64 == self.wanted {
+            self.beginning = Some(LabeledFile::new(self.wanted, &self.hash));
+        }
+        self.hash.update(rest);
+        self.length += text.len() as u64;
+    }
 }
 
 fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {

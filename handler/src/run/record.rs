@@ -148,6 +148,9 @@ pub struct Record {
     pub next_usd: f64,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
+    /// It may write over a labelled file that no run made.
+    #[serde(default)]
+    pub overwrite: bool,
     /// Its work was removed.
     #[serde(default)]
     pub swept: bool,
@@ -242,6 +245,7 @@ impl Record {
             forecast_usd: None,
             next_usd: 0.0,
             report: None,
+            overwrite: false,
             swept: false,
             watch: Watch {
                 finished: 0,

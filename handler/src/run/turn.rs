@@ -20,6 +20,7 @@ use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Kind, Question, Reply, Teacher};
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ pub struct Labeler {
     /// The rationales that could not be had since the last one that could; once there are
     /// [`FAILED_RATIONALES`] they stay.
     failed_rationales: Mutex<HashSet<u128>>,
+    /// Cancelled when no more rationales are asked for.
+    no_rationales: CancellationToken,
     /// What was last told of the meter.
     told: Mutex<Reading>,
 }
@@ -138,6 +141,7 @@ impl Labeler {
             rationales: Answers::new(dedupe),
             without_logprobs: AtomicU32::new(0),
             failed_rationales: Mutex::default(),
+            no_rationales: CancellationToken::new(),
             told: Mutex::default(),
         }
     }
@@ -349,9 +353,29 @@ impl Labeler {
     /// Asks `question`, once `switch` is on and again where a pause began before an answer was
     /// on its way.
     async fn ask(&self, question: Question<'_>, switch: &Switch) -> Result<Reply, AskError> {
+        let mut no_rationales = pin!(async {
+            match question.kind {
+                Kind::Label => std::future::pending().await,
+                Kind::Rationale => self.no_rationales.cancelled().await,
+            }
+        });
         while let Some(granted) = switch.on().await {
-            let asked = self.teacher.ask(question, self.purse.as_deref(), &granted);
-            match asked.await {
+            let stop = granted.child_token();
+            let mut asked = pin!(self.teacher.ask(question, self.purse.as_deref(), &stop));
+            let asked = tokio::select! {
+                biased;
+                asked = &mut asked => asked,
+                () = &mut no_rationales => {
+                    stop.cancel();
+                    return match asked.await {
+                        Err(AskError::Stopped) if !self.teacher.is_closed() => {
+                            Err(AskError::Turn(not_asked_for(), Tokens::default()))
+                        }
+                        asked => asked,
+                    };
+                }
+            };
+            match asked {
                 Err(AskError::Stopped) if granted.is_cancelled() && !self.teacher.is_closed() => {}
                 Err(AskError::Unaffordable(refused)) => {
                     self.teacher.halt(match refused {
@@ -441,6 +465,7 @@ impl Labeler {
             false => return rationales.clear(),
         };
         if rationales.len() == FAILED_RATIONALES {
+            self.no_rationales.cancel();
             tracing::warn!(
                 failed = FAILED_RATIONALES,
                 "no more rationales are asked for: the last ones could not be had"
@@ -459,12 +484,8 @@ impl Labeler {
         label: Label,
         switch: Switch,
     ) -> Asked<RationaleAnswer> {
-        if self.failed_rationales().len() >= FAILED_RATIONALES {
-            let message = format!(
-                "It was not asked for, as the last {FAILED_RATIONALES} rationales could not be had."
-            );
-            let error = LabelingError::new(ErrorCode::Transient, message);
-            return Asked::Failure(error, Tokens::default());
+        if self.no_rationales.is_cancelled() {
+            return Asked::Failure(not_asked_for(), Tokens::default());
         }
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
         let prompt = prompt::rationale(&input, label, &mark);
@@ -489,6 +510,13 @@ impl Labeler {
             },
         }
     }
+}
+
+/// The failure of a rationale that is not worth a call.
+fn not_asked_for() -> LabelingError {
+    let message =
+        format!("It was not asked for: the last {FAILED_RATIONALES} rationales could not be had.");
+    LabelingError::new(ErrorCode::Transient, message)
 }
 
 /// The tokens of a request whose texts have so many.

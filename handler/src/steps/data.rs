@@ -44,6 +44,8 @@ pub struct Named {
     pub labeled: String,
     /// Where labelled files appear.
     pub output: OwnFolder,
+    /// The folder of the labelled files, to be read.
+    pub labeled_files: RawFolder,
     /// The name of a lone file's output in `output`; `None` for a dataset, which mirrors RAW.
     pub lone_output: Option<String>,
     /// The folder of the metadata: `output` for a dataset, the work folder for a lone file.
@@ -136,6 +138,17 @@ impl Data {
                 let prefix = self.in_container(&labeled);
                 OwnFolder::azure(account, &self.container, &prefix, guard)
             }
+        }
+    }
+
+    /// The labelled dataset that mirrors a RAW dataset, to be read.
+    ///
+    /// # Errors
+    /// If that can be no name of one.
+    pub(crate) fn labeled_to_read(&self, dataset: &str) -> Result<RawFolder, StoreError> {
+        match self.as_named() {
+            Some(named) => Ok(named.labeled_files.clone()),
+            None => self.raw(&format!("{}{dataset}", layout::LABELED_PREFIX)),
         }
     }
 

@@ -23,6 +23,7 @@ pub mod billed;
 mod budget;
 mod data;
 pub mod label_chunk;
+mod labeled_file;
 mod labelers;
 mod message;
 pub mod metadata;

@@ -46,6 +46,16 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
             None => return Ok(Vec::new()),
         },
     };
+    if record.chunks.is_none() && !record.overwrite {
+        match app.refuse_foreign(&record.dataset, &record.file).await {
+            Err(error @ RunError::Foreign { .. }) => {
+                let reason = Some(error.to_string());
+                app.runs.end(&run, State::Failed, reason).await?;
+                return Ok(Vec::new());
+            }
+            looked => looked?,
+        }
+    }
     if manifest.chunks.len() > MOST_CHUNKS {
         let reason = format!(
             "its {} chunks are more than the {MOST_CHUNKS} that a run keeps account of; set \

@@ -6,7 +6,7 @@
 use super::message::{Message, RunMessage};
 use super::metadata;
 use super::world::App;
-use crate::dataset::metadata::{BucketReport, Status};
+use crate::dataset::metadata::{BucketReport, LabeledFile, Status};
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
 use crate::run::publish::draft;
@@ -37,7 +37,8 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     }
     let paths = BucketPaths::of_run(&run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
-    let draft = draft(&manifest, (work, &paths), (&output, &path), clock).await?;
+    let to = (&output, path.as_str());
+    let draft = draft(&manifest, (work, &paths), to, 0, clock).await?;
     if there.is_some() && draft.report().figures.labeled == 0 {
         let reason =
             "no turn got a label, so that the labelled file that is there was left as it is";
@@ -67,11 +68,11 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     Ok(Vec::new())
 }
 
-/// Publishes a run again that has ended: its labelled file is not there, or its lines are to have other
-/// names. Nothing is asked.
+/// Publishes a run again that has ended: its labelled file is not there or was cut off, or its lines are to
+/// have other names. Nothing is asked.
 ///
 /// # Errors
-/// If something cannot be read or written.
+/// [`RunError::Foreign`] if something else is there, and if something cannot be read or written.
 pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
     let paths = BucketPaths::of_run(&record.run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
@@ -85,7 +86,19 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
     let output = app.data.labeled(&record.dataset)?;
     let path = app.data.labeled_path(&manifest.name());
     let there = output.status(&path).await?.map(|status| status.version);
-    let draft = draft(&manifest, (work, &paths), (&output, &path), clock).await?;
+    let found = app.labeled_file(&record.dataset, &manifest.name()).await?;
+    let length = found.as_ref().map_or(0, |found| found.length);
+    let to = (&output, path.as_str());
+    let draft = draft(&manifest, (work, &paths), to, length, clock).await?;
+    let published = record
+        .report
+        .as_ref()
+        .and_then(|report| report.labeled_file.as_ref());
+    let ours = |found: &LabeledFile| Some(found) == published || draft.begins_with(found);
+    if !found.as_ref().is_none_or(ours) && !app.settings.overwrite {
+        let path = output.locate(&path);
+        return Err(RunError::Foreign { path });
+    }
     let Some(report) = draft.commit(PutMode::from(there)).await? else {
         tracing::info!(
             run = record.run,

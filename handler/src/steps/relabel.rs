@@ -44,6 +44,8 @@ struct Body {
     only: Only,
     #[serde(default)]
     force: bool,
+    #[serde(default)]
+    overwrite: bool,
 }
 
 impl Body {
@@ -249,7 +251,10 @@ async fn record(
         settings,
         base,
     };
-    let record = app.new_record(beginning, &request);
+    let record = Record {
+        overwrite: body.overwrite,
+        ..app.new_record(beginning, &request)
+    };
     if let Some(there) = app.runs.read(&record.run).await? {
         return Ok((there, false));
     }
@@ -295,7 +300,10 @@ fn may_be_continued(app: &App, former: &Record) -> Result<(), RequestError> {
 /// What of a request makes its runs the ones they are. `force` makes them like no other.
 fn identity_of(body: &Body, settings: &LabelSettings) -> String {
     let once = body.force.then(|| Uuid::new_v4().to_string());
-    let identity = json!({"only": body.only, "settings": settings, "once": once});
+    let mut identity = json!({"only": body.only, "settings": settings, "once": once});
+    if body.overwrite {
+        identity["overwrite"] = true.into();
+    }
     identity.to_string()
 }
 

@@ -45,6 +45,8 @@ pub struct Settings {
     pub salvage: bool,
     /// Results wait no longer than this before they are appended: a kill costs so much work.
     pub flush_every: Duration,
+    /// Whether labelled files are written over that no run made.
+    pub overwrite: bool,
     /// After so long labelling a chunk hands on what is left, if ever. Shorter than the host's
     /// `functionTimeout`, which would kill every invocation of the instance.
     pub deadline: Option<Duration>,

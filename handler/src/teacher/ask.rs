@@ -270,7 +270,7 @@ impl Teacher {
             Failure::Stopped => AskError::Stopped,
             // The attempts were not used up: this fault is no verdict on the turn.
             Failure::Fault(_) if stopped() => AskError::Stopped,
-            Failure::Fault(reason) => {
+            Failure::Fault(reason) | Failure::UsedUp(reason) => {
                 let message = format!(
                     "{} attempts failed, the last one with: {reason}.",
                     self.patience.attempts

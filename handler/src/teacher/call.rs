@@ -18,6 +18,8 @@ use tokio::time::Instant;
 pub(super) enum Failure {
     /// A passing fault, which costs an attempt.
     Fault(String),
+    /// The last fault that it may meet.
+    UsedUp(String),
     /// This turn's error.
     Turn(LabelingError),
     /// Nothing is sent any more.
@@ -58,8 +60,12 @@ struct Met {
     throttled: Option<Instant>,
     /// How often it met 429.
     throttlings: u32,
-    /// How often it failed through no fault of its own.
+    /// How often it failed while every call did.
     spared: u32,
+    /// Attempts that it has used up.
+    attempts: u32,
+    /// Attempts that failed while every call did, of which is not known yet whether they count.
+    doubtful: u32,
     /// What its attempts were billed, and took of the quota.
     billed: Tokens,
 }
@@ -190,25 +196,19 @@ impl<'a> Call<'a> {
                 }
                 Err(Disposition::Retry { reason, after, .. }) => {
                     let after = patience.bounded(after);
-                    if self.is_an_outage().await? {
-                        // Where every call fails, it is not this turn's fault and costs no attempt.
+                    if self.is_spared().await? {
                         tokio::time::sleep(self.spared().max(after)).await;
-                    } else {
-                        self.met().asked_to_wait = after;
-                        return Err(Failure::Fault(reason));
+                        continue;
                     }
+                    let mut met = self.met();
+                    met.asked_to_wait = after;
+                    return Err(match met.attempts < patience.attempts {
+                        true => Failure::Fault(reason),
+                        false => Failure::UsedUp(reason),
+                    });
                 }
                 Err(Disposition::Throttled { after, .. }) => {
-                    let wait = self.throttled(after)?;
-                    if wait > patience.throttling {
-                        let error = LabelingError::new(
-                            ErrorCode::Throttled,
-                            format!("The service asked to wait {} seconds.", wait.as_secs()),
-                        );
-                        let stop = Stop::Busy(wait.as_secs());
-                        return Err(self.refused(stop, error).await);
-                    }
-                    admission.pace().pause(wait);
+                    admission.pace().pause(self.throttled(after)?);
                 }
             }
         }
@@ -242,11 +242,7 @@ impl<'a> Call<'a> {
         let opinion = match exchange.result {
             Err(Disposition::Retry { reason, .. }) => Opinion::Fails(reason),
             Err(Disposition::Throttled { reason, after }) => {
-                let wait = self.throttled(after)?;
-                if wait > self.teacher.patience.throttling {
-                    return Err(self.stop(Stop::Busy(wait.as_secs())));
-                }
-                self.teacher.admission.pace().pause(wait);
+                self.teacher.admission.pace().pause(self.throttled(after)?);
                 Opinion::Fails(reason)
             }
             Err(Disposition::Stop(stop) | Disposition::Refused { stop, .. }) => {
@@ -271,8 +267,8 @@ impl<'a> Call<'a> {
             return Ok(opinion.clone());
         }
         let _alone = admission.suspend();
-        let asked = Instant::now();
         let permit = admission.admit(self.cost, self.payer, true).await?;
+        let asked = permit.since();
         let opinion = {
             let _sending = self.sending.lock().await;
             self.probe(permit).await?
@@ -281,12 +277,35 @@ impl<'a> Call<'a> {
         Ok(opinion)
     }
 
-    /// Whether the fault that has just been met is one of an outage, and not of this message.
-    async fn is_an_outage(&self) -> Result<bool, Failure> {
-        if !self.teacher.admission.in_trouble() {
-            return Ok(false);
+    /// Whether the fault that has just been met costs no attempt, as every call fails. Once that has
+    /// lasted, or no attempt is left, a harmless message tells whether it is the service's fault.
+    async fn is_spared(&self) -> Result<bool, Failure> {
+        let Teacher {
+            admission,
+            patience,
+            ..
+        } = self.teacher;
+        let in_trouble = admission.in_trouble();
+        {
+            let mut met = self.met();
+            if !in_trouble {
+                met.attempts += 1;
+                met.doubtful = 0;
+                return Ok(false);
+            }
+            met.doubtful += 1;
+            let left = met.attempts + met.doubtful < patience.attempts;
+            if left && admission.outage().is_none() {
+                return Ok(true);
+            }
         }
-        Ok(self.opinion(Instant::now()).await? != Opinion::Answers)
+        let opinion = self.opinion(Instant::now()).await?;
+        let mut met = self.met();
+        let doubtful = std::mem::take(&mut met.doubtful);
+        if opinion == Opinion::Answers {
+            met.attempts += doubtful;
+        }
+        Ok(opinion != Opinion::Answers)
     }
 
     /// What a refusal means: the end of the run with `stop`, or this turn's `error`. Waits until
@@ -361,9 +380,13 @@ impl<'a> Call<'a> {
             let error = LabelingError::new(ErrorCode::Throttled, message);
             return Err(Failure::Turn(error));
         }
-        Ok(after.unwrap_or_else(|| {
+        let wait = after.unwrap_or_else(|| {
             let jitter = 0.5 + 0.5 * draw(&self.teacher.rng);
             patience.backoff(throttlings - 1).mul_f64(jitter)
-        }))
+        });
+        if wait > patience.throttling {
+            return Err(self.stop(Stop::Busy(wait.as_secs())));
+        }
+        Ok(wait)
     }
 }

@@ -36,7 +36,7 @@ fn picture() -> anyhow::Result<String> {
 
 fn parameters() -> anyhow::Result<String> {
     let mut table = String::from("| parameter | default | what it is for |\n|---|---|---|\n");
-    for (name, parameter) in repository::parameters()? {
+    for (name, parameter) in repository::template()?.parameters {
         let description = parameter.pointer("/metadata/description");
         let description = description.and_then(Value::as_str);
         let description = description.with_context(|| format!("{name} has no description"))?;

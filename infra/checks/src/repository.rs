@@ -3,6 +3,7 @@
 use crate::consistency::{Function, read_functions};
 use crate::snapshot::Snapshot;
 use anyhow::Context;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,9 +62,17 @@ pub fn snapshots() -> anyhow::Result<Vec<Snapshot>> {
     names.map(snapshot).collect()
 }
 
-/// The parameters of `infra/main.bicep` in their order, as the compiler read them: each with `type`,
-/// `defaultValue` and limits.
-pub fn parameters() -> anyhow::Result<Map<String, Value>> {
-    let path = "infra/snapshots/parameters.json";
+/// What the compiler read in `infra/main.bicep`.
+#[derive(Debug, Deserialize)]
+pub struct Template {
+    /// In their order, each with `type`, `defaultValue` and limits.
+    pub parameters: Map<String, Value>,
+    /// Its resources and modules, each with those that it waits for.
+    pub order: BTreeMap<String, Vec<String>>,
+}
+
+/// Reads it.
+pub fn template() -> anyhow::Result<Template> {
+    let path = "infra/snapshots/main.json";
     serde_json::from_str(&text(path)?).context(path)
 }

@@ -1,7 +1,7 @@
 //! The files around the templates: parameters for azd, azure.yaml, hooks, workflows.
 
 use serde_json::{Map, Value};
-use softlabel_infra::repository::{functions, parameters, root, snapshot, text};
+use softlabel_infra::repository::{functions, root, snapshot, template, text};
 
 fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&text(path).unwrap()).unwrap()
@@ -16,7 +16,7 @@ fn given() -> Map<String, Value> {
 
 #[test]
 fn azd_is_told_only_of_parameters_that_there_are() {
-    let (given, parameters) = (given(), parameters().unwrap());
+    let (given, parameters) = (given(), template().unwrap().parameters);
     for (name, value) in &given {
         assert!(parameters.contains_key(name), "{name}");
         // azd replaces ${…}; the program refuses variables of its own prefix that it does not know.
@@ -43,7 +43,7 @@ fn default_of(value: &Value) -> Option<&str> {
 #[test]
 fn azd_gives_the_same_defaults_as_the_template() {
     let given = given();
-    for (name, parameter) in parameters().unwrap() {
+    for (name, parameter) in template().unwrap().parameters {
         let default = given.get(&name).and_then(default_of);
         let expected = match parameter.get("defaultValue") {
             // azd asks for what has no default anywhere.

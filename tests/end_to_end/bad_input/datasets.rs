@@ -37,11 +37,32 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "the folder above the dataset",
             1,
-            &["--input"],
+            &["--input", "a folder of datasets: raw", "base/raw"],
             "give the dataset's own folder",
             |w| {
                 w.home.write("base/raw/train/short.json", good());
                 w.label("base", "labeled")
+            },
+        ),
+        row(
+            "a folder of datasets beside other files",
+            1,
+            &["--input", "a folder of datasets: raw", "base/raw"],
+            "give the dataset's own folder",
+            |w| {
+                w.home.write("base/raw/train/short.json", good());
+                w.home.write("base/broken/cut_off.json", "[{");
+                w.label("base", "labeled")
+            },
+        ),
+        row(
+            "nothing but compressed buckets",
+            1,
+            &["--input", "train/short.json.gz is not read"],
+            "unpack",
+            |w| {
+                w.home.write("raw/train/short.json.gz", good());
+                w.label("raw", "labeled")
             },
         ),
         row(

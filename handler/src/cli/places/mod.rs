@@ -116,7 +116,15 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         );
     }
     if files.is_empty() {
-        bail!("--input {input} holds no <split>/<bucket>.json; give the dataset's own folder");
+        let unread = left_out.warnings().join(" ");
+        bail!(
+            "--input {input} holds no <split>/<bucket>.json; give the dataset's own folder{}",
+            if unread.is_empty() {
+                unread
+            } else {
+                format!(". {unread}")
+            }
+        );
     }
     for pair in files.windows(2) {
         if let [a, b] = pair
@@ -149,6 +157,7 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         source: name,
         labeled,
         metadata: output.clone(),
+        labeled_files: labeled_at.raw()?,
         output,
         lone_output: None,
     };
@@ -211,12 +220,6 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
     };
     let folder_of_output = own.folder(&parent, "--output").await?;
     let work = own.folder(&work_at, "--work").await?;
-    if output.exists().await? && !holds_runs(&work).await? {
-        return Err(usage(format!(
-            "--output {output} is there already and comes from no run in {work_at}; remove it, or \
-             give another name"
-        )));
-    }
     let named = steps::Named {
         raw: folder.raw()?,
         left_out: LeftOut::default(),
@@ -227,16 +230,12 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         dataset: LONE.into(),
         source: input.to_string(),
         labeled: output.to_string(),
+        labeled_files: parent.raw()?,
         output: folder_of_output,
         lone_output: Some(output.name()?),
         metadata: work.clone(),
     };
     Ok((named, work))
-}
-
-/// Whether a work folder holds runs, also those of an earlier version.
-async fn holds_runs(work: &OwnFolder) -> anyhow::Result<bool> {
-    Ok(work.exists("run.json").await? || !work.list("current").await?.is_empty())
 }
 
 /// The file to write on this machine.

@@ -141,14 +141,6 @@ impl Spot {
         }
     }
 
-    /// Whether there is anything of that name.
-    pub(super) async fn exists(&self) -> Result<bool, StoreError> {
-        match self {
-            Self::Local(path) => Ok(path.exists()),
-            Self::Blob(blob) => blob.is_file().await,
-        }
-    }
-
     /// Whether both are the same file, as far as they exist.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {

@@ -1,5 +1,7 @@
 //! Conversation after conversation, and what to do where there is none.
 
+use std::ops::Range;
+
 use super::landmarks::step_back;
 use super::region::counts;
 use super::structure::Candidate;
@@ -92,6 +94,20 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                     Some(b'"') => Err("a text where a conversation should be".to_owned()),
                     _ => Err("a word or number where a conversation should be".to_owned()),
                 };
+                if self.is_first_of_lines(start) && (verdict.is_err() || self.has_lines(&range)) {
+                    match self.follows(end) {
+                        None => return false,
+                        Some(false) => {
+                            let what =
+                                "one JSON object, neither an array nor one conversation a line";
+                            return self.reject(ScanError::NotADataset {
+                                offset: start,
+                                what: what.to_owned(),
+                            });
+                        }
+                        Some(true) => {}
+                    }
+                }
                 match verdict {
                     Ok(value) => {
                         self.close_region(start);
@@ -126,7 +142,10 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             }
             Step::More if too_long => {
                 let at = start + self.structure.at() as u64;
-                let reason = format!("longer than {} bytes", self.max);
+                let reason = format!(
+                    "longer than the {} bytes that SOFTLABEL_MAX_CONVERSATION_MIB allows",
+                    self.max
+                );
                 let back = at.saturating_sub(step_back(self.window.before(at)) as u64);
                 // Nothing is known against what is open there: it is read again from its start.
                 let open = self.structure.outermost_open().into_iter();
@@ -140,6 +159,27 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             Step::More => return false,
         }
         true
+    }
+
+    /// Whether nothing was seen in front of the object at `start`, and it stands in no array.
+    fn is_first_of_lines(&self, start: u64) -> bool {
+        let first = self.format == Format::Lines && self.findings.number == 0;
+        first && self.region.is_none() && self.window.from(start).starts_with(b"{")
+    }
+
+    fn has_lines(&self, range: &Range<u64>) -> bool {
+        memchr::memchr(b'\n', self.window.slice(range)).is_some()
+    }
+
+    /// Whether anything but blanks comes after `end`; `None` while that is not known. Many blanks count
+    /// as something, because the bytes in front of them are kept meanwhile.
+    fn follows(&self, end: u64) -> Option<bool> {
+        let after = self.window.from(end);
+        let near = after.get(..REACH).unwrap_or(after);
+        match near.iter().any(|byte| !super::is_blank(byte)) || after.len() > REACH {
+            true => Some(true),
+            false => self.window.ended.then_some(false),
+        }
     }
 
     /// Whether the element at `start`, which is whole, is made of lines of which one is a conversation:
@@ -158,10 +198,6 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     /// Reports a conversation and learns from it how conversations begin.
     fn conversation(&mut self, start: u64, end: u64, value: T) {
         let range = start..end;
-        if self.findings.number == 0 && self.format == Format::Lines {
-            let lines = memchr::memchr(b'\n', self.window.slice(&range));
-            self.spread = lines.map(|_| start);
-        }
         self.marks
             .learn(self.window.before(start), self.window.slice(&range));
         self.findings.conversation(range, value);

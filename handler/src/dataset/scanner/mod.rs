@@ -183,9 +183,6 @@ pub struct Scanner<T, A> {
     region: Option<Region>,
     /// Whether the bracket that closes the array was seen.
     closed: bool,
-    /// Where the first thing found stands, if it is a conversation over several lines and not in an
-    /// array.
-    spread: Option<u64>,
     error: Option<ScanError>,
     findings: Findings<T>,
     examined: u64,
@@ -222,7 +219,6 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             marks: Marks::new(),
             region: None,
             closed: false,
-            spread: None,
             error: None,
             findings: Findings {
                 queue: VecDeque::new(),
@@ -308,10 +304,6 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     pub fn outcome(&mut self) -> Result<Format, ScanError> {
         self.finish();
         while self.step() {}
-        if let (Some(offset), 1, None) = (self.spread, self.findings.number, &self.error) {
-            let what = "one JSON object over several lines, neither an array nor lines".to_owned();
-            return Err(ScanError::NotADataset { offset, what });
-        }
         let cut_off = matches!(self.error, None | Some(ScanError::CutOff { .. }));
         match &self.findings.first_broken {
             Some((offset, reason)) if cut_off && self.findings.conversations == 0 => {

@@ -1,8 +1,9 @@
-//! Feeds damaged files to the scanner and checks what must hold for every file.
+//! Feeds damaged files to the scanner and damaged answers of the service to the teacher, by turns, and
+//! checks what must hold for each of them.
 //!
-//! `cargo bench --bench fuzz_scanner -- --seconds 60 [--seed N] [--cases N]`
+//! `cargo fuzz --seconds 60 [--seed N] [--cases N]`
 //!
-//! A failure prints the seed and the number of the case, writes the file that caused it to
+//! A failure prints the seed and the number of the case, writes the file or answer that caused it to
 //! `target/` and ends with 1. The same seed gives the same cases.
 
 #![expect(
@@ -13,6 +14,8 @@
     clippy::print_stderr,
     reason = "a fuzzer reports by panicking and printing"
 )]
+
+mod answers;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,16 +58,24 @@ fn main() -> ExitCode {
     let mut bytes = 0_u64;
     while start.elapsed() < limit && arguments.cases.is_none_or(|cases| case < cases) {
         let mut dice = Dice::seed_from_u64(seed ^ case.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let file = stock.file(&mut dice);
-        bytes += file.bytes.len() as u64;
-        if catch_unwind(AssertUnwindSafe(|| check(&file, &mut dice))).is_err() {
+        let (input, result) = if case.is_multiple_of(2) {
+            let file = stock.file(&mut dice);
+            let result = catch_unwind(AssertUnwindSafe(|| check(&file, &mut dice)));
+            (file.bytes, result)
+        } else {
+            let answer = answers::Sent::random(&mut dice);
+            let result = catch_unwind(AssertUnwindSafe(|| answer.check()));
+            (answer.bytes(), result)
+        };
+        bytes += input.len() as u64;
+        if result.is_err() {
             let name = format!("fuzz_scanner-{seed}-{case}.bin");
             let path = Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("../target")
                 .join(name);
-            std::fs::write(&path, &file.bytes).expect("target/ can be written");
+            std::fs::write(&path, &input).expect("target/ can be written");
             eprintln!(
-                "seed {seed}, case {case} failed; the file is {}",
+                "seed {seed}, case {case} failed; the input is {}",
                 path.display()
             );
             return ExitCode::FAILURE;
@@ -73,7 +84,7 @@ fn main() -> ExitCode {
     }
     let seconds = start.elapsed().as_secs_f64();
     println!(
-        "{case} cases in {seconds:.1} s, {:.0} cases/s, {:.1} MB/s of files",
+        "{case} cases in {seconds:.1} s, {:.0} cases/s, {:.1} MB/s",
         case as f64 / seconds,
         bytes as f64 / seconds / 1e6,
     );
@@ -196,12 +207,12 @@ const LINE_ENDS: &[&[u8]] = &[
     b"\n\0\0\0\n",
 ];
 
-fn pick<'a, T>(dice: &mut Dice, choices: &'a [T]) -> &'a T {
+pub(crate) fn pick<'a, T>(dice: &mut Dice, choices: &'a [T]) -> &'a T {
     choices.choose(dice).expect("there are choices")
 }
 
 /// What goes wrong inside one conversation.
-fn damage(dice: &mut Dice, bytes: &mut Vec<u8>) {
+pub(crate) fn damage(dice: &mut Dice, bytes: &mut Vec<u8>) {
     if bytes.is_empty() {
         return;
     }
