@@ -53,7 +53,7 @@ fn who_was_frozen_changes_nothing_that_another_published_meanwhile() {
     data.delete(path);
 
     // It is to publish again what the run has, and is about to look at what is there.
-    let head = When::new("HEAD".parse().unwrap(), path).after(1);
+    let head = When::new("HEAD".parse().unwrap(), path);
     let held = line.hold(head);
     let home = Home::new();
     let mut frozen = Heard::start(&label(), home.path("stderr"));

@@ -64,7 +64,9 @@ struct Staged(BTreeMap<String, usize>);
 impl Staged {
     /// Whether it is about to publish the last one, or did.
     fn have_all(&mut self, passed: &Passed) -> bool {
-        if passed.path.ends_with(".jsonl") && passed.query.contains("comp=block&") {
+        if passed.path.ends_with(".jsonl")
+            && passed.query.split('&').any(|pair| pair == "comp=block")
+        {
             *self.0.entry(passed.path.clone()).or_default() += 1;
         }
         self.0.values().filter(|blocks| **blocks > 1).count() == 2

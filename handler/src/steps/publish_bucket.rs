@@ -153,12 +153,15 @@ async fn end(
         ..report
     };
     let ended = app.runs.update(run, |record| {
+        // Another delivery of the message published the same, and recorded it first.
+        if record.is_published() {
+            return false;
+        }
         let reason = record.reason.clone();
-        // Who cancelled it in this very moment came too late: the file is there.
+        // A cancellation in this very moment came too late: the file is there.
         record.end(state, reason, now);
-        let tells = record.report.as_ref() != Some(&report);
         record.report = Some(report.clone());
-        tells
+        true
     });
     ended.await?;
     tracing::info!(
