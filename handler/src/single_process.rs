@@ -387,17 +387,9 @@ impl Job {
     ///
     /// # Errors
     /// The first thing that made it stop. What was labelled until then is kept.
-    pub async fn drive(
-        &self,
-        messages: Vec<Message>,
-        claim: &Claim,
-    ) -> Result<Option<Metadata>, RunError> {
+    pub async fn drive(&self, messages: Vec<Message>) -> Result<Option<Metadata>, RunError> {
         metadata::refresh(&self.app, &self.dataset).await?;
-        let failure = tokio::select! {
-            failure = Queue::new(Arc::clone(&self.app), messages).drive() => failure,
-            // Whoever took over must not be disturbed, not even by what is in flight.
-            lost = claim.lost() => return Err(lost.into()),
-        };
+        let failure = Queue::new(Arc::clone(&self.app), messages).drive().await;
         let metadata = metadata::refresh(&self.app, &self.dataset).await?;
         if let Some(failure) = failure {
             return Err(failure);

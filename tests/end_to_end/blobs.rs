@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A container of its own, with RAW datasets in the folder `base`.
-struct Data(Container);
+pub(crate) struct Data(Container);
 
 impl Data {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let container = runtime().block_on(async {
             let azurite = Azurite::shared().await.unwrap();
             let container = azurite.account().unwrap().storage().container("data");
@@ -24,7 +24,7 @@ impl Data {
     }
 
     /// The URL of a path, as the command line takes it.
-    fn url(&self, path: &str) -> PathBuf {
+    pub(crate) fn url(&self, path: &str) -> PathBuf {
         self.0
             .url(path)
             .unwrap()
@@ -33,24 +33,29 @@ impl Data {
             .into()
     }
 
-    fn put(&self, path: &str, content: impl Into<Vec<u8>>) {
+    pub(crate) fn put(&self, path: &str, content: impl Into<Vec<u8>>) {
         let put = self.0.put(path, content.into());
         runtime().block_on(put).unwrap();
     }
 
-    fn get(&self, path: &str) -> Option<Vec<u8>> {
+    pub(crate) fn delete(&self, path: &str) {
+        let delete = self.0.delete(path);
+        assert!(runtime().block_on(delete).unwrap(), "{path} was there");
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Vec<u8>> {
         let blob = runtime().block_on(self.0.get(path)).unwrap();
         blob.map(|blob| blob.content)
     }
 
-    fn lines(&self, path: &str) -> Vec<Map<String, Value>> {
+    pub(crate) fn lines(&self, path: &str) -> Vec<Map<String, Value>> {
         let text = String::from_utf8(self.get(path).expect("it was published")).unwrap();
         let line = |line| serde_json::from_str(line).unwrap();
         text.lines().map(line).collect()
     }
 
     /// Name and ETag of everything.
-    fn everything(&self) -> BTreeMap<String, String> {
+    pub(crate) fn everything(&self) -> BTreeMap<String, String> {
         let listed = runtime().block_on(self.0.list("")).unwrap();
         listed
             .into_iter()
@@ -82,7 +87,7 @@ impl Data {
     }
 }
 
-fn ids(lines: &[Map<String, Value>]) -> Vec<&str> {
+pub(crate) fn ids(lines: &[Map<String, Value>]) -> Vec<&str> {
     lines
         .iter()
         .map(|line| line["messageId"].as_str().unwrap())

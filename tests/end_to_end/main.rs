@@ -17,6 +17,7 @@ mod cost;
 mod credentials;
 mod dry_run;
 mod faults;
+mod freeze;
 mod function_app;
 mod gateway;
 mod harness;

@@ -407,6 +407,46 @@ async fn who_loses_the_lease_hears_of_it() {
 }
 
 #[tokio::test]
+async fn who_lost_a_lock_replaces_and_removes_nothing_under_it() {
+    let bad = BadPlace::new().await;
+    let work = bad.own.lock("work/lock", "process 7").await.unwrap();
+    let output = bad.own.lock("lock", "process 7").await.unwrap();
+    let own = bad.own.held_by(&[&work, &output]);
+    own.replace("a", b"old".to_vec()).await.unwrap();
+    let (_, old) = own.read_versioned("a").await.unwrap().unwrap();
+    let mut draft = own.publish("a").await.unwrap();
+    draft.write(b"late").await.unwrap();
+    bad.data.break_lease("base/LABELED_v4/lock").await.unwrap();
+    let theirs = bad.place.own();
+    let second = theirs.lock("lock", "process 8").await.unwrap();
+    theirs.replace("a", b"new".to_vec()).await.unwrap();
+    let (_, new) = own.read_versioned("a").await.unwrap().unwrap();
+    let late = || b"late".to_vec();
+    let refused = [
+        own.replace("a", late()).await,
+        own.create("b", late()).await.map(drop),
+        own.swap("a", late(), &old).await.map(drop),
+        own.swap("a", late(), &new).await.map(drop),
+        draft.commit(PutMode::Update(new)).await.map(drop),
+        own.remove_file("a").await,
+        own.remove("a").await,
+        output.prove().await,
+    ];
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, StoreError::Held { .. }), "{error}");
+        assert!(error.to_string().contains("process 8"), "{error}");
+    }
+    assert_eq!(theirs.read("a").await.unwrap().unwrap(), b"new");
+    assert!(!theirs.exists("b").await.unwrap());
+    work.prove().await.unwrap();
+    // Also when the other is through.
+    second.release().await;
+    let error = own.create("b", late()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Held { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn an_append_that_arrives_late_is_refused() {
     let bad = BadPlace::with(Tuning {
         timeout: Duration::from_secs(1),

@@ -4,6 +4,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::{
     AlwaysFail, Auth, Config, Double, Fault, Form, Kind, Latency, LimitChange, Limits, Record,
+    Stats,
 };
 
 /// A double and somebody who calls it.
@@ -374,6 +375,23 @@ async fn a_slow_body_arrives_in_the_end() {
     assert_eq!(status, 200);
     assert!(body["usage"].is_object());
     assert!(call.ended().await[0].fully_sent);
+}
+
+#[tokio::test]
+async fn what_a_gateway_replaces_is_billed_and_so_is_what_says_no_usage() {
+    let call = always(Fault::Billed(504)).await;
+    let (status, body) = json(call.v1(&naive("poison")).await.unwrap()).await;
+    assert_eq!((status, &body["error"]["code"]), (504, &json!(504)));
+    let stats = call.double.stats();
+    assert!(stats.prompt_tokens > 0 && stats.completion_tokens == 1);
+
+    let call = always(Fault::NoUsage).await;
+    let (status, body) = json(call.v1(&naive("poison")).await.unwrap()).await;
+    assert_eq!((status, body.get("usage")), (200, None));
+    assert!(body["choices"][0]["logprobs"].is_object());
+    let tokens = |stats: &Stats| (stats.prompt_tokens, stats.completion_tokens);
+    assert_eq!(tokens(&call.double.stats()), tokens(&stats));
+    assert_eq!(call.ended().await[0].fault, Some(Fault::NoUsage));
 }
 
 #[tokio::test]

@@ -54,13 +54,20 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         false => Some(deployments::transport(&args.service).await?),
     };
     let progress = Arc::new(Progress::default());
-    let app = app(&args, &named, &work, transport, Arc::clone(&progress));
     if args.dry_run {
+        let app = app(&args, &named, &work, transport, Arc::clone(&progress));
         let job = plan(&args, &app, &named, &screen, &progress).await?;
         return dry_run::run(&args, &job, &screen, &progress).await;
     }
     let signals = Signals::listen();
     let claim = Claim::take(&named, &work, Clock::system()).await?;
+    let named = Named {
+        output: claim.only_ours(&named.output),
+        metadata: claim.only_ours(&named.metadata),
+        ..named
+    };
+    let work = claim.only_ours(&work);
+    let app = app(&args, &named, &work, transport, Arc::clone(&progress));
     let command = Command {
         args: &args,
         screen: &screen,
@@ -68,7 +75,11 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         progress,
         claim: &claim,
     };
-    let labeled = command.label(&named, signals, started).await;
+    let labeled = tokio::select! {
+        labeled = command.label(&named, signals, started) => labeled,
+        // What is in flight ends with this process: another one asks again.
+        lost = claim.lost() => Err(lost.into()),
+    };
     claim.release().await;
     labeled
 }
@@ -208,8 +219,10 @@ impl Command<'_> {
                     with_rationales: method.settings.with_rationales,
                 },
             );
-            job.drive(messages, claim).await?
+            job.drive(messages).await?
         };
+        // What was read last may be the work of another process.
+        claim.prove().await?;
         if let Some(metadata) = &metadata {
             let seconds = started.elapsed().as_secs_f64();
             let summary = summary(metadata, teacher.meter(), seconds);

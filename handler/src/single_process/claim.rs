@@ -29,6 +29,21 @@ impl Claim {
         })
     }
 
+    /// `folder`, in which nothing is replaced or removed once another process took over.
+    #[must_use]
+    pub fn only_ours(&self, folder: &OwnFolder) -> OwnFolder {
+        folder.held_by(&[&self.work, &self.output])
+    }
+
+    /// Makes sure that no other process took over.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if one did, and if that cannot be told.
+    pub async fn prove(&self) -> Result<(), StoreError> {
+        self.work.prove().await?;
+        self.output.prove().await
+    }
+
     /// Ends, with [`StoreError::Held`], when it is known that another process took over: after this one
     /// was frozen, or cut off from storage, for longer than its leases last.
     pub async fn lost(&self) -> StoreError {

@@ -76,9 +76,11 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
 pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
     let paths = BucketPaths::of_run(&record.run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
-    let Some(manifest) = app.manifest(record).await? else {
+    let plan = paths.manifest();
+    let planned = work.status(&plan).await?;
+    let (Some(planned), Some(manifest)) = (planned, app.manifest(record).await?) else {
         return Err(RunError::BaseGone {
-            path: work.locate(&paths.manifest()),
+            path: work.locate(&plan),
         });
     };
     let output = app.data.labeled(&record.dataset)?;
@@ -104,7 +106,8 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
         );
         return Ok(());
     };
-    work::write(work, &paths.manifest(), manifest.as_ref()).await?;
+    let content = work::content(work, &plan, serde_json::to_vec(manifest.as_ref()))?;
+    work.swap(&plan, content, &planned.version).await?;
     let report = BucketReport {
         run: Some(record.run.clone()),
         ..report
@@ -150,12 +153,15 @@ async fn end(
         ..report
     };
     let ended = app.runs.update(run, |record| {
+        // Another delivery of the message published the same, and recorded it first.
+        if record.is_published() {
+            return false;
+        }
         let reason = record.reason.clone();
-        // Who cancelled it in this very moment came too late: the file is there.
+        // A cancellation in this very moment came too late: the file is there.
         record.end(state, reason, now);
-        let tells = record.report.as_ref() != Some(&report);
         record.report = Some(report.clone());
-        tells
+        true
     });
     ended.await?;
     tracing::info!(

@@ -8,6 +8,7 @@
 pub mod azure;
 mod cell;
 mod error;
+mod fenced;
 #[cfg(test)]
 pub(crate) mod fickle;
 mod local;

@@ -1,6 +1,7 @@
 //! Our own files: written as a whole, by appending, or only over the version that was read.
 
 use super::azure::{Account, Area, AzureOwn, Guard};
+use super::fenced::Fenced;
 use super::local::LocalOwn;
 use super::{BlobStatus, Listed, StoreError, Version};
 use async_trait::async_trait;
@@ -90,14 +91,34 @@ pub trait AppendLines: Held {
 /// Something that one process holds at a time.
 #[async_trait]
 pub trait Held: Debug + Send + Sync {
+    /// The right to write that it gives; `None` where only the end of this process ends it.
+    fn right(&self) -> Option<Arc<dyn Right>> {
+        None
+    }
+
     /// Ends with [`StoreError::Held`] when another process is known to have taken over. It never ends
     /// on this machine, where only the holder's end gives a lock away.
     fn lost(&self) -> BoxFuture<'static, StoreError> {
         futures::future::pending().boxed()
     }
 
+    /// Makes sure that no other process had it since it was taken; [`StoreError::Held`] if one had.
+    async fn prove(&self) -> Result<(), StoreError> {
+        match self.right() {
+            Some(right) => right.prove().await,
+            None => Ok(()),
+        }
+    }
+
     /// Gives it back, so that the next holder can have it at once.
     async fn release(self: Box<Self>);
+}
+
+/// The right to write that a lock gives.
+#[async_trait]
+pub trait Right: Debug + Send + Sync {
+    /// Fails, with [`StoreError::Held`], if another process had the lock since it was taken.
+    async fn prove(&self) -> Result<(), StoreError>;
 }
 
 /// A folder that may be written, which never lies inside RAW. Paths below it are names with `/`
@@ -127,6 +148,20 @@ impl OwnFolder {
     ) -> Result<Self, StoreError> {
         let area = Area::new(container, prefix)?;
         Ok(Self(Arc::new(AzureOwn::new(account, area, guard)?)))
+    }
+
+    /// The same folder, in which nothing is replaced or removed any more once another process had one of
+    /// `locks`: that fails with [`StoreError::Held`]. What is replaced by [`swap`](Self::swap),
+    /// [`create`](Self::create) or [`Publication::commit`] over a version that was read while the locks
+    /// were held is never what another process wrote, however long this one was frozen in between.
+    #[must_use]
+    pub fn held_by(&self, locks: &[&Lock]) -> Self {
+        let rights = locks.iter().filter_map(|lock| lock.right());
+        let rights = rights.collect::<Vec<_>>();
+        match rights.is_empty() {
+            true => self.clone(),
+            false => Self(Arc::new(Fenced::new(Arc::clone(&self.0), rights))),
+        }
     }
 
     /// Where a file of the folder lies, as a person would write it.

@@ -19,7 +19,8 @@ pub(super) struct Completion<'a> {
     pub(super) outcome: Outcome,
     /// Logprobs are shown where the outcome has any.
     pub(super) show_logprobs: bool,
-    pub(super) usage: Usage,
+    /// What the answer says that it used, if it does.
+    pub(super) usage: Option<Usage>,
 }
 
 #[derive(Debug)]
@@ -77,7 +78,6 @@ impl Completion<'_> {
             Outcome::Short(answer) if self.show_logprobs => Some(Logprobs::of(answer)),
             _ => None,
         };
-        let usage = self.usage;
         let wire = Wire {
             id: Hex {
                 prefix: "chatcmpl-",
@@ -103,7 +103,7 @@ impl Completion<'_> {
                 prompt_index: 0,
                 content_filter_results: Verdicts::new(false),
             }],
-            usage: WireUsage {
+            usage: self.usage.map(|usage| WireUsage {
                 prompt_tokens: usage.prompt,
                 completion_tokens: usage.completion,
                 total_tokens: usage.prompt + usage.completion,
@@ -117,7 +117,7 @@ impl Completion<'_> {
                     accepted_prediction_tokens: 0,
                     rejected_prediction_tokens: 0,
                 },
-            },
+            }),
         };
         let mut body = Vec::with_capacity(2_048);
         // Writing plain structs into memory cannot fail; an empty body would show at once if it did.
@@ -137,7 +137,8 @@ struct Wire<'a> {
     system_fingerprint: &'static str,
     choices: [Choice<'a>; 1],
     prompt_filter_results: [PromptVerdict; 1],
-    usage: WireUsage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<WireUsage>,
 }
 
 #[derive(Serialize)]

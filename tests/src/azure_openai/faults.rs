@@ -9,12 +9,17 @@ use serde::{Deserialize, Serialize};
 use super::chance::{Purpose, Source};
 use super::config::Faults;
 
-/// One way for a call to fail. Written as its status or name: `"503"`, `"reset"`, `"half_body"`.
+/// One way for a call to fail. Written as its status or name: `"503"`, `"billed_504"`,
+/// `"reset"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Fault {
     /// An error answer with this status.
     Status(u16),
+    /// The model answers, which is billed, and a gateway answers with this status in its stead.
+    Billed(u16),
+    /// An answer that does not say what it used.
+    NoUsage,
     /// The connection is reset before a byte is answered.
     Reset,
     /// The head and half of the announced body, then the connection ends.
@@ -29,6 +34,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "{status}"),
+            Self::Billed(status) => write!(f, "billed_{status}"),
+            Self::NoUsage => f.write_str("no_usage"),
             Self::Reset => f.write_str("reset"),
             Self::HalfBody => f.write_str("half_body"),
             Self::SlowBody => f.write_str("slow_body"),
@@ -46,15 +53,21 @@ impl FromStr for Fault {
             "half_body" | "half-body" => Self::HalfBody,
             "slow_body" | "slow-body" => Self::SlowBody,
             "hang" => Self::Hang,
-            _ => match text.parse() {
-                Ok(status @ 400..=599) => Self::Status(status),
-                _ => {
-                    return Err(format!(
-                        "unknown fault {text:?}: expected a status from 400 to 599, reset, \
-                         half_body, slow_body or hang"
-                    ));
+            "no_usage" | "no-usage" => Self::NoUsage,
+            _ => {
+                let billed = text.strip_prefix("billed_");
+                let billed = billed.or_else(|| text.strip_prefix("billed-"));
+                match (billed, billed.unwrap_or(text).parse()) {
+                    (None, Ok(status @ 400..=599)) => Self::Status(status),
+                    (Some(_), Ok(status @ 400..=599)) => Self::Billed(status),
+                    _ => {
+                        return Err(format!(
+                            "unknown fault {text:?}: expected a status from 400 to 599, one after \
+                             billed_, no_usage, reset, half_body, slow_body or hang"
+                        ));
+                    }
                 }
-            },
+            }
         })
     }
 }
@@ -143,8 +156,14 @@ mod tests {
     #[test]
     fn faults_are_written_as_statuses_and_names() {
         let rates: std::collections::BTreeMap<Fault, f64> =
-            serde_json::from_str(r#"{"408":0.1,"reset":0.2,"half_body":0.1}"#).unwrap();
+            serde_json::from_str(r#"{"408":0.1,"reset":0.2,"half_body":0.1,"billed_504":0.3}"#)
+                .unwrap();
         assert_eq!(rates.get(&Fault::Status(408)), Some(&0.1));
+        assert_eq!(rates.get(&Fault::Billed(504)), Some(&0.3));
+        for fault in [Fault::Billed(504), Fault::NoUsage, Fault::HalfBody] {
+            assert_eq!(fault.to_string().parse(), Ok(fault));
+        }
+        assert!("billed_200".parse::<Fault>().is_err());
         assert_eq!(rates.get(&Fault::Reset), Some(&0.2));
         assert!("200".parse::<Fault>().is_err());
         assert!("explode".parse::<Fault>().is_err());

@@ -112,11 +112,11 @@ pub struct Stats {
     pub throttled_tokens: u64,
     /// Tokens charged to the quota.
     pub charged_tokens: u64,
-    /// Prompt tokens of 200 answers.
+    /// Prompt tokens billed: of 200 answers, sent or not, and of those that a gateway replaced.
     pub prompt_tokens: u64,
     /// Of these, cached ones.
     pub cached_tokens: u64,
-    /// Completion tokens of 200 answers.
+    /// Completion tokens billed.
     pub completion_tokens: u64,
     /// Service seconds since the start.
     pub service_s: f64,

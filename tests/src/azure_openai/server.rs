@@ -268,7 +268,9 @@ async fn send(service: &Service, line: LineCutter, reply: Reply) -> Response {
             let over = Duration::from_millis(settings.config.faults.slow_body_ms);
             AnswerBody::slow(reply.body, reply.ticket, settings.clock.real(over))
         }
-        Some(Fault::Status(_)) | None => AnswerBody::whole(reply.body, reply.ticket),
+        Some(Fault::Status(_) | Fault::Billed(_) | Fault::NoUsage) | None => {
+            AnswerBody::whole(reply.body, reply.ticket)
+        }
     };
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = reply.status;

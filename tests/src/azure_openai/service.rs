@@ -272,13 +272,16 @@ impl Visit<'_> {
             reasoning,
         };
         self.service.log.used(usage);
+        if let Some(Fault::Billed(status)) = self.fault {
+            return Err(ErrorAnswer::fault(status, None));
+        }
         let completion = Completion {
             id: mix(self.ticket.index()),
             model: &deployment.model,
             at_s: self.now.as_secs(),
             outcome,
             show_logprobs: rules.logprobs,
-            usage,
+            usage: (self.fault != Some(Fault::NoUsage)).then_some(usage),
         };
         Ok(completion.bytes())
     }

@@ -145,7 +145,13 @@ impl FaultyLine {
 
     /// The requests so far, in the order in which their answers left, or got lost.
     pub fn log(&self) -> Vec<Passed> {
-        lock(&self.shared.log).clone()
+        self.log_since(0)
+    }
+
+    /// The same without the first so many.
+    pub fn log_since(&self, first: usize) -> Vec<Passed> {
+        let log = lock(&self.shared.log);
+        log.iter().skip(first).cloned().collect()
     }
 }
 

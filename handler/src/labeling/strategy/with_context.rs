@@ -66,6 +66,7 @@ impl Strategy for WithContext {
 mod tests {
     use super::*;
     use crate::labeling::cut::tests::Characters;
+    use crate::labeling::strategy::MESSAGE_TITLE;
     use crate::labeling::strategy::tests::{WIDE, conversation, shown};
 
     #[test]

@@ -45,6 +45,7 @@ impl Strategy for WithResponse {
 mod tests {
     use super::*;
     use crate::labeling::cut::tests::Characters;
+    use crate::labeling::strategy::MESSAGE_TITLE;
     use crate::labeling::strategy::tests::{WIDE, conversation, shown};
 
     #[test]

@@ -1,7 +1,7 @@
 //! Leases: each is held by one process, until it gives the lease back or dies.
 
 use super::super::StoreError;
-use super::super::own::Held;
+use super::super::own::{Held, Right};
 use super::answer::{Meaning, failure, held, meaning};
 use super::calls::Calls;
 use super::folder::{Folder, collect, unquoted};
@@ -130,7 +130,7 @@ impl Lease {
     /// Renews it now: an expired lease comes back, unless another process has had it since.
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         self.check()?;
-        let renewed = self.inner.renew().await;
+        let renewed = self.inner.renew(&self.inner.calls).await;
         renewed.map_err(|error| failure(&error, "keep", &self.inner.place))
     }
 }
@@ -169,11 +169,17 @@ impl fmt::Debug for Lease {
     }
 }
 
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place)
+    }
+}
+
 impl Inner {
     async fn keep_renewing(&self, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
-            if let Err(error) = self.renew().await {
+            if let Err(error) = self.renew(&self.calls).await {
                 let place = &self.place;
                 if self.lost.is_cancelled() {
                     tracing::warn!(place, "a lease is lost: another process took over");
@@ -184,10 +190,8 @@ impl Inner {
         }
     }
 
-    async fn renew(&self) -> azure_core::Result<()> {
-        let renewed = self
-            .calls
-            .send(|| self.blob.renew_lease(self.id.clone(), None));
+    async fn renew(&self, calls: &Calls) -> azure_core::Result<()> {
+        let renewed = calls.send(|| self.blob.renew_lease(self.id.clone(), None));
         let error = match renewed.await {
             Ok(_) => return Ok(()),
             Err(error) => error,
@@ -221,10 +225,93 @@ impl Inner {
     }
 }
 
-/// Takes the lock `name`: a leased blob that says who the `holder` is.
-pub(super) async fn lock(folder: &Folder, name: &str, holder: &str) -> Result<Lease, StoreError> {
+/// A lock: a leased blob that says who holds it, and is removed when the lock is given back.
+#[derive(Debug)]
+pub(super) struct AzureLock {
+    lease: Box<Lease>,
+    right: Arc<LockRight>,
+}
+
+#[async_trait]
+impl Held for AzureLock {
+    fn right(&self) -> Option<Arc<dyn Right>> {
+        Some(Arc::clone(&self.right) as Arc<dyn Right>)
+    }
+
+    fn lost(&self) -> BoxFuture<'static, StoreError> {
+        let right = Arc::clone(&self.right);
+        Box::pin(async move {
+            right.lease.lost.cancelled().await;
+            right.sign.held().await
+        })
+    }
+
+    async fn release(self: Box<Self>) {
+        self.lease.release().await;
+    }
+}
+
+/// What proves that a lock is held.
+#[derive(Debug)]
+struct LockRight {
+    lease: Arc<Inner>,
+    sign: Sign,
+}
+
+/// What a lock says about who holds it.
+#[derive(Debug)]
+struct Sign {
+    folder: Arc<Folder>,
+    name: String,
+    /// What this process writes there.
+    own: String,
+}
+
+impl Sign {
+    /// Another process has the lock, or had it.
+    async fn held(&self) -> StoreError {
+        let holder = match self.folder.open(&self.name, None, None).await {
+            Ok((version, body)) => collect(body, version.length).await.ok(),
+            Err(_) => None,
+        };
+        let holder = holder.map(|holder| String::from_utf8_lossy(&holder).into_owned());
+        let place = self.folder.locate(&self.name);
+        match holder.filter(|holder| !holder.is_empty() && *holder != self.own) {
+            Some(holder) => StoreError::Held { place, holder },
+            None => held(place),
+        }
+    }
+}
+
+#[async_trait]
+impl Right for LockRight {
+    async fn prove(&self) -> Result<(), StoreError> {
+        let lost = || self.lease.lost.is_cancelled();
+        if !lost() {
+            // As patiently as what it is proved for is sent.
+            match self.lease.renew(self.sign.folder.calls()).await {
+                Ok(()) => return Ok(()),
+                Err(error) if !lost() => return Err(failure(&error, "keep", &self.lease.place)),
+                Err(_) => {}
+            }
+        }
+        Err(self.sign.held().await)
+    }
+}
+
+/// Takes the lock `name`.
+pub(super) async fn lock(
+    folder: &Arc<Folder>,
+    name: &str,
+    holder: &str,
+) -> Result<AzureLock, StoreError> {
     let (blob, place) = (folder.blob(name), folder.locate(name));
     let failed = |error: Error| failure(&error, "lock", &place);
+    let sign = Sign {
+        folder: Arc::clone(folder),
+        name: name.to_owned(),
+        own: holder.to_owned(),
+    };
     for _ in 0..MAKINGS {
         let lease = match Lease::take(folder, name, AtEnd::Remove).await {
             Ok(Some((lease, _))) => lease,
@@ -239,16 +326,7 @@ pub(super) async fn lock(folder: &Folder, name: &str, holder: &str) -> Result<Le
                     _ => continue,
                 }
             }
-            Err(StoreError::Held { place, holder }) => {
-                let named = match folder.open(name, None, None).await {
-                    Ok((version, body)) => collect(body, version.length).await.ok(),
-                    Err(_) => None,
-                };
-                let named = named.filter(|named| !named.is_empty());
-                let holder =
-                    named.map_or(holder, |named| String::from_utf8_lossy(&named).into_owned());
-                return Err(StoreError::Held { place, holder });
-            }
+            Err(StoreError::Held { .. }) => return Err(sign.held().await),
             Err(error) => return Err(error),
         };
         let options = BlobClientUploadOptions {
@@ -259,7 +337,12 @@ pub(super) async fn lock(folder: &Folder, name: &str, holder: &str) -> Result<Le
         let text = Bytes::from(holder.to_owned());
         let write = || blob.upload(text.clone().into(), Some(options.clone()));
         folder.calls().send(write).await.map_err(failed)?;
-        return Ok(lease);
+        let right = Arc::new(LockRight {
+            lease: Arc::clone(&lease.inner),
+            sign,
+        });
+        let lease = Box::new(lease);
+        return Ok(AzureLock { lease, right });
     }
     Err(held(place))
 }

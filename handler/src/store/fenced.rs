@@ -1,0 +1,116 @@
+//! A folder that is written only while locks are held.
+
+use super::own::{AppendLines, Draft, Held, OwnBlobs, Right};
+use super::{BlobStatus, Listed, PutMode, StoreError, Version};
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use std::sync::Arc;
+
+/// Proves, before it replaces or removes a file, that no other process had the locks meanwhile.
+///
+/// A process that was frozen, or cut off from storage, for longer than its leases last does not know that
+/// another one took over, and may be stopped at any instant. So the proof comes after the version to be
+/// replaced was read, and before the write: another process that wrote earlier had the locks, and the proof
+/// fails; one that writes later makes it another version, and the write fails.
+///
+/// Lines need no proof: a part is held by a lease of its own, and a line of a ledger may be there twice.
+#[derive(Debug)]
+pub(super) struct Fenced {
+    folder: Arc<dyn OwnBlobs>,
+    rights: Rights,
+}
+
+#[derive(Clone, Debug)]
+struct Rights(Arc<[Arc<dyn Right>]>);
+
+impl Rights {
+    async fn prove(&self) -> Result<(), StoreError> {
+        try_join_all(self.0.iter().map(|right| right.prove())).await?;
+        Ok(())
+    }
+}
+
+impl Fenced {
+    pub(super) fn new(folder: Arc<dyn OwnBlobs>, rights: Vec<Arc<dyn Right>>) -> Self {
+        let rights = Rights(rights.into());
+        Self { folder, rights }
+    }
+}
+
+#[async_trait]
+impl OwnBlobs for Fenced {
+    fn locate(&self, path: &str) -> String {
+        self.folder.locate(path)
+    }
+
+    async fn read_versioned(&self, path: &str) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
+        self.folder.read_versioned(path).await
+    }
+
+    async fn put(&self, path: &str, content: Vec<u8>, mode: PutMode) -> Result<bool, StoreError> {
+        self.rights.prove().await?;
+        self.folder.put(path, content, mode).await
+    }
+
+    async fn publish(&self, path: &str) -> Result<Box<dyn Draft>, StoreError> {
+        let draft = self.folder.publish(path).await?;
+        let rights = self.rights.clone();
+        Ok(Box::new(FencedDraft { draft, rights }))
+    }
+
+    async fn try_out(&self, path: &str) -> Result<(), StoreError> {
+        self.folder.try_out(path).await
+    }
+
+    async fn append(&self, path: &str) -> Result<(Box<dyn AppendLines>, Vec<u8>), StoreError> {
+        self.folder.append(path).await
+    }
+
+    async fn add_line(&self, path: &str, line: Vec<u8>) -> Result<u64, StoreError> {
+        self.folder.add_line(path, line).await
+    }
+
+    async fn status(&self, path: &str) -> Result<Option<BlobStatus>, StoreError> {
+        self.folder.status(path).await
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, StoreError> {
+        self.folder.exists(path).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.folder.list(prefix).await
+    }
+
+    async fn remove_file(&self, path: &str) -> Result<(), StoreError> {
+        self.rights.prove().await?;
+        self.folder.remove_file(path).await
+    }
+
+    async fn remove(&self, prefix: &str) -> Result<(), StoreError> {
+        self.rights.prove().await?;
+        self.folder.remove(prefix).await
+    }
+
+    async fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn Held>, StoreError> {
+        self.folder.lock(name, holder).await
+    }
+}
+
+#[derive(Debug)]
+struct FencedDraft {
+    draft: Box<dyn Draft>,
+    rights: Rights,
+}
+
+#[async_trait]
+impl Draft for FencedDraft {
+    async fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
+        self.draft.write(content).await
+    }
+
+    async fn commit(self: Box<Self>, mode: PutMode) -> Result<bool, StoreError> {
+        self.rights.prove().await?;
+        self.draft.commit(mode).await
+    }
+}
