@@ -224,6 +224,11 @@ impl Admission {
         self.breaker().reopened()
     }
 
+    /// When a probe last showed that the messages that failed until then did so for what is in them.
+    pub fn cleared(&self) -> Option<Instant> {
+        self.breaker().cleared()
+    }
+
     /// The outage, once it has lasted for too long.
     pub fn exhausted(&self) -> Option<Outage> {
         self.breaker().exhausted(Instant::now())
@@ -286,7 +291,7 @@ impl Permit<'_> {
                     .update(|pacer, now| pacer.answered(now, sent, headers));
                 match other {
                     Err(Disposition::Refused { .. } | Disposition::Stop(_)) => Outcome::Refused,
-                    _ => Outcome::Answered,
+                    _ => Outcome::Answered(message),
                 }
             }
         };
@@ -308,7 +313,7 @@ impl Permit<'_> {
                 "nothing but failures: sending stops, but for a probe now and then"
             );
         }
-        if let (Some(outage), Outcome::Answered) = (outage, outcome) {
+        if let (Some(outage), Outcome::Answered(_)) = (outage, outcome) {
             tracing::warn!(
                 lasted_s = outage.lasts.as_secs(),
                 "the service answers again"
@@ -394,11 +399,8 @@ mod tests {
             answer: 0,
         };
         let permit = admission.admit(cost, Some(&purse), false).await.unwrap();
-        let denied = admission
-            .admit(cost, Some(&purse), false)
-            .await
-            .unwrap_err();
-        assert!(matches!(denied, Denied::Unaffordable(_)));
+        let second = admission.admit(cost, Some(&purse), false);
+        assert!(second.now_or_never().is_none());
         permit.settle(&answered(), Some(1));
         admission.pace().pause(Duration::from_secs(5));
         let paused = admission.admit(cost, Some(&purse), false);
