@@ -342,7 +342,7 @@ mod tests {
         let table = [
             format!("bad key {KEY} given"),
             format!("bad key {} given", KEY.to_lowercase()),
-            format!("bad key {} given", &KEY[3..20]),
+            format!("bad key {} given", KEY.get(3..20).unwrap()),
             format!("cannot parse {own} at all"),
             "cannot parse My \"secret\" plan: burn <everything> in C:\\new & run at all".into(),
             format!("cannot parse {} at all", serde_json::to_string(own).unwrap()),

@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(
                 rule.choose(&estimate(soft, generated)),
                 expected,
-                "{rule} {soft}"
+                "{rule:?} {soft}"
             );
         }
     }

@@ -221,6 +221,11 @@ impl Admission {
         self.breaker().reopened()
     }
 
+    /// When a probe last showed that the messages that failed until then did so for what is in them.
+    pub fn cleared(&self) -> Option<Instant> {
+        self.breaker().cleared()
+    }
+
     /// The outage, once it has lasted for too long.
     pub fn exhausted(&self) -> Option<Outage> {
         self.breaker().exhausted(Instant::now())
@@ -278,7 +283,7 @@ impl Permit<'_> {
                     .update(|pacer, now| pacer.answered(now, sent, headers));
                 match other {
                     Err(Disposition::Refused { .. } | Disposition::Stop(_)) => Outcome::Refused,
-                    _ => Outcome::Answered,
+                    _ => Outcome::Answered(message),
                 }
             }
         };
@@ -300,7 +305,7 @@ impl Permit<'_> {
                 "nothing but failures: sending stops, but for a probe now and then"
             );
         }
-        if let (Some(outage), Outcome::Answered) = (outage, outcome) {
+        if let (Some(outage), Outcome::Answered(_)) = (outage, outcome) {
             tracing::warn!(
                 lasted_s = outage.lasts.as_secs(),
                 "the service answers again"

@@ -47,8 +47,8 @@ pub enum Passage {
 /// How one request went, as far as the breaker is concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome<'a> {
-    /// The service answered.
-    Answered,
+    /// The service answered: the message that was asked, if it was not the probe.
+    Answered(Option<u128>),
     /// It refused, which says nothing about how it is.
     Refused,
     /// It failed or met 429: the message that was asked, if it was not the probe, and why.
@@ -68,6 +68,8 @@ pub struct Breaker {
     open: Option<Open>,
     /// When the last outage ended.
     reopened: Option<Instant>,
+    /// When a probe was last answered and none had failed.
+    cleared: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +89,7 @@ impl Breaker {
             probe_failed: false,
             open: None,
             reopened: None,
+            cleared: None,
         }
     }
 
@@ -121,7 +124,10 @@ impl Breaker {
     /// Takes in how a request went. Gives whether the breaker opened by it.
     pub fn settle(&mut self, outcome: Outcome<'_>, now: Instant) -> bool {
         let (message, why) = match outcome {
-            Outcome::Answered => {
+            Outcome::Answered(message) => {
+                if message.is_none() && !self.probe_failed {
+                    self.cleared = Some(now);
+                }
                 self.answered(now);
                 return false;
             }
@@ -174,6 +180,11 @@ impl Breaker {
     /// When the last outage ended; one that no probe has met was none.
     pub fn reopened(&self) -> Option<Instant> {
         self.reopened
+    }
+
+    /// When a probe last showed that the messages that failed until then did so for what is in them.
+    pub fn cleared(&self) -> Option<Instant> {
+        self.cleared
     }
 
     /// The probe was given up before it was answered.
@@ -250,7 +261,7 @@ mod tests {
         for second in 0..100 {
             fail(&mut breaker, 3, start + seconds(second));
             if second % 4 == 3 {
-                breaker.settle(Outcome::Answered, start + seconds(second));
+                breaker.settle(Outcome::Answered(Some(1)), start + seconds(second));
             }
             assert_eq!(breaker.outage(start + seconds(second)), None);
         }
@@ -270,7 +281,7 @@ mod tests {
     async fn an_idle_hour_before_the_first_failure_is_no_outage() {
         let start = Instant::now();
         let mut breaker = Breaker::new(ENDURANCE);
-        breaker.settle(Outcome::Answered, start);
+        breaker.settle(Outcome::Answered(None), start);
         assert!(!fail(&mut breaker, 50, start + seconds(3600)));
     }
 
@@ -295,8 +306,9 @@ mod tests {
         assert_eq!(breaker.pass(start + seconds(26)), Passage::Probe);
         breaker.abandoned();
         assert_eq!(breaker.pass(start + seconds(27)), Passage::Probe);
-        breaker.settle(Outcome::Answered, start + seconds(28));
+        breaker.settle(Outcome::Answered(None), start + seconds(28));
         assert_eq!(breaker.reopened(), Some(start + seconds(28)));
+        assert_eq!(breaker.cleared(), None);
         assert_eq!(breaker.pass(start + seconds(28)), Passage::Free);
     }
 
@@ -305,8 +317,9 @@ mod tests {
         let start = Instant::now();
         let mut breaker = open_at(start);
         assert_eq!(breaker.pass(start + seconds(15)), Passage::Probe);
-        breaker.settle(Outcome::Answered, start + seconds(16));
+        breaker.settle(Outcome::Answered(None), start + seconds(16));
         assert_eq!(breaker.reopened(), None);
+        assert_eq!(breaker.cleared(), Some(start + seconds(16)));
     }
 
     #[tokio::test(start_paused = true)]

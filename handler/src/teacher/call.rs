@@ -66,6 +66,8 @@ struct Met {
     attempts: u32,
     /// Attempts that failed while every call did, of which is not known yet whether they count.
     doubtful: u32,
+    /// When the first of them failed.
+    doubtful_since: Option<Instant>,
     /// What its attempts were billed, and took of the quota.
     billed: Tokens,
 }
@@ -285,12 +287,18 @@ impl<'a> Call<'a> {
         let in_trouble = admission.in_trouble();
         {
             let mut met = self.met();
+            if met.doubtful_since.is_some() && admission.cleared() >= met.doubtful_since {
+                met.attempts += std::mem::take(&mut met.doubtful);
+                met.doubtful_since = None;
+            }
             if !in_trouble {
                 met.attempts += 1;
                 met.doubtful = 0;
+                met.doubtful_since = None;
                 return Ok(false);
             }
             met.doubtful += 1;
+            met.doubtful_since.get_or_insert_with(Instant::now);
             let left = met.attempts + met.doubtful < patience.attempts;
             if left && admission.outage().is_none() {
                 return Ok(true);
@@ -299,6 +307,7 @@ impl<'a> Call<'a> {
         let opinion = self.opinion(Instant::now()).await?;
         let mut met = self.met();
         let doubtful = std::mem::take(&mut met.doubtful);
+        met.doubtful_since = None;
         if opinion == Opinion::Answers {
             met.attempts += doubtful;
         }
