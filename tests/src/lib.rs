@@ -13,6 +13,10 @@ mod line;
 pub mod local_cloud;
 mod loopback;
 pub mod managed_identity;
+#[cfg(unix)]
+pub mod real_host;
+#[cfg(unix)]
+pub mod scripted_worker;
 pub mod storage;
 mod wait;
 

@@ -1,14 +1,19 @@
 //! The double of Event Grid over Azurite.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+use axum::routing::post;
+use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use softlabel_doubles::azurite::Azurite;
-use softlabel_doubles::event_grid::{EventGrid, Faults, Filter, Options};
+use softlabel_doubles::event_grid::{EventGrid, Faults, Filter, Options, Webhook};
 use softlabel_doubles::storage::{Container, Queue};
 use softlabel_doubles::until;
+use tokio::net::TcpListener;
 
 /// Longer than anything here takes, even on a busy machine; only a hang reaches it.
 const HANG: Duration = Duration::from_secs(60);
@@ -251,4 +256,51 @@ async fn the_destination_must_be_there() {
     );
     let refused = EventGrid::start(options).await.unwrap_err();
     assert!(refused.to_string().contains("queue none"), "{refused}");
+}
+
+/// A server that answers the handshake with the code or without, and takes down what else it is sent.
+async fn webhook(honest: bool) -> (String, Arc<Mutex<Vec<Value>>>) {
+    let taken = Arc::<Mutex<Vec<Value>>>::default();
+    let log = Arc::clone(&taken);
+    let answer = async move |headers: HeaderMap, Json(events): Json<Value>| {
+        if headers["aeg-event-type"] == "SubscriptionValidation" {
+            let code = events[0]["data"]["validationCode"].clone();
+            return Json(json!({ "validationResponse": if honest { code } else { json!("") } }));
+        }
+        assert_eq!(headers["aeg-event-type"], "Notification");
+        log.lock().unwrap().push(events);
+        Json(json!({}))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let router = Router::new().route("/hook", post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, taken)
+}
+
+#[tokio::test]
+async fn a_webhook_proves_that_it_wants_events_and_gets_one_in_a_request() {
+    let raw = Azurite::shared().await.unwrap().account().unwrap();
+    let raw = raw.storage().container("raw");
+    raw.create().await.unwrap();
+    let destination = Webhook::default();
+    let options = Options::new(raw.clone(), Filter::default(), destination.clone());
+    let error = EventGrid::start(options.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("leads nowhere"), "{error:#}");
+    let (url, _) = webhook(false).await;
+    destination.leads_to(Some(url));
+    let error = EventGrid::start(options.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("handshake"), "{error:#}");
+
+    let (url, taken) = webhook(true).await;
+    destination.leads_to(Some(url));
+    let _events = EventGrid::start(options).await.unwrap();
+    raw.put("a.json", "1").await.unwrap();
+    raw.put("b.json", "1").await.unwrap();
+    let both = async || Ok(taken.lock().unwrap().len() == 2);
+    until(HANG, "both events came", both).await.unwrap();
+    for events in taken.lock().unwrap().iter() {
+        assert_eq!(events.as_array().unwrap().len(), 1);
+        assert_eq!(events[0]["eventType"], "Microsoft.Storage.BlobCreated");
+    }
 }

@@ -18,7 +18,7 @@ const STILL: Duration = Duration::from_secs(30);
 const POISON: [&str; 4] = [
     "bucket-uploaded-poison",
     "plan-bucket-poison",
-    "label-chunk-poison-poison",
+    "label-chunk-poison",
     "publish-bucket-poison",
 ];
 

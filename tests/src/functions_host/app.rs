@@ -96,14 +96,21 @@ struct Http {
 }
 
 impl App {
-    /// Reads what lies in `root`, with what the settings change.
-    pub(super) fn read(root: &Path, settings: &Settings) -> Result<Self> {
+    /// Reads what lies in `root`, with what the settings change: these functions, or all where `only` is empty.
+    pub(super) fn read(root: &Path, only: &[String], settings: &Settings) -> Result<Self> {
         let root = fs::canonicalize(root)
             .with_context(|| format!("there is no script root {}", root.display()))?;
         let path = root.join("host.json");
         let host = read_host(&path, settings)
             .with_context(|| format!("{} cannot be used", path.display()))?;
-        let functions = read_functions(&root, settings)?;
+        let mut functions = read_functions(&root, settings)?;
+        if let Some(name) = only
+            .iter()
+            .find(|name| !functions.iter().any(|it| it.name == **name))
+        {
+            bail!("{} has no function {name}", root.display());
+        }
+        functions.retain(|function| only.is_empty() || only.contains(&function.name));
         let needs_bundle = |function: &Function| {
             matches!(
                 function.trigger,

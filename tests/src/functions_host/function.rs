@@ -28,6 +28,7 @@ pub(super) enum Trigger {
     Blob {
         pattern: BlobPattern,
         storage: Storage,
+        source: BlobSource,
     },
     Timer {
         schedule: Schedule,
@@ -40,6 +41,15 @@ pub(super) enum Trigger {
         methods: Vec<String>,
         anonymous: bool,
     },
+}
+
+/// How a blob trigger learns of blobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlobSource {
+    /// The host scans the container.
+    Scan,
+    /// Event Grid calls a webhook of the host.
+    EventGrid,
 }
 
 #[derive(Debug)]
@@ -164,19 +174,16 @@ impl Binding {
                 storage: self.storage(settings)?,
             },
             "blobTrigger" => {
-                if self
-                    .source
-                    .as_deref()
-                    .is_some_and(|source| source != "LogsAndContainerScan")
-                {
-                    bail!(
-                        "the double of the Functions host knows blob triggers that poll, no others"
-                    );
-                }
+                let source = match self.source.as_deref() {
+                    None | Some("LogsAndContainerScan") => BlobSource::Scan,
+                    Some("EventGrid") => BlobSource::EventGrid,
+                    Some(other) => bail!("the host knows no source {other:?} of blobs"),
+                };
                 let path = self.path.as_deref().context("path is missing")?;
                 Trigger::Blob {
                     pattern: BlobPattern::parse(&settings.resolve(path)?)?,
                     storage: self.storage(settings)?,
+                    source,
                 }
             }
             "timerTrigger" => {

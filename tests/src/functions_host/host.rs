@@ -35,8 +35,8 @@ impl Host {
     /// # Errors
     /// When the app cannot be read, or its worker cannot be started, or does not answer in time.
     pub async fn start(options: Options) -> Result<Self> {
-        let settings = Settings::new(options.settings.clone());
-        let app = App::read(&options.root, &settings)?;
+        let settings = Settings::new(options.settings.clone())?;
+        let app = App::read(&options.root, &options.functions, &settings)?;
         let instance = Arc::new(Instance::new(app, &settings, options)?);
         let ready = instance.worker.ready().await;
         let ready = ready.context("the worker does not start")?;
@@ -107,6 +107,15 @@ impl Host {
         &self.endpoint
     }
 
+    /// The functions that it runs, by name.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.instance
+            .app
+            .functions
+            .iter()
+            .map(|function| function.name.as_str())
+    }
+
     /// The key that opens functions with the level `function`.
     pub fn function_key(&self) -> &str {
         &self.instance.options.function_key
@@ -163,12 +172,14 @@ impl Host {
     }
 
     /// Asks the worker to end (SIGTERM) and waits until it is gone. The host starts another one, unless it
-    /// ended with code 0, which leaves the host without one.
+    /// ended with code 0, which leaves the host without one. Only the platform asks so kindly: the host itself
+    /// ends its worker with SIGKILL.
     pub async fn terminate_worker(&self) {
         self.instance.worker.terminate().await;
     }
 
-    /// Begins nothing new, waits for what runs, as long as [`Options::grace`] allows, and kills the worker.
+    /// Begins nothing new, waits for what runs, as long as [`Options::grace`] allows, and kills the worker without
+    /// a warning (`WorkerProcess.Dispose`).
     pub async fn stop(&self) {
         self.instance.begin_stop();
         self.close();

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::function::{Function, Trigger};
 use super::instance::{Call, Execution, Instance};
 use super::payload::{Payload, doubled};
+use super::{route, webhook};
 
 /// What the real host takes.
 const LARGEST: usize = 100 << 20;
@@ -60,6 +61,10 @@ async fn answer(
         }
         values.push_str(&value);
     }
+    if uri.path() == webhook::PATH && method == Method::POST {
+        let function = query.get("functionName").map(String::as_str);
+        return webhook::answer(&instance, function, &headers, &body).await;
+    }
     let request = Request {
         method,
         uri,
@@ -101,7 +106,7 @@ fn find(instance: &Instance, request: &Request) -> Option<(Arc<Function>, Parame
         .path()
         .split('/')
         .filter(|segment| !segment.is_empty());
-    let mut segments = segments.map(decode);
+    let mut segments = segments.map(route::decode);
     let mut prefix = instance
         .app
         .route_prefix
@@ -277,25 +282,4 @@ async fn forward(instance: &Instance, call: Call<'_>, request: &Request) -> Resp
         Ok(body) => (status, headers, body).into_response(),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
-}
-
-/// A segment of a path without its escapes.
-fn decode(segment: &str) -> String {
-    let bytes = segment.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let escape = segment.get(at + 1..at + 3).filter(|_| *byte == b'%');
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(value) => {
-                decoded.push(value);
-                at += 3;
-            }
-            None => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }

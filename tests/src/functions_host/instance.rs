@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result};
 use axum::body::Bytes;
+use futures::TryFutureExt as _;
+use futures::future::join_all;
 use http_body::Frame;
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use reqwest::{Body, Client, RequestBuilder, Response};
@@ -45,6 +47,8 @@ pub(super) struct Instance {
     http: Client,
     /// Wakes those who poll a queue.
     watchers: HashMap<String, Arc<Notify>>,
+    /// Wakes who polls the host's own queue of blobs that were found.
+    pub(super) found_blobs: Arc<Notify>,
     stopping: watch::Sender<bool>,
 }
 
@@ -95,6 +99,7 @@ impl Instance {
             storage,
             http: http.context("there is no HTTP client")?,
             watchers,
+            found_blobs: Arc::default(),
             stopping: watch::Sender::new(false),
             app,
             options,
@@ -228,8 +233,8 @@ impl Instance {
         }
     }
 
-    /// Sends what a function wants to be sent, in the order of its bindings. What was sent before something
-    /// fails stays sent.
+    /// Sends what a function returned: all bindings at once, the messages of one in order. Where one fails, the
+    /// others are sent all the same (`WorkerFunctionInvoker.BindOutputsAsync`, a `Task.WhenAll`).
     async fn send(
         &self,
         call: Call<'_>,
@@ -248,11 +253,13 @@ impl Instance {
         {
             return Ok(outputs);
         }
-        for (name, queue, storage) in call.function.queue_outputs() {
+        let bindings = call.function.queue_outputs().map(|(name, queue, storage)| {
             let value = outputs.get(name).unwrap_or(&Value::Null);
-            let sent = self.send_one(value, queue, storage).await;
-            sent.map_err(|reason| format!("the output {name} cannot be sent: {reason:#}"))?;
-        }
+            let sent = self.send_one(value, queue, storage);
+            sent.map_err(move |reason| format!("the output {name} cannot be sent: {reason:#}"))
+        });
+        let sent = join_all(bindings).await;
+        sent.into_iter().collect::<Result<(), _>>()?;
         Ok(outputs)
     }
 

@@ -11,6 +11,9 @@ use super::chaos::Chaos;
 pub struct Options {
     /// The folder with `host.json` and `<name>/function.json`, as a package has them at its root.
     pub root: PathBuf,
+    /// The functions that this host runs, by name; all of them where it is empty. On Flex Consumption an
+    /// instance runs those of one group: see [`Groups`](super::Groups).
+    pub functions: Vec<String>,
     /// The app's settings. They are the worker's environment, fill in `%NAME%` in bindings, hold the
     /// connections, and override `host.json` where they are called `AzureFunctionsJobHost__part__name`.
     pub settings: BTreeMap<String, String>,
@@ -27,8 +30,8 @@ pub struct Options {
     pub timer_periods: BTreeMap<String, Duration>,
     /// How long a worker has to answer `GET /`.
     pub initialization_timeout: Duration,
-    /// A worker's exit counts together with the one before it if no more than this lies between them;
-    /// the third stops the host.
+    /// An exit of a worker, and a start of one that does not answer in time, counts together with the one before
+    /// it if no more than this lies between them; the third stops the host.
     pub exit_window: Duration,
     /// How long [`Host::stop`](super::Host::stop) waits for functions that run.
     pub grace: Duration,
@@ -45,6 +48,7 @@ impl Options {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
+            functions: Vec::new(),
             settings: BTreeMap::new(),
             function_key: "the-function-key-of-the-double".to_owned(),
             lease: Duration::from_secs(10 * 60),

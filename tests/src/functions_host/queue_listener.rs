@@ -1,4 +1,9 @@
 //! Polls a queue and works on its messages: batches, leases, retries, poison.
+//!
+//! The source is `QueueProcessor` of the storage extension. A queue without a poison queue is worked on as
+//! there: `CompleteProcessingMessageAsync` does not release a message that failed, so it stays invisible
+//! for the rest of its lease, and `BeginProcessingMessageAsync` hands over none that was received more than
+//! `maxDequeueCount` times. Nothing deletes such a message before it expires.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -21,8 +26,8 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Works on a message with this text.
     fn run(&self, message: &Message, text: &str) -> impl Future<Output = Execution> + Send;
 
-    /// Where a message goes that cannot be worked on.
-    fn poison(&self, text: Option<&str>) -> Queue;
+    /// Where a message goes that cannot be worked on; `None` where it stays.
+    fn poison(&self, text: Option<&str>) -> Option<Queue>;
 }
 
 pub(super) struct QueueListener<W> {
@@ -138,6 +143,7 @@ impl<W: Work> QueueListener<W> {
             Execution::Succeeded(_) => {
                 self.queue.delete(message).await?;
             }
+            Execution::Failed if self.work.poison(Some(text)).is_none() => {}
             Execution::Failed if message.dequeue_count >= self.settings.max_dequeue_count => {
                 self.move_to_poison(message, Some(text)).await?;
             }
@@ -151,7 +157,9 @@ impl<W: Work> QueueListener<W> {
     }
 
     async fn move_to_poison(&self, message: &Message, text: Option<&str>) -> Result<()> {
-        let poison = self.work.poison(text);
+        let Some(poison) = self.work.poison(text) else {
+            return Ok(());
+        };
         let (most, name) = (self.settings.max_dequeue_count, poison.name());
         if text.is_some() {
             self.instance.lines.of_host(

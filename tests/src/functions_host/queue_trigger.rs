@@ -11,8 +11,11 @@ use crate::storage::{Message, Queue, Storage};
 pub(super) struct QueueFunction {
     instance: Arc<Instance>,
     function: Arc<Function>,
-    poison: Queue,
+    poison: Option<Queue>,
 }
+
+/// What the name of a poison queue ends with.
+const POISON: &str = "-poison";
 
 /// Who wakes this function by that queue.
 pub(super) fn listener(
@@ -29,7 +32,8 @@ pub(super) fn listener(
         work: QueueFunction {
             instance: Arc::clone(instance),
             function: Arc::clone(function),
-            poison: storage.queue(&format!("{queue}-poison")),
+            // `QueueListenerFactory.CreatePoisonQueueReference`: a poison queue has none of its own.
+            poison: (!queue.ends_with(POISON)).then(|| storage.queue(&format!("{queue}{POISON}"))),
         },
     }
 }
@@ -45,7 +49,7 @@ impl Work for QueueFunction {
         self.instance.execute(call, &payload).await
     }
 
-    fn poison(&self, _: Option<&str>) -> Queue {
+    fn poison(&self, _: Option<&str>) -> Option<Queue> {
         self.poison.clone()
     }
 }

@@ -1,4 +1,5 @@
-//! The app's settings as bindings use them.
+//! The app's settings as bindings use them. The host reads them through .NET's `IConfiguration`, for which names that
+//! differ only in their case are the same.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +17,29 @@ const OVERRIDE: &str = "AzureFunctionsJobHost__";
 pub(super) struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    pub(super) fn new(settings: BTreeMap<String, String>) -> Self {
-        Self(settings)
+    pub(super) fn new(settings: BTreeMap<String, String>) -> Result<Self> {
+        let mut names = BTreeMap::new();
+        for name in settings.keys() {
+            if let Some(other) = names.insert(name.to_ascii_lowercase(), name) {
+                bail!("the settings {other} and {name} are one to the host, which knows no case");
+            }
+        }
+        Ok(Self(settings))
     }
 
     pub(super) fn all(&self) -> &BTreeMap<String, String> {
         &self.0
     }
 
+    fn get(&self, name: &str) -> Option<&String> {
+        let mut settings = self.0.iter();
+        let found = settings.find(|(setting, _)| setting.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+
     /// Whether a setting says "true".
     pub(super) fn is_true(&self, name: &str) -> bool {
-        let value = self.0.get(name);
+        let value = self.get(name);
         value.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
     }
 
@@ -38,7 +51,7 @@ impl Settings {
             let (name, after) = after
                 .split_once('%')
                 .with_context(|| format!("{text:?} has a % without a second one"))?;
-            let value = self.0.get(name);
+            let value = self.get(name);
             let value = value.with_context(|| {
                 format!("'%{name}%' does not resolve to a value: set the app setting {name}")
             })?;
@@ -54,7 +67,7 @@ impl Settings {
     pub(super) fn connection(&self, name: &str) -> Result<Storage> {
         let names = [format!("AzureWebJobs{name}"), name.to_owned()];
         for name in &names {
-            if let Some(text) = self.0.get(name) {
+            if let Some(text) = self.get(name) {
                 return Storage::from_connection_string(text)
                     .with_context(|| format!("the connection {name} cannot be used"));
             }
@@ -90,7 +103,7 @@ mod tests {
         let pairs = pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::new(pairs.collect())
+        Settings::new(pairs.collect()).unwrap()
     }
 
     #[test]
@@ -107,6 +120,15 @@ mod tests {
                 .contains("'%NONE%'")
         );
         assert!(settings.resolve("100%").is_err());
+    }
+
+    #[test]
+    fn names_have_no_case() {
+        let settings = settings(&[("Data", "raw")]);
+        assert_eq!(settings.resolve("%DATA%").unwrap(), "raw");
+        let both = [("Data", ""), ("DATA", "")];
+        let both = both.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert!(Settings::new(both.into()).is_err());
     }
 
     #[test]

@@ -20,8 +20,8 @@ use super::settings::Settings;
 /// Time between two looks whether a worker answers.
 const PING: Duration = Duration::from_millis(25);
 
-/// Exits in a row that stop the host.
-const MOST_EXITS: u32 = 3;
+/// Errors in a row that stop the host.
+const MOST_ERRORS: u32 = 3;
 
 /// The code with which a worker asks to be started again.
 const RESTART: i32 = 200;
@@ -216,34 +216,21 @@ struct Supervisor {
 
 impl Supervisor {
     async fn run(mut self) {
-        let mut exits = 0;
-        let mut last_exit: Option<Instant> = None;
+        let mut errors = 0;
+        let mut last_error: Option<Instant> = None;
         for generation in 1.. {
             self.state.send_replace(State::Starting { generation });
             let end = match self.once(generation).await {
                 Ok(end) => end,
                 Err(reason) => return self.stop(format!("{reason:#}")),
             };
-            match end {
-                End::Restart => {}
-                End::Exited(status) if status.code() == Some(RESTART) => {}
-                End::Exited(status) => {
-                    let close = last_exit.is_some_and(|last| last.elapsed() <= self.exit_window);
-                    exits = if close { exits + 1 } else { 1 };
-                    last_exit = Some(Instant::now());
-                    if exits >= MOST_EXITS {
-                        let words = self.lines.last_words();
-                        return self.stop(format!(
-                            "the worker ended too often, last with {status}; it said:{words}"
-                        ));
-                    }
-                }
-                End::NeverReady => {
-                    let (patience, words) = (self.patience, self.lines.last_words());
-                    return self.stop(format!(
-                        "the worker did not answer GET / within {patience:?}; it said:{words}"
-                    ));
-                }
+            // `HttpFunctionInvocationDispatcher.AddOrUpdateErrorBucket`: an exit and a start that takes too
+            // long count alike, each within the window of the one before.
+            let error = match end {
+                End::Restart => continue,
+                End::Exited(status) if status.code() == Some(RESTART) => continue,
+                End::Exited(status) => format!("ended, last with {status}"),
+                End::NeverReady => format!("did not answer GET / within {:?}", self.patience),
                 End::Stopped(done) => {
                     self.stop("the host was stopped".to_owned());
                     if let Some(done) = done {
@@ -251,6 +238,15 @@ impl Supervisor {
                     }
                     return;
                 }
+            };
+            let close = last_error.is_some_and(|last| last.elapsed() <= self.exit_window);
+            errors = if close { errors + 1 } else { 1 };
+            last_error = Some(Instant::now());
+            if errors >= MOST_ERRORS {
+                let words = self.lines.last_words();
+                return self.stop(format!(
+                    "the worker failed {errors} times: it {error}; it said:{words}"
+                ));
             }
         }
     }

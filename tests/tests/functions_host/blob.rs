@@ -21,17 +21,21 @@ struct Data {
 
 impl Data {
     async fn new(script: Value) -> Self {
+        Self::with_source(script, "LogsAndContainerScan").await
+    }
+
+    async fn with_source(script: Value, source: &str) -> Self {
         let app = App::new().await;
         let trigger = json!({
             "type": "blobTrigger", "direction": "in", "name": "metadata",
-            "path": "%DATA%/{dataset}/metadata.json", "connection": "Data",
+            "path": "%BELOW%/{dataset}/metadata.json", "connection": "Data", "source": source,
         });
         app.function("uploaded", json!([trigger]));
         let account = Azurite::shared().await.unwrap().account().unwrap();
         let options = app
             .options()
             .setting("Data", account.connection_string())
-            .setting("DATA", "raw/base")
+            .setting("BELOW", "raw/base")
             .setting("ON_UPLOADED", script.to_string());
         let storage = account.storage();
         storage.container("raw").create().await.unwrap();
@@ -180,4 +184,85 @@ async fn what_was_found_and_is_no_longer_so_is_passed_over() {
     data.app.drained(queue).await;
     assert_eq!(host.invocations().len(), 1);
     assert_eq!(data.storage.queues().await.unwrap(), [""; 0]);
+}
+
+/// What Event Grid says of a blob.
+fn event(data: &Data, path: &str, etag: &str) -> Value {
+    let url = data.storage.container("raw").url(path).unwrap();
+    json!({
+        "eventType": "Microsoft.Storage.BlobCreated",
+        "data": { "url": url.as_str(), "blobType": "BlockBlob", "eTag": etag },
+    })
+}
+
+/// Calls the webhook and gives status and body.
+async fn tell(host: &Host, function: &str, about: &str, body: &Value) -> (u16, String) {
+    let url = format!(
+        "{}/runtime/webhooks/blobs?functionName={function}",
+        host.endpoint()
+    );
+    let request = reqwest::Client::new().post(url);
+    let request = request.header("aeg-event-type", about).json(body);
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// With Event Grid as the source `BlobQueueTriggerExecutor` looks neither at receipts nor at the ETag.
+#[tokio::test]
+async fn an_event_wakes_its_function_as_often_as_it_comes_whatever_its_etag() {
+    let data = Data::with_source(json!({}), "EventGrid").await;
+    data.put("base/d 1/metadata.json", "1").await;
+    let host = data.start().await;
+    let events = json!([
+        event(&data, "base/d 1/metadata.json", "0x1"),
+        event(&data, "base/d 1/metadata.json", "0x1"),
+        event(&data, "base/d2/metadata.json", "0x1"),
+        event(&data, "base/d 1/other.json", "0x1"),
+    ]);
+    let told = tell(&host, "Host.Functions.uploaded", "Notification", &events).await;
+    assert_eq!(told.0, 202);
+    let queue = "azure-webjobs-blobtrigger-host-double";
+    data.app.drained(queue).await;
+    let invocations = ended(&host, 2).await;
+    let subjects = invocations.iter().map(|it| it.subject.as_str());
+    let expected = ["raw/base/d 1/metadata.json"; 2];
+    assert_eq!(subjects.collect::<Vec<_>>(), expected);
+    let body = data.app.received().remove(0).body;
+    assert_eq!(body["Metadata"]["dataset"], "\"d 1\"");
+    // Nothing was looked for, and nothing noted.
+    let own = data.app.storage.container("azure-webjobs-hosts");
+    let own = own.list("blobreceipts/").await.unwrap_or_default();
+    assert_eq!(own.len(), 0);
+}
+
+/// `HttpRequestProcessor` of the storage extension 5.3, asked itself.
+#[tokio::test]
+async fn the_webhook_answers_as_the_extension_does() {
+    let data = Data::with_source(json!({}), "EventGrid").await;
+    data.put("base/d1/metadata.json", "1").await;
+    let host = data.start().await;
+    let events = json!([event(&data, "base/d1/metadata.json", "0x1")]);
+    let validation = json!([{ "data": { "validationCode": "a code" } }]);
+    let ours = "Host.Functions.uploaded";
+    let said = tell(&host, ours, "SubscriptionValidation", &validation).await;
+    let answer = r#"{"validationResponse":"a code"}"#;
+    assert_eq!(said, (200, answer.to_owned()));
+    for (function, about, body, status) in [
+        // Nobody is told that there is no such function.
+        ("uploaded", "Notification", &events, 202),
+        ("Host.Functions.gone", "Notification", &events, 202),
+        (ours, "Unsubscribe", &events, 202),
+        (ours, "Notification", &json!([]), 202),
+        (ours, "Notification", &json!([{ "data": {} }]), 500),
+        (ours, "Notification", &json!({}), 500),
+        (ours, "SubscriptionValidation", &json!([]), 500),
+        (ours, "Anything", &events, 400),
+    ] {
+        let said = tell(&host, function, about, body).await;
+        assert_eq!(said.0, status, "{function} {about} {body}");
+    }
+    data.app
+        .drained("azure-webjobs-blobtrigger-host-double")
+        .await;
+    assert_eq!(host.invocations(), []);
 }

@@ -4,6 +4,7 @@ mod answers;
 mod app;
 mod blob;
 mod chaos;
+mod groups;
 mod harness;
 mod http;
 mod outputs;

@@ -47,14 +47,20 @@ async fn a_string_that_could_be_base64_is_decoded() {
     );
 }
 
+/// `WorkerFunctionInvoker.BindOutputsAsync` sends all bindings at once (`Task.WhenAll`), the messages of one in
+/// order.
 #[tokio::test]
-async fn a_message_beyond_64_kb_fails_the_invocation_and_what_was_sent_before_stays_sent() {
+async fn a_message_beyond_64_kb_fails_the_invocation_and_all_other_outputs_are_sent() {
     let large = "x y".repeat(20_000);
-    let (app, _host, invocation) = send(json!({ "first": ["fits"], "second": [large] })).await;
+    let outputs = json!({ "first": ["before", large, "after"], "second": ["other"] });
+    let (app, host, invocation) = send(outputs).await;
     assert!(
-        failure(&invocation).contains("the output second"),
+        failure(&invocation).contains("the output first"),
         "{invocation:?}"
     );
-    assert_eq!(app.messages("one").await[0], "fits");
-    assert_eq!(app.messages("two").await, [""; 0]);
+    // The message is tried again at once.
+    host.stop().await;
+    assert_eq!(app.messages("one").await[0], "before");
+    assert!(!app.messages("one").await.contains(&"after".to_owned()));
+    assert_eq!(app.messages("two").await[0], "other");
 }

@@ -24,17 +24,22 @@ async fn it_is_ready_with_any_answer_and_messages_wait_until_then() {
 #[tokio::test]
 async fn one_that_does_not_answer_in_time_or_cannot_run_is_an_error() {
     let app = App::new().await;
+    // `HttpFunctionInvocationDispatcher.AddOrUpdateErrorBucket`: a start that takes too long is an error like an
+    // exit, and is made again until the third.
     let options = Options {
         initialization_timeout: Duration::from_millis(200),
         ..app.options().setting("START_AFTER_MS", "60000")
     };
     let error = format!("{:#}", Host::start(options).await.unwrap_err());
-    assert!(error.contains("did not answer GET /"), "{error}");
+    assert!(
+        error.contains("failed 3 times: it did not answer GET /"),
+        "{error}"
+    );
 
     let options = app.options().setting("EXIT_AT_START", "7");
     let error = format!("{:#}", Host::start(options).await.unwrap_err());
     assert!(
-        error.contains("ended too often") && error.contains("7"),
+        error.contains("failed 3 times: it ended") && error.contains("7"),
         "{error}"
     );
 
@@ -75,7 +80,7 @@ async fn the_third_exit_in_a_row_stops_the_host_unless_long_times_lie_between() 
     }
     let stopped = async || Ok(host.stopped().is_some());
     until(HANG, "the host stops", stopped).await.unwrap();
-    assert!(host.stopped().unwrap().contains("ended too often"));
+    assert!(host.stopped().unwrap().contains("failed 3 times"));
     assert_eq!(host.worker_pid(), None);
 
     let options = Options {
@@ -220,4 +225,35 @@ async fn its_environment_is_the_apps_settings_and_where_it_is() {
         Some(root.to_string_lossy().into_owned())
     );
     assert_eq!(value("CARGO_MANIFEST_DIR"), None);
+}
+
+/// `WorkerProcess.Dispose` kills the process: nothing tells it before.
+#[tokio::test]
+async fn the_host_ends_its_worker_without_a_warning() {
+    let app = App::new().await;
+    let ended = app.path("ended");
+    let script = format!(
+        "#!/bin/bash\ntrap 'echo asked > {}; exit 1' TERM\n\"$WORKER\" & wait\n",
+        ended.display()
+    );
+    let path = app.path("start");
+    std::fs::write(&path, script).unwrap();
+    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+    std::fs::set_permissions(&path, permissions).unwrap();
+    let handler = json!({ "description": { "defaultExecutablePath": "start" } });
+    app.host_json(json!({ "customHandler": handler }));
+    let options = app
+        .options()
+        .setting("WORKER", env!("CARGO_BIN_EXE_scripted-worker"));
+    let host = Host::start(options).await.unwrap();
+    // What it started outlives it, and is told of nothing.
+    let pid = host.worker_pid().unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    host.stop().await;
+    assert!(!ended.exists());
+    for child in children.unwrap().split_whitespace() {
+        let mut kill = std::process::Command::new("kill");
+        kill.args(["-KILL", child]).status().unwrap();
+    }
 }

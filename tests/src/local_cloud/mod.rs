@@ -1,8 +1,10 @@
 //! The whole cloud of the function app on this machine: storage, Event Grid, the Functions host and
 //! Azure OpenAI, with the app in it as it is deployed.
 //!
-//! Azurite keeps the blobs and queues; everything else is a double of this package. The app itself is
-//! the real executable, laid out as in its package.
+//! Azurite keeps the blobs and queues; everything else is a double of this package, or the real listeners of
+//! Functions in the place of the host. The app itself is the real executable, laid out as in its package.
+
+mod instance;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,10 +18,12 @@ use tempfile::TempDir;
 
 use crate::azure_openai::{self, Config, Double};
 use crate::azurite::Account;
-use crate::event_grid::{self, EventGrid, Filter};
-use crate::functions_host::{self, Chaos, Host};
+use crate::event_grid::{self, EventGrid, Filter, Webhook};
+use crate::functions_host::{Chaos, Host, Scaling};
 use crate::storage::{Container, Storage};
 use crate::until;
+
+pub use instance::{Instance, Setup};
 
 /// What the keys begin with that open the double of Azure OpenAI, as it opens for any. Each instance has
 /// one of its own, so that its calls can be told from those of others.
@@ -35,6 +39,12 @@ pub struct Options {
     pub repository: PathBuf,
     /// The app's executable.
     pub executable: PathBuf,
+    /// What lies beside the executable, where it is not what the repository has.
+    pub script_root: Option<ScriptRoot>,
+    /// How the blob trigger learns of blobs: [`Hosting::Flex`] by a webhook that Event Grid calls.
+    pub hosting: Hosting,
+    /// What differs from `host.json` as it is deployed: members are replaced one by one.
+    pub host_json: Value,
     /// The path in the data container below which the datasets lie; may be empty.
     pub base: String,
     /// How the service behaves.
@@ -43,12 +53,18 @@ pub struct Options {
     pub settings: BTreeMap<String, String>,
     /// Where the app reaches blobs, if not where they are: a proxy before Azurite.
     pub blob_endpoint: Option<String>,
-    /// How many instances of the app there are at first.
+    /// How many instances of the app there are at first, each with all functions.
     pub instances: usize,
+    /// Or one for each of these, with these functions alone.
+    pub groups: Vec<Vec<String>>,
+    /// How the function groups of [`Groups`](crate::functions_host::Groups) scale.
+    pub scaling: Scaling,
     /// What goes wrong with messages.
     pub chaos: Chaos,
     /// What goes wrong with events.
     pub event_faults: event_grid::Faults,
+    /// Time between two looks of Event Grid and of the blob trigger at the container.
+    pub looks: Duration,
     /// Time between two runs of the reconciler; `None` for its schedule.
     pub reconcile_every: Option<Duration>,
     /// How long a message is gone that a crashed host had.
@@ -63,13 +79,23 @@ impl Options {
         Self {
             repository: repository.into(),
             executable: executable.into(),
+            script_root: None,
+            hosting: Hosting::Local,
+            // Waits that suit a test.
+            host_json: json!({ "extensions": { "queues": {
+                "visibilityTimeout": "00:00:01",
+                "maxPollingInterval": "00:00:00.200",
+            } } }),
             base: "experiments/v4".to_owned(),
             service: Config::default(),
             settings: BTreeMap::new(),
             blob_endpoint: None,
             instances: 1,
+            groups: Vec::new(),
+            scaling: Scaling::default(),
             chaos: Chaos::default(),
             event_faults: event_grid::Faults::default(),
+            looks: Duration::from_millis(50),
             reconcile_every: Some(Duration::from_millis(500)),
             message_lease: Duration::from_secs(4),
             echo: false,
@@ -86,15 +112,19 @@ impl Options {
 
 /// The running cloud. Dropping it ends it.
 #[derive(Debug)]
-pub struct LocalCloud {
+pub struct LocalCloud<H: Instance = Host> {
     options: Options,
     account: Account,
     storage: Storage,
     service: Option<Double>,
     events: EventGrid,
-    hosts: Vec<Arc<Host>>,
+    /// What tells the blob trigger of blobs, where it does not look for them itself.
+    notices: Option<EventGrid>,
+    /// Where they are sent: the app's front end.
+    webhook: Webhook,
+    hosts: Vec<Arc<H>>,
     /// Those that were replaced.
-    former: Vec<Arc<Host>>,
+    former: Vec<Arc<H>>,
     root: TempDir,
 }
 
@@ -103,6 +133,12 @@ const DATA: &str = "datasets";
 
 /// The container in which the app keeps its runs.
 const WORK: &str = "softlabel-work";
+
+/// The function that a blob wakes.
+const BLOB_FUNCTION: &str = "dataset-uploaded";
+
+/// A function that answers HTTP.
+const HTTP_FUNCTION: &str = "runs";
 
 /// What an HTTP function answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,11 +150,27 @@ pub struct Reply {
 }
 
 impl LocalCloud {
-    /// Starts everything, over an account of Azurite's that nobody else uses.
+    /// Starts everything, over an account of Azurite's that nobody else uses, with the double of the host.
     ///
     /// # Errors
     /// When something does not start.
     pub async fn start(account: Account, options: Options) -> Result<Self> {
+        Self::with(account, options).await
+    }
+
+    /// The messages that were lost on purpose, by any instance so far, as queue and text.
+    pub fn lost_messages(&self) -> Vec<(String, String)> {
+        let hosts = self.former.iter().chain(&self.hosts);
+        hosts.flat_map(|host| host.lost_messages()).collect()
+    }
+}
+
+impl<H: Instance> LocalCloud<H> {
+    /// Starts everything, over an account of Azurite's that nobody else uses, with that kind of instances.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn with(account: Account, options: Options) -> Result<Self> {
         let storage = account.storage();
         for container in [DATA, WORK] {
             storage.container(container).create().await?;
@@ -126,14 +178,17 @@ impl LocalCloud {
         let uploads = storage.queue("bucket-uploaded");
         uploads.create().await?;
         let service = Double::start(options.service.clone()).await?;
-        let filter = serde_json::from_value::<Filter>(filter(&options.base))?;
+        let uploaded = serde_json::from_value::<Filter>(filter(&options.base, ".json"))?;
         let events = EventGrid::start(event_grid::Options {
             faults: options.event_faults.clone(),
-            ..event_grid::Options::new(storage.container(DATA), filter, uploads)
+            polling: options.looks,
+            ..event_grid::Options::new(storage.container(DATA), uploaded, uploads)
         });
         let root = tempfile::tempdir().context("cannot make a folder for the app")?;
         let mut cloud = Self {
             events: events.await?,
+            notices: None,
+            webhook: Webhook::default(),
             account,
             storage,
             service: Some(service),
@@ -142,12 +197,44 @@ impl LocalCloud {
             root,
             options,
         };
-        let script_root = ScriptRoot::read(&cloud.options.repository, Hosting::Local)?;
-        script_root.lay_out(&cloud.app_folder(), &cloud.options.executable)?;
-        for _ in 0..cloud.options.instances {
-            cloud.start_instance().await?;
+        cloud.lay_out()?;
+        match cloud.options.groups.clone() {
+            groups if groups.is_empty() => {
+                for _ in 0..cloud.options.instances {
+                    cloud.start_instance().await?;
+                }
+            }
+            groups => {
+                for functions in groups {
+                    cloud.start_group(functions).await?;
+                }
+            }
+        }
+        if cloud.options.hosting == Hosting::Flex {
+            let marker = filter(&cloud.options.base, "/metadata.json");
+            let marker = serde_json::from_value::<Filter>(marker)?;
+            let webhook = cloud.webhook.clone();
+            let notices = EventGrid::start(event_grid::Options {
+                polling: cloud.options.looks,
+                ..event_grid::Options::new(cloud.data(), marker, webhook)
+            });
+            cloud.notices = Some(notices.await?);
         }
         Ok(cloud)
+    }
+
+    /// Lays the app out as it is deployed, but for what is to differ in its `host.json`.
+    fn lay_out(&self) -> Result<()> {
+        let options = &self.options;
+        let script_root = match &options.script_root {
+            Some(script_root) => script_root.clone(),
+            None => ScriptRoot::read(&options.repository, options.hosting)?,
+        };
+        script_root.lay_out(&self.app_folder(), &options.executable)?;
+        let path = self.app_folder().join("host.json");
+        let mut host = serde_json::from_slice::<Value>(&std::fs::read(&path)?)?;
+        merge(&mut host, options.host_json.clone());
+        std::fs::write(&path, host.to_string()).context("cannot write host.json")
     }
 
     /// The folder with the app as it is deployed.
@@ -159,25 +246,34 @@ impl LocalCloud {
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn start_instance(&mut self) -> Result<Arc<Host>> {
-        let options = &self.options;
-        let mut host = functions_host::Options {
-            lease: options.message_lease,
-            singleton_lease: Duration::from_secs(2),
-            blob_polling: Duration::from_millis(200),
-            // Kills are not the app's fault here.
-            exit_window: Duration::ZERO,
-            chaos: options.chaos.clone(),
-            echo: options.echo,
-            ..functions_host::Options::new(self.app_folder())
+    pub async fn start_instance(&mut self) -> Result<Arc<H>> {
+        self.start_group(Vec::new()).await
+    }
+
+    /// Starts one more instance of the app, with these functions alone.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_group(&mut self, functions: Vec<String>) -> Result<Arc<H>> {
+        let setup = Setup {
+            root: self.app_folder(),
+            settings: self.settings(),
+            functions,
+            options: &self.options,
         };
-        if let Some(period) = options.reconcile_every {
-            host.timer_periods.insert("reconcile".to_owned(), period);
-        }
-        host.settings = self.settings();
-        let host = Arc::new(Host::start(host).await?);
+        let host = Arc::new(H::start(setup).await?);
         self.hosts.push(Arc::clone(&host));
+        self.lead_webhook();
         Ok(host)
+    }
+
+    /// Lets the webhook lead to an instance that is there.
+    fn lead_webhook(&self) {
+        let host = self.hosts.iter().find(|host| host.runs(BLOB_FUNCTION));
+        self.webhook.leads_to(host.map(|host| {
+            let endpoint = host.endpoint();
+            format!("{endpoint}/runtime/webhooks/blobs?functionName=Host.Functions.{BLOB_FUNCTION}")
+        }));
     }
 
     /// Starts an instance in the place of the first one, which has crashed.
@@ -196,6 +292,7 @@ impl LocalCloud {
         self.start_instance().await?;
         let gone = self.hosts.swap_remove(place);
         self.former.push(gone);
+        self.lead_webhook();
         Ok(())
     }
 
@@ -230,14 +327,6 @@ impl LocalCloud {
             // Waits that suit a test.
             ("SOFTLABEL_FIRST_BACKOFF", "5ms"),
             ("SOFTLABEL_LONGEST_BACKOFF", "50ms"),
-            (
-                "AzureFunctionsJobHost__extensions__queues__visibilityTimeout",
-                "00:00:01",
-            ),
-            (
-                "AzureFunctionsJobHost__extensions__queues__maxPollingInterval",
-                "00:00:00.200",
-            ),
         ];
         let mut settings = usual
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -257,29 +346,22 @@ impl LocalCloud {
     }
 
     /// How the service's log names an instance of the app.
-    pub fn caller(&self, host: &Host) -> u64 {
+    pub fn caller(&self, host: &H) -> u64 {
         azure_openai::caller(host.setting(API_KEY_SETTING).unwrap_or_default())
     }
 
-    /// The messages that were lost on purpose, by any instance so far, as queue and text.
-    pub fn lost_messages(&self) -> Vec<(String, String)> {
-        let hosts = self.former.iter().chain(&self.hosts);
-        hosts.flat_map(|host| host.lost_messages()).collect()
-    }
-
     /// The instances of the app, the newest last.
-    pub fn hosts(&self) -> &[Arc<Host>] {
+    pub fn hosts(&self) -> &[Arc<H>] {
         &self.hosts
     }
 
-    /// The host of the first instance, which answers HTTP.
+    /// The first instance that answers HTTP.
     ///
     /// # Errors
-    /// When there is no instance.
-    pub fn host(&self) -> Result<&Arc<Host>> {
-        self.hosts
-            .first()
-            .context("there is no instance of the app")
+    /// When there is none.
+    pub fn host(&self) -> Result<&Arc<H>> {
+        let host = self.hosts.iter().find(|host| host.runs(HTTP_FUNCTION));
+        host.context("there is no instance of the app that answers HTTP")
     }
 
     /// What Event Grid let through.
@@ -326,7 +408,7 @@ impl LocalCloud {
         Ok(files)
     }
 
-    /// Calls an HTTP function of the first instance, with the function key.
+    /// Calls an HTTP function, with the function key.
     ///
     /// # Errors
     /// When nothing answers, or not with JSON.
@@ -334,9 +416,11 @@ impl LocalCloud {
         let host = self.host()?;
         let url = format!("{}/api/{path}", host.endpoint());
         let client = reqwest::Client::new();
-        let request = client
-            .request(method.parse()?, url)
-            .header("x-functions-key", host.function_key());
+        let request = client.request(method.parse()?, url);
+        let request = match host.function_key() {
+            "" => request,
+            key => request.header("x-functions-key", key),
+        };
         let request = match body {
             Some(body) => request.json(body),
             None => request,
@@ -417,20 +501,32 @@ fn is_open(state: Option<&str>) -> bool {
     !state.is_some_and(|state| ended.contains(&state))
 }
 
-/// The subscription's filter, as it is deployed.
-fn filter(base: &str) -> Value {
+/// A subscription's filter, as it is deployed, for blobs whose names end so.
+fn filter(base: &str, end: &str) -> Value {
     let below = match base {
         "" => String::new(),
         base => format!("{base}/"),
     };
     json!({
         "subjectBeginsWith": format!("/blobServices/default/containers/{DATA}/blobs/{below}"),
-        "subjectEndsWith": ".json",
+        "subjectEndsWith": end,
         "includedEventTypes": ["Microsoft.Storage.BlobCreated"],
         "advancedFilters": [
             {"operatorType": "StringNotContains", "key": "subject", "values": ["/LABELED_"]}
         ],
     })
+}
+
+/// Puts `change` over `whole`, member by member.
+fn merge(whole: &mut Value, change: Value) {
+    match (whole, change) {
+        (Value::Object(whole), Value::Object(change)) => {
+            for (name, value) in change {
+                merge(whole.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (whole, change) => *whole = change,
+    }
 }
 
 /// The files below a folder, with `/` between names.

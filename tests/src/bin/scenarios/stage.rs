@@ -1,0 +1,255 @@
+//! What all scenarios share: the app, the cloud, the datasets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use softlabel_doubles::azure_openai::{Config, Excuse, Latency, Loss, Record, repeats};
+use softlabel_doubles::azurite::Azurite;
+use softlabel_doubles::dataset::{self, Size};
+use softlabel_doubles::functions_host::Scaling;
+use softlabel_doubles::local_cloud::{Instance, LocalCloud, Options};
+use softlabel_package::archive;
+use softlabel_package::script_root::{Hosting, ScriptRoot};
+use tempfile::TempDir;
+
+use crate::checks;
+
+/// US dollars that the dataset may cost in all: more than any scenario needs.
+const CAP: f64 = 20.0;
+
+/// US dollars for a million tokens of the prompt, and of the answer.
+const PRICES: [f64; 2] = [1.75, 14.0];
+
+/// Nothing that works takes longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Time between two looks: each reads something of every run.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A result may lie so long before it is kept.
+const UNFLUSHED: Duration = Duration::from_secs(2);
+
+/// The app as it is deployed.
+#[derive(Debug)]
+pub(crate) struct App {
+    repository: PathBuf,
+    executable: PathBuf,
+    local: ScriptRoot,
+    flex: ScriptRoot,
+    /// Holds the executable of the packages.
+    _unpacked: Option<TempDir>,
+}
+
+impl App {
+    /// The packages that `cargo zip` made.
+    pub(crate) fn of_packages(repository: &Path, folder: &Path) -> Result<Self> {
+        let read = |name: &str, hosting| {
+            let zip = folder.join(name);
+            let read = archive::read(&zip, hosting);
+            read.with_context(|| {
+                format!("{} cannot be run: make it with `cargo zip`", zip.display())
+            })
+        };
+        let (local, executable) = read("softlabel-local.zip", Hosting::Local)?;
+        let (flex, same) = read("softlabel-flex.zip", Hosting::Flex)?;
+        ensure!(
+            executable == same,
+            "the two packages are of different builds"
+        );
+        let unpacked = tempfile::tempdir()?;
+        let path = unpacked.path().join(local.executable());
+        fs::write(&path, executable)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, mode)?;
+        Ok(Self {
+            repository: repository.to_owned(),
+            executable: path,
+            local,
+            flex,
+            _unpacked: Some(unpacked),
+        })
+    }
+
+    /// An executable, laid out as a package has it.
+    pub(crate) fn of_executable(repository: &Path, executable: PathBuf) -> Result<Self> {
+        Ok(Self {
+            repository: repository.to_owned(),
+            executable,
+            local: ScriptRoot::read(repository, Hosting::Local)?,
+            flex: ScriptRoot::read(repository, Hosting::Flex)?,
+            _unpacked: None,
+        })
+    }
+
+    /// The function groups, as they scale apart: all HTTP functions, all blob triggers, and each other function.
+    pub(crate) fn groups(&self) -> Result<Vec<Vec<String>>> {
+        let (mut http, mut others) = (Vec::new(), Vec::new());
+        for function in self.flex.functions() {
+            match function.trigger()?.kind.as_str() {
+                "httpTrigger" => http.push(function.name.clone()),
+                _ => others.push(vec![function.name.clone()]),
+            }
+        }
+        others.insert(0, http);
+        Ok(others)
+    }
+}
+
+/// What scenarios are given.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) app: App,
+    pub(crate) echo: bool,
+    /// Waits for what takes ten minutes.
+    pub(crate) long: bool,
+}
+
+impl Stage {
+    /// The app as it is deployed, with the real times of the host, and a service that takes its time.
+    pub(crate) fn options(&self, hosting: Hosting) -> Options {
+        let root = match hosting {
+            Hosting::Local => &self.app.local,
+            Hosting::Flex => &self.app.flex,
+        };
+        Options {
+            script_root: Some(root.clone()),
+            hosting,
+            host_json: json!({}),
+            service: Config {
+                keep_bodies: true,
+                prompt_cache: false,
+                latency: Latency::Fixed { ms: 100.0 },
+                ..Config::default()
+            },
+            scaling: Scaling {
+                cold_start: Duration::from_secs(3),
+                look: Duration::from_secs(1),
+                ..Scaling::default()
+            },
+            looks: Duration::from_millis(500),
+            reconcile_every: None,
+            message_lease: Duration::from_secs(600),
+            echo: self.echo,
+            ..Options::new(&self.app.repository, &self.app.executable)
+        }
+        .setting("SOFTLABEL_PRICE_INPUT", PRICES[0].to_string())
+        .setting("SOFTLABEL_PRICE_OUTPUT", PRICES[1].to_string())
+        .setting("SOFTLABEL_MAX_COST", CAP.to_string())
+    }
+}
+
+/// Starts the cloud of a scenario.
+pub(crate) async fn cloud<H: Instance>(options: Options) -> Result<LocalCloud<H>> {
+    let account = Azurite::shared().await?.account()?;
+    LocalCloud::with(account, options).await
+}
+
+/// A bucket file of RAW.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    /// `<dataset>/<split>/<bucket>.json`.
+    pub(crate) path: String,
+    pub(crate) content: Vec<u8>,
+}
+
+impl Bucket {
+    /// A file of so many conversations, of eight turns on average.
+    pub(crate) fn generated(path: &str, seed: u64, conversations: u64) -> Result<Self> {
+        let options = dataset::Options {
+            seed,
+            size: Size::Conversations(conversations),
+            ..dataset::Options::default()
+        };
+        let mut content = Vec::new();
+        dataset::write(&options, &mut content)?;
+        let path = path.to_owned();
+        Ok(Self { path, content })
+    }
+
+    /// Uploads it.
+    pub(crate) async fn upload<H: Instance>(&self, cloud: &LocalCloud<H>) -> Result<()> {
+        let path = cloud.path(&self.path);
+        cloud.data().put(&path, self.content.clone()).await?;
+        Ok(())
+    }
+}
+
+/// Waits until `holds`, with pauses that cost the app little.
+pub(crate) async fn until(
+    patience: Duration,
+    what: &str,
+    mut holds: impl AsyncFnMut() -> Result<bool>,
+) -> Result<()> {
+    softlabel_doubles::until(patience, what, async || {
+        let held = holds().await?;
+        if !held {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(held)
+    })
+    .await
+}
+
+/// Waits until so many runs are there and all are at their end; says how long that took since `began`.
+pub(crate) async fn ended<H: Instance>(
+    cloud: &LocalCloud<H>,
+    runs: usize,
+    began: Instant,
+    patience: Duration,
+) -> Result<Duration> {
+    let mut seen = Vec::new();
+    let over = async || {
+        // An instance that was just killed answers a little later.
+        if let Ok(runs) = cloud.runs().await {
+            seen = runs;
+        }
+        let open = |run: &Value| run.pointer("/links/cancel").is_some();
+        Ok(seen.len() >= runs && !seen.iter().any(open))
+    };
+    let waited = until(patience, "all runs are at their end", over).await;
+    waited.with_context(|| format!("the runs are {}", json!(seen)))?;
+    Ok(began.elapsed())
+}
+
+/// What must hold in the end of every scenario: each turn is labelled once, at its place, as the service taught it;
+/// nothing was asked twice but what was `lost`; and what was spent is within the cap. Says how many turns there are
+/// and how many calls were made twice.
+pub(crate) async fn labelled<H: Instance>(
+    cloud: &LocalCloud<H>,
+    buckets: &[Bucket],
+    lost: &[Loss],
+) -> Result<String> {
+    let turns = checks::labels(cloud, buckets).await?;
+    let stats = cloud.service().stats();
+    let [input, output] = PRICES;
+    let billed =
+        (stats.prompt_tokens as f64 * input + stats.completion_tokens as f64 * output) / 1e6;
+    ensure!(
+        billed <= CAP,
+        "{billed} US dollars were spent, and {CAP} allowed"
+    );
+    let twice = asked_twice(cloud, lost)?;
+    Ok(format!(
+        "{turns} turns labelled once, {twice}, {billed:.2} of {CAP} US dollars"
+    ))
+}
+
+/// How many calls were made twice. An error where one was for which nothing can have `lost` the answer.
+pub(crate) fn asked_twice<H: Instance>(cloud: &LocalCloud<H>, lost: &[Loss]) -> Result<String> {
+    let excuse = Excuse {
+        losses: lost,
+        unflushed: UNFLUSHED,
+    };
+    let most = |call: &Record| match checks::is_probe(call) {
+        true => usize::MAX,
+        false => 1,
+    };
+    let repeats = repeats(&cloud.service().log(), excuse, most)?;
+    Ok(format!(
+        "{} of {} calls made twice",
+        repeats.repeated, repeats.answered
+    ))
+}
