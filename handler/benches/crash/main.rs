@@ -24,7 +24,7 @@ mod kills;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::process::ExitCode;
@@ -76,19 +76,22 @@ fn main() -> Result<ExitCode> {
         println!("{tally}");
     }
     let began = Instant::now();
-    runtime.block_on(freeze(args.freezes, &mut rng))?;
+    let failures = runtime.block_on(freeze(args.freezes, &mut rng))?;
     println!(
-        "{} freezes in {} s",
+        "{} freezes in {} s, {failures} failed",
         args.freezes,
         began.elapsed().as_secs()
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(match failures {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }
 
-/// Freezes so many processes, some at a time.
-async fn freeze(freezes: usize, rng: &mut StdRng) -> Result<()> {
+/// Freezes so many processes, some at a time. Gives how many of them did what they must not.
+async fn freeze(freezes: usize, rng: &mut StdRng) -> Result<usize> {
     if freezes == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let life = blobs::Life::measure(rng.random()).await?;
     let freezes = (0..freezes).map(|number| {
@@ -98,14 +101,21 @@ async fn freeze(freezes: usize, rng: &mut StdRng) -> Result<()> {
                 0 => disk::freeze(number, seed).await,
                 _ => blobs::freeze(number, seed, life).await,
             };
-            let frozen = frozen.with_context(|| format!("freeze {number} with seed {seed}"))?;
-            println!("freeze {number}: {frozen}");
-            anyhow::Ok(())
+            (number, frozen)
         }
     });
     // They are made one after the other, so that each seed is the same whatever ends first.
     let freezes = freezes.collect::<Vec<_>>();
     let mut ended = stream::iter(freezes).buffer_unordered(AT_ONCE);
-    while ended.try_next().await?.is_some() {}
-    Ok(())
+    let mut failures = 0;
+    while let Some((number, frozen)) = ended.next().await {
+        match frozen {
+            Ok(told) => println!("freeze {number}: {told}"),
+            Err(error) => {
+                println!("freeze {number} FAILED: {error:#}");
+                failures += 1;
+            }
+        }
+    }
+    Ok(failures)
 }
