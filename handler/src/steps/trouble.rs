@@ -31,7 +31,8 @@ impl fmt::Display for Trouble {
             Self::Connection(why) => f.write_str(why),
             Self::Cost { cap, next } => write!(
                 f,
-                "the next call, of up to {next} USD, might pass the cap of {cap} USD; raise --max-cost"
+                "of {cap} USD too little is left for a call of up to {next} USD: the next call might \
+                 pass the cap; raise --max-cost"
             ),
             Self::Storage(error) => f.write_str(&sentence(error)),
         }
