@@ -38,8 +38,10 @@ async fn failed_turns_alone_are_asked_again() {
     // Each has taken what it paid itself; the status counts what both did.
     world.reconcile_later(60).await;
     let taken = world.budget()["runs"].clone();
-    let taken = taken.as_object().unwrap().values();
-    let taken = taken.map(|share| share["spent_usd"].as_f64().unwrap());
+    let taken = taken.as_object().unwrap().iter();
+    // Beside what it cost to settle the request parameters.
+    let taken = taken.filter(|(name, _)| !name.starts_with("profile-"));
+    let taken = taken.map(|(_, share)| share["spent_usd"].as_f64().unwrap());
     let taken = taken.collect::<Vec<_>>();
     assert!(
         taken.len() == 2 && taken.iter().all(|&usd| usd > 0.0),
