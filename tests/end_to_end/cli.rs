@@ -415,7 +415,10 @@ fn on_a_terminal_there_is_a_bar_and_the_log_stands_above_it() {
         screen.contains('━') || screen.contains('─'),
         "a bar: {screen:?}"
     );
-    assert!(screen.contains("labels ") && screen.contains("/24"), "{screen:?}");
+    assert!(
+        screen.contains("labels ") && screen.contains("/24"),
+        "{screen:?}"
+    );
     let mut logged = 0;
     for line in screen
         .split('\n')
