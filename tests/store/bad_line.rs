@@ -422,6 +422,8 @@ async fn who_lost_a_lock_replaces_and_removes_nothing_under_it() {
     theirs.replace("a", b"new".to_vec()).await.unwrap();
     let (_, new) = own.read_versioned("a").await.unwrap().unwrap();
     let late = || b"late".to_vec();
+    let hidden = own.exists("%2e%2e/v4").await;
+    assert!(matches!(hidden, Err(StoreError::Forbidden { .. })));
     let refused = [
         own.replace("a", late()).await,
         own.create("b", late()).await.map(drop),

@@ -1,6 +1,6 @@
 //! A folder that is written only while locks are held.
 
-use super::own::{AppendLines, Draft, Held, OwnBlobs, Right};
+use super::own::{Appender, Draft, Lock, OwnBlobs, Publication, Right};
 use super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use async_trait::async_trait;
 use futures::future::try_join_all;
@@ -43,6 +43,10 @@ impl OwnBlobs for Fenced {
         self.folder.locate(path)
     }
 
+    fn check(&self, path: &str) -> Result<(), &'static str> {
+        self.folder.check(path)
+    }
+
     async fn read_versioned(&self, path: &str) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
         self.folder.read_versioned(path).await
     }
@@ -52,7 +56,7 @@ impl OwnBlobs for Fenced {
         self.folder.put(path, content, mode).await
     }
 
-    async fn publish(&self, path: &str) -> Result<Box<dyn Draft>, StoreError> {
+    async fn publish(&self, path: &str) -> Result<Publication, StoreError> {
         let draft = self.folder.publish(path).await?;
         let rights = self.rights.clone();
         Ok(Box::new(FencedDraft { draft, rights }))
@@ -62,7 +66,7 @@ impl OwnBlobs for Fenced {
         self.folder.try_out(path).await
     }
 
-    async fn append(&self, path: &str) -> Result<(Box<dyn AppendLines>, Vec<u8>), StoreError> {
+    async fn append(&self, path: &str) -> Result<(Appender, Vec<u8>), StoreError> {
         self.folder.append(path).await
     }
 
@@ -92,14 +96,14 @@ impl OwnBlobs for Fenced {
         self.folder.remove(prefix).await
     }
 
-    async fn lock(&self, name: &str, holder: &str) -> Result<Box<dyn Held>, StoreError> {
+    async fn lock(&self, name: &str, holder: &str) -> Result<Lock, StoreError> {
         self.folder.lock(name, holder).await
     }
 }
 
 #[derive(Debug)]
 struct FencedDraft {
-    draft: Box<dyn Draft>,
+    draft: Publication,
     rights: Rights,
 }
 

@@ -152,7 +152,7 @@ impl OwnFolder {
 
     /// The same folder, in which nothing is replaced or removed any more once another process had one of
     /// `locks`: that fails with [`StoreError::Held`]. What is replaced by [`swap`](Self::swap),
-    /// [`create`](Self::create) or [`Publication::commit`] over a version that was read while the locks
+    /// [`create`](Self::create) or [`Draft::commit`] over a version that was read while the locks
     /// were held is never what another process wrote, however long this one was frozen in between.
     #[must_use]
     pub fn held_by(&self, locks: &[&Lock]) -> Self {
