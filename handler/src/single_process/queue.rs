@@ -28,7 +28,7 @@ pub(super) struct Queue {
 /// What came of the message that was worked on.
 enum Next {
     Planned(Vec<Message>),
-    Open(Option<ReadyChunk>),
+    Open(Option<Box<ReadyChunk>>),
 }
 
 impl Queue {
@@ -85,7 +85,7 @@ impl Queue {
                 if let Some(chunk) = &mut chunk {
                     chunk.open(&app).await;
                 }
-                Ok(Next::Open(chunk))
+                Ok(Next::Open(chunk.map(Box::new)))
             };
             return Some(open.boxed());
         }

@@ -300,11 +300,8 @@ fn may_be_continued(app: &App, former: &Record) -> Result<(), RequestError> {
 /// What of a request makes its runs the ones they are. `force` makes them like no other.
 fn identity_of(body: &Body, settings: &LabelSettings) -> String {
     let once = body.force.then(|| Uuid::new_v4().to_string());
-    let mut identity = json!({"only": body.only, "settings": settings, "once": once});
-    if body.overwrite {
-        identity["overwrite"] = true.into();
-    }
-    identity.to_string()
+    let (only, overwrite) = (body.only, body.overwrite);
+    json!({"only": only, "settings": settings, "once": once, "overwrite": overwrite}).to_string()
 }
 
 #[cfg(test)]

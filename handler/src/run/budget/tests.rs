@@ -296,10 +296,9 @@ impl Execution {
 
     /// Records what the purse has to record.
     fn record(&self, part: &mut Part, (beside, credit): (Option<Tokens>, Option<Usd>)) {
-        for note in [beside.map(Note::Spent), credit.map(Note::Credit)] {
-            if let Some(note) = note {
-                part.add(&note.line());
-            }
+        let notes = [beside.map(Note::Spent), credit.map(Note::Credit)];
+        for note in notes.into_iter().flatten() {
+            part.add(&note.line());
         }
         if let Some(credit) = credit {
             self.purse.written(credit);
