@@ -381,7 +381,10 @@ async fn a_slow_body_arrives_in_the_end() {
 async fn what_a_gateway_replaces_is_billed_and_so_is_what_says_no_usage() {
     let call = always(Fault::Billed(504)).await;
     let (status, body) = json(call.v1(&naive("poison")).await.unwrap()).await;
-    assert_eq!((status.as_u16(), &body["error"]["code"]), (504, &json!(504)));
+    assert_eq!(
+        (status.as_u16(), &body["error"]["code"]),
+        (504, &json!(504))
+    );
     let stats = call.double.stats();
     assert!(stats.prompt_tokens > 0 && stats.completion_tokens == 1);
 

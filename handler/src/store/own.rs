@@ -57,11 +57,11 @@ pub(super) trait OwnBlobs: Debug + Send + Sync {
 pub type Publication = Box<dyn Draft>;
 
 /// A file of lines that one holder at a time appends to. Dropping it gives the file back, if need be
-/// in the background; [`release`](Held::release) waits for that.
+/// in the background; `release` waits for that.
 pub type Appender = Box<dyn AppendLines>;
 
 /// A lock that is held. Dropping it gives the lock back, if need be in the background;
-/// [`release`](Held::release) waits for that.
+/// `release` waits for that.
 pub type Lock = Box<dyn Held>;
 
 /// See [`Publication`].
@@ -152,7 +152,7 @@ impl OwnFolder {
 
     /// The same folder, in which nothing is replaced or removed any more once another process had one of
     /// `locks`: that fails with [`StoreError::Held`]. What is replaced by [`swap`](Self::swap),
-    /// [`create`](Self::create) or [`Draft::commit`] over a version that was read while the locks
+    /// [`create`](Self::create) or `Draft::commit` over a version that was read while the locks
     /// were held is never what another process wrote, however long this one was frozen in between.
     #[must_use]
     pub fn held_by(&self, locks: &[&Lock]) -> Self {

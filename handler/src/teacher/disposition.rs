@@ -57,7 +57,7 @@ pub enum Disposition {
 pub struct Disposed {
     /// The useful ones as they are, all others as what to do.
     pub result: Result<Answer, Disposition>,
-    /// The answer's `usage`, read by [`bill::usage`](super::bill::usage).
+    /// The answer's `usage`, read by `bill::usage`.
     pub usage: Option<Value>,
     /// The HTTP status; for an error in a 2xx, the one that it names.
     pub status: u16,

@@ -310,7 +310,7 @@ mod tests {
             at_s: 5,
             outcome,
             show_logprobs: true,
-            usage,
+            usage: Some(usage),
         };
         serde_json::from_slice(&completion.bytes()).unwrap()
     }
