@@ -3,6 +3,7 @@
 use crate::harness::*;
 use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::{Config, ContentFilter, Form};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 const SUBCOMMANDS: [&str; 3] = ["label", "info", "test"];
@@ -437,4 +438,34 @@ fn on_a_terminal_there_is_a_bar_and_the_log_stands_above_it() {
         logged += 1;
     }
     assert!(logged > 0, "{screen:?}");
+}
+
+/// What a worker bought whose host was killed would reach nobody.
+#[test]
+fn a_worker_ends_when_its_host_is_gone() {
+    let serve = Softlabel::new(["serve", "--data", "data", "--port", "0"])
+        .env("SoftlabelData", "UseDevelopmentStorage=true")
+        .env("AzureWebJobsStorage", "UseDevelopmentStorage=true")
+        // A shell is the host: it starts the worker, and ends with its own input.
+        .through(["sh", "-c", "\"$0\" \"$@\" & cat"]);
+    let mut command = serve.command();
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut host = command.spawn().unwrap();
+    let (sender, lines) = std::sync::mpsc::channel();
+    let stdout = BufReader::new(host.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        for line in stdout.lines() {
+            let _ = sender.send(line.unwrap());
+        }
+    });
+    let wait_for = |event: &str| {
+        let event = format!("\"event\":\"{event}\"");
+        while !lines.recv_timeout(HANG).unwrap().contains(&event) {}
+    };
+    wait_for("started");
+    host.kill().unwrap();
+    host.wait().unwrap();
+    wait_for("host_gone");
+    // The pipe closes with the last process that writes to it.
+    while lines.recv_timeout(HANG) != Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {}
 }

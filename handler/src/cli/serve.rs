@@ -23,7 +23,10 @@ const LEASE: Duration = Duration::from_secs(15);
 /// A message that a killed process had comes back at once; its lease is waited for.
 const LEASE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Serves the host until a signal comes.
+/// How often this process looks whether the host that started it is there.
+const LOOK_FOR_THE_HOST: Duration = Duration::from_secs(2);
+
+/// Serves the host until a signal comes, or the host is gone.
 ///
 /// # Errors
 /// If settings are missing or wrong, or the port is taken.
@@ -42,6 +45,10 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let mut serving = tokio::spawn(host::serve(listener, Arc::new(app), stop.clone()));
     let exit = tokio::select! {
         exit = signals.first() => exit,
+        () = host_gone() => {
+            tracing::warn!(event = "host_gone", "the Functions host that started this process is gone");
+            Exit::CouldNotRun
+        }
         served = &mut serving => {
             served.context("the server broke off")??;
             anyhow::bail!("the server ended without a signal");
@@ -57,6 +64,22 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
         _ = signals.first() => {}
     }
     Ok(exit)
+}
+
+/// Comes to its end when the process that started this one has ended. A host that was killed says nothing, and
+/// what its worker went on buying would reach nobody. It is told by the parent's process id: the kernel's
+/// parent-death signal comes also when only the thread that started this process ends.
+async fn host_gone() {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::parent_id;
+        let host = parent_id();
+        while parent_id() == host {
+            tokio::time::sleep(LOOK_FOR_THE_HOST).await;
+        }
+    }
+    #[cfg(not(unix))]
+    std::future::pending::<()>().await;
 }
 
 /// One JSON object a line: the host takes lines of stderr for errors.

@@ -7,9 +7,10 @@ use crate::deployments::{self, Deployments};
 use crate::host::{Answer, Failure, Functions, Invocation};
 use crate::run::runs::Runs;
 use crate::steps::{
-    Answers, App, Data, InTrouble, Settings, abandon_chunk, label_chunk, plan_bucket,
+    Answers, App, Data, InTrouble, Message, Settings, abandon_chunk, label_chunk, plan_bucket,
     publish_bucket, reconcile, relabel,
 };
+use crate::store::sentence;
 use async_trait::async_trait;
 use serde_json::json;
 use std::sync::Arc;
@@ -65,10 +66,7 @@ impl FunctionApp {
             Function::DatasetUploaded => dataset_uploaded::run(app, invocation).await?,
             Function::PlanBucket => plan_bucket::run(app, message(invocation, trigger)?).await?,
             Function::LabelChunk => label_chunk::run(app, message(invocation, trigger)?).await?,
-            Function::AbandonChunk => {
-                let delivery = invocation.metadata("Id").unwrap_or_default();
-                abandon_chunk::run(app, message(invocation, trigger)?, &delivery).await?
-            }
+            Function::AbandonChunk => self.abandon(trigger, invocation).await,
             Function::PublishBucket => {
                 publish_bucket::run(app, message(invocation, trigger)?).await?
             }
@@ -79,9 +77,45 @@ impl FunctionApp {
         Ok(send(Answer::done(), messages))
     }
 
+    /// Gives a chunk up. Its message counts as dealt with, whatever happens: the host has no further queue
+    /// for what fails here, and leaves a message alone for good that failed five times. Where something
+    /// cannot be read or written now, the reconciler sends the chunk again.
+    async fn abandon(&self, trigger: &'static str, invocation: &Invocation) -> Vec<Message> {
+        let app = &self.0;
+        let delivery = invocation.metadata("Id").unwrap_or_default();
+        let given_up = match message(invocation, trigger) {
+            Ok(message) => abandon_chunk::run(app, message, &delivery).await,
+            Err(error) => {
+                let text = invocation.content(trigger);
+                let kept = abandon_chunk::keep_foreign(app, &delivery, text).await;
+                kept.map(|path| {
+                    tracing::error!(
+                        event = "message_foreign",
+                        %error,
+                        path,
+                        "a message in label-chunk-poison is none of this app's: its text is kept"
+                    );
+                    Vec::new()
+                })
+            }
+        };
+        given_up.unwrap_or_else(|error| {
+            tracing::error!(
+                event = "abandon_failed",
+                error = sentence(&error),
+                "the chunk cannot be given up now; the reconciler sends it again"
+            );
+            Vec::new()
+        })
+    }
+
     async fn relabel(&self, invocation: &Invocation) -> Result<Answer, FunctionError> {
         let request = invocation.http("req")?;
-        let begun = match relabel::run(&self.0, &request.body).await {
+        let begun = async {
+            http::no_web_page(&request)?;
+            relabel::run(&self.0, &request.body).await
+        };
+        let begun = match begun.await {
             Ok(begun) => begun,
             Err(error) => return http::refuse(error),
         };

@@ -1,7 +1,9 @@
 //! `bucket-uploaded`: an event says that a blob was written. Where it is a bucket file of RAW, its run
 //! begins.
 //!
-//! Safe to run twice: a run's name follows from the blob and its ETag.
+//! Safe to run twice: a run's name follows from the blob and its ETag. That is the ETag which the blob has
+//! now, not the event's: metadata, properties and access control change it without an event of their own,
+//! and where a newer version has an event, that event finds the same run.
 
 use super::FunctionError;
 use crate::dataset::layout;
@@ -11,8 +13,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// The operations after which a blob is whole. With a hierarchical namespace `CreateFile` comes first,
-/// of an empty file, and `FlushWithClose` at the end.
-const WHOLE_AFTER: [&str; 4] = ["PutBlob", "PutBlockList", "CopyBlob", "FlushWithClose"];
+/// of an empty file, and `FlushWithClose` at the end; over SFTP `SftpCreate`, and `SftpCommit` at the end.
+const WHOLE_AFTER: [&str; 5] = [
+    "PutBlob",
+    "PutBlockList",
+    "CopyBlob",
+    "FlushWithClose",
+    "SftpCommit",
+];
 
 /// An event of Event Grid's schema, as far as it matters.
 #[derive(Debug, Deserialize)]
@@ -28,8 +36,6 @@ struct Event {
 struct BlobCreated {
     #[serde(default)]
     api: String,
-    #[serde(default)]
-    e_tag: String,
     content_length: Option<u64>,
 }
 
@@ -38,7 +44,6 @@ struct BlobCreated {
 struct Upload {
     dataset: String,
     file: String,
-    etag: String,
 }
 
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Message>, FunctionError> {
@@ -55,18 +60,8 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
             })?;
         match upload(app, &event) {
             Err(reason) => ignored(&event, reason),
-            Ok(Upload {
-                dataset,
-                file,
-                etag,
-            }) => match app.raw_version(&dataset, &file).await? {
+            Ok(Upload { dataset, file }) => match app.raw_version(&dataset, &file).await? {
                 None => ignored(&event, "the blob is gone"),
-                Some(version) if version.etag != etag => {
-                    ignored(
-                        &event,
-                        "the blob is a newer version, which has its own event",
-                    );
-                }
                 Some(version) if version.length == 0 => ignored(&event, EMPTY),
                 Some(version) => messages.extend(app.take_up(&dataset, &file, version).await?),
             },
@@ -112,6 +107,5 @@ fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
     Ok(Upload {
         dataset: dataset.to_owned(),
         file: file.to_owned(),
-        etag: event.data.e_tag.trim_matches('"').to_owned(),
     })
 }

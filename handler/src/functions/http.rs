@@ -1,7 +1,7 @@
 //! Answers to HTTP requests.
 
 use super::FunctionError;
-use crate::host::{Answer, HttpRequest};
+use crate::host::{Answer, HttpRequest, is_json};
 use crate::steps::{Refusal, RequestError};
 use reqwest::Url;
 use serde_json::json;
@@ -23,6 +23,32 @@ pub(super) fn refuse(refused: RequestError) -> Result<Answer, FunctionError> {
 /// An answer that says what is wrong.
 pub(super) fn error(status: u16, message: &str) -> Answer {
     Answer::done().respond("res", status, &json!({"error": message}))
+}
+
+/// Lets a request pass that changes something, if no web page can have made a browser send it: a browser
+/// names the page's `Origin`, and asks this app first whether it may declare a body as JSON.
+///
+/// # Errors
+/// [`Refusal::Wrong`] for the origin of another host, and for a body that is not declared as JSON.
+pub(super) fn no_web_page(request: &HttpRequest) -> Result<(), RequestError> {
+    let place = |url: &str| {
+        let url = Url::parse(url).ok()?;
+        Some((url.host_str()?.to_owned(), url.port_or_known_default()))
+    };
+    if let Some(origin) = request.header("Origin")
+        && (place(origin).is_none() || place(origin) != place(&request.url))
+    {
+        return Err(RequestError::wrong(
+            "the request comes from a web page of another host, its Origin; send it from a program",
+        ));
+    }
+    let kind = request.header("Content-Type").unwrap_or_default();
+    if !request.body.is_empty() && !is_json(kind) {
+        return Err(RequestError::wrong(
+            "the body is not declared as JSON; send the header Content-Type: application/json",
+        ));
+    }
+    Ok(())
 }
 
 /// A path of this app as a URL, on the host that the client asked.

@@ -22,6 +22,9 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let request = invocation.http("req")?;
     let param = |name| request.params.get(name).map(String::as_str);
     let (run, action) = (param("run"), param("action"));
+    if let Err(refused) = http::no_web_page(&request) {
+        return http::refuse(refused);
+    }
     let answered = match (request.method.to_ascii_uppercase().as_str(), run, action) {
         ("GET", None, None) => all(app, &request).await,
         ("GET", Some(run), None) => one(app, &request, run).await,

@@ -115,13 +115,26 @@ impl World {
         usize::try_from(written.turns).unwrap()
     }
 
+    /// Gives a file another version without another content.
+    fn touch(&self, path: &str) {
+        let file = fs::File::options().write(true).open(self.path(path));
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        file.unwrap().set_modified(later).unwrap();
+    }
+
     async fn event(&mut self, path: &str) -> Answer {
         let (dataset, file) = path.split_once('/').unwrap();
         let version = self.app.raw_version(dataset, file).await.unwrap().unwrap();
+        self.event_of(path, &version.etag).await
+    }
+
+    /// Word of a version of a file, which need not be the one that is there.
+    async fn event_of(&mut self, path: &str, etag: &str) -> Answer {
+        let length = fs::metadata(self.path(path)).unwrap().len();
         let event = json!({
             "subject": format!("/blobServices/default/containers/data/blobs/{path}"),
             "eventType": "Microsoft.Storage.BlobCreated",
-            "data": {"api": "PutBlockList", "eTag": version.etag, "contentLength": version.length},
+            "data": {"api": "PutBlockList", "eTag": etag, "contentLength": length},
         });
         self.call("bucket-uploaded", "event", event).await
     }
@@ -169,6 +182,18 @@ impl World {
         path: &str,
         body: &Value,
     ) -> (u64, Value) {
+        let headers = json!({"Content-Type": ["application/json"]});
+        self.http_with(function, method, path, body, headers).await
+    }
+
+    async fn http_with(
+        &mut self,
+        function: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+        headers: Value,
+    ) -> (u64, Value) {
         let mut names = path.split('/').skip(1);
         let mut params = BTreeMap::new();
         for name in ["run", "action"] {
@@ -176,7 +201,7 @@ impl World {
         }
         let request = json!({
             "Url": format!("https://app.example/api/{path}"), "Method": method, "Query": {},
-            "Params": params, "Body": body.to_string(),
+            "Params": params, "Body": body.to_string(), "Headers": headers,
         });
         let answer = self.call(function, "req", request).await;
         let (status, body) = answer.response("res").unwrap();

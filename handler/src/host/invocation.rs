@@ -49,6 +49,16 @@ pub struct HttpRequest {
     /// The body as text; empty without one.
     #[serde(deserialize_with = "body")]
     pub body: String,
+    headers: BTreeMap<String, Vec<String>>,
+}
+
+impl HttpRequest {
+    /// The first value of a header, whose name may be written in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, values) = headers.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        values.first().map(String::as_str)
+    }
 }
 
 /// Names with their texts; those without one are left out.
@@ -128,6 +138,15 @@ impl Invocation {
         }
         let text = self.text(binding)?;
         serde_json::from_str(&text).map_err(|error| unexpected(binding, "JSON message", error))
+    }
+
+    /// What a binding brought, as it is: text, or JSON where the host made that of it. Empty without one.
+    pub fn content(&self, binding: &str) -> String {
+        match self.value(binding) {
+            Ok(Value::String(text)) => decoded(text).into_owned(),
+            Ok(value) => value.to_string(),
+            Err(_) => String::new(),
+        }
     }
 
     /// The content of the blob that woke the function, which the host loads whole.
@@ -211,6 +230,7 @@ mod tests {
         assert_eq!(request.params.get("run").unwrap(), "r1");
         assert_eq!(request.params.get("action"), None);
         assert_eq!(request.body, "{\"dataset\":\"v4\"}");
+        assert_eq!(request.header("A"), Some("b"));
     }
 
     #[test]

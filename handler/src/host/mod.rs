@@ -10,4 +10,4 @@ pub mod server;
 
 pub use answer::{Answer, Failure};
 pub use invocation::{HttpRequest, Invocation};
-pub use server::{Functions, serve};
+pub use server::{Functions, is_json, serve};

@@ -87,6 +87,9 @@ async fn invoke(
             &Failure::new("UnknownFunction", message),
         );
     }
+    if let Err(reason) = from_the_host(&headers) {
+        return failed(StatusCode::FORBIDDEN, &Failure::new("NotTheHost", reason));
+    }
     if server.stop.is_cancelled() {
         let failure = Failure::new("Stopping", "this instance stops and takes no work any more");
         return failed(StatusCode::SERVICE_UNAVAILABLE, &failure);
@@ -124,6 +127,30 @@ async fn invoke(
             failed(StatusCode::INTERNAL_SERVER_ERROR, &failure)
         }
     }
+}
+
+/// Lets what the Functions host sends pass, and nothing that a web page can make a browser on this machine
+/// send: that has an `Origin`, or the name of the page's host, which may lead to loopback, or no JSON.
+fn from_the_host(headers: &HeaderMap) -> Result<(), &'static str> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if headers.contains_key(header::ORIGIN) {
+        return Err("an invocation has no Origin: this is a web page's request");
+    }
+    let host = text(header::HOST).unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if host != "127.0.0.1" && !host.eq_ignore_ascii_case("localhost") {
+        return Err("an invocation is sent to 127.0.0.1 or localhost, and its Host says so");
+    }
+    match is_json(text(header::CONTENT_TYPE).unwrap_or_default()) {
+        true => Ok(()),
+        false => Err("an invocation is JSON, and its Content-Type says so"),
+    }
+}
+
+/// Whether a `Content-Type` is that of JSON.
+pub fn is_json(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
 }
 
 async fn decode(function: &str, id: &str, request: Request) -> Result<Invocation, Failure> {
@@ -186,11 +213,26 @@ mod tests {
     }
 
     async fn call(url: &str, function: &str, body: &'static str) -> (u16, String, String) {
-        let sent = reqwest::Client::new()
+        call_with(url, function, body, &[JSON]).await
+    }
+
+    const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+
+    async fn call_with(
+        url: &str,
+        function: &str,
+        body: &'static str,
+        headers: &[(&str, &str)],
+    ) -> (u16, String, String) {
+        let request = reqwest::Client::new()
             .post(format!("{url}/{function}"))
             .header("X-Azure-Functions-InvocationId", "i-1")
-            .body(body)
-            .send();
+            .body(body);
+        let headers = headers.iter();
+        let request = headers.fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        let sent = request.send();
         let answer = sent.await.unwrap();
         let status = answer.status().as_u16();
         let kind = answer.headers()["content-type"]
@@ -218,6 +260,16 @@ mod tests {
         assert_eq!((status, body.contains("well, badly, panics")), (404, true));
         let (status, _, _) = call(&url, "well", "no JSON").await;
         assert_eq!(status, 400);
+        let invalid: [&[(&str, &str)]; 4] = [
+            &[],
+            &[("content-type", "text/plain")],
+            &[JSON, ("origin", "http://127.0.0.1:7071")],
+            &[JSON, ("host", "rebound.example:80")],
+        ];
+        for headers in invalid {
+            let (status, _, _) = call_with(&url, "well", "{}", headers).await;
+            assert_eq!(status, 403, "{headers:?}");
+        }
         stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
         ended.unwrap().unwrap().unwrap();

@@ -16,11 +16,13 @@ use crate::run::chunk::{ChunkJob, conversations};
 use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord};
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
+use crate::run::runs::is_run_name;
 use crate::run::{RunError, work};
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Gives a chunk up, or has it tried again. `delivery` tells this message from others about the chunk.
 ///
@@ -110,6 +112,21 @@ pub async fn run(
     let mut messages = again;
     messages.extend(complete.then(|| Message::publish(&run)));
     Ok(messages)
+}
+
+/// Keeps the `text` of a message that names no chunk where an operator finds it, and gives the path.
+/// `delivery` tells it from others.
+///
+/// # Errors
+/// If it cannot be written.
+pub async fn keep_foreign(app: &App, delivery: &str, text: String) -> Result<String, RunError> {
+    let name = match is_run_name(&delivery.replace('-', "")) {
+        true => delivery.to_owned(),
+        false => format!("{:016x}", xxh3_64(text.as_bytes())),
+    };
+    let path = format!("foreign/{name}");
+    app.runs.work().replace(&path, text.into_bytes()).await?;
+    Ok(path)
 }
 
 /// Whether more turns of a chunk are settled than when it last failed too often, or it never did. The

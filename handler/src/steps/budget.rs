@@ -430,7 +430,10 @@ fn unpriced(run: &str, model: &str) -> String {
 
 /// What a person can do about it.
 fn approve(run: &str) -> String {
-    format!("POST /api/runs/{run}/approve lets it go on")
+    format!(
+        "POST /api/runs/{run}/approve with the body {{\"all\": true}} and Content-Type: application/json lets \
+         it go on"
+    )
 }
 
 /// The manifest with up to [`SAMPLED`] of its chunks, and how many turns those have.

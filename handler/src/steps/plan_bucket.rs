@@ -18,7 +18,7 @@ use crate::run::paths::BucketPaths;
 use crate::run::plan::{PlanError, plan};
 use crate::run::progress::Progress;
 use crate::run::publish;
-use crate::run::record::{ApiProfile, Record, State};
+use crate::run::record::{ApiProfile, Origin, Record, State};
 use crate::run::settings::LabelSettings;
 use crate::run::work;
 use crate::store::{RawFile, RawFolder, StoreError, Version};
@@ -48,6 +48,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
             None => return Ok(Vec::new()),
         },
     };
+    let record = begin_with_same_content(app, record, &manifest).await?;
     if record.chunks.is_none() && !record.overwrite {
         match app.refuse_foreign(&record.dataset, &record.file).await {
             Err(error @ RunError::Foreign { .. }) => {
@@ -121,6 +122,52 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
         messages.push(Message::publish(&run));
     }
     Ok(messages)
+}
+
+/// Has the run of an upload begin with the results of the file's last run, where content and settings are
+/// the same: metadata, properties and access control make a new version of a blob, too, whose labels are
+/// bought already.
+async fn begin_with_same_content(
+    app: &App,
+    record: Record,
+    manifest: &Manifest,
+) -> Result<Record, RunError> {
+    if record.origin != Origin::Upload || record.base.is_some() || record.chunks.is_some() {
+        return Ok(record);
+    }
+    let current = app.runs.current(&record.dataset, &record.file).await?;
+    let Some(former) = current.and_then(|current| current.before.last().cloned()) else {
+        return Ok(record);
+    };
+    let former = app.runs.read(&former).await?;
+    let Some(former) =
+        former.filter(|former| former.is_published() && former.settings == record.settings)
+    else {
+        return Ok(record);
+    };
+    let theirs = app.planned_manifest(&former.run).await?;
+    let is_same = theirs.is_some_and(|theirs| {
+        let content = |of: &Manifest| (of.source.length, of.source.fingerprint.clone());
+        content(&theirs) == content(manifest) && theirs.chunks == manifest.chunks
+    });
+    if !is_same {
+        return Ok(record);
+    }
+    tracing::info!(
+        event = "run_takes_over",
+        run = record.run,
+        former = former.run,
+        "the file's content is that of the run before, whose labels are taken over"
+    );
+    let take_over = app.runs.update(&record.run, |record| {
+        let begins = record.chunks.is_none() && record.base.is_none();
+        if begins {
+            record.base = Some(former.run.clone());
+            record.round = former.round;
+        }
+        begins
+    });
+    Ok(take_over.await?.unwrap_or(record))
 }
 
 /// Estimates what a run costs, and writes that into its record.

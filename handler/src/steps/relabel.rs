@@ -116,14 +116,15 @@ impl Body {
             settings.deployment.clone_from(deployment);
         }
         let plain = |name: &str| {
-            !name.is_empty()
+            name.starts_with(|first: char| first.is_ascii_alphanumeric())
                 && name.len() <= 64
                 && name
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         };
         if !plain(&settings.model) || !plain(&settings.deployment) {
-            let text = "\"model\" and \"deployment\" are names of letters, digits, -, _ and .";
+            let text = "\"model\" and \"deployment\" are names of at most 64 letters, digits, -, _ and ., \
+                        which begin with a letter or a digit";
             return Err(RequestError::wrong(text));
         }
         Ok(settings)

@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 pub(crate) const PROBE: &str = "Thanks, that worked!";
 
 /// Longer than any run here takes, even on a busy machine; only a hang reaches it.
-const HANG: Duration = Duration::from_secs(120);
+pub(crate) const HANG: Duration = Duration::from_secs(120);
 
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();

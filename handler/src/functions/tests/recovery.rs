@@ -66,6 +66,43 @@ async fn a_run_that_never_moves_ends() {
     assert_ne!(lines[0]["messageId"], "");
 }
 
+/// The host has no queue for what fails in a poison queue, and leaves it alone for good after five times.
+#[tokio::test]
+async fn giving_up_a_chunk_never_fails() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    world.queue.clear();
+    // What another program sent is kept, with its text.
+    let foreign = json!({"order": 7});
+    let answer = world.call("abandon-chunk", "chunk", foreign.clone()).await;
+    assert_eq!(answer, Answer::done());
+    let work = world.home.path().join("work/foreign");
+    let kept = fs::read_dir(work)
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    let kept = kept.collect::<Vec<_>>();
+    let kept = kept
+        .iter()
+        .map(|text| serde_json::from_slice::<Value>(text).unwrap());
+    assert_eq!(kept.collect::<Vec<_>>(), [foreign]);
+    // Where storage fails, the reconciler sends the chunk again.
+    let run = world.only_run().await.run;
+    let parts = world.home.path().join("work/work").join(&run).join("parts");
+    let _ = fs::remove_dir_all(&parts);
+    fs::write(&parts, "").unwrap();
+    let answer = world
+        .call("abandon-chunk", "chunk", json!({"run": run, "chunk": 0}))
+        .await;
+    assert_eq!(answer, Answer::done());
+    fs::remove_file(&parts).unwrap();
+    world.reconcile_later(3600).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.lines(LABELED).len(), turns);
+}
+
 #[tokio::test]
 async fn a_run_of_another_prompt_version_is_not_labelled_on() {
     let mut world = World::new(&[]).await;

@@ -182,3 +182,52 @@ async fn an_old_request_does_not_decide_how_later_uploads_are_labelled() {
     let settings = world.app.dataset_settings("v4").await.unwrap();
     assert_eq!(settings.strategy, "with_response");
 }
+
+#[tokio::test]
+async fn no_web_page_starts_or_ends_anything() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 3);
+    let body = json!({"dataset": "v4"});
+    for headers in [
+        json!({}),
+        json!({"content-type": ["text/plain"]}),
+        json!({"Content-Type": ["application/json"], "Origin": ["https://elsewhere.example"]}),
+        json!({"Content-Type": ["application/json"], "Origin": ["https://app.example:8443"]}),
+        json!({"Content-Type": ["application/json"], "origin": ["null"]}),
+    ] {
+        let (status, said) = world
+            .http_with("relabel", "POST", "relabel", &body, headers.clone())
+            .await;
+        assert_eq!(status, 400, "{headers}: {said}");
+    }
+    assert_eq!(world.runs().await, []);
+    let headers = json!({
+        "Content-Type": ["application/json; charset=utf-8"], "Origin": ["https://app.example"],
+    });
+    let (status, _) = world
+        .http_with("relabel", "POST", "relabel", &body, headers)
+        .await;
+    assert_eq!(status, 202);
+    let run = world.only_run().await.run;
+    let headers = json!({"Origin": ["https://elsewhere.example"]});
+    let cancel = format!("runs/{run}/cancel");
+    let (status, _) = world
+        .http_with("runs", "POST", &cancel, &json!(null), headers)
+        .await;
+    assert_eq!(status, 400);
+    assert_eq!(world.only_run().await.state, State::Planning);
+}
+
+#[tokio::test]
+async fn names_that_lead_elsewhere_are_refused() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 3);
+    for name in ["", "..", ".", "-x", "a/b", "a b", &"a".repeat(65)] {
+        for field in ["deployment", "model"] {
+            let body = json!({"dataset": "v4", field: name});
+            let (status, said) = world.http("relabel", "POST", "relabel", &body).await;
+            assert_eq!(status, 400, "{field} {name:?}: {said}");
+        }
+    }
+    assert_eq!(world.runs().await, []);
+}

@@ -29,6 +29,25 @@ async fn an_upload_is_labelled_once_however_often_it_is_told() {
     assert_eq!(world.asked(), turns);
 }
 
+/// Metadata, properties and access control make a new version of a blob without an event; then an event of the
+/// upload comes late.
+#[tokio::test]
+async fn an_event_of_an_older_version_has_the_one_that_is_there_labelled() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event_of(FILE, "0x1").await;
+    world.until_quiet().await;
+    assert_eq!(world.lines(LABELED).len(), turns);
+    let published = world.lines(LABELED);
+    world.touch(FILE);
+    world.event_of(FILE, "0x1").await;
+    world.until_quiet().await;
+    assert_eq!(world.lines(LABELED), published);
+    assert_eq!(world.states().await, [State::Complete, State::Complete]);
+    // The content is the same: nothing was asked again.
+    assert_eq!(world.asked(), turns);
+}
+
 #[tokio::test]
 async fn what_is_no_bucket_file_begins_no_run() {
     let mut world = World::new(&[]).await;
@@ -45,7 +64,7 @@ async fn what_is_no_bucket_file_begins_no_run() {
     let event = json!({
         "subject": format!("/blobServices/default/containers/data/blobs/{FILE}"),
         "eventType": "Microsoft.Storage.BlobCreated",
-        "data": {"api": "PutBlob", "eTag": "0x1", "contentLength": 5},
+        "data": {"api": "CreateFile", "eTag": "0x1", "contentLength": 5},
     });
     let answer = world.call("bucket-uploaded", "event", json!([event])).await;
     assert_eq!(answer, Answer::done());

@@ -167,6 +167,7 @@ async fn keep(cloud: &LocalCloud, connection: &str, output: &Path) -> Result<()>
          Another dataset: copy its folder, with a metadata.json, into\n  {}\n\
          The runs:\n  curl -H 'x-functions-key: {key}' {app}/api/runs\n\
          Label again otherwise:\n  curl -H 'x-functions-key: {key}' {app}/api/relabel \\\n    \
+         -H 'content-type: application/json' \
          -d '{{\"dataset\": \"{DATASET}\", \"strategy\": \"with_context\"}}'\n\
          Blobs and queues, for any tool:\n  {connection}\n\
          What is labelled is copied to {}",
