@@ -31,6 +31,8 @@ const LOOK_FOR_THE_HOST: Duration = Duration::from_secs(2);
 /// # Errors
 /// If settings are missing or wrong, or the port is taken.
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    // First: one that has gone already would not be noticed.
+    let host = Host::of_process();
     log_to_stdout(&args.log)?;
     let mut signals = Signals::listen();
     let stop = CancellationToken::new();
@@ -45,7 +47,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let mut serving = tokio::spawn(host::serve(listener, Arc::new(app), stop.clone()));
     let exit = tokio::select! {
         exit = signals.first() => exit,
-        () = host_gone() => {
+        () = host.gone() => {
             tracing::warn!(event = "host_gone", "the Functions host that started this process is gone");
             Exit::CouldNotRun
         }
@@ -66,20 +68,28 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// Comes to its end when the process that started this one has ended. A host that was killed says nothing, and
-/// what its worker went on buying would reach nobody. It is told by the parent's process id: the kernel's
-/// parent-death signal comes also when only the thread that started this process ends.
-async fn host_gone() {
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::parent_id;
-        let host = parent_id();
-        while parent_id() == host {
+/// The process that started this one, by its id; `None` where that cannot be told.
+struct Host(Option<u32>);
+
+impl Host {
+    fn of_process() -> Self {
+        #[cfg(unix)]
+        return Self(Some(std::os::unix::process::parent_id()));
+        #[cfg(not(unix))]
+        Self(None)
+    }
+
+    /// Comes to its end when the host has ended. One that was killed says nothing, and what its worker went on
+    /// buying would reach nobody. The kernel's parent-death signal is no help: it also comes when only the
+    /// thread that started this process ends.
+    async fn gone(self) {
+        if self.0.is_none() {
+            return std::future::pending().await;
+        }
+        while Self::of_process().0 == self.0 {
             tokio::time::sleep(LOOK_FOR_THE_HOST).await;
         }
     }
-    #[cfg(not(unix))]
-    std::future::pending::<()>().await;
 }
 
 /// One JSON object a line: the host takes lines of stderr for errors.
