@@ -118,7 +118,7 @@ impl World {
     /// Gives a file another version without another content.
     fn touch(&self, path: &str) {
         let file = fs::File::options().write(true).open(self.path(path));
-        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        let later = std::time::SystemTime::from(now() + SignedDuration::from_secs(60));
         file.unwrap().set_modified(later).unwrap();
     }
 
