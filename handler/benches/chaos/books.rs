@@ -109,7 +109,8 @@ async fn budget(cloud: &LocalCloud, records: &[Value]) -> Result<()> {
     let budget = serde_json::from_slice::<Value>(&blob.content)?;
     let shares = budget.get("runs").and_then(Value::as_object);
     let shares = shares.context("it has no runs")?;
-    for name in shares.keys() {
+    // What it cost to settle a deployment's request parameters stands beside the runs.
+    for name in shares.keys().filter(|name| !name.starts_with("profile-")) {
         let known = records
             .iter()
             .any(|record| record.get("run") == Some(&json!(name)));

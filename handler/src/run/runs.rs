@@ -389,12 +389,16 @@ impl Runs {
         name: &str,
         value: &T,
     ) -> Result<(), RunError> {
-        work::write(
-            &self.work,
-            &format!("datasets/{dataset}/{name}.json"),
-            value,
-        )
-        .await
+        let path = format!("datasets/{dataset}/{name}.json");
+        let content = self.content(&path, value)?;
+        let mut cell = Cell::new(&self.work, &path);
+        loop {
+            // Against what was read: who has lost the right to it meanwhile replaces nothing.
+            cell.read().await?;
+            if cell.write(content.clone()).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Changes a dataset's budget by `change`, which may be asked again, about a newer one. Gives what that
