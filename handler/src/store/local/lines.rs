@@ -111,8 +111,7 @@ fn open(path: &Path) -> Result<File, StoreError> {
         if look > 0 {
             std::thread::sleep(LOOK);
         }
-        let opened = open_and_lock(path);
-        let (file, free) = opened.map_err(|error| StoreError::io("append to", path, error))?;
+        let (file, free) = open_and_lock("append to", path)?;
         if free {
             return Ok(file);
         }
@@ -140,5 +139,28 @@ mod tests {
         appender.append(b"four\n").await.unwrap();
         let there = std::fs::read_to_string(&path).unwrap();
         assert_eq!(there, "one\ntwo\nthree\nfour\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_part_that_is_another_file_too_is_neither_cut_nor_appended_to() {
+        let home = tempfile::tempdir().unwrap();
+        let (theirs, path) = (home.path().join("theirs"), home.path().join("part"));
+        std::fs::write(&theirs, "no line end").unwrap();
+        let link = |hard: bool| match hard {
+            true => std::fs::hard_link(&theirs, &path),
+            false => std::os::unix::fs::symlink(&theirs, &path),
+        };
+        for (hard, says) in [(true, "hard link"), (false, "symbolic link")] {
+            link(hard).unwrap();
+            for refused in [
+                LocalAppender::take(path.clone()).unwrap_err(),
+                add_line(&path, b"line\n").unwrap_err(),
+            ] {
+                assert!(refused.to_string().contains(says), "{refused}");
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"no line end");
     }
 }

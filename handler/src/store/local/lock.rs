@@ -3,9 +3,9 @@
 
 use super::super::StoreError;
 use super::super::own::Held;
-use super::{beside, is_at, open_and_lock};
+use super::{beside, is_at, open_and_lock, open_in_place};
 use async_trait::async_trait;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ impl FolderLock {
             fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
         }
         let failed = |error| StoreError::io("lock", path, error);
-        let (mut file, free) = open_and_lock(path).map_err(failed)?;
+        let (mut file, free) = open_and_lock("lock", path)?;
         if !free {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(failed)?;
@@ -93,13 +93,9 @@ impl FileGuard {
     pub(super) fn take(target: &Path) -> Result<Self, StoreError> {
         let path = beside(target, ".lock");
         loop {
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .and_then(|file| file.lock().map(|()| file))
-                .map_err(|e| StoreError::io("lock", &path, e))?;
+            let file = open_in_place("lock", &path)?;
+            file.lock()
+                .map_err(|error| StoreError::io("lock", &path, error))?;
             if is_at(&file, &path) {
                 return Ok(Self { _file: file, path });
             }
@@ -128,6 +124,27 @@ mod tests {
         assert!(second.to_string().contains("process 7"), "{second}");
         drop(first);
         assert!(!path.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_the_file_behind_it_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("theirs");
+        fs::write(&theirs, "precious").unwrap();
+        let path = folder.path().join("lock");
+        std::os::unix::fs::symlink(&theirs, &path).unwrap();
+        let refused = FolderLock::take(&path, "process 7").unwrap_err();
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&theirs, &path).unwrap();
+        let refused = FolderLock::take(&path, "process 7").unwrap_err();
+        assert!(refused.to_string().contains("hard link"), "{refused}");
+        assert_eq!(fs::read(&theirs).unwrap(), b"precious");
+        let guard = folder.path().join(".out.lock");
+        std::os::unix::fs::symlink(folder.path().join("new"), &guard).unwrap();
+        assert!(FileGuard::take(&folder.path().join("out")).is_err());
+        assert!(!folder.path().join("new").exists());
     }
 
     #[test]

@@ -2,20 +2,24 @@
 
 use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
-use super::draft::{DraftFile, LocalDraft};
+use super::draft::{self, DraftFile, LocalDraft};
 use super::lines::{self, LocalAppender};
 use super::lock::{FileGuard, FolderLock};
 use super::{blocking, modified, version_of};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     folder: PathBuf,
     raw: Option<PathBuf>,
+    /// Folders without drafts that killed processes left.
+    swept: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl Root {
@@ -37,6 +41,17 @@ impl Root {
             fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
         }
         Ok(path)
+    }
+
+    /// Removes the drafts beside `target` that killed processes left, once for each folder.
+    pub(super) fn sweep(&self, target: &Path) {
+        let Some(folder) = target.parent() else {
+            return;
+        };
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.insert(folder.to_owned()) {
+            draft::remove_stale(folder);
+        }
     }
 
     /// Refuses a path that is RAW, lies in it or holds it, links resolved: a folder of ours may hold
@@ -68,7 +83,11 @@ impl LocalOwn {
             let reason = format!("it lies inside the RAW data at {}", raw.display());
             return Err(StoreError::forbidden(root.display(), reason));
         }
-        let root = Root { folder: real, raw };
+        let root = Root {
+            folder: real,
+            raw,
+            swept: Arc::default(),
+        };
         Ok(Self { root })
     }
 
@@ -326,7 +345,8 @@ mod tests {
         assert!(own.remove("buckets").await.is_err());
         assert!(own.remove("link").await.is_err());
         let lone = OwnFolder::local(home.path(), &raw.join("train/.a.unfinished"));
-        assert!(lone.unwrap().publish("buckets/train/a").await.is_err());
+        let itself = "buckets/train/.a.unfinished";
+        assert!(lone.unwrap().publish(itself).await.is_err());
         assert_eq!(fs::read(raw.join("train/.a.unfinished")).unwrap(), b"RAW");
     }
 
