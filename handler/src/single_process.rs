@@ -1,8 +1,8 @@
 //! One process that labels what a command names: it begins a run for each bucket file and drives the
 //! [steps](crate::steps) until all runs have ended, with a queue in memory.
 //!
-//! Nothing is written before every file was read to its end, the service has answered, and the output was
-//! tried. The same command continues where a process stopped: everything that is true stands in the work
+//! Nothing is written before the output was tried, every file was read to its end, and the service has
+//! answered. The same command continues where a process stopped: everything that is true stands in the work
 //! folder.
 
 mod claim;
@@ -11,7 +11,7 @@ mod queue;
 pub use claim::Claim;
 
 use crate::dataset::figures::Tokens;
-use crate::dataset::layout::BucketName;
+use crate::dataset::layout::{self, BucketName};
 use crate::run::RunError;
 use crate::run::budget::Budget;
 use crate::run::manifest::Manifest;
@@ -72,10 +72,10 @@ struct Bucket {
 
 impl Job {
     /// Reads what earlier processes left, and every bucket file among `files` to its end. Nothing is
-    /// written, and nothing is sent.
+    /// written that stays, and nothing is sent.
     ///
     /// # Errors
-    /// If the settings are not those of the runs that are there, if RAW changed under them, or if a file
+    /// If an output cannot be written, if the settings are not those of the runs that are there, if RAW changed under them, or if a file
     /// cannot be labelled as it is.
     pub async fn plan(
         app: Arc<App>,
@@ -100,6 +100,9 @@ impl Job {
             probe: Tokens::default(),
             app,
         };
+        if resume != Resume::DryRun {
+            job.try_out(&files).await?;
+        }
         let mut records = job.records().await?;
         let raw = job.raw()?;
         for file in &files {
@@ -135,6 +138,17 @@ impl Job {
         let left_out = job.app.data.left_out(dataset).await?;
         job.warnings.extend(left_out.warnings());
         Ok(job)
+    }
+
+    /// Finds out whether what is to appear can be written, and leaves no trace.
+    async fn try_out(&self, files: &[RawFile]) -> Result<(), RunError> {
+        let data = &self.app.data;
+        let output = data.labeled(&self.dataset)?;
+        for file in files {
+            output.try_out(&data.labeled_path(&file.name)).await?;
+        }
+        let metadata = data.metadata(&self.dataset)?;
+        Ok(metadata.try_out(layout::LABELED_METADATA).await?)
     }
 
     /// The current run of each file.
@@ -309,11 +323,6 @@ impl Job {
     /// If something cannot be read or written.
     pub async fn begin(&mut self, profile: &ApiProfile) -> Result<Vec<Message>, RunError> {
         let app = Arc::clone(&self.app);
-        let output = app.data.labeled(&self.dataset)?;
-        for bucket in &self.buckets {
-            let path = app.data.labeled_path(&bucket.file.name);
-            output.try_out(&path).await?;
-        }
         let settings = self.settings().clone();
         app.repin_profile(&self.dataset, &settings, profile).await?;
         if self.resume == Resume::Restart {

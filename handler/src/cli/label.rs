@@ -17,7 +17,7 @@ use crate::run::runs::Runs;
 use crate::run::settings::Method;
 use crate::single_process::{Claim, Job, Resume};
 use crate::steps::{Answers, App, Data, InTrouble, Named, Settings, Trouble};
-use crate::store::OwnFolder;
+use crate::store::{OwnFolder, StoreError};
 use crate::teacher::meter::Reading;
 use crate::teacher::transport::Transport;
 use anyhow::anyhow;
@@ -148,10 +148,13 @@ async fn plan(
     Ok(job)
 }
 
-/// To write over what no run made is wrong usage.
+/// To write where that must not be is wrong usage.
 fn refused(error: RunError) -> anyhow::Error {
     match error {
         RunError::Foreign { .. } => UsageError(error.to_string()).into(),
+        RunError::Store(StoreError::Forbidden { .. }) => {
+            UsageError(format!("--output: {error}")).into()
+        }
         error => error.into(),
     }
 }

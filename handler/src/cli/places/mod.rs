@@ -6,7 +6,7 @@ use crate::config::{LabelArgs, UsageError};
 use crate::dataset::layout::{self, BucketName, LeftOut};
 use crate::identity::{Identities, Surroundings};
 use crate::steps;
-use crate::store::{Buckets, OwnFolder, RawFile, StoreError};
+use crate::store::{Buckets, OwnFolder, Protected, RawFile, RawFolder, StoreError};
 use anyhow::{anyhow, bail};
 use spot::{Accounts, Spot};
 use std::fs;
@@ -138,6 +138,7 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         }
     }
     let own = Own {
+        protected: input.protected().await?,
         raw: &input,
         base: Some(&output),
         work: work.as_ref(),
@@ -214,6 +215,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         )));
     }
     let own = Own {
+        protected: protected(&input, dataset.as_ref()).await?,
         raw: dataset.as_ref().unwrap_or(&input),
         base: base.as_ref(),
         work: work.as_ref(),
@@ -236,6 +238,22 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         metadata: work.clone(),
     };
     Ok((named, work))
+}
+
+/// A lone file as it is protected on this machine, with the `dataset` that it lies in.
+async fn protected(input: &Spot, dataset: Option<&Spot>) -> Result<Protected, StoreError> {
+    let Spot::Local(file) = input else {
+        return Ok(Protected::default());
+    };
+    let (root, inside) = match dataset {
+        Some(Spot::Local(root)) => {
+            // A link elsewhere in the dataset that leads nowhere costs this file nothing.
+            let entries = RawFolder::local(root).entries().await;
+            (root, entries.unwrap_or_default())
+        }
+        _ => (file, Vec::new()),
+    };
+    Protected::new(root, inside.iter().map(|(path, _)| path))?.limit_rights([file])
 }
 
 /// The file to write on this machine.
@@ -279,6 +297,8 @@ fn check_names(name: &BucketName) -> anyhow::Result<()> {
 struct Own<'a> {
     /// What must not be written.
     raw: &'a Spot,
+    /// What of it lies on this machine.
+    protected: Protected,
     /// Where labelled datasets appear.
     base: Option<&'a Spot>,
     /// What was given for work.
@@ -302,7 +322,7 @@ impl Own<'_> {
                 occupied.display()
             )));
         }
-        let own = spot.own(self.raw, self.base, self.work);
+        let own = spot.own(self.raw, &self.protected, self.base, self.work);
         own.map_err(|error| match error {
             StoreError::Forbidden { .. } => usage(format!("{flag}: {error}")),
             other => other.into(),

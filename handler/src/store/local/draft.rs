@@ -4,6 +4,7 @@ use super::super::own::Draft;
 use super::super::{PutMode, StoreError};
 use super::lock::FileGuard;
 use super::own::Root;
+use super::protected::Rights;
 use super::{beside, blocking, is_at, modified, no_follow, version_of};
 use async_trait::async_trait;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -25,6 +26,7 @@ pub(super) struct DraftFile {
     file: File,
     draft: PathBuf,
     target: PathBuf,
+    rights: Rights,
     appeared: bool,
 }
 
@@ -37,6 +39,7 @@ impl DraftFile {
             let draft = root.outside_raw(beside(&target, &ending))?;
             let failed = |error| StoreError::io("write", &draft, error);
             let mut options = OpenOptions::new();
+            root.rights().of_file(&draft, &mut options);
             let options = no_follow(options.write(true).create_new(true));
             let file = match options.open(&draft) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -49,6 +52,7 @@ impl DraftFile {
                         file,
                         draft,
                         target,
+                        rights: root.rights().clone(),
                         appeared: false,
                     });
                 }
@@ -68,7 +72,7 @@ impl DraftFile {
     pub(super) fn commit(mut self, mode: &PutMode) -> Result<bool, StoreError> {
         let failed = |error| StoreError::io("write", &self.target, error);
         self.file.sync_all().map_err(failed)?;
-        let _guard = FileGuard::take(&self.target)?;
+        let _guard = FileGuard::take(&self.target, &self.rights)?;
         let there = match fs::metadata(&self.target) {
             Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

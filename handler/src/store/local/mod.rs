@@ -7,12 +7,15 @@ mod draft;
 mod lines;
 mod lock;
 mod own;
+mod protected;
 mod raw;
 
 pub(super) use own::LocalOwn;
+pub use protected::Protected;
 pub(super) use raw::LocalRaw;
 
 use super::{StoreError, Version};
+use protected::Rights;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -53,11 +56,30 @@ fn beside(target: &Path, ending: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
+/// The folders above `path` that are not there, the deepest first.
+fn missing_folders(path: &Path) -> Vec<PathBuf> {
+    let above = path.ancestors().skip(1);
+    let missing = above.take_while(|folder| !folder.exists());
+    missing.map(Path::to_owned).collect()
+}
+
+/// Removes those of `folders` that are empty, so that a run that did nothing leaves nothing.
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
 /// Opens a file of ours that is changed in place, and makes it if need be. Neither a link nor a file
 /// that has another name is opened: what it leads to, or is elsewhere, is not ours.
-fn open_in_place(operation: &'static str, path: &Path) -> Result<File, StoreError> {
+fn open_in_place(
+    operation: &'static str,
+    path: &Path,
+    rights: &Rights,
+) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
+    rights.of_file(path, &mut options);
     let file = match no_follow(&mut options).open(path) {
         Err(_) if fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink()) => {
             let reason = "it is a symbolic link, and no link is followed here; remove the link";
@@ -76,9 +98,13 @@ fn open_in_place(operation: &'static str, path: &Path) -> Result<File, StoreErro
 }
 
 /// Opens the file at `path` as [`open_in_place`] does and locks it; gives whether the lock was free.
-fn open_and_lock(operation: &'static str, path: &Path) -> Result<(File, bool), StoreError> {
+fn open_and_lock(
+    operation: &'static str,
+    path: &Path,
+    rights: &Rights,
+) -> Result<(File, bool), StoreError> {
     loop {
-        let file = open_in_place(operation, path)?;
+        let file = open_in_place(operation, path, rights)?;
         match file.try_lock() {
             Ok(()) if is_at(&file, path) => return Ok((file, true)),
             Ok(()) => {}
