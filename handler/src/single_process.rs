@@ -43,6 +43,15 @@ pub enum Resume {
     DryRun,
 }
 
+/// What earlier runs left that a restart takes the place of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replaced {
+    /// What they labelled, and what that cost.
+    pub billed: Billed,
+    /// Not all of it can be read.
+    pub is_damaged: bool,
+}
+
 /// The bucket files that a command is about, planned.
 #[derive(Debug)]
 pub struct Job {
@@ -55,6 +64,7 @@ pub struct Job {
     warnings: Vec<String>,
     /// What it cost to settle the request parameters.
     probe: Tokens,
+    replaced: Replaced,
     progress: Arc<Progress>,
 }
 
@@ -98,12 +108,22 @@ impl Job {
             warnings: Vec::new(),
             progress,
             probe: Tokens::default(),
+            replaced: Replaced::default(),
             app,
         };
         if resume != Resume::DryRun {
             job.try_out(&files).await?;
         }
         let mut records = job.records().await?;
+        if resume == Resume::Restart {
+            for record in records.values() {
+                match billed::of(&job.app, record).await {
+                    Ok(billed) => job.replaced.billed += billed,
+                    Err(RunError::Damaged { .. }) => job.replaced.is_damaged = true,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
         let raw = job.raw()?;
         for file in &files {
             job.progress
@@ -152,11 +172,14 @@ impl Job {
     }
 
     /// The current run of each file.
-    async fn records(&self) -> Result<BTreeMap<String, Record>, RunError> {
+    async fn records(&mut self) -> Result<BTreeMap<String, Record>, RunError> {
         let runs = self.app.runs.of_dataset(&self.dataset).await;
         let runs = match runs {
             // A restart does not need what it replaces.
-            Err(RunError::Damaged { .. }) if self.resume == Resume::Restart => Vec::new(),
+            Err(RunError::Damaged { .. }) if self.resume == Resume::Restart => {
+                self.replaced.is_damaged = true;
+                Vec::new()
+            }
             runs => runs?,
         };
         let mut records = BTreeMap::new();
@@ -282,6 +305,11 @@ impl Job {
         &self.warnings
     }
 
+    /// What a restart throws away.
+    pub fn replaced(&self) -> Replaced {
+        self.replaced
+    }
+
     /// RAW.
     ///
     /// # Errors
@@ -391,14 +419,20 @@ impl Job {
         Ok(billed)
     }
 
-    /// Delivers `messages` and all that come of them, until every run has ended or the process is to
+    /// Delivers `messages` and all that come of them, about `most` at a time, until every run has ended or the process is to
     /// stop. Gives the metadata as it is then, if any run was planned.
     ///
     /// # Errors
     /// The first thing that made it stop. What was labelled until then is kept.
-    pub async fn drive(&self, messages: Vec<Message>) -> Result<Option<Metadata>, RunError> {
+    pub async fn drive(
+        &self,
+        messages: Vec<Message>,
+        most: usize,
+    ) -> Result<Option<Metadata>, RunError> {
         metadata::refresh(&self.app, &self.dataset).await?;
-        let failure = Queue::new(Arc::clone(&self.app), messages).drive().await;
+        let failure = Queue::new(Arc::clone(&self.app), messages, most)
+            .drive()
+            .await;
         let metadata = metadata::refresh(&self.app, &self.dataset).await?;
         if let Some(failure) = failure {
             return Err(failure);

@@ -1,6 +1,7 @@
 //! `softlabel serve`: the custom handler of an Azure Functions app.
 
 use super::Exit;
+use super::open_files::OpenFiles;
 use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{DataPath, LogArgs, ServeArgs, UsageError};
@@ -28,6 +29,7 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// If settings are missing or wrong, or the port is taken.
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    OpenFiles::raise();
     log_to_stdout(&args.log)?;
     let mut signals = Signals::listen();
     let stop = CancellationToken::new();

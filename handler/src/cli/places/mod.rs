@@ -28,6 +28,7 @@ const LONE: &str = "file";
 /// # Errors
 /// If the input is not there or holds nothing, or the output is refused.
 pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<(steps::Named, OwnFolder)> {
+    refuse_streams(args)?;
     let settings = args.service.credential(Surroundings::of_process());
     let named = named(args, settings.identities)?;
     let is_folder = match &named.input {
@@ -45,6 +46,29 @@ pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<(steps::Named, O
         true => dataset(args, named).await,
         false => lone_file(args, named).await,
     }
+}
+
+/// `-` stands for stdin and stdout elsewhere.
+fn refuse_streams(args: &LabelArgs) -> anyhow::Result<()> {
+    let refuse = |refused: bool, text: &str| match refused {
+        true => Err(usage(text)),
+        false => Ok(()),
+    };
+    let is_stream = |path: &Path| path.as_os_str() == "-";
+    refuse(
+        is_stream(&args.input),
+        "--input - cannot be read: RAW is read more than once; save it to a file and give its path (./- for \
+         a file of that name)",
+    )?;
+    refuse(
+        is_stream(&args.output),
+        "--output - cannot be written: labels appear as a whole, in a file that a run continues from; give \
+         a path (./- for a file of that name)",
+    )?;
+    refuse(
+        args.work.as_deref().is_some_and(is_stream),
+        "--work - is no folder; give a path",
+    )
 }
 
 fn named(args: &LabelArgs, identities: Identities) -> anyhow::Result<Named> {
@@ -171,6 +195,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         output,
         work,
     } = named;
+    let output = in_folder(args, &input, output)?;
     let output = match output {
         Spot::Local(output) => Spot::Local(output_file(&output)?),
         output @ Spot::Blob(_) => output,
@@ -256,15 +281,34 @@ async fn protected(input: &Spot, dataset: Option<&Spot>) -> Result<Protected, St
     Protected::new(root, inside.iter().map(|(path, _)| path))?.limit_rights([file])
 }
 
+/// The file to write, which in a folder is called like the input. A folder is one that is there, or a name
+/// that ends in `/`.
+fn in_folder(args: &LabelArgs, input: &Spot, output: Spot) -> anyhow::Result<Spot> {
+    let given = args.output.as_os_str().as_encoded_bytes();
+    let ends = given
+        .last()
+        .is_some_and(|b| std::path::is_separator(char::from(*b)));
+    let is_there = matches!(&output, Spot::Local(output) if output.is_dir());
+    if !ends && !is_there {
+        return Ok(output);
+    }
+    // As it was given: what is called so may be a link.
+    let stem = match input {
+        Spot::Local(_) => Spot::Local(args.input.clone()).stem(),
+        Spot::Blob(_) => input.stem(),
+    };
+    let Some(stem) = stem else {
+        return Err(usage(format!(
+            "--output {output} is a folder, and --input {input} has no name in UTF-8 for the file in it; \
+             give the file to write"
+        )));
+    };
+    Ok(output.join(&format!("{stem}.jsonl")))
+}
+
 /// The file to write on this machine.
 fn output_file(output: &Path) -> anyhow::Result<PathBuf> {
     let output = std::path::absolute(output)?;
-    if output.is_dir() {
-        return Err(usage(format!(
-            "--output {} is a folder; for a single file it is the file to write",
-            output.display()
-        )));
-    }
     if fs::metadata(&output).is_ok_and(|there| !there.is_file()) {
         return Err(usage(format!(
             "--output {} is not a regular file; give the file to write",
