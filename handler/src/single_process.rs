@@ -167,8 +167,10 @@ impl Job {
         for file in files {
             output.try_out(&data.labeled_path(&file.name)).await?;
         }
+        // A folder in its place cannot be read.
         let metadata = data.metadata(&self.dataset)?;
-        Ok(metadata.try_out(layout::LABELED_METADATA).await?)
+        metadata.read(layout::LABELED_METADATA).await?;
+        Ok(())
     }
 
     /// The current run of each file.

@@ -248,18 +248,15 @@ fn many_files_are_labelled_where_few_may_be_open() {
 #[test]
 fn what_cannot_be_published_is_refused_before_the_first_call() {
     let slow = Slow::new();
-    let metadata = "out/LABELED_ds/labeling_metadata.json";
-    for (folder, file) in [
-        ("first", slow.labeled("first")),
-        ("metadata", slow.home.path(metadata)),
+    let metadata = slow.home.path("out/LABELED_ds/labeling_metadata.json");
+    for (file, code, says) in [
+        (slow.labeled("first"), 2, "a folder has its name"),
+        (metadata, 1, "labeling_metadata.json"),
     ] {
         fs::create_dir_all(&file).unwrap();
-        let outcome = slow.command().ends(2);
-        assert!(
-            outcome.error().contains("a folder has its name"),
-            "{folder}: {outcome}"
-        );
-        assert!(!slow.home.path("out/.softlabel").exists(), "{folder}");
+        let outcome = slow.command().ends(code);
+        assert!(outcome.error().contains(says), "{outcome}");
+        assert!(!slow.home.path("out/.softlabel").exists(), "{outcome}");
         fs::remove_dir(&file).unwrap();
     }
     assert_eq!(slow.service.stats().requests, 0);

@@ -45,9 +45,9 @@ impl OpenFiles {
         Self(usize::MAX)
     }
 
-    /// Calls that may be in flight: each has a connection, and as many files are left for steps.
+    /// Calls that may be in flight: each has a connection, and may be the only one of a step.
     pub(super) fn calls(self) -> u32 {
-        let calls = self.0.saturating_sub(RESERVE) / 2;
+        let calls = self.0.saturating_sub(RESERVE) / (1 + PER_STEP);
         u32::try_from(calls).unwrap_or(u32::MAX).max(1)
     }
 
@@ -77,6 +77,10 @@ mod tests {
                 let calls = wanted.min(open.calls());
                 let files = calls as usize + PER_STEP * open.steps(calls) + RESERVE;
                 assert!(files <= limit, "{limit}: {calls} calls");
+                assert!(
+                    open.steps(calls) >= calls as usize,
+                    "{limit}: {calls} calls"
+                );
             }
         }
         let least = OpenFiles(3);
