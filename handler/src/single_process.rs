@@ -1,8 +1,8 @@
 //! One process that labels what a command names: it begins a run for each bucket file and drives the
 //! [steps](crate::steps) until all runs have ended, with a queue in memory.
 //!
-//! Nothing is written before every file was read to its end, the service has answered, and the output was
-//! tried. The same command continues where a process stopped: everything that is true stands in the work
+//! Nothing is written before the output was tried, every file was read to its end, and the service has
+//! answered. The same command continues where a process stopped: everything that is true stands in the work
 //! folder.
 
 mod claim;
@@ -11,7 +11,7 @@ mod queue;
 pub use claim::Claim;
 
 use crate::dataset::figures::Tokens;
-use crate::dataset::layout::BucketName;
+use crate::dataset::layout::{self, BucketName};
 use crate::run::RunError;
 use crate::run::budget::Budget;
 use crate::run::manifest::Manifest;
@@ -43,6 +43,15 @@ pub enum Resume {
     DryRun,
 }
 
+/// What earlier runs left that a restart takes the place of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replaced {
+    /// What they labelled, and what that cost.
+    pub billed: Billed,
+    /// Not all of it can be read.
+    pub is_damaged: bool,
+}
+
 /// The bucket files that a command is about, planned.
 #[derive(Debug)]
 pub struct Job {
@@ -55,6 +64,7 @@ pub struct Job {
     warnings: Vec<String>,
     /// What it cost to settle the request parameters.
     probe: Tokens,
+    replaced: Replaced,
     progress: Arc<Progress>,
 }
 
@@ -72,10 +82,10 @@ struct Bucket {
 
 impl Job {
     /// Reads what earlier processes left, and every bucket file among `files` to its end. Nothing is
-    /// written, and nothing is sent.
+    /// written that stays, and nothing is sent.
     ///
     /// # Errors
-    /// If the settings are not those of the runs that are there, if RAW changed under them, or if a file
+    /// If an output cannot be written, if the settings are not those of the runs that are there, if RAW changed under them, or if a file
     /// cannot be labelled as it is.
     pub async fn plan(
         app: Arc<App>,
@@ -98,9 +108,22 @@ impl Job {
             warnings: Vec::new(),
             progress,
             probe: Tokens::default(),
+            replaced: Replaced::default(),
             app,
         };
+        if resume != Resume::DryRun {
+            job.try_out(&files).await?;
+        }
         let mut records = job.records().await?;
+        if resume == Resume::Restart {
+            for record in records.values() {
+                match billed::of(&job.app, record).await {
+                    Ok(billed) => job.replaced.billed += billed,
+                    Err(RunError::Damaged { .. }) => job.replaced.is_damaged = true,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
         let raw = job.raw()?;
         for file in &files {
             job.progress
@@ -137,12 +160,28 @@ impl Job {
         Ok(job)
     }
 
+    /// Finds out whether what is to appear can be written, and leaves no trace.
+    async fn try_out(&self, files: &[RawFile]) -> Result<(), RunError> {
+        let data = &self.app.data;
+        let output = data.labeled(&self.dataset)?;
+        for file in files {
+            output.try_out(&data.labeled_path(&file.name)).await?;
+        }
+        // A folder in its place cannot be read.
+        let metadata = data.metadata(&self.dataset)?;
+        metadata.read(layout::LABELED_METADATA).await?;
+        Ok(())
+    }
+
     /// The current run of each file.
-    async fn records(&self) -> Result<BTreeMap<String, Record>, RunError> {
+    async fn records(&mut self) -> Result<BTreeMap<String, Record>, RunError> {
         let runs = self.app.runs.of_dataset(&self.dataset).await;
         let runs = match runs {
             // A restart does not need what it replaces.
-            Err(RunError::Damaged { .. }) if self.resume == Resume::Restart => Vec::new(),
+            Err(RunError::Damaged { .. }) if self.resume == Resume::Restart => {
+                self.replaced.is_damaged = true;
+                Vec::new()
+            }
             runs => runs?,
         };
         let mut records = BTreeMap::new();
@@ -268,6 +307,11 @@ impl Job {
         &self.warnings
     }
 
+    /// What a restart throws away.
+    pub fn replaced(&self) -> Replaced {
+        self.replaced
+    }
+
     /// RAW.
     ///
     /// # Errors
@@ -309,11 +353,6 @@ impl Job {
     /// If something cannot be read or written.
     pub async fn begin(&mut self, profile: &ApiProfile) -> Result<Vec<Message>, RunError> {
         let app = Arc::clone(&self.app);
-        let output = app.data.labeled(&self.dataset)?;
-        for bucket in &self.buckets {
-            let path = app.data.labeled_path(&bucket.file.name);
-            output.try_out(&path).await?;
-        }
         let settings = self.settings().clone();
         app.repin_profile(&self.dataset, &settings, profile).await?;
         if self.resume == Resume::Restart {
@@ -382,14 +421,20 @@ impl Job {
         Ok(billed)
     }
 
-    /// Delivers `messages` and all that come of them, until every run has ended or the process is to
+    /// Delivers `messages` and all that come of them, about `most` at a time, until every run has ended or the process is to
     /// stop. Gives the metadata as it is then, if any run was planned.
     ///
     /// # Errors
     /// The first thing that made it stop. What was labelled until then is kept.
-    pub async fn drive(&self, messages: Vec<Message>) -> Result<Option<Metadata>, RunError> {
+    pub async fn drive(
+        &self,
+        messages: Vec<Message>,
+        most: usize,
+    ) -> Result<Option<Metadata>, RunError> {
         metadata::refresh(&self.app, &self.dataset).await?;
-        let failure = Queue::new(Arc::clone(&self.app), messages).drive().await;
+        let failure = Queue::new(Arc::clone(&self.app), messages, most)
+            .drive()
+            .await;
         let metadata = metadata::refresh(&self.app, &self.dataset).await?;
         if let Some(failure) = failure {
             return Err(failure);

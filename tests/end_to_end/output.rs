@@ -189,7 +189,7 @@ fn an_old_file_stays_until_the_new_one_is_there() {
     let before = ["first", "second"].map(|bucket| fs::read(slow.labeled(bucket)).unwrap());
     slow.service.update(|config| config.seed = 77).unwrap();
     slow.service.clear();
-    let running = slow.command().arg("--restart").start();
+    let running = slow.command().args(["--restart", "--yes"]).start();
     slow.service
         .wait_until(|double| double.stats().requests >= 10);
     running.kill();
@@ -205,6 +205,64 @@ fn an_old_file_stays_until_the_new_one_is_there() {
 }
 
 #[test]
+fn a_single_file_is_labelled_into_a_folder() {
+    let service = Service::well();
+    let home = Home::new();
+    let input = home.messages(&["one", "two"]);
+    fs::create_dir(home.path("there")).unwrap();
+    for (output, folder) in [
+        ("there", "there"),
+        ("there/", "there"),
+        ("new/er/", "new/er"),
+    ] {
+        Softlabel::label(&service, &input, &home.path(output)).ends(0);
+        let file = home.path(folder).join("in.jsonl");
+        assert_eq!(lines(&file).len(), 2, "{output}");
+        assert!(
+            home.path(folder).join("in.jsonl.softlabel").is_dir(),
+            "{output}"
+        );
+    }
+}
+
+#[test]
+fn many_files_are_labelled_where_few_may_be_open() {
+    let service = Service::well();
+    let home = Home::new();
+    for shard in 0..150 {
+        let message = format!("Why does shard {shard} fail?");
+        home.write(
+            &format!("ds/train/shard_{shard:03}.json"),
+            array(&[conversation(&format!("c{shard}"), &[&message])]),
+        );
+    }
+    // The soft limit is raised to the hard one.
+    let limits = "ulimit -Sn 64; ulimit -Hn 128; exec \"$@\"";
+    let label = Softlabel::label(&service, &home.path("ds"), &home.path("out"));
+    let label = label.args(["--no-rationales", "--concurrency", "auto"]);
+    let outcome = label.through(["sh", "-c", limits, "sh"]).ends(0);
+    assert!(outcome.stderr.contains("128 files"), "{outcome}");
+    assert_eq!(files(&home.path("out/LABELED_ds/train")).len(), 150);
+}
+
+#[test]
+fn what_cannot_be_published_is_refused_before_the_first_call() {
+    let slow = Slow::new();
+    let metadata = slow.home.path("out/LABELED_ds/labeling_metadata.json");
+    for (file, code, says) in [
+        (slow.labeled("first"), 2, "a folder has its name"),
+        (metadata, 1, "labeling_metadata.json"),
+    ] {
+        fs::create_dir_all(&file).unwrap();
+        let outcome = slow.command().ends(code);
+        assert!(outcome.error().contains(says), "{outcome}");
+        assert!(!slow.home.path("out/.softlabel").exists(), "{outcome}");
+        fs::remove_dir(&file).unwrap();
+    }
+    assert_eq!(slow.service.stats().requests, 0);
+}
+
+#[test]
 fn a_restart_that_cannot_begin_forgets_nothing() {
     let slow = Slow::new();
     slow.started(30).kill();
@@ -216,7 +274,7 @@ fn a_restart_that_cannot_begin_forgets_nothing() {
             .iter()
             .any(|path| path.to_string_lossy().contains("/parts/"))
     );
-    let label = slow.command().arg("--restart");
+    let label = slow.command().args(["--restart", "--yes"]);
     slow.service
         .update(|config| config.access.api_keys = vec!["rotated".to_owned()])
         .unwrap();
@@ -315,7 +373,7 @@ fn other_settings_never_mix_with_a_run_that_began() {
     assert_eq!(service.stats().requests, 0);
     assert_eq!(fs::read(home.path("out.jsonl")).unwrap(), before);
     label()
-        .args(["--strategy", "with_context", "--restart"])
+        .args(["--strategy", "with_context", "--restart", "--yes"])
         .ends(0);
     let metadata = json_file(&home.path("out.jsonl.softlabel/labeling_metadata.json"));
     assert_eq!(metadata["strategy"], "with_context");

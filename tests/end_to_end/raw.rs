@@ -163,6 +163,77 @@ fn no_path_leads_into_raw() {
 }
 
 #[test]
+fn what_a_link_in_the_input_leads_to_is_raw() {
+    let service = Service::well();
+    let home = Home::new();
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(home.path(target), home.path(name)).unwrap();
+    };
+    // A split that lies elsewhere.
+    dataset(&home, "ds");
+    fs::create_dir(home.path("real")).unwrap();
+    fs::rename(home.path("ds/train"), home.path("real/train")).unwrap();
+    link("real/train", "ds/train");
+    // A bucket file that lies where the labels would appear.
+    dataset(&home, "other");
+    home.write(
+        "out/LABELED_other/val/short.jsonl",
+        array(&[conversation("b", &["three"])]),
+    );
+    fs::remove_file(home.path("other/val/short.json")).unwrap();
+    link("out/LABELED_other/val/short.jsonl", "other/val/short.json");
+    let places = ["ds", "real", "other", "out"].map(|name| home.path(name));
+    // A lock that comes and goes dates its folder.
+    let there = || {
+        let mut there = places.each_ref().map(|place| snapshot(place));
+        there[3].retain(|path, _| !path.is_dir());
+        there
+    };
+    let before = there();
+    for (input, output, work) in [
+        ("ds", "real/train", "w"),
+        ("ds", "real/train/new", "w"),
+        ("ds", "ok", "real/train/w"),
+        // This one is found when the output is tried.
+        ("other", "out", "w"),
+        ("other", "out", "out/LABELED_other/val/short.jsonl"),
+    ] {
+        let label = Softlabel::label(&service, &home.path(input), &home.path(output));
+        let label = label.arg("--overwrite").arg("--work");
+        let outcome = label.arg(home.path(work)).ends(2);
+        let error = outcome.error();
+        assert!(
+            error.contains("--output") || error.contains("--work"),
+            "{error}"
+        );
+    }
+    assert!(there() == before, "RAW was changed");
+    assert!(!home.path("ok").exists() && !home.path("w").exists());
+    assert_eq!(service.stats().requests, 0);
+}
+
+#[test]
+fn what_comes_of_private_data_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let service = Service::well();
+    let home = Home::new();
+    let raw = dataset(&home, "ds");
+    for file in files(&raw) {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let lone = home.write("lone.json", array(&[conversation("a", &["one"])]));
+    fs::set_permissions(&lone, fs::Permissions::from_mode(0o600)).unwrap();
+    Softlabel::label(&service, &raw, &home.path("out")).ends(0);
+    Softlabel::label(&service, &lone, &home.path("lone/labeled.jsonl")).ends(0);
+    for folder in ["out", "lone"] {
+        for path in snapshot(&home.path(folder)).into_keys() {
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+        }
+    }
+}
+
+#[test]
 fn without_its_metadata_a_dataset_is_protected_all_the_same() {
     let service = Service::well();
     let home = Home::new();

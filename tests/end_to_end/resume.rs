@@ -482,7 +482,7 @@ fn a_restart_forgets_the_settings_of_the_run() {
         "{error}"
     );
     lone.service.clear();
-    with_context().arg("--restart").ends(0);
+    with_context().args(["--restart", "--yes"]).ends(0);
     assert_eq!(
         lone.service.classifications().len(),
         6,
@@ -494,6 +494,36 @@ fn a_restart_forgets_the_settings_of_the_run() {
     with_context().ends(0);
     lone.label().ends(1);
     assert_eq!(lone.service.stats().requests, 0);
+}
+
+#[test]
+fn a_restart_says_what_it_throws_away_and_needs_a_yes() {
+    let lone = Lone::of(6, 0.0);
+    // Nothing is lost.
+    lone.label().arg("--restart").ends(0);
+    lone.service.clear();
+    let before = snapshot(lone.home.path("").as_path());
+    let outcome = lone.label().arg("--restart").ends(2);
+    let error = outcome.error();
+    assert!(
+        error.contains("6 labelled turns") && error.contains("USD") && error.contains("--yes"),
+        "{error}"
+    );
+    assert_eq!(
+        lone.service.stats().requests,
+        0,
+        "nothing is paid before the answer"
+    );
+    assert_eq!(
+        snapshot(lone.home.path("").as_path())
+            .into_keys()
+            .collect::<Vec<_>>(),
+        before.into_keys().collect::<Vec<_>>()
+    );
+    lone.label().args(["--restart", "--yes"]).ends(0);
+    assert_eq!(lone.service.classifications().len(), 6);
+    let from_the_environment = lone.label().arg("--restart").env("SOFTLABEL_YES", "1");
+    from_the_environment.ends(0);
 }
 
 #[test]
@@ -530,7 +560,7 @@ fn raw_that_changed_is_refused_with_both_fingerprints_and_a_new_date_is_no_chang
     assert_eq!(fs::read(lone.output()).unwrap(), published);
     assert_eq!(lone.service.stats().requests, 0);
 
-    lone.label().arg("--restart").ends(0);
+    lone.label().args(["--restart", "--yes"]).ends(0);
     assert_ne!(fingerprint(), planned);
 }
 

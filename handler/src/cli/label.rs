@@ -1,10 +1,11 @@
 //! `softlabel label`.
 
+use super::open_files::OpenFiles;
 use super::progress::{Bill, Display};
 use super::screen::Screen;
 use super::signals::Signals;
 use super::table::{Table, counted, number, percent, time};
-use super::{Exit, dry_run, places, print};
+use super::{Exit, confirm, dry_run, places, print};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only, UsageError};
 use crate::dataset::layout;
@@ -17,7 +18,7 @@ use crate::run::runs::Runs;
 use crate::run::settings::Method;
 use crate::single_process::{Claim, Job, Resume};
 use crate::steps::{Answers, App, Data, InTrouble, Named, Settings, Trouble};
-use crate::store::OwnFolder;
+use crate::store::{OwnFolder, StoreError};
 use crate::teacher::meter::Reading;
 use crate::teacher::transport::Transport;
 use anyhow::anyhow;
@@ -33,8 +34,18 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Why the run could not begin or go on; what was labelled until then is kept.
-pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
     let screen = Screen::new(&args.log, args.progress)?;
+    let open_files = OpenFiles::raise();
+    let concurrency = args.service.concurrency;
+    args.service.concurrency = concurrency.at_most(open_files.calls());
+    if args.service.concurrency != concurrency {
+        screen.line(&format!(
+            "at most {} calls are in flight, since this process may have no more than {open_files} files \
+             open; for more, raise that limit (ulimit -n)",
+            open_files.calls()
+        ));
+    }
     let started = Instant::now();
     if args.restart && args.only.is_some() {
         return Err(UsageError("--only and --restart exclude each other; give one".into()).into());
@@ -74,6 +85,7 @@ pub(super) async fn run(args: LabelArgs) -> anyhow::Result<Exit> {
         app,
         progress,
         claim: &claim,
+        open_files,
     };
     let labeled = tokio::select! {
         labeled = command.label(&named, signals, started) => labeled,
@@ -148,10 +160,13 @@ async fn plan(
     Ok(job)
 }
 
-/// To write over what no run made is wrong usage.
+/// To write where that must not be is wrong usage.
 fn refused(error: RunError) -> anyhow::Error {
     match error {
         RunError::Foreign { .. } => UsageError(error.to_string()).into(),
+        RunError::Store(StoreError::Forbidden { .. }) => {
+            UsageError(format!("--output: {error}")).into()
+        }
         error => error.into(),
     }
 }
@@ -163,6 +178,7 @@ struct Command<'a> {
     app: Arc<App>,
     progress: Arc<Progress>,
     claim: &'a Claim,
+    open_files: OpenFiles,
 }
 
 impl Command<'_> {
@@ -178,9 +194,11 @@ impl Command<'_> {
             app,
             progress,
             claim,
+            open_files,
         } = self;
         let prepared = async {
             let job = plan(args, app, named, screen, progress).await?;
+            confirm::restart(screen, args.yes, job.replaced()).await?;
             let settled = job.settle().await;
             let (profile, is_new) = settled.map_err(|trouble| anyhow!("{trouble}"))?;
             // The last one only says that it was answered.
@@ -219,7 +237,8 @@ impl Command<'_> {
                     with_rationales: method.settings.with_rationales,
                 },
             );
-            job.drive(messages).await?
+            job.drive(messages, open_files.steps(args.service.concurrency.most()))
+                .await?
         };
         // What was read last may be the work of another process.
         claim.prove().await?;
@@ -297,7 +316,7 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
     Exit::Partial
 }
 
-fn usd(cost: Cost) -> String {
+pub(super) fn usd(cost: Cost) -> String {
     match cost {
         Cost::Usd(usd) => format!("{usd:.4} USD"),
         Cost::Unknown(_) => "unknown; set --price-input and --price-output".into(),

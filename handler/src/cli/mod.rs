@@ -3,9 +3,11 @@
 //! Errors are printed here, once, as sentences that say what to do. Results go to stdout, progress
 //! and logs to stderr.
 
+mod confirm;
 mod dry_run;
 mod info;
 mod label;
+mod open_files;
 mod places;
 mod progress;
 mod screen;

@@ -1,6 +1,7 @@
 //! `softlabel serve`: the custom handler of an Azure Functions app.
 
 use super::Exit;
+use super::open_files::OpenFiles;
 use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{DataPath, LogArgs, ServeArgs, UsageError};
@@ -33,6 +34,7 @@ const LOOK_FOR_THE_HOST: Duration = Duration::from_secs(2);
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     // First: one that has gone already would not be noticed.
     let host = Host::of_process();
+    OpenFiles::raise();
     log_to_stdout(&args.log)?;
     let mut signals = Signals::listen();
     let stop = CancellationToken::new();

@@ -74,7 +74,8 @@ pub struct LabelArgs {
     /// the URL of blobs, as for the next two.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
     pub input: PathBuf,
-    /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write.
+    /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write,
+    /// or a folder: one that is there, or a name that ends in /.
     #[arg(short, long, env = "SOFTLABEL_OUTPUT", value_name = "PATH")]
     pub output: PathBuf,
     /// Where manifests and results are kept, to continue from. For a dataset by default
@@ -91,6 +92,9 @@ pub struct LabelArgs {
     /// Forget what an earlier run left in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
+    /// Throw away with --restart what an earlier run left, without a question.
+    #[arg(long, env = "SOFTLABEL_YES", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub yes: bool,
     /// Write over labelled files that no run made, or that were changed since.
     #[arg(long, env = "SOFTLABEL_OVERWRITE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub overwrite: bool,

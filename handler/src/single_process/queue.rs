@@ -20,6 +20,8 @@ pub(super) struct Queue {
     plans: VecDeque<RunMessage>,
     chunks: VecDeque<ChunkMessage>,
     steps: JoinSet<StepResult>,
+    /// Each step has files open: while there are so many, no chunk is opened.
+    most: usize,
     /// The message that is worked on before others of its kind.
     next: OptionFuture<BoxFuture<'static, Result<Next, RunError>>>,
     failure: Option<RunError>,
@@ -32,12 +34,13 @@ enum Next {
 }
 
 impl Queue {
-    pub(super) fn new(app: Arc<App>, messages: Vec<Message>) -> Self {
+    pub(super) fn new(app: Arc<App>, messages: Vec<Message>, most: usize) -> Self {
         let mut queue = Self {
             app,
             plans: VecDeque::new(),
             chunks: VecDeque::new(),
             steps: JoinSet::new(),
+            most,
             next: None.into(),
             failure: None,
         };
@@ -76,8 +79,11 @@ impl Queue {
         }
     }
 
-    /// The next message at work, if there is one.
+    /// The next message at work, if there is one and room for it.
     fn deliver(&mut self) -> Option<BoxFuture<'static, Result<Next, RunError>>> {
+        if !self.steps.is_empty() && self.steps.len() >= self.most {
+            return None;
+        }
         let app = Arc::clone(&self.app);
         if let Some(message) = self.chunks.pop_front() {
             let open = async move {

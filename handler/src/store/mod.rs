@@ -18,6 +18,7 @@ mod version;
 
 pub use cell::Cell;
 pub use error::{StoreError, sentence};
+pub use local::Protected;
 pub use own::{Appender, Lock, OwnFolder, Publication, PutMode};
 pub use raw::{Buckets, RawFile, RawFolder};
 pub use version::{BlobStatus, Listed, Version};

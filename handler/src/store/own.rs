@@ -2,7 +2,7 @@
 
 use super::azure::{Account, Area, AzureOwn, Guard};
 use super::fenced::Fenced;
-use super::local::LocalOwn;
+use super::local::{LocalOwn, Protected};
 use super::{BlobStatus, Listed, StoreError, Version};
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -130,12 +130,18 @@ impl OwnFolder {
     /// The folder `root` on this machine, made when something is written. It is
     /// [`StoreError::Forbidden`] if it lies inside `raw`, links resolved.
     pub fn local(root: impl Into<PathBuf>, raw: &Path) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(LocalOwn::new(root.into(), Some(raw))?)))
+        Self::local_beside(root, &Protected::new(raw, [] as [&str; 0])?)
+    }
+
+    /// The folder `root` on this machine, as [`local`](Self::local), with all that counts as RAW. What is
+    /// made in it has no more rights than `raw` allows.
+    pub fn local_beside(root: impl Into<PathBuf>, raw: &Protected) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(LocalOwn::new(root.into(), raw)?)))
     }
 
     /// The folder `root` on this machine, while RAW is in no folder on it.
     pub fn local_alone(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(LocalOwn::new(root.into(), None)?)))
+        Self::local_beside(root, &Protected::default())
     }
 
     /// The folder `prefix` of `container`, empty for the whole of it. It is

@@ -313,15 +313,51 @@ pub(super) fn rows() -> Vec<Row> {
             },
         ),
         row(
-            "the output of a file is a folder",
+            "the output of a file has the name of a folder in a folder",
             2,
-            &["--output", "out.jsonl"],
+            &["--output", "out.jsonl", "in.jsonl"],
             "the file to write",
             |w| {
-                fs::create_dir(w.home.path("out.jsonl")).unwrap();
+                fs::create_dir_all(w.home.path("out.jsonl/in.jsonl")).unwrap();
                 w.good()
             },
         ),
+        row(
+            "the labelled file of a bucket has the name of a folder",
+            2,
+            &["--output", "short.jsonl"],
+            "a folder has its name",
+            |w| {
+                w.dataset();
+                fs::create_dir_all(w.home.path("labeled/LABELED_raw/train/short.jsonl")).unwrap();
+                w.label("raw", "labeled")
+            },
+        ),
+        row(
+            "the folder of a split is a file",
+            1,
+            &["LABELED_raw/train"],
+            "check the path",
+            |w| {
+                w.dataset();
+                w.home.write("labeled/LABELED_raw/train", "mine");
+                w.label("raw", "labeled")
+            },
+        ),
+        row(
+            "stdin as input",
+            2,
+            &["--input -"],
+            "save it to a file",
+            |w| {
+                w.good();
+                Softlabel::label(&w.service, Path::new("-"), &w.home.path("out.jsonl"))
+            },
+        ),
+        row("stdout as output", 2, &["--output -"], "give a path", |w| {
+            w.good();
+            Softlabel::label(&w.service, &w.home.path("in.json"), Path::new("-"))
+        }),
         row(
             "the output of a dataset is a file",
             2,

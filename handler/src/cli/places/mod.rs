@@ -6,7 +6,7 @@ use crate::config::{LabelArgs, UsageError};
 use crate::dataset::layout::{self, BucketName, LeftOut};
 use crate::identity::{Identities, Surroundings};
 use crate::steps;
-use crate::store::{Buckets, OwnFolder, RawFile, StoreError};
+use crate::store::{Buckets, OwnFolder, Protected, RawFile, RawFolder, StoreError};
 use anyhow::{anyhow, bail};
 use spot::{Accounts, Spot};
 use std::fs;
@@ -28,6 +28,7 @@ const LONE: &str = "file";
 /// # Errors
 /// If the input is not there or holds nothing, or the output is refused.
 pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<(steps::Named, OwnFolder)> {
+    refuse_streams(args)?;
     let settings = args.service.credential(Surroundings::of_process());
     let named = named(args, settings.identities)?;
     let is_folder = match &named.input {
@@ -45,6 +46,29 @@ pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<(steps::Named, O
         true => dataset(args, named).await,
         false => lone_file(args, named).await,
     }
+}
+
+/// `-` stands for stdin and stdout elsewhere.
+fn refuse_streams(args: &LabelArgs) -> anyhow::Result<()> {
+    let refuse = |refused: bool, text: &str| match refused {
+        true => Err(usage(text)),
+        false => Ok(()),
+    };
+    let is_stream = |path: &Path| path.as_os_str() == "-";
+    refuse(
+        is_stream(&args.input),
+        "--input - cannot be read: RAW is read more than once; save it to a file and give its path (./- for \
+         a file of that name)",
+    )?;
+    refuse(
+        is_stream(&args.output),
+        "--output - cannot be written: labels appear as a whole, in a file that a run continues from; give \
+         a path (./- for a file of that name)",
+    )?;
+    refuse(
+        args.work.as_deref().is_some_and(is_stream),
+        "--work - is no folder; give a path",
+    )
 }
 
 fn named(args: &LabelArgs, identities: Identities) -> anyhow::Result<Named> {
@@ -138,6 +162,7 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         }
     }
     let own = Own {
+        protected: input.protected().await?,
         raw: &input,
         base: Some(&output),
         work: work.as_ref(),
@@ -170,6 +195,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         output,
         work,
     } = named;
+    let output = in_folder(args, &input, output)?;
     let output = match output {
         Spot::Local(output) => Spot::Local(output_file(&output)?),
         output @ Spot::Blob(_) => output,
@@ -214,6 +240,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         )));
     }
     let own = Own {
+        protected: protected(&input, dataset.as_ref()).await?,
         raw: dataset.as_ref().unwrap_or(&input),
         base: base.as_ref(),
         work: work.as_ref(),
@@ -238,15 +265,50 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
     Ok((named, work))
 }
 
+/// A lone file as it is protected on this machine, with the `dataset` that it lies in.
+async fn protected(input: &Spot, dataset: Option<&Spot>) -> Result<Protected, StoreError> {
+    let Spot::Local(file) = input else {
+        return Ok(Protected::default());
+    };
+    let (root, inside) = match dataset {
+        Some(Spot::Local(root)) => {
+            // A link elsewhere in the dataset that leads nowhere costs this file nothing.
+            let entries = RawFolder::local(root).entries().await;
+            (root, entries.unwrap_or_default())
+        }
+        _ => (file, Vec::new()),
+    };
+    Protected::new(root, inside.iter().map(|(path, _)| path))?.limit_rights([file])
+}
+
+/// The file to write, which in a folder is called like the input. A folder is one that is there, or a name
+/// that ends in `/`.
+fn in_folder(args: &LabelArgs, input: &Spot, output: Spot) -> anyhow::Result<Spot> {
+    let given = args.output.as_os_str().as_encoded_bytes();
+    let ends = given
+        .last()
+        .is_some_and(|b| std::path::is_separator(char::from(*b)));
+    let is_there = matches!(&output, Spot::Local(output) if output.is_dir());
+    if !ends && !is_there {
+        return Ok(output);
+    }
+    // As it was given: what is called so may be a link.
+    let stem = match input {
+        Spot::Local(_) => Spot::Local(args.input.clone()).stem(),
+        Spot::Blob(_) => input.stem(),
+    };
+    let Some(stem) = stem else {
+        return Err(usage(format!(
+            "--output {output} is a folder, and --input {input} has no name in UTF-8 for the file in it; \
+             give the file to write"
+        )));
+    };
+    Ok(output.join(&format!("{stem}.jsonl")))
+}
+
 /// The file to write on this machine.
 fn output_file(output: &Path) -> anyhow::Result<PathBuf> {
     let output = std::path::absolute(output)?;
-    if output.is_dir() {
-        return Err(usage(format!(
-            "--output {} is a folder; for a single file it is the file to write",
-            output.display()
-        )));
-    }
     if fs::metadata(&output).is_ok_and(|there| !there.is_file()) {
         return Err(usage(format!(
             "--output {} is not a regular file; give the file to write",
@@ -279,6 +341,8 @@ fn check_names(name: &BucketName) -> anyhow::Result<()> {
 struct Own<'a> {
     /// What must not be written.
     raw: &'a Spot,
+    /// What of it lies on this machine.
+    protected: Protected,
     /// Where labelled datasets appear.
     base: Option<&'a Spot>,
     /// What was given for work.
@@ -302,7 +366,7 @@ impl Own<'_> {
                 occupied.display()
             )));
         }
-        let own = spot.own(self.raw, self.base, self.work);
+        let own = spot.own(self.raw, &self.protected, self.base, self.work);
         own.map_err(|error| match error {
             StoreError::Forbidden { .. } => usage(format!("{flag}: {error}")),
             other => other.into(),

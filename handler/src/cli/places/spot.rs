@@ -4,7 +4,7 @@ use super::usage;
 use crate::dataset::layout;
 use crate::identity::Identities;
 use crate::store::azure::{Account, Area, BlobUrl, Connection, ConnectionError, Guard, Tuning};
-use crate::store::{OwnFolder, RawFolder, StoreError};
+use crate::store::{OwnFolder, Protected, RawFolder, StoreError};
 use anyhow::Context;
 use std::fmt;
 use std::fs;
@@ -161,6 +161,19 @@ impl Spot {
         }
     }
 
+    /// The dataset in the folder as it is protected on this machine, and what lies in it.
+    pub(super) async fn protected(&self) -> Result<Protected, StoreError> {
+        let Self::Local(root) = self else {
+            return Ok(Protected::default());
+        };
+        let entries = self.raw()?.entries().await?;
+        let paths = entries.iter().map(|(path, _)| path.as_str());
+        // What lies deeper is no data.
+        let data = || paths.clone().filter(|path| path.matches('/').count() <= 1);
+        let places = data().map(|path| root.join(path)).chain([root.clone()]);
+        Protected::new(root, data())?.limit_rights(places)
+    }
+
     /// Whether the folder is a RAW dataset: it has the exporter's metadata and is not ours.
     pub(super) async fn is_dataset(&self) -> Result<bool, StoreError> {
         let Ok(name) = self.name() else {
@@ -194,18 +207,19 @@ impl Spot {
         Ok(None)
     }
 
-    /// The folder as one of ours. `raw` is what must not be written. In a container that is allowed
-    /// where `base` says that labelled datasets lie, and in `work`.
+    /// The folder as one of ours. `raw` is what must not be written, and `protected` what of it lies on
+    /// this machine. In a container that is allowed where `base` says that labelled datasets lie, and in
+    /// `work`.
     pub(super) fn own(
         &self,
         raw: &Self,
+        protected: &Protected,
         base: Option<&Self>,
         work: Option<&Self>,
     ) -> Result<OwnFolder, StoreError> {
-        let blob = match (self, raw) {
-            (Self::Local(path), Self::Local(raw)) => return OwnFolder::local(path, raw),
-            (Self::Local(path), Self::Blob(_)) => return OwnFolder::local_alone(path),
-            (Self::Blob(blob), _) => blob,
+        let blob = match self {
+            Self::Local(path) => return OwnFolder::local_beside(path, protected),
+            Self::Blob(blob) => blob,
         };
         let area = |spot: Option<&Self>| match spot {
             Some(Self::Blob(other)) if other.account.endpoint() == blob.account.endpoint() => {

@@ -4,48 +4,61 @@ use super::super::own::Draft;
 use super::super::{PutMode, StoreError};
 use super::lock::FileGuard;
 use super::own::Root;
-use super::{beside, blocking, modified, open_and_lock, version_of};
+use super::protected::Rights;
+use super::{beside, blocking, is_at, modified, no_follow, version_of};
 use async_trait::async_trait;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const BLOCK: usize = 1 << 18;
 
+/// How the name of a draft ends.
+const UNFINISHED: &str = ".unfinished";
+
 /// The least step in time that every file system with fractions of a second can tell.
 const LATER: Duration = Duration::from_micros(1);
 
-/// The file under its hidden name. Dropping it removes it.
+/// The file under its hidden name, which no other process can guess. Dropping it removes it.
 #[derive(Debug)]
 pub(super) struct DraftFile {
     file: File,
     draft: PathBuf,
     target: PathBuf,
+    rights: Rights,
     appeared: bool,
 }
 
 impl DraftFile {
     pub(super) fn begin(root: &Root, path: &str) -> Result<Self, StoreError> {
         let target = root.prepare(path)?;
-        let mut ending = ".unfinished".to_owned();
-        let mut taken = 0;
+        root.sweep(&target);
         loop {
-            // The same few names each time, so that a draft of a killed process is written over.
+            let ending = format!(".{:016x}{UNFINISHED}", rand::random::<u64>());
             let draft = root.outside_raw(beside(&target, &ending))?;
             let failed = |error| StoreError::io("write", &draft, error);
-            let (file, free) = open_and_lock(&draft).map_err(failed)?;
-            if free {
-                file.set_len(0).map_err(failed)?;
-                return Ok(Self {
-                    file,
-                    draft,
-                    target,
-                    appeared: false,
-                });
+            let mut options = OpenOptions::new();
+            root.rights().of_file(&draft, &mut options);
+            let options = no_follow(options.write(true).create_new(true));
+            let file = match options.open(&draft) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                opened => opened.map_err(failed)?,
+            };
+            match file.try_lock() {
+                // Between making and locking it, another process may have taken it for a stale one.
+                Ok(()) if is_at(&file, &draft) => {
+                    return Ok(Self {
+                        file,
+                        draft,
+                        target,
+                        rights: root.rights().clone(),
+                        appeared: false,
+                    });
+                }
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            taken += 1;
-            ending = format!(".{taken}.unfinished");
         }
     }
 
@@ -59,7 +72,7 @@ impl DraftFile {
     pub(super) fn commit(mut self, mode: &PutMode) -> Result<bool, StoreError> {
         let failed = |error| StoreError::io("write", &self.target, error);
         self.file.sync_all().map_err(failed)?;
-        let _guard = FileGuard::take(&self.target)?;
+        let _guard = FileGuard::take(&self.target, &self.rights)?;
         let there = match fs::metadata(&self.target) {
             Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -81,6 +94,10 @@ impl DraftFile {
                 self.file.set_modified(earliest).map_err(failed)?;
             }
         }
+        if !is_at(&self.file, &self.draft) {
+            let source = io::Error::other("another process removed or replaced its draft");
+            return Err(StoreError::io("write", &self.target, source));
+        }
         fs::rename(&self.draft, &self.target).map_err(failed)?;
         sync_folder(&self.target).map_err(failed)?;
         self.appeared = true;
@@ -94,6 +111,38 @@ impl Drop for DraftFile {
             let _ = fs::remove_file(&self.draft);
         }
     }
+}
+
+/// Removes the drafts in `folder` that killed processes left: those that no process has locked.
+pub(super) fn remove_stale(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_file || !entry.file_name().to_str().is_some_and(is_draft) {
+            continue;
+        }
+        let path = entry.path();
+        // What cannot be opened or removed belongs to another user, and harms nobody.
+        if let Ok(file) = no_follow(OpenOptions::new().read(true)).open(&path)
+            && file.try_lock().is_ok()
+            && is_at(&file, &path)
+        {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Whether a file is called as drafts are: `.NAME.0123456789abcdef.unfinished`.
+fn is_draft(name: &str) -> bool {
+    let name = name.strip_prefix('.');
+    let Some(name) = name.and_then(|name| name.strip_suffix(UNFINISHED)) else {
+        return false;
+    };
+    let digits = |random: &str| {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        random.len() == 16 && random.bytes().all(hex)
+    };
+    name.rsplit_once('.')
+        .is_some_and(|(target, random)| !target.is_empty() && digits(random))
 }
 
 /// Makes a rename outlive a loss of power; a file system that cannot is not an error.
@@ -154,5 +203,71 @@ impl Draft for LocalDraft {
             draft.commit(&mode)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::OwnFolder;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names = names.collect::<Vec<_>>();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn stale_drafts_are_removed_and_nothing_else_is() {
+        let home = tempfile::tempdir().unwrap();
+        let stale = ".b.jsonl.0123456789abcdef.unfinished";
+        let kept = [
+            ".a.fedcba9876543210.unfinished",
+            ".a.unfinished",
+            ".a.0123456789ABCDEF.unfinished",
+            "a.0123456789abcdef.unfinished",
+        ];
+        for name in kept.iter().chain([&stale]) {
+            fs::write(home.path().join(name), "left").unwrap();
+        }
+        let held = File::open(home.path().join(kept[0])).unwrap();
+        held.lock().unwrap();
+        let own = OwnFolder::local_alone(home.path()).unwrap();
+        let draft = own.publish("a").await.unwrap();
+        let there = names(home.path());
+        assert!(!there.contains(&stale.to_owned()), "{there:?}");
+        assert!(kept.iter().all(|name| there.contains(&(*name).to_owned())));
+        assert_eq!(there.len(), kept.len() + 1, "{there:?}");
+        drop(draft);
+        assert_eq!(names(home.path()).len(), kept.len());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_with_the_name_of_a_draft_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let theirs = home.path().join("theirs");
+        fs::write(&theirs, "precious").unwrap();
+        let (soft, hard) = (".a.unfinished", ".a.0123456789abcdef.unfinished");
+        std::os::unix::fs::symlink(&theirs, home.path().join(soft)).unwrap();
+        fs::hard_link(&theirs, home.path().join(hard)).unwrap();
+        let own = OwnFolder::local_alone(home.path()).unwrap();
+        own.replace("a", b"ours".to_vec()).await.unwrap();
+        assert_eq!(fs::read(&theirs).unwrap(), b"precious");
+        assert_eq!(own.read("a").await.unwrap().unwrap(), b"ours");
+    }
+
+    #[tokio::test]
+    async fn a_draft_that_was_replaced_is_not_published() {
+        let home = tempfile::tempdir().unwrap();
+        let own = OwnFolder::local_alone(home.path()).unwrap();
+        let draft = own.publish("a").await.unwrap();
+        let name = names(home.path()).remove(0);
+        fs::remove_file(home.path().join(&name)).unwrap();
+        fs::write(home.path().join(&name), "forged").unwrap();
+        assert!(draft.commit(PutMode::Overwrite).await.is_err());
+        assert!(!home.path().join("a").exists());
     }
 }

@@ -4,6 +4,7 @@ use super::super::StoreError;
 use super::super::own::{AppendLines, Held};
 use super::lock::FileGuard;
 use super::open_and_lock;
+use super::protected::Rights;
 use async_trait::async_trait;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -29,8 +30,8 @@ pub(super) struct LocalAppender {
 
 impl LocalAppender {
     /// Takes the file at `path` and gives its whole lines; a torn one is cut off.
-    pub(super) fn take(path: PathBuf) -> Result<(Self, Vec<u8>), StoreError> {
-        let mut file = open(&path)?;
+    pub(super) fn take(path: PathBuf, rights: &Rights) -> Result<(Self, Vec<u8>), StoreError> {
+        let mut file = open(&path, rights)?;
         let failed = |error| StoreError::io("append to", &path, error);
         let mut content = Vec::new();
         file.read_to_end(&mut content).map_err(failed)?;
@@ -79,9 +80,9 @@ fn cut_off(file: &mut File, length: u64) -> io::Result<()> {
 
 /// Adds `line` to the file at `path` and gives how many lines it has. A torn line before it becomes
 /// one of its own.
-pub(super) fn add_line(path: &Path, line: &[u8]) -> Result<u64, StoreError> {
-    let _guard = FileGuard::take(path)?;
-    let mut file = open(path)?;
+pub(super) fn add_line(path: &Path, line: &[u8], rights: &Rights) -> Result<u64, StoreError> {
+    let _guard = FileGuard::take(path, rights)?;
+    let mut file = open(path, rights)?;
     let failed = |error| StoreError::io("append to", path, error);
     let mut content = Vec::new();
     file.read_to_end(&mut content).map_err(failed)?;
@@ -106,13 +107,12 @@ pub(super) fn is_taken(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Opens the file and locks it. [`is_taken`] has the lock for an instant, so there are several tries.
-fn open(path: &Path) -> Result<File, StoreError> {
+fn open(path: &Path, rights: &Rights) -> Result<File, StoreError> {
     for look in 0..=LOOKS {
         if look > 0 {
             std::thread::sleep(LOOK);
         }
-        let opened = open_and_lock(path);
-        let (file, free) = opened.map_err(|error| StoreError::io("append to", path, error))?;
+        let (file, free) = open_and_lock("append to", path, rights)?;
         if free {
             return Ok(file);
         }
@@ -131,7 +131,7 @@ mod tests {
     async fn what_is_there_of_an_append_that_failed_is_written_once() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("part");
-        let (mut appender, _) = LocalAppender::take(path.clone()).unwrap();
+        let (mut appender, _) = LocalAppender::take(path.clone(), &Rights::default()).unwrap();
         appender.append(b"one\n").await.unwrap();
         // As a disk does that gets full in the middle.
         appender.file.write_all(b"two\nthr").unwrap();
@@ -140,5 +140,28 @@ mod tests {
         appender.append(b"four\n").await.unwrap();
         let there = std::fs::read_to_string(&path).unwrap();
         assert_eq!(there, "one\ntwo\nthree\nfour\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_part_that_is_another_file_too_is_neither_cut_nor_appended_to() {
+        let home = tempfile::tempdir().unwrap();
+        let (theirs, path) = (home.path().join("theirs"), home.path().join("part"));
+        std::fs::write(&theirs, "no line end").unwrap();
+        let link = |hard: bool| match hard {
+            true => std::fs::hard_link(&theirs, &path),
+            false => std::os::unix::fs::symlink(&theirs, &path),
+        };
+        for (hard, says) in [(true, "hard link"), (false, "symbolic link")] {
+            link(hard).unwrap();
+            for refused in [
+                LocalAppender::take(path.clone(), &Rights::default()).unwrap_err(),
+                add_line(&path, b"line\n", &Rights::default()).unwrap_err(),
+            ] {
+                assert!(refused.to_string().contains(says), "{refused}");
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"no line end");
     }
 }

@@ -3,9 +3,10 @@
 
 use super::super::StoreError;
 use super::super::own::Held;
-use super::{beside, is_at, open_and_lock};
+use super::protected::Rights;
+use super::{beside, is_at, missing_folders, open_and_lock, open_in_place, remove_empty};
 use async_trait::async_trait;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -20,13 +21,9 @@ pub(super) struct FolderLock {
 
 impl FolderLock {
     /// Takes the lock file at `path` and writes `holder` into it for others. Its folder is made.
-    pub(super) fn take(path: &Path, holder: &str) -> Result<Self, StoreError> {
-        let above = path.ancestors().skip(1);
-        let made = above
-            .take_while(|folder| !folder.exists())
-            .map(Path::to_owned);
-        let made = made.collect::<Vec<_>>();
-        let taken = Self::take_in(path, holder);
+    pub(super) fn take(path: &Path, holder: &str, rights: &Rights) -> Result<Self, StoreError> {
+        let made = missing_folders(path);
+        let taken = Self::take_in(path, holder, rights);
         if taken.is_err() {
             remove_empty(&made);
         }
@@ -37,12 +34,13 @@ impl FolderLock {
         })
     }
 
-    fn take_in(path: &Path, holder: &str) -> Result<File, StoreError> {
+    fn take_in(path: &Path, holder: &str, rights: &Rights) -> Result<File, StoreError> {
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
+            let made = rights.make_folder(folder);
+            made.map_err(|e| StoreError::io("make", folder, e))?;
         }
         let failed = |error| StoreError::io("lock", path, error);
-        let (mut file, free) = open_and_lock(path).map_err(failed)?;
+        let (mut file, free) = open_and_lock("lock", path, rights)?;
         if !free {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(failed)?;
@@ -68,13 +66,6 @@ impl Drop for FolderLock {
     }
 }
 
-/// Removes those of a lock's folders that are empty, so that a run that did nothing leaves nothing.
-fn remove_empty(folders: &[PathBuf]) {
-    for folder in folders {
-        let _ = fs::remove_dir(folder);
-    }
-}
-
 #[async_trait]
 impl Held for FolderLock {
     async fn release(self: Box<Self>) {}
@@ -90,16 +81,12 @@ pub(super) struct FileGuard {
 
 impl FileGuard {
     /// Waits until no other writer is at `target`, whose folder must exist.
-    pub(super) fn take(target: &Path) -> Result<Self, StoreError> {
+    pub(super) fn take(target: &Path, rights: &Rights) -> Result<Self, StoreError> {
         let path = beside(target, ".lock");
         loop {
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .and_then(|file| file.lock().map(|()| file))
-                .map_err(|e| StoreError::io("lock", &path, e))?;
+            let file = open_in_place("lock", &path, rights)?;
+            file.lock()
+                .map_err(|error| StoreError::io("lock", &path, error))?;
             if is_at(&file, &path) {
                 return Ok(Self { _file: file, path });
             }
@@ -123,11 +110,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("work/lock");
         fs::create_dir(folder.path().join("work")).unwrap();
-        let first = FolderLock::take(&path, "process 7").unwrap();
-        let second = FolderLock::take(&path, "process 8").unwrap_err();
+        let first = FolderLock::take(&path, "process 7", &Rights::default()).unwrap();
+        let second = FolderLock::take(&path, "process 8", &Rights::default()).unwrap_err();
         assert!(second.to_string().contains("process 7"), "{second}");
         drop(first);
         assert!(!path.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_the_file_behind_it_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("theirs");
+        fs::write(&theirs, "precious").unwrap();
+        let path = folder.path().join("lock");
+        std::os::unix::fs::symlink(&theirs, &path).unwrap();
+        let refused = FolderLock::take(&path, "process 7", &Rights::default()).unwrap_err();
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&theirs, &path).unwrap();
+        let refused = FolderLock::take(&path, "process 7", &Rights::default()).unwrap_err();
+        assert!(refused.to_string().contains("hard link"), "{refused}");
+        assert_eq!(fs::read(&theirs).unwrap(), b"precious");
+        let guard = folder.path().join(".out.lock");
+        std::os::unix::fs::symlink(folder.path().join("new"), &guard).unwrap();
+        assert!(FileGuard::take(&folder.path().join("out"), &Rights::default()).is_err());
+        assert!(!folder.path().join("new").exists());
     }
 
     #[test]
@@ -135,6 +143,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         fs::write(&path, "process 7").unwrap();
-        assert!(FolderLock::take(&path, "process 8").is_ok());
+        assert!(FolderLock::take(&path, "process 8", &Rights::default()).is_ok());
     }
 }

@@ -7,15 +7,17 @@ mod draft;
 mod lines;
 mod lock;
 mod own;
+mod protected;
 mod raw;
 
 pub(super) use own::LocalOwn;
+pub use protected::Protected;
 pub(super) use raw::LocalRaw;
 
 use super::{StoreError, Version};
+use protected::Rights;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -54,19 +56,85 @@ fn beside(target: &Path, ending: &str) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Opens the file at `path`, makes it if need be, and locks it; gives whether the lock was free.
-fn open_and_lock(path: &Path) -> io::Result<(File, bool)> {
+/// The folders above `path` that are not there, the deepest first.
+fn missing_folders(path: &Path) -> Vec<PathBuf> {
+    let above = path.ancestors().skip(1);
+    let missing = above.take_while(|folder| !folder.exists());
+    missing.map(Path::to_owned).collect()
+}
+
+/// Removes those of `folders` that are empty, so that a run that did nothing leaves nothing.
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Opens a file of ours that is changed in place, and makes it if need be. Neither a link nor a file
+/// that has another name is opened: what it leads to, or is elsewhere, is not ours.
+fn open_in_place(
+    operation: &'static str,
+    path: &Path,
+    rights: &Rights,
+) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    rights.of_file(path, &mut options);
+    let file = match no_follow(&mut options).open(path) {
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink()) => {
+            let reason = "it is a symbolic link, and no link is followed here; remove the link";
+            return Err(StoreError::forbidden(path.display(), reason));
+        }
+        opened => opened.map_err(|error| StoreError::io(operation, path, error))?,
+    };
+    let there = file.metadata();
+    let there = there.map_err(|error| StoreError::io(operation, path, error))?;
+    if names(&there) > 1 {
+        let reason = "the same file has another name elsewhere (a hard link), where it would change too; \
+                      put a copy in its place";
+        return Err(StoreError::forbidden(path.display(), reason));
+    }
+    Ok(file)
+}
+
+/// Opens the file at `path` as [`open_in_place`] does and locks it; gives whether the lock was free.
+fn open_and_lock(
+    operation: &'static str,
+    path: &Path,
+    rights: &Rights,
+) -> Result<(File, bool), StoreError> {
     loop {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(path)?;
+        let file = open_in_place(operation, path, rights)?;
         match file.try_lock() {
             Ok(()) if is_at(&file, path) => return Ok((file, true)),
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok((file, false)),
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io(operation, path, error)),
         }
     }
+}
+
+/// Lets opening a symbolic link fail.
+#[cfg(unix)]
+fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+}
+
+#[cfg(not(unix))]
+fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+/// How many names the file has.
+#[cfg(unix)]
+fn names(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(metadata)
+}
+
+#[cfg(not(unix))]
+fn names(_: &Metadata) -> u64 {
+    1
 }
 
 /// Whether `path` still leads to `file`: another process may have removed or replaced it between
@@ -75,7 +143,7 @@ fn open_and_lock(path: &Path) -> io::Result<(File, bool)> {
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let inode = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
+    match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(held), Ok(there)) => inode(held) == inode(there),
         _ => false,
     }

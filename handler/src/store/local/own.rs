@@ -2,20 +2,25 @@
 
 use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
-use super::draft::{DraftFile, LocalDraft};
+use super::draft::{self, DraftFile, LocalDraft};
 use super::lines::{self, LocalAppender};
 use super::lock::{FileGuard, FolderLock};
-use super::{blocking, modified, version_of};
+use super::protected::{Protected, Rights};
+use super::{blocking, missing_folders, modified, remove_empty, version_of};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     folder: PathBuf,
-    raw: Option<PathBuf>,
+    raw: Arc<Protected>,
+    /// Folders without drafts that killed processes left.
+    swept: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl Root {
@@ -34,22 +39,37 @@ impl Root {
         }
         let path = self.outside_raw(self.at(path))?;
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|e| StoreError::io("make", folder, e))?;
+            let made = self.rights().make_folder(folder);
+            made.map_err(|e| StoreError::io("make", folder, e))?;
         }
         Ok(path)
+    }
+
+    /// Removes the drafts beside `target` that killed processes left, once for each folder.
+    pub(super) fn sweep(&self, target: &Path) {
+        let Some(folder) = target.parent() else {
+            return;
+        };
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.insert(folder.to_owned()) {
+            draft::remove_stale(folder);
+        }
     }
 
     /// Refuses a path that is RAW, lies in it or holds it, links resolved: a folder of ours may hold
     /// links, and may lie above RAW.
     pub(super) fn outside_raw(&self, path: PathBuf) -> Result<PathBuf, StoreError> {
         let real = resolve(&path).map_err(|e| StoreError::io("resolve", &path, e))?;
-        if let Some(raw) = &self.raw
-            && (real.starts_with(raw) || raw.starts_with(&real))
-        {
+        if let Some(raw) = self.raw.around(&real).or_else(|| self.raw.within(&real)) {
             let reason = format!("it leads to the RAW data at {}", raw.display());
             return Err(StoreError::forbidden(path.display(), reason));
         }
         Ok(path)
+    }
+
+    /// What files and folders that are made here may have.
+    pub(super) fn rights(&self) -> &Rights {
+        self.raw.rights()
     }
 }
 
@@ -60,15 +80,17 @@ pub(in crate::store) struct LocalOwn {
 
 impl LocalOwn {
     /// The folder `root`, which must not lie inside `raw`, links resolved.
-    pub(in crate::store) fn new(root: PathBuf, raw: Option<&Path>) -> Result<Self, StoreError> {
-        let resolved = |path: &Path| resolve(path).map_err(|e| StoreError::io("resolve", path, e));
-        let real = resolved(&root)?;
-        let raw = raw.map(resolved).transpose()?;
-        if let Some(raw) = raw.as_ref().filter(|raw| real.starts_with(raw)) {
+    pub(in crate::store) fn new(root: PathBuf, raw: &Protected) -> Result<Self, StoreError> {
+        let real = resolve(&root).map_err(|e| StoreError::io("resolve", &root, e))?;
+        if let Some(raw) = raw.around(&real) {
             let reason = format!("it lies inside the RAW data at {}", raw.display());
             return Err(StoreError::forbidden(root.display(), reason));
         }
-        let root = Root { folder: real, raw };
+        let root = Root {
+            folder: real,
+            raw: Arc::new(raw.clone()),
+            swept: Arc::default(),
+        };
         Ok(Self { root })
     }
 
@@ -120,18 +142,34 @@ impl OwnBlobs for LocalOwn {
     }
 
     async fn try_out(&self, path: &str) -> Result<(), StoreError> {
-        self.publish(path).await.map(drop)
+        let (root, path) = (self.root.clone(), path.to_owned());
+        blocking(move || {
+            let target = root.at(&path);
+            let made = missing_folders(&target);
+            let tried = DraftFile::begin(&root, &path).map(drop);
+            remove_empty(&made);
+            tried?;
+            match target.is_dir() {
+                true => {
+                    let reason = "a folder has its name; remove it, or choose another place";
+                    Err(StoreError::forbidden(target.display(), reason))
+                }
+                false => Ok(()),
+            }
+        })
+        .await
     }
 
     async fn append(&self, path: &str) -> Result<(Appender, Vec<u8>), StoreError> {
         let (root, path) = (self.root.clone(), path.to_owned());
-        let (appender, lines) = blocking(move || LocalAppender::take(root.prepare(&path)?)).await?;
+        let take = move || LocalAppender::take(root.prepare(&path)?, root.rights());
+        let (appender, lines) = blocking(take).await?;
         Ok((Box::new(appender), lines))
     }
 
     async fn add_line(&self, path: &str, line: Vec<u8>) -> Result<u64, StoreError> {
         let (root, path) = (self.root.clone(), path.to_owned());
-        blocking(move || lines::add_line(&root.prepare(&path)?, &line)).await
+        blocking(move || lines::add_line(&root.prepare(&path)?, &line, root.rights())).await
     }
 
     async fn status(&self, path: &str) -> Result<Option<BlobStatus>, StoreError> {
@@ -176,7 +214,7 @@ impl OwnBlobs for LocalOwn {
                 return Ok(());
             }
             let path = root.outside_raw(path)?;
-            let _guard = FileGuard::take(&path)?;
+            let _guard = FileGuard::take(&path, root.rights())?;
             present(fs::remove_file(&path), "remove", &path).map(drop)
         })
         .await
@@ -193,7 +231,7 @@ impl OwnBlobs for LocalOwn {
     async fn lock(&self, name: &str, holder: &str) -> Result<Lock, StoreError> {
         let holder = holder.to_owned();
         let lock = self.run(name, move |root, path| {
-            FolderLock::take(&root.outside_raw(path)?, &holder)
+            FolderLock::take(&root.outside_raw(path)?, &holder, root.rights())
         });
         Ok(Box::new(lock.await?))
     }
@@ -252,7 +290,7 @@ fn timestamp(metadata: &Metadata) -> Timestamp {
 }
 
 /// The absolute path with its links resolved, for as much of it as exists.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let mut missing = Vec::new();
     let mut existing = path.as_path();
@@ -326,7 +364,8 @@ mod tests {
         assert!(own.remove("buckets").await.is_err());
         assert!(own.remove("link").await.is_err());
         let lone = OwnFolder::local(home.path(), &raw.join("train/.a.unfinished"));
-        assert!(lone.unwrap().publish("buckets/train/a").await.is_err());
+        let itself = "buckets/train/.a.unfinished";
+        assert!(lone.unwrap().publish(itself).await.is_err());
         assert_eq!(fs::read(raw.join("train/.a.unfinished")).unwrap(), b"RAW");
     }
 

@@ -52,6 +52,15 @@ impl Concurrency {
             Self::Fixed(most) | Self::Auto(most) => most.max(1),
         }
     }
+
+    /// The same, with no more than `most` calls.
+    #[must_use]
+    pub fn at_most(self, most: u32) -> Self {
+        match self {
+            Self::Fixed(calls) => Self::Fixed(calls.min(most)),
+            Self::Auto(calls) => Self::Auto(calls.min(most)),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
