@@ -272,7 +272,6 @@ fn a_path_of_the_wrong_kind_is_refused_before_anything_is_sent() {
     let raw = dataset(&home, "ds");
     let lone = home.write("lone.json", array(&[conversation("a", &["one"])]));
     let file = home.write("file", "x");
-    fs::create_dir(home.path("folder")).unwrap();
     home.write("taken/LABELED_ds", "a file where the folder is to be");
     for (input, output, work) in [
         (&raw, file.clone(), None),
@@ -280,7 +279,6 @@ fn a_path_of_the_wrong_kind_is_refused_before_anything_is_sent() {
         (&raw, home.path("taken"), None),
         (&raw, home.path("out"), Some(file.clone())),
         (&raw, home.path("out"), Some(file.join("below"))),
-        (&lone, home.path("folder"), None),
         (&lone, file.join("out.jsonl"), None),
         (&lone, home.path("out.jsonl"), Some(file.clone())),
     ] {
