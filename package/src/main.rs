@@ -127,7 +127,7 @@ fn next_step(hosting: Hosting, zip: &str) -> String {
              azd deploy SERVICE --from-package {zip}"
         ),
         Hosting::Local => format!(
-            "Run it with Azure Functions Core Tools and Azurite (README.md, \"On your machine\"):\n  \
+            "Run it with Azure Functions Core Tools and Azurite (docs/function-app.md):\n  \
              unzip {zip} -d target/app\n  \
              cp local.settings.sample.json target/app/local.settings.json\n  \
              cd target/app && func start"

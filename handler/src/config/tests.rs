@@ -46,40 +46,31 @@ fn settings_table(subcommand: &str) -> Vec<String> {
     rows.collect()
 }
 
+/// The tables of `docs/settings.md` are made from the program: with `RENEW=1` this test writes them.
 #[test]
-fn the_readme_lists_every_setting() {
-    let readme = include_str!("../../../README.md");
+fn the_documents_list_every_setting() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
+    let document = std::fs::read_to_string(path).unwrap();
     let label = settings_table("label");
-    let serve = settings_table("serve");
-    let serve_alone = serve.into_iter().filter(|row| !label.contains(row));
-    for table in [label.clone(), serve_alone.collect()] {
-        assert!(
-            table.iter().all(|row| readme.contains(row.as_str())),
-            "a table of README's settings is to be\n| flag | variable | default | what it is for |\n|---|---|---|---|\n{}",
-            table.join("\n")
+    let mut serve = settings_table("serve");
+    serve.retain(|row| !label.contains(row));
+    let mut current = document.clone();
+    for (name, rows) in [("label", label), ("serve", serve)] {
+        let (begin, end) = (
+            format!("<!-- begin {name} -->\n"),
+            format!("<!-- end {name} -->"),
         );
+        let (before, rest) = current.split_once(&begin).unwrap();
+        let (_, after) = rest.split_once(&end).unwrap();
+        let head = "| flag | variable | default | what it is for |\n|---|---|---|---|";
+        let rows = rows.join("\n");
+        current = format!("{before}{begin}{head}\n{rows}\n{end}{after}");
     }
-}
-
-#[test]
-fn the_readme_gives_a_reason_for_every_dependency() {
-    let readme = include_str!("../../../README.md");
-    let manifests = [
-        include_str!("../../Cargo.toml"),
-        include_str!("../../../tests/Cargo.toml"),
-    ];
-    let mut listed = false;
-    for line in manifests.iter().flat_map(|manifest| manifest.lines()) {
-        if line.starts_with('[') {
-            listed = line.ends_with("dependencies]");
-            continue;
-        }
-        if let Some((name, _)) = line.split_once('=').filter(|_| listed) {
-            let name = name.trim();
-            assert!(
-                readme.contains(&format!("| `{name}` |")),
-                "{name} is not in README"
-            );
-        }
+    if std::env::var_os("RENEW").is_some() {
+        std::fs::write(path, &current).unwrap();
     }
+    assert!(
+        document == current || std::env::var_os("RENEW").is_some(),
+        "docs/settings.md is stale: run `RENEW=1 cargo test --workspace the_documents`"
+    );
 }
