@@ -157,15 +157,18 @@ impl Job {
         job.warnings = job.compare_counts().await?;
         let left_out = job.app.data.left_out(dataset).await?;
         job.warnings.extend(left_out.warnings());
+        job.warnings
+            .extend(metadata::foreign_card(&job.app, dataset).await?);
         Ok(job)
     }
 
     /// Finds out whether what is to appear can be written, and leaves no trace.
     async fn try_out(&self, files: &[RawFile]) -> Result<(), RunError> {
         let data = &self.app.data;
-        let output = data.labeled(&self.dataset)?;
         for file in files {
-            output.try_out(&data.labeled_path(&file.name)).await?;
+            for target in data.published(&self.dataset, &file.name)? {
+                target.folder.try_out(&target.path).await?;
+            }
         }
         // A folder in its place cannot be read.
         let metadata = data.metadata(&self.dataset)?;
@@ -490,8 +493,8 @@ async fn forget_damaged(app: &App, dataset: &str, file: &str) -> Result<(), RunE
     }
 }
 
-/// A run whose labelled file is what it published: where it is not there or was cut off, or is to have other
-/// names, it is published again, without a call. Where its parts have not all of it any more, a run begins with what
+/// A run whose labelled file and details are what it published: where one is not there or was cut off, or is
+/// to have other names, they are published again, without a call. Where its parts have not all of it any more, a run begins with what
 /// they have.
 async fn restored(
     app: &App,
@@ -502,13 +505,17 @@ async fn restored(
     if !record.state.is_over() || !record.is_published() {
         return Ok(record);
     }
-    let there = app.labeled_file(dataset, &bucket.file.name).await?;
-    let report = record.report.as_ref();
-    let published = report.and_then(|report| report.labeled_file.as_ref());
-    if there.as_ref() == published && !bucket.renamed {
+    let [labels, details] = app.published_files(dataset, &bucket.file.name).await?;
+    let [published, with_details] = publish_bucket::published(record.report.as_ref());
+    let labels_are_good = labels.as_ref() == published && !bucket.renamed;
+    if labels_are_good && with_details.is_some() && details.as_ref() == with_details {
         return Ok(record);
     }
     match publish_bucket::again(app, &record).await {
+        // For the details alone nothing is asked.
+        Err(RunError::Incomplete { .. } | RunError::BaseGone { .. }) if labels_are_good => {
+            Ok(record)
+        }
         Err(RunError::Incomplete { .. }) => {
             let request = format!("what is left of {}", record.run);
             let base = Base {

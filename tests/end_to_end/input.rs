@@ -427,6 +427,9 @@ fn splits_and_buckets_are_whatever_the_dataset_brings() {
     );
     let labeled = out.join("LABELED_ds");
     let expected = [
+        "README.md",
+        "details/holdout/very long.jsonl",
+        "details/ümläut/größe.jsonl",
         "holdout/very long.jsonl",
         "labeling_metadata.json",
         "ümläut/größe.jsonl",

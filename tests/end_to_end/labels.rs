@@ -95,7 +95,9 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
     let rationales = rationales.collect::<HashMap<_, _>>();
     let taught = taught(&service, &asked);
 
-    let mut expected_files = vec![labeled.join("labeling_metadata.json")];
+    let mut expected_files = ["labeling_metadata.json", "README.md"]
+        .map(|name| labeled.join(name))
+        .to_vec();
     let metadata = json_file(&labeled.join("labeling_metadata.json"));
     let mut all = Vec::new();
     for split in ["test", "train", "val"] {
@@ -151,6 +153,8 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
             );
             assert!(!report["source"]["etag"].as_str().unwrap().is_empty());
             expected_files.push(path);
+            let details = format!("details/{split}/{bucket}.jsonl");
+            expected_files.push(labeled.join(details));
             all.extend(lines);
         }
     }

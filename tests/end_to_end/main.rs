@@ -15,6 +15,7 @@ mod blobs;
 mod cli;
 mod cost;
 mod credentials;
+mod details;
 mod dry_run;
 mod faults;
 mod freeze;

@@ -1,5 +1,6 @@
 //! What is counted about labelled turns, per bucket and in total.
 
+use super::histogram::Histogram;
 use super::line::ErrorCode;
 use crate::money::Usd;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,9 @@ pub struct Figures {
     pub label_1: u64,
     /// Mean of the soft labels; `null` without any.
     pub mean_soft_label: Option<f64>,
+    /// How the soft labels are distributed.
+    #[serde(default)]
+    pub soft_labels: Histogram,
     /// Labels for which one of the two tokens was not listed, so that only bounds are known.
     pub censored: u64,
     /// Labels where "0" and "1" together had less than half of the probability.
@@ -122,6 +126,7 @@ impl AddAssign<&Figures> for Figures {
         self.label_0 += other.label_0;
         self.label_1 += other.label_1;
         self.mean_soft_label = (self.labeled > 0).then(|| sum / self.labeled as f64);
+        self.soft_labels += &other.soft_labels;
         self.censored += other.censored;
         self.low_mass += other.low_mass;
         self.contradictions += other.contradictions;

@@ -14,6 +14,15 @@ pub const RAW_METADATA: &str = "metadata.json";
 /// The file that tells how a labelled dataset came about.
 pub const LABELED_METADATA: &str = "labeling_metadata.json";
 
+/// The dataset card of a labelled dataset, which says what `load_dataset` of Hugging Face loads.
+pub const CARD: &str = "README.md";
+
+/// The folder in a labelled dataset of what its lines do not show, laid out as the dataset itself.
+const DETAILS: &str = "details";
+
+/// What the lines of a lone file do not show, beside its metadata.
+pub const LONE_DETAILS: &str = "details.jsonl";
+
 /// What the names of the exporter's lists of invalid records begin with.
 const INVALID_RECORDS: &str = "invalid_records_";
 
@@ -218,6 +227,12 @@ pub fn labeled_path(name: &BucketName) -> String {
         Some(split) => format!("{split}/{bucket}.jsonl"),
         None => format!("{bucket}.jsonl"),
     }
+}
+
+/// The path of the details of a bucket inside its labelled dataset. It never is that of a labelled file,
+/// which lies in no folder of a split.
+pub fn details_path(name: &BucketName) -> String {
+    format!("{DETAILS}/{}", labeled_path(name))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub struct SourceFile {
     pub fingerprint: String,
 }
 
-/// A labelled file as it was published.
+/// A labelled file, or the details of one, as it was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabeledFile {
     /// Length in bytes.
@@ -82,6 +82,9 @@ pub struct BucketReport {
     /// The labelled file as it appeared then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labeled_file: Option<LabeledFile>,
+    /// What was published with it, and is not in its lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details_file: Option<LabeledFile>,
     /// The run of the function app that it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,

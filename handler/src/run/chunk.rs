@@ -10,6 +10,7 @@ use super::results::{TimedLine, append_all};
 use super::switch::Switch;
 use super::turn::{Labeler, TurnEnd, TurnJob};
 use crate::dataset::conversation::Conversation;
+use crate::dataset::details::Place;
 use crate::dataset::scanner::{Found, Scanner};
 use crate::labeling::strategy;
 use crate::money::Usd;
@@ -146,14 +147,14 @@ impl ChunkJob {
         let labeler = Arc::clone(labeler);
         let (round, planned) = (self.round, (chunk.conversations, chunk.turns));
         let planned = (planned.0 as usize, planned.1 as usize);
-        let start = chunk.bytes.start;
+        let (start, first) = (chunk.bytes.start, chunk.first_conversation);
         // Tokens are counted here, which takes a processor for a while.
         let jobs = tokio::task::spawn_blocking(move || {
             let conversations = conversations(&bytes, start);
             let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
             let found = (conversations.len(), turns);
             match found == planned {
-                true => Ok(prepare(conversations, records, &labeler, round)),
+                true => Ok(prepare((first, conversations), records, &labeler, round)),
                 false => Err(found),
             }
         });
@@ -270,19 +271,38 @@ pub(crate) fn conversations(bytes: &Bytes, start: u64) -> Vec<Conversation> {
     conversations
 }
 
-/// The jobs of the turns that are not settled; the answers of those that are, are remembered.
+/// Where each turn stands in its file, turn by turn. The first of the conversations has the number
+/// `first`; a chunk has no broken ones between them.
+pub(crate) fn places(first: u64, conversations: &[Conversation]) -> impl Iterator<Item = Place> {
+    (first..)
+        .zip(conversations)
+        .flat_map(|(position, conversation)| {
+            let turns = (0..).zip(&conversation.turns);
+            turns.map(move |(number, turn)| Place {
+                position,
+                turn: number,
+                turn_index: turn.index,
+            })
+        })
+}
+
+/// The jobs of the turns that are not settled; the answers of those that are, are remembered. The first of
+/// the conversations has the number `first` in its file.
 fn prepare(
-    conversations: Vec<Conversation>,
+    (first, conversations): (u64, Vec<Conversation>),
     records: Vec<TurnRecord>,
     labeler: &Labeler,
     round: u32,
 ) -> Vec<(u32, TurnJob)> {
     let mut jobs = Vec::new();
     let mut records = records.into_iter();
+    let places = places(first, &conversations).collect::<Vec<_>>();
+    let mut places = places.into_iter();
     let mut number = 0;
     for conversation in conversations {
         for (index, turn) in conversation.turns.iter().enumerate() {
             let record = records.next().unwrap_or_default();
+            let place = places.next().unwrap_or_default();
             let todo = record.todo(round, labeler.with_rationales);
             let answered = matches!(record.label, Some(Ok(_)));
             if todo != Todo::Nothing || answered {
@@ -300,6 +320,7 @@ fn prepare(
                     let job = TurnJob {
                         conversation_id: conversation.id.clone(),
                         message_id: turn.message_id.clone(),
+                        place,
                         input,
                         todo,
                         label,

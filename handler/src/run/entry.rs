@@ -3,6 +3,7 @@
 //! A label and its rationale are two entries, so that a label that was paid for is kept while its
 //! rationale is on the way. The first label of a turn wins; a failure gives way to what comes later.
 
+use crate::dataset::details::Place;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::LabelingError;
 use crate::labeling::label::Label;
@@ -86,6 +87,9 @@ pub struct LabelRecord {
     pub conversation_id: String,
     /// As in RAW.
     pub message_id: String,
+    /// Where it stands in RAW; earlier versions did not record it.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// The label.
     pub hard_label: Label,
     /// Soft label, bounds, probabilities.
@@ -110,6 +114,9 @@ pub struct FailureRecord {
     pub conversation_id: String,
     /// As in RAW.
     pub message_id: String,
+    /// Where it stands in RAW; earlier versions did not record it.
+    #[serde(default)]
+    pub place: Option<Place>,
     /// Why.
     #[serde(flatten)]
     pub error: LabelingError,
@@ -295,6 +302,7 @@ mod tests {
         FailureRecord {
             conversation_id: "c".into(),
             message_id: "m".into(),
+            place: None,
             error: LabelingError::new(ErrorCode::Transient, "x"),
             tokens: Tokens {
                 calls,

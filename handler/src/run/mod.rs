@@ -9,6 +9,7 @@
 
 pub mod answers;
 pub mod budget;
+pub mod card;
 pub mod chunk;
 pub mod entry;
 pub mod forecast;

@@ -1,29 +1,41 @@
-//! Publishing a bucket: one labelled file from all of its parts, in one commit.
+//! Publishing a bucket: its labelled file from all of its parts, in one commit, and the details of it.
 //!
-//! Safe to run twice: the same parts give the same file. Memory holds one chunk at a time.
+//! Safe to run twice: the same parts give the same files. Memory holds one chunk at a time.
 
 use super::RunError;
 use super::entry::{Part, TurnRecord};
 use super::manifest::Manifest;
 use super::paths::BucketPaths;
 use crate::clock::Clock;
+use crate::dataset::details::Details;
 use crate::dataset::figures::Figures;
 use crate::dataset::line::{Line, Verdict};
 use crate::dataset::metadata::{BucketReport, LabeledFile, Status};
 use crate::labeling::label::{Label, contradicts};
 use crate::store::{OwnFolder, Publication, PutMode, StoreError};
+use std::fmt;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 /// "0" and "1" together below this: the model wanted to say something else.
 const LOW_MASS: f64 = 0.5;
 
-/// A labelled file that is complete but has not appeared yet. Dropped, it never does.
+/// A file that is to appear.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The folder of it.
+    pub folder: OwnFolder,
+    /// Its path there.
+    pub path: String,
+    /// Of so many of its first bytes it is noted what they are.
+    pub beginning: u64,
+}
+
+/// A labelled file and its details, complete, that have not appeared yet. Dropped, they never do.
 #[derive(Debug)]
 pub struct Draft {
-    publication: Publication,
+    labels: Written,
+    details: Written,
     report: BucketReport,
-    /// What the first bytes of it are, as many as were asked for.
-    beginning: Option<LabeledFile>,
 }
 
 impl Draft {
@@ -32,35 +44,40 @@ impl Draft {
         &self.report
     }
 
-    /// Whether `file` is a beginning of it; [`draft`] must have been told its length.
-    pub fn begins_with(&self, file: &LabeledFile) -> bool {
-        self.beginning.as_ref() == Some(file)
+    /// Whether these are beginnings of the labelled file and of its details; [`draft`] must have been told
+    /// their lengths.
+    pub fn begin_with(&self) -> [Option<&LabeledFile>; 2] {
+        [&self.labels, &self.details].map(|written| written.beginning.as_ref())
     }
 
-    /// Makes the file appear, or gives `None` where `mode` leaves the file that is there alone.
+    /// Makes the files appear, or gives `None` where the mode of one leaves the file that is there alone.
+    /// The details come first: where there are labels, what was known of them is there too.
     ///
     /// # Errors
-    /// If it cannot be committed.
-    pub async fn commit(self, mode: PutMode) -> Result<Option<BucketReport>, RunError> {
-        let committed = self.publication.commit(mode).await?;
+    /// If one cannot be committed.
+    pub async fn commit(
+        self,
+        [labels, details]: [PutMode; 2],
+    ) -> Result<Option<BucketReport>, RunError> {
+        let committed = self.details.publication.commit(details).await?
+            && self.labels.publication.commit(labels).await?;
         Ok(committed.then_some(self.report))
     }
 }
 
-/// Drafts the labelled file of the bucket of `manifest`, whose parts are at `paths` of `work`, to be
-/// `path` of `output`. Of its first `beginning` bytes it notes what they are.
+/// Drafts the labelled file of the bucket of `manifest`, and its details, whose parts are at `paths` of
+/// `work`.
 ///
 /// # Errors
-/// If a part or the file cannot be read or written, or a turn has no entry; then nothing appears.
+/// If a part or a file cannot be read or written, or a turn has no entry; then nothing appears.
 pub async fn draft(
     manifest: &Manifest,
     (work, paths): (&OwnFolder, &BucketPaths),
-    (output, path): (&OwnFolder, &str),
-    beginning: u64,
+    [to_labels, to_details]: &[Target; 2],
     clock: Clock,
 ) -> Result<Draft, RunError> {
-    let mut publication = output.publish(path).await?;
-    let mut written = Written::new(beginning);
+    let mut labels = Written::begin(to_labels).await?;
+    let mut details = Written::begin(to_details).await?;
     let mut lines = Lines {
         split: manifest.split.clone(),
         bucket: manifest.bucket.clone(),
@@ -79,21 +96,22 @@ pub async fn draft(
         let turns = chunk.turns;
         let added = tokio::task::spawn_blocking(move || {
             let part = Part::read(&content, turns);
-            lines.add(&part).map(|text| (lines, text))
+            lines.add(&part).map(|texts| (lines, texts))
         });
-        let text;
-        (lines, text) = match added.await {
+        let texts;
+        (lines, texts) = match added.await {
             Ok(Ok(added)) => added,
             Ok(Err(turn)) => {
                 let path = work.locate(&part);
                 return Err(RunError::Incomplete { path, turn });
             }
             Err(error) => {
-                return Err(StoreError::broken_off("write", output.locate(path), error).into());
+                let place = to_labels.folder.locate(&to_labels.path);
+                return Err(StoreError::broken_off("write", place, error).into());
             }
         };
-        written.add(&text);
-        publication.write(&text).await?;
+        labels.add(&texts.labels).await?;
+        details.add(&texts.details).await?;
     }
     let Lines {
         mut figures,
@@ -108,36 +126,50 @@ pub async fn draft(
         .count() as u64;
     figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
     let report = BucketReport {
-        labeled_file: Some(LabeledFile::new(written.length, &written.hash)),
+        labeled_file: Some(labels.file()),
+        details_file: Some(details.file()),
         ..report(manifest, figures, clock)
     };
     Ok(Draft {
-        publication,
+        labels,
+        details,
         report,
-        beginning: written.beginning,
     })
 }
 
-/// What was written so far.
+/// A file in the making.
 struct Written {
+    publication: Publication,
     length: u64,
-    hash: Xxh3Default,
+    hash: Box<Xxh3Default>,
     /// The length of the beginning that is looked for, and what it is once it is written.
     wanted: u64,
     beginning: Option<LabeledFile>,
 }
 
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Written");
+        shown.field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
 impl Written {
-    fn new(wanted: u64) -> Self {
-        Self {
+    async fn begin(target: &Target) -> Result<Self, StoreError> {
+        Ok(Self {
+            publication: target.folder.publish(&target.path).await?,
             length: 0,
-            hash: Xxh3Default::new(),
-            wanted,
+            hash: Box::default(),
+            wanted: target.beginning,
             beginning: None,
-        }
+        })
     }
 
-    fn add(&mut self, text: &[u8]) {
+    fn file(&self) -> LabeledFile {
+        LabeledFile::new(self.length, &self.hash)
+    }
+
+    async fn add(&mut self, text: &[u8]) -> Result<(), StoreError> {
         let left = usize::try_from(self.wanted - self.length.min(self.wanted));
         let (first, rest) = text.split_at(left.unwrap_or(usize::MAX).min(text.len()));
         self.hash.update(first);
@@ -146,6 +178,7 @@ impl Written {
         }
         self.hash.update(rest);
         self.length += text.len() as u64;
+        self.publication.write(text).await
     }
 }
 
@@ -187,6 +220,13 @@ pub fn pending(manifest: &Manifest) -> BucketReport {
     }
 }
 
+/// The lines of some turns.
+#[derive(Debug, Default)]
+struct Texts {
+    labels: Vec<u8>,
+    details: Vec<u8>,
+}
+
 /// The labelled file in the making.
 struct Lines {
     split: Option<String>,
@@ -200,17 +240,17 @@ struct Lines {
 
 impl Lines {
     /// The lines of a chunk's turns, or the number of a turn of which nothing is known.
-    fn add(&mut self, part: &Part) -> Result<Vec<u8>, usize> {
+    fn add(&mut self, part: &Part) -> Result<Texts, usize> {
         self.figures.tokens += part.tokens;
-        let mut text = Vec::new();
+        let mut texts = Texts::default();
         for (turn, record) in part.turns.iter().enumerate() {
-            self.line(record, &mut text).ok_or(turn)?;
+            self.line(record, &mut texts).ok_or(turn)?;
         }
-        Ok(text)
+        Ok(texts)
     }
 
-    /// Appends the line of one turn and counts it; `None` if nothing is known of it.
-    fn line(&mut self, record: &TurnRecord, text: &mut Vec<u8>) -> Option<()> {
+    /// Appends the lines of one turn and counts it; `None` if nothing is known of it.
+    fn line(&mut self, record: &TurnRecord, texts: &mut Texts) -> Option<()> {
         let label = record.label.as_ref()?;
         let (conversation_id, message_id) = match label {
             Ok(label) => (&label.conversation_id, &label.message_id),
@@ -235,17 +275,20 @@ impl Lines {
             bucket: self.bucket.as_deref(),
             verdict,
         };
-        line.write_to(text).ok()?;
+        line.write_to(&mut texts.labels).ok()?;
+        let details = details(record)?;
+        details.write_to(&mut texts.details).ok()?;
         let key = xxh3_64(&[conversation_id.as_bytes(), b"\0", message_id.as_bytes()].concat());
         self.count(
             record,
+            &details,
             key,
             conversation_id.is_empty() || message_id.is_empty(),
         );
         Some(())
     }
 
-    fn count(&mut self, record: &TurnRecord, key: u64, id_missing: bool) {
+    fn count(&mut self, record: &TurnRecord, details: &Details<'_>, key: u64, id_missing: bool) {
         let figures = &mut self.figures;
         figures.turns += 1;
         figures.missing_ids += u64::from(id_missing);
@@ -263,11 +306,14 @@ impl Lines {
                     Label::RequiresReasoning => figures.label_0 += 1,
                     Label::NoReasoning => figures.label_1 += 1,
                 }
-                figures.censored += u64::from(estimate.censored);
-                figures.low_mass += u64::from(estimate.mass < LOW_MASS);
-                figures.contradictions += u64::from(contradicts(label.hard_label, estimate.soft));
-                figures.cut_messages += u64::from(label.cut > 0);
-                figures.reused += u64::from(label.reused);
+                figures
+                    .soft_labels
+                    .count(label.hard_label.into(), estimate.soft);
+                figures.censored += u64::from(details.censored);
+                figures.low_mass += u64::from(details.low_mass);
+                figures.contradictions += u64::from(details.contradicting);
+                figures.cut_messages += u64::from(details.cut > 0);
+                figures.reused += u64::from(details.reused);
                 match &record.rationale {
                     Some(Ok(_)) => figures.rationales += 1,
                     Some(Err(_)) => figures.rationale_failures += 1,
@@ -286,4 +332,44 @@ impl Lines {
             None => {}
         }
     }
+}
+
+/// What is known of a turn beside its line; `None` if nothing is.
+fn details(record: &TurnRecord) -> Option<Details<'_>> {
+    let label = match record.label.as_ref()? {
+        Ok(label) => label,
+        Err(failure) => {
+            return Some(Details {
+                conversation_id: failure.conversation_id.as_str().into(),
+                message_id: failure.message_id.as_str().into(),
+                position: failure.place.map(|place| place.position),
+                turn: failure.place.map(|place| place.turn),
+                turn_index: failure.place.and_then(|place| place.turn_index),
+                error_code: Some(failure.error.code),
+                ..Details::default()
+            });
+        }
+    };
+    let estimate = &label.estimate;
+    let no_rationale = record.rationale.as_ref().and_then(|it| it.as_ref().err());
+    Some(Details {
+        conversation_id: label.conversation_id.as_str().into(),
+        message_id: label.message_id.as_str().into(),
+        position: label.place.map(|place| place.position),
+        turn: label.place.map(|place| place.turn),
+        turn_index: label.place.and_then(|place| place.turn_index),
+        low: Some(estimate.low),
+        high: Some(estimate.high),
+        p0: Some(estimate.p0),
+        p1: Some(estimate.p1),
+        mass: Some(estimate.mass),
+        generated: Some(estimate.generated.as_str().into()),
+        censored: estimate.censored,
+        low_mass: estimate.mass < LOW_MASS,
+        contradicting: contradicts(label.hard_label, estimate.soft),
+        cut: label.cut,
+        reused: label.reused,
+        error_code: None,
+        rationale_error: no_rationale.map(|failure| failure.error.code),
+    })
 }

@@ -5,6 +5,7 @@ use super::entry::{Event, FailureRecord, LabelRecord, RationaleRecord, Todo};
 use super::progress::Progress;
 use super::settings::LabelSettings;
 use super::switch::Switch;
+use crate::dataset::details::Place;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::call;
@@ -113,6 +114,8 @@ pub struct TurnJob {
     pub conversation_id: String,
     /// As in RAW.
     pub message_id: String,
+    /// Where it stands in RAW.
+    pub place: Place,
     /// What the model is shown, or why it is shown nothing.
     pub input: Result<Arc<Input>, LabelingError>,
     /// What is left to be done.
@@ -198,6 +201,7 @@ impl Labeler {
         let failure = |error: LabelingError, tokens| FailureRecord {
             conversation_id: job.conversation_id.clone(),
             message_id: job.message_id.clone(),
+            place: Some(job.place),
             error,
             tokens,
         };
@@ -365,6 +369,7 @@ impl Labeler {
         LabelRecord {
             conversation_id: job.conversation_id.clone(),
             message_id: job.message_id.clone(),
+            place: Some(job.place),
             hard_label: self.hard_label.choose(&answer.estimate),
             estimate: answer.estimate.clone(),
             cut: input.cut(),

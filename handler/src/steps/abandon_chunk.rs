@@ -10,9 +10,10 @@
 
 use super::message::{ChunkMessage, Message};
 use super::world::App;
+use crate::dataset::details::Place;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
-use crate::run::chunk::{ChunkJob, conversations};
+use crate::run::chunk::{ChunkJob, conversations, places};
 use crate::run::entry::{Entry, Event, FailureRecord, Todo, TurnRecord};
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
@@ -81,7 +82,7 @@ pub async fn run(
             continue;
         }
         count += 1;
-        let (conversation_id, message_id) = ids.get(turn).cloned().unwrap_or_default();
+        let (conversation_id, message_id, place) = ids.get(turn).cloned().unwrap_or_default();
         let message = "The chunk of this turn failed too often and was given up.";
         let entry = Entry {
             turn: u32::try_from(turn).unwrap_or(u32::MAX),
@@ -89,6 +90,7 @@ pub async fn run(
             event: Event::Error(FailureRecord {
                 conversation_id,
                 message_id,
+                place,
                 error: LabelingError::new(ErrorCode::Abandoned, message),
                 tokens: Tokens::default(),
             }),
@@ -160,12 +162,12 @@ async fn moved(
     Ok(before.is_none_or(|before| before.settled < settled))
 }
 
-/// The ids of the chunk's turns; none where it cannot be understood, which may be why it failed.
+/// The ids of the chunk's turns and where they stand; none where it cannot be understood, which may be why it failed.
 async fn ids(
     app: &App,
     record: &Record,
     job: &ChunkJob,
-) -> Result<Vec<(String, String)>, RunError> {
+) -> Result<Vec<(String, String, Option<Place>)>, RunError> {
     let Some(chunk) = job.manifest.chunks.get(job.number) else {
         return Ok(Vec::new());
     };
@@ -175,11 +177,14 @@ async fn ids(
     let bytes = raw.read_range(&record.file, bytes, &source).await?;
     // Where reading panics, that is why the chunk was given up.
     let parsed = tokio::task::spawn_blocking(move || conversations(&bytes, start)).await;
-    let conversations = parsed.unwrap_or_default().into_iter();
-    let ids = conversations.flat_map(|conversation| {
-        let id = conversation.id;
-        let turns = conversation.turns.into_iter();
-        turns.map(move |turn| (id.clone(), turn.message_id))
+    let conversations = parsed.unwrap_or_default();
+    let places = places(chunk.first_conversation, &conversations).map(Some);
+    let ids = conversations.iter().flat_map(|conversation| {
+        let turns = conversation.turns.iter();
+        turns.map(|turn| (conversation.id.clone(), turn.message_id.clone()))
     });
-    Ok(ids.collect())
+    let turns = ids.zip(places);
+    Ok(turns
+        .map(|((conversation, message), place)| (conversation, message, place))
+        .collect())
 }

@@ -1,6 +1,7 @@
 //! Where the datasets lie: RAW to be read, LABELED_ to be written.
 
 use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
+use crate::run::publish::Target;
 use crate::store::azure::{Account, Area, Guard};
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
 use std::fmt::Debug;
@@ -46,6 +47,8 @@ pub struct Named {
     pub output: OwnFolder,
     /// The folder of the labelled files, to be read.
     pub labeled_files: RawFolder,
+    /// The folder of the metadata, to be read.
+    pub metadata_files: RawFolder,
     /// The name of a lone file's output in `output`; `None` for a dataset, which mirrors RAW.
     pub lone_output: Option<String>,
     /// The folder of the metadata: `output` for a dataset, the work folder for a lone file.
@@ -141,11 +144,7 @@ impl Data {
         }
     }
 
-    /// The labelled dataset that mirrors a RAW dataset, to be read.
-    ///
-    /// # Errors
-    /// If that can be no name of one.
-    pub(crate) fn labeled_to_read(&self, dataset: &str) -> Result<RawFolder, StoreError> {
+    fn labeled_to_read(&self, dataset: &str) -> Result<RawFolder, StoreError> {
         match self.as_named() {
             Some(named) => Ok(named.labeled_files.clone()),
             None => self.raw(&format!("{}{dataset}", layout::LABELED_PREFIX)),
@@ -190,6 +189,54 @@ impl Data {
     pub(crate) fn labeled_path(&self, name: &BucketName) -> String {
         let lone = self.as_named().and_then(|named| named.lone_output.clone());
         lone.unwrap_or_else(|| layout::labeled_path(name))
+    }
+
+    /// Where the labelled file of a bucket and the details of it are published. The details of a lone file
+    /// lie beside its metadata.
+    ///
+    /// # Errors
+    /// If that may not be written.
+    pub(crate) fn published(
+        &self,
+        dataset: &str,
+        name: &BucketName,
+    ) -> Result<[Target; 2], StoreError> {
+        let target = |folder, path| Target {
+            folder,
+            path,
+            beginning: 0,
+        };
+        Ok([
+            target(self.labeled(dataset)?, self.labeled_path(name)),
+            target(self.metadata(dataset)?, self.details_path(name)),
+        ])
+    }
+
+    /// The same, to be read.
+    ///
+    /// # Errors
+    /// If that can be no name of a labelled dataset.
+    pub(crate) fn published_to_read(
+        &self,
+        dataset: &str,
+        name: &BucketName,
+    ) -> Result<[(RawFolder, String); 2], StoreError> {
+        let labels = self.labeled_to_read(dataset)?;
+        let details = match self.as_named() {
+            Some(named) => named.metadata_files.clone(),
+            None => labels.clone(),
+        };
+        Ok([
+            (labels, self.labeled_path(name)),
+            (details, self.details_path(name)),
+        ])
+    }
+
+    fn details_path(&self, name: &BucketName) -> String {
+        match self.is_lone_file() {
+            true => layout::LONE_DETAILS.to_owned(),
+            false => layout::details_path(name),
+        }
     }
 
     /// The folder in which the metadata of a labelled dataset lies, as `labeling_metadata.json`.

@@ -1,41 +1,33 @@
-//! The labelled file that stands where a run publishes: one that a run of ours made, or someone else's.
+//! What stands where a run publishes, a labelled file and its details: what a run of ours made, or someone
+//! else's.
 
+use super::publish_bucket::published;
 use super::world::App;
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, LabeledFile};
 use crate::run::RunError;
+use crate::store::RawFolder;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3Default;
 
 impl App {
-    /// The labelled file of a bucket as it is now; `None` where there is none. Reads it to its end.
+    /// The labelled file of a bucket and its details as they are now; `None` where there is none. Reads them
+    /// to their end.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub(crate) async fn labeled_file(
+    /// If one cannot be read.
+    pub(crate) async fn published_files(
         &self,
         dataset: &str,
         name: &BucketName,
-    ) -> Result<Option<LabeledFile>, RunError> {
-        let path = self.data.labeled_path(name);
-        let labeled = self.data.labeled_to_read(dataset)?;
-        let mut blocks = match labeled.blocks(&path, None).await {
-            Ok((_, blocks)) => blocks,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let (mut length, mut hash) = (0, Xxh3Default::new());
-        while let Some(block) = blocks.recv().await {
-            let block = block?;
-            length += block.len() as u64;
-            hash.update(&block);
-        }
-        Ok(Some(LabeledFile::new(length, &hash)))
+    ) -> Result<[Option<LabeledFile>; 2], RunError> {
+        let [labels, details] = self.data.published_to_read(dataset, name)?;
+        Ok([found(labels).await?, found(details).await?])
     }
 
-    /// Refuses a run that would write over a labelled file that no run of ours made: neither a run of the
-    /// bucket nor the metadata beside the file lists it with its length and hash. An empty file is
+    /// Refuses a run that would write over a labelled file or details that no run of ours made: neither a run
+    /// of the bucket nor the metadata beside the file lists it with its length and hash. An empty file is
     /// nobody's work.
     ///
     /// # Errors
@@ -44,36 +36,45 @@ impl App {
         let Some(name) = self.data.bucket(file).filter(|_| !self.settings.overwrite) else {
             return Ok(());
         };
-        let there = self.labeled_file(dataset, &name).await?;
-        let Some(there) = there.filter(|there| there.length > 0) else {
+        let there = self.published_files(dataset, &name).await?;
+        let mut there = there.map(|there| there.filter(|there| there.length > 0));
+        if there == [None, None] {
             return Ok(());
-        };
+        }
         let mut runs = Vec::new();
         if let Some(current) = self.runs.current(dataset, file).await? {
             runs = current.before;
             runs.push(current.run);
         }
+        let mut made = Vec::new();
         for run in &runs {
-            let made = self.runs.read(run).await?.and_then(|record| record.report);
-            if made.and_then(|report| report.labeled_file).as_ref() == Some(&there) {
-                return Ok(());
+            made.push(self.runs.read(run).await?.and_then(|record| record.report));
+        }
+        made.push(self.listed(dataset, &name).await?);
+        for report in &made {
+            for (there, made) in there.iter_mut().zip(published(report.as_ref())) {
+                there.take_if(|there| Some(&*there) == made);
             }
         }
-        if self.listed(dataset, &name).await?.as_ref() == Some(&there) {
-            return Ok(());
+        let targets = self.data.published(dataset, &name)?;
+        match targets
+            .iter()
+            .zip(there)
+            .find(|(_, foreign)| foreign.is_some())
+        {
+            Some((target, _)) => Err(RunError::Foreign {
+                path: target.folder.locate(&target.path),
+            }),
+            None => Ok(()),
         }
-        let path = self.data.labeled_path(&name);
-        Err(RunError::Foreign {
-            path: self.data.labeled(dataset)?.locate(&path),
-        })
     }
 
-    /// The labelled file of a bucket as the metadata beside it lists it.
+    /// A bucket as the metadata beside its labelled file lists it.
     async fn listed(
         &self,
         dataset: &str,
         name: &BucketName,
-    ) -> Result<Option<LabeledFile>, RunError> {
+    ) -> Result<Option<BucketReport>, RunError> {
         #[derive(Deserialize)]
         struct Listed {
             splits: BTreeMap<String, BTreeMap<String, BucketReport>>,
@@ -82,12 +83,25 @@ impl App {
         let metadata = metadata.read(layout::LABELED_METADATA).await?;
         let listed = metadata.and_then(|metadata| serde_json::from_slice::<Listed>(&metadata).ok());
         let key = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".into());
-        Ok(listed.and_then(|listed| {
-            let report = listed
-                .splits
-                .get(&key(&name.split))?
-                .get(&key(&name.bucket))?;
-            report.labeled_file.clone()
+        Ok(listed.and_then(|mut listed| {
+            let buckets = listed.splits.get_mut(&key(&name.split))?;
+            buckets.remove(&key(&name.bucket))
         }))
     }
+}
+
+/// A file as it is now; `None` where there is none.
+async fn found((folder, path): (RawFolder, String)) -> Result<Option<LabeledFile>, RunError> {
+    let mut blocks = match folder.blocks(&path, None).await {
+        Ok((_, blocks)) => blocks,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (mut length, mut hash) = (0, Xxh3Default::new());
+    while let Some(block) = blocks.recv().await {
+        let block = block?;
+        length += block.len() as u64;
+        hash.update(&block);
+    }
+    Ok(Some(LabeledFile::new(length, &hash)))
 }

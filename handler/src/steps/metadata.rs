@@ -1,4 +1,4 @@
-//! `labeling_metadata.json` of a labelled dataset, made anew from the records of its runs.
+//! `labeling_metadata.json` of a labelled dataset and its card, made anew from the records of its runs.
 //!
 //! Several publish at a time: it is written by compare-and-swap, and what is written is always made
 //! after the version it replaces was read, so that nobody's bucket gets lost.
@@ -9,6 +9,7 @@ use super::world::App;
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, Spending, Status, compare_counts};
 use crate::run::RunError;
+use crate::run::card;
 use crate::run::record::{Record, State};
 use crate::run::report::{self, Heading, Metadata};
 use crate::run::runs::Current;
@@ -66,7 +67,8 @@ pub(crate) async fn refresh_soon(app: &App, dataset: &str) -> Result<(), RunErro
     refreshed.map(drop)
 }
 
-/// Brings the metadata of a labelled dataset up to date. Nothing is written before a run is planned.
+/// Brings the metadata of a labelled dataset up to date, and its card. Nothing is written before a run is
+/// planned.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -74,16 +76,52 @@ pub(crate) async fn refresh(app: &App, dataset: &str) -> Result<Option<Metadata>
     let output = app.data.metadata(dataset)?;
     let path = layout::LABELED_METADATA;
     let mut cell = Cell::new(&output, path);
+    let mut card_cell = Cell::new(&output, layout::CARD);
     loop {
         let there = cell.read().await?;
-        let Some(metadata) = compile(app, dataset).await? else {
+        let card_there = match app.data.is_lone_file() {
+            true => None,
+            false => card_cell.read().await?,
+        };
+        let Some(mut metadata) = compile(app, dataset).await? else {
             return Ok(None);
         };
+        let foreign = card_there.as_ref().is_some_and(|card| !card::is_ours(card));
+        let keeps_card = foreign && !app.settings.overwrite;
+        if keeps_card {
+            metadata
+                .warnings
+                .push(card::foreign(&output.locate(layout::CARD)));
+        }
         let content = work::content(&output, path, serde_json::to_vec_pretty(&metadata))?;
-        if there.as_ref() == Some(&content) || cell.write(content).await? {
-            return Ok(Some(metadata));
+        if there.as_ref() != Some(&content) && !cell.write(content).await? {
+            continue;
+        }
+        let writes_card = !keeps_card && !app.data.is_lone_file();
+        let card = card::card(&metadata).filter(|_| writes_card);
+        match card.filter(|card| card_there.as_ref() != Some(card)) {
+            Some(card) => {
+                if card_cell.write(card).await? {
+                    return Ok(Some(metadata));
+                }
+            }
+            None => return Ok(Some(metadata)),
         }
     }
+}
+
+/// What is to be said of a file that stands where the card of a labelled dataset is to be, and is not ours.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) async fn foreign_card(app: &App, dataset: &str) -> Result<Option<String>, RunError> {
+    if app.data.is_lone_file() || app.settings.overwrite {
+        return Ok(None);
+    }
+    let output = app.data.labeled(dataset)?;
+    let card = output.read(layout::CARD).await?;
+    let foreign = card.filter(|card| !card::is_ours(card));
+    Ok(foreign.map(|_| card::foreign(&output.locate(layout::CARD))))
 }
 
 /// The metadata as the records say; `None` before the request parameters of any run are settled.

@@ -1,7 +1,8 @@
-//! `publish-bucket`: makes the labelled file of a run's parts, in one commit, and ends the run.
+//! `publish-bucket`: makes the labelled file of a run's parts and the details of it, and ends the run.
 //!
-//! Safe to run twice and in parallel: the same parts give the same file, and it is committed only over
-//! the file that was there when the run was known to be the current one.
+//! Safe to run twice and in parallel: the same parts give the same files, and each is committed only over
+//! the file that was there when the run was known to be the current one. Whoever lost one of these races
+//! publishes both again.
 
 use super::message::{Message, RunMessage};
 use super::metadata;
@@ -9,10 +10,10 @@ use super::world::App;
 use crate::dataset::metadata::{BucketReport, LabeledFile, Status};
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
-use crate::run::publish::draft;
+use crate::run::publish::{Target, draft};
 use crate::run::record::{Record, State};
 use crate::run::work;
-use crate::store::PutMode;
+use crate::store::{PutMode, Version};
 
 /// Publishes a run whose chunks are all finished.
 ///
@@ -27,19 +28,17 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
         tracing::info!(run, "not all chunks are finished yet");
         return Ok(Vec::new());
     }
-    let output = app.data.labeled(&record.dataset)?;
-    let path = app.data.labeled_path(&manifest.name());
+    let targets = app.data.published(&record.dataset, &manifest.name())?;
     // Before it is known who is current: whoever takes the place and publishes after that makes the
     // commit fail.
-    let there = output.status(&path).await?.map(|status| status.version);
+    let there = there(&targets).await?;
     if !may_publish(app, &run).await? {
         return Ok(Vec::new());
     }
     let paths = BucketPaths::of_run(&run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
-    let to = (&output, path.as_str());
-    let draft = draft(&manifest, (work, &paths), to, 0, clock).await?;
-    if there.is_some() && draft.report().figures.labeled == 0 {
+    let draft = draft(&manifest, (work, &paths), &targets, clock).await?;
+    if matches!(there, [Some(_), _]) && draft.report().figures.labeled == 0 {
         let reason =
             "no turn got a label, so that the labelled file that is there was left as it is";
         let state = if draft.report().status == Status::Complete {
@@ -54,9 +53,10 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     if !may_publish(app, &run).await? {
         return Ok(Vec::new());
     }
-    match draft.commit(PutMode::from(there)).await? {
+    match draft.commit(there.map(PutMode::from)).await? {
         Some(report) => {
-            let place = output.locate(&path);
+            let [labels, _] = &targets;
+            let place = labels.folder.locate(&labels.path);
             end(app, &record, report, &place).await?;
             metadata::refresh_soon(app, &record.dataset).await?;
         }
@@ -68,8 +68,8 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     Ok(Vec::new())
 }
 
-/// Publishes a run again that has ended: its labelled file is not there or was cut off, or its lines are to
-/// have other names. Nothing is asked.
+/// Publishes a run again that has ended: its labelled file or the details are not there or were cut off, or
+/// its lines are to have other names. Nothing is asked.
 ///
 /// # Errors
 /// [`RunError::Foreign`] if something else is there, and if something cannot be read or written.
@@ -83,23 +83,30 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
             path: work.locate(&plan),
         });
     };
-    let output = app.data.labeled(&record.dataset)?;
-    let path = app.data.labeled_path(&manifest.name());
-    let there = output.status(&path).await?.map(|status| status.version);
-    let found = app.labeled_file(&record.dataset, &manifest.name()).await?;
-    let length = found.as_ref().map_or(0, |found| found.length);
-    let to = (&output, path.as_str());
-    let draft = draft(&manifest, (work, &paths), to, length, clock).await?;
-    let published = record
-        .report
-        .as_ref()
-        .and_then(|report| report.labeled_file.as_ref());
-    let ours = |found: &LabeledFile| Some(found) == published || draft.begins_with(found);
-    if !found.as_ref().is_none_or(ours) && !app.settings.overwrite {
-        let path = output.locate(&path);
-        return Err(RunError::Foreign { path });
+    let mut targets = app.data.published(&record.dataset, &manifest.name())?;
+    let there = there(&targets).await?;
+    let found = app
+        .published_files(&record.dataset, &manifest.name())
+        .await?;
+    for (target, found) in targets.iter_mut().zip(&found) {
+        target.beginning = found.as_ref().map_or(0, |found| found.length);
     }
-    let Some(report) = draft.commit(PutMode::from(there)).await? else {
+    let draft = draft(&manifest, (work, &paths), &targets, clock).await?;
+    let published = published(record.report.as_ref());
+    let ours =
+        |found: &LabeledFile, whole, beginning| Some(found) == whole || Some(found) == beginning;
+    let beginnings = draft.begin_with();
+    let files = found.iter().zip(published).zip(beginnings).zip(&targets);
+    for (((found, whole), beginning), target) in files {
+        let is_ours = found
+            .as_ref()
+            .is_none_or(|found| ours(found, whole, beginning));
+        if !is_ours && !app.settings.overwrite {
+            let path = target.folder.locate(&target.path);
+            return Err(RunError::Foreign { path });
+        }
+    }
+    let Some(report) = draft.commit(there.map(PutMode::from)).await? else {
         tracing::info!(
             run = record.run,
             "another process published the bucket just now"
@@ -117,6 +124,23 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
         true
     });
     tell.await.map(drop)
+}
+
+/// The versions of the files that are there.
+async fn there([labels, details]: &[Target; 2]) -> Result<[Option<Version>; 2], RunError> {
+    let labels = labels.folder.status(&labels.path).await?;
+    let details = details.folder.status(&details.path).await?;
+    Ok([labels, details].map(|status| status.map(|status| status.version)))
+}
+
+/// The labelled file and its details, as a run published them.
+pub(crate) fn published(report: Option<&BucketReport>) -> [Option<&LabeledFile>; 2] {
+    let file =
+        |file: fn(&BucketReport) -> &Option<LabeledFile>| report.and_then(|it| file(it).as_ref());
+    [
+        file(|report| &report.labeled_file),
+        file(|report| &report.details_file),
+    ]
 }
 
 /// Whether a run still is to be published: it goes on, is the current one of its file, and RAW is the

@@ -48,7 +48,10 @@ fn a_dataset_that_is_dropped_is_labelled() {
             etags.collect::<Vec<_>>()
         };
         assert_eq!(etags(&raw), etags(&before));
-        assert_eq!(ours.len(), 10);
+        // Nine files with their details, the metadata and the card.
+        assert_eq!(ours.len(), 20);
+        let card = format!("{labeled}README.md");
+        assert!(ours.iter().any(|blob| blob.name == card), "{ours:?}");
         assert_discreet(&cloud, &samples.join(dataset));
         // Nothing that was written started anything: a file has an event, and a run.
         assert_eq!(cloud.runs().await.unwrap().len(), 9);

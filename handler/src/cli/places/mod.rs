@@ -183,6 +183,7 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         labeled,
         metadata: output.clone(),
         labeled_files: labeled_at.raw()?,
+        metadata_files: labeled_at.raw()?,
         output,
         lone_output: None,
     };
@@ -258,6 +259,7 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
         source: input.to_string(),
         labeled: output.to_string(),
         labeled_files: parent.raw()?,
+        metadata_files: work_at.raw()?,
         output: folder_of_output,
         lone_output: Some(output.name()?),
         metadata: work.clone(),
