@@ -231,7 +231,7 @@ impl Job {
                         error,
                         intact,
                     }) => {
-                        let remedy = with_salvage(error.remedy(), intact.conversations);
+                        let remedy = with_salvage(error.remedy(&path), intact.conversations);
                         return Ok(Err(format!("{path}: {error}; {remedy}")));
                     }
                 };
@@ -541,9 +541,9 @@ async fn adopt(app: &App, record: Record, version: &Version) -> Result<Record, R
 }
 
 /// What to do about a file that is not whole, of which `intact` conversations are.
-fn with_salvage(remedy: &str, intact: u64) -> String {
+fn with_salvage(remedy: String, intact: u64) -> String {
     match intact {
-        0 => remedy.to_owned(),
+        0 => remedy,
         1 => format!("{remedy}, or label the one that is intact with --salvage"),
         n => format!("{remedy}, or label the {n} that are intact with --salvage"),
     }

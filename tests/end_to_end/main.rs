@@ -18,6 +18,7 @@ mod credentials;
 mod details;
 mod dry_run;
 mod faults;
+mod formats;
 mod freeze;
 mod function_app;
 mod gateway;

@@ -1,26 +1,34 @@
 //! One conversation of a RAW file, reduced to what labelling needs.
 //!
-//! [`Conversation::parse`] and [`count_turns`] share one walk over the JSON, so that what the plan
-//! counted is what a chunk later reads. Of each conversation only `conversationId` and
-//! `turnsArray[].{messageId, turnIndex, userMessage, modelMessage}` are looked at; the rest is skipped,
-//! whatever it is. `userName` is never read, and no error text quotes data.
+//! [`Conversation::read`] and [`Reader`] share one walk over the JSON, so that what the plan
+//! counted is what a chunk later reads. Of each conversation only ids, what the user wrote and what the
+//! model answered are looked at; the rest is skipped, whatever it is. Where those stand depends on the
+//! file's [`Format`]; `docs/input.md` has the table. `userName` is never read, and no error text quotes
+//! data.
 
 use std::fmt;
 
+mod format;
+mod messages;
+mod reader;
 pub(crate) mod repair;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod value;
 mod walk;
 
 use value::Message;
-use walk::{Fields, Gather, RawTurn};
+use walk::{Fields, Gather, Place, RawTurn, Value};
+
+pub use format::Format;
+pub use reader::{Counted, Reader};
 
 pub(crate) use walk::NUL_BYTES;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
-    /// `conversationId`; empty where the file has none.
+    /// Its id; empty where the file has none, until [`Conversation::named`].
     pub id: String,
     pub turns: Vec<Turn>,
 }
@@ -28,7 +36,7 @@ pub struct Conversation {
 /// One turn: what the user wrote and what the model answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// `messageId`; empty where the file has none.
+    /// Its id; empty where the file has none, until [`Conversation::named`].
     pub message_id: String,
     /// `turnIndex` as written: it may have gaps, and says nothing about the position in
     /// [`Conversation::turns`].
@@ -43,10 +51,7 @@ pub struct Turn {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadMessage {
-    /// The position in `turnsArray`, counted from 0.
-    pub turn: usize,
-    /// Whether the turn is an object and has a `userMessage`, which is none.
-    pub is_turn: bool,
+    place: Place,
     /// What stands in place of a text, without quoting any data.
     pub found: &'static str,
     /// Where it stands: bytes from the conversation's first byte or, after
@@ -56,16 +61,12 @@ pub struct BadMessage {
 
 impl fmt::Display for BadMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            turn, found, byte, ..
-        } = self;
-        match self.is_turn {
-            true => write!(
-                f,
-                "turnsArray[{turn}].userMessage is {found}, at byte {byte}"
-            ),
-            false => write!(f, "turnsArray[{turn}] is {found}, at byte {byte}"),
+        let Self { place, found, byte } = self;
+        write!(f, "{}[{}]", place.list, place.element)?;
+        if let Some(field) = place.field {
+            write!(f, ".{field}")?;
         }
+        write!(f, " is {found}, at byte {byte}")
     }
 }
 
@@ -76,14 +77,14 @@ pub struct ParseError {
     pub reason: String,
     /// Where it was noticed: bytes from the conversation's first byte, at most its length.
     pub offset: usize,
-    /// The position in `turnsArray`, counted from 0, when it was noticed inside a turn.
-    pub turn: Option<u32>,
+    /// The list and the position in it, counted from 0, when it was noticed inside a turn.
+    pub turn: Option<(&'static str, u32)>,
 }
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(turn) = self.turn {
-            write!(f, "turnsArray[{turn}]: ")?;
+        if let Some((list, turn)) = self.turn {
+            write!(f, "{list}[{turn}]: ")?;
         }
         write!(
             f,
@@ -94,7 +95,16 @@ impl fmt::Display for ParseError {
 }
 
 impl Conversation {
-    /// Reads the bytes of one conversation, blanks around it allowed.
+    /// Reads the bytes of one conversation with a list `turnsArray`, as [`Conversation::read`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conversation::read`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::read(bytes, Format::Turns)
+    }
+
+    /// Reads the bytes of one conversation in this format, blanks around it allowed.
     ///
     /// Ids are kept to the letter: texts as they are, other values as they are written, blanks left
     /// out. Messages are texts, numbers as they are written, or content parts, whose texts are joined.
@@ -106,11 +116,30 @@ impl Conversation {
     /// # Errors
     ///
     /// [`ParseError`] for bytes that are not one object with a beginning and an end, that hold NUL
-    /// bytes, or whose `turnsArray` is missing or not an array.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let (id, turns) = walk::conversation::<Vec<Turn>>(bytes)?;
-        let id = value::id(id);
+    /// bytes, or whose list of turns or messages is missing or not an array.
+    pub fn read(bytes: &[u8], format: Format) -> Result<Self, ParseError> {
+        let (ids, turns) = walk::conversation::<Vec<Turn>>(bytes, format)?;
+        let id = value::id(ids.chosen(format).map(|(_, value)| value));
         Ok(Self { id, turns })
+    }
+
+    /// Makes the ids that are missing, if files of this format get them: `<file>:<number>` for the
+    /// conversation, of its file and its number there, and the position among its turns for a message,
+    /// both counted from 0.
+    #[must_use]
+    pub fn named(mut self, format: Format, file: &str, number: u64) -> Self {
+        if !format.makes_ids() {
+            return self;
+        }
+        if self.id.is_empty() {
+            self.id = format!("{file}:{number}");
+        }
+        for (position, turn) in self.turns.iter_mut().enumerate() {
+            if turn.message_id.is_empty() {
+                turn.message_id = position.to_string();
+            }
+        }
+        self
     }
 
     /// Says that the conversation begins at `byte` of its file.
@@ -122,64 +151,94 @@ impl Conversation {
     }
 }
 
-/// Counts the turns of one conversation without keeping any text.
+/// Counts the turns of one conversation with a list `turnsArray` without keeping any text.
 ///
 /// # Errors
 ///
 /// Exactly where [`Conversation::parse`] has one.
 pub fn count_turns(bytes: &[u8]) -> Result<u32, ParseError> {
-    walk::conversation::<Count>(bytes).map(|(_, Count(turns))| turns)
+    walk::conversation::<Count>(bytes, Format::Turns).map(|(_, count)| count.turns)
 }
 
 #[derive(Default)]
-struct Count(u32);
+struct Count {
+    turns: u32,
+    /// Those whose message has no id.
+    without_id: u32,
+}
+
+impl Count {
+    fn add(&mut self, id: Option<Value<'_>>) {
+        self.turns = self.turns.saturating_add(1);
+        let has_none = id.is_none_or(value::is_no_id);
+        self.without_id = self.without_id.saturating_add(u32::from(has_none));
+    }
+}
 
 impl Gather for Count {
-    fn turn(&mut self, _: RawTurn<'_>) {
-        self.0 = self.0.saturating_add(1);
+    fn turn(&mut self, turn: Fields<'_>) {
+        self.add(turn.message_id);
+    }
+
+    fn other(&mut self, _: RawTurn<'_>) {
+        self.add(None);
     }
 }
 
 impl Gather for Vec<Turn> {
-    fn turn(&mut self, turn: RawTurn<'_>) {
-        let bad = |found, at: usize, is_turn| BadMessage {
-            turn: self.len(),
-            is_turn,
-            found,
-            byte: at as u64,
-        };
-        let turn = match turn {
-            RawTurn::Object(fields) => {
-                let Fields {
-                    message_id,
-                    index,
-                    user_message,
-                    model_message,
-                } = fields;
-                let (user_message, bad_message) = match user_message {
-                    None => (String::new(), None),
-                    Some(value) => match value::message(value) {
-                        Message::Text(text) => (text, None),
-                        Message::Other(found) => (String::new(), Some(bad(found, value.at, true))),
-                    },
-                };
-                let model_message = match model_message.map(value::message) {
-                    Some(Message::Text(text)) => Some(text),
-                    _ => None,
-                };
-                Turn {
-                    message_id: value::id(message_id),
-                    index: value::index(index),
-                    user_message,
-                    bad_message,
-                    model_message,
+    fn turn(&mut self, turn: Fields<'_>) {
+        let Fields {
+            place,
+            message_id,
+            index,
+            user_message,
+            model_message,
+            further,
+        } = turn;
+        let (user_message, bad_message) = match user_message {
+            None => (String::new(), None),
+            Some(value) => match value::message(value) {
+                Message::Text(text) => (text, None),
+                Message::Other(found) => {
+                    let byte = value.at as u64;
+                    (String::new(), Some(BadMessage { place, found, byte }))
                 }
-            }
-            RawTurn::Other(value) => Turn {
-                bad_message: Some(bad(value::kind(value.bytes), value.at, false)),
-                ..Turn::default()
             },
         };
-        self.push(turn);
+        let mut answers = model_message.into_iter().chain(further).filter_map(text);
+        let model_message = answers
+            .next()
+            .map(|first| answers.fold(first, |all, next| all + "\n" + &next));
+        self.push(Turn {
+            message_id: value::id(message_id),
+            index: value::index(index),
+            user_message,
+            bad_message,
+            model_message,
+        });
+    }
+
+    fn other(&mut self, other: RawTurn<'_>) {
+        let RawTurn {
+            place,
+            value,
+            found,
+        } = other;
+        self.push(Turn {
+            bad_message: Some(BadMessage {
+                place,
+                found: found.unwrap_or_else(|| value::kind(value.bytes)),
+                byte: value.at as u64,
+            }),
+            ..Turn::default()
+        });
+    }
+}
+
+/// What the model said, if that is a text.
+fn text(value: Value<'_>) -> Option<String> {
+    match value::message(value) {
+        Message::Text(text) => Some(text),
+        Message::Other(_) => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Where things lie: `<dataset>/<split>/<bucket>.json` and its mirror
 //! `LABELED_<dataset>/<split>/<bucket>.jsonl`.
 
+use super::packed::Packed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -51,6 +52,8 @@ pub enum Entry {
     Bucket(BucketName),
     /// Named like data and not read, with what is wrong and what to do.
     Unread(&'static str),
+    /// Data that has to be converted first.
+    Packed(Packed),
     /// Not data, with the reason.
     Ignored(&'static str),
 }
@@ -82,9 +85,11 @@ pub fn classify(path: &str) -> Entry {
             Entry::Unread("it lies beside the splits; move it into a split's folder")
         }
         (_, Some(_)) => Entry::Unread("it lies deeper than in a split's folder; move it up"),
-        _ => Entry::Unread("it is neither JSON nor JSON Lines; unpack or convert it"),
+        _ => Packed::of_name(file).map_or(Entry::Unread(NOT_JSON), Entry::Packed),
     }
 }
+
+const NOT_JSON: &str = "it is neither JSON nor JSON Lines; unpack or convert it";
 
 fn bucket(file: &str) -> Option<&str> {
     let (bucket, ending) = file.rsplit_once('.')?;
@@ -97,7 +102,9 @@ fn bucket(file: &str) -> Option<&str> {
 /// Whether the file's name looks like data.
 fn is_like_data(file: &str) -> bool {
     let file = file.to_ascii_lowercase();
-    let unpacked = [".gz", ".zst"].iter().find_map(|it| file.strip_suffix(it));
+    let unpacked = [".gz", ".zst", ".xz", ".bz2", ".zip"]
+        .iter()
+        .find_map(|it| file.strip_suffix(it));
     let unpacked = unpacked.unwrap_or(&file);
     let endings = [".json", ".jsonl", ".csv", ".parquet"];
     endings.iter().any(|ending| unpacked.ends_with(ending))
@@ -171,6 +178,7 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
         Entry::Bucket(_) if is_json(file) => Ok((dataset, file)),
         Entry::Bucket(_) => Err(LINES_IN_APP),
         Entry::Unread(reason) | Entry::Ignored(reason) => Err(reason),
+        Entry::Packed(_) => Err(NOT_JSON),
     }
 }
 
@@ -272,7 +280,11 @@ mod tests {
             "train/short.jsonl.ZST",
             "/short.json",
         ] {
-            assert!(matches!(classify(path), Entry::Unread(_)), "{path}");
+            let entry = classify(path);
+            assert!(
+                matches!(entry, Entry::Unread(_) | Entry::Packed(_)),
+                "{path}"
+            );
         }
         for path in ["train/short.json", "train/short.JSON", "train/short.JsonL"] {
             let Entry::Bucket(name) = classify(path) else {

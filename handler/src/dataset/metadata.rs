@@ -1,5 +1,6 @@
 //! `labeling_metadata.json`, and the counts in RAW's own `metadata.json`.
 
+use super::conversation::Format;
 use super::figures::{Figures, Tokens};
 use super::layout::{BucketName, LeftOut, UnreadFile};
 use crate::money::Usd;
@@ -73,10 +74,40 @@ pub struct BrokenConversation {
     pub reason: String,
 }
 
+/// Where the ids of a bucket come from: how many stand in which field, and how many were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdSources {
+    /// By the field of the conversation, `<file>:<position>` where the id was made.
+    pub conversations: BTreeMap<String, u64>,
+    /// `given`, or `<turn index>` where the id was made.
+    pub messages: BTreeMap<String, u64>,
+}
+
+impl IdSources {
+    /// Counts a conversation whose id stands in the field `id`, and its messages.
+    pub fn add(&mut self, id: Option<&str>, turns: u32, messages_without_id: u32) {
+        let id = id.unwrap_or("<file>:<position>").to_owned();
+        *self.conversations.entry(id).or_default() += 1;
+        let made = u64::from(messages_without_id);
+        let given = u64::from(turns).saturating_sub(made);
+        for (source, count) in [("given", given), ("<turn index>", made)] {
+            if count > 0 {
+                *self.messages.entry(source.to_owned()).or_default() += count;
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BucketReport {
     pub status: Status,
     pub source: SourceFile,
+    /// How RAW writes the bucket's conversations, where that is not a list `turnsArray`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub format: Format,
+    /// Where its ids come from, with such a format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<IdSources>,
     /// When its labelled file appeared; `null` where it has not.
     pub published: Option<Timestamp>,
     /// The labelled file as it appeared then.
@@ -100,6 +131,11 @@ pub struct BucketReport {
     pub broken: Vec<BrokenConversation>,
     #[serde(flatten)]
     pub figures: Figures,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_default(format: &Format) -> bool {
+    *format == Format::default()
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,4 +9,5 @@ pub mod histogram;
 pub mod layout;
 pub mod line;
 pub mod metadata;
+pub mod packed;
 pub mod scanner;

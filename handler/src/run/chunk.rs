@@ -147,14 +147,19 @@ impl ChunkJob {
         let labeler = Arc::clone(labeler);
         let (round, planned) = (self.round, (chunk.conversations, chunk.turns));
         let planned = (planned.0 as usize, planned.1 as usize);
-        let (start, first) = (chunk.bytes.start, chunk.first_conversation);
+        let (manifest, own) = (Arc::clone(&self.manifest), chunk.clone());
         // Tokens are counted here, which takes a processor for a while.
         let jobs = tokio::task::spawn_blocking(move || {
-            let conversations = conversations(&bytes, start);
+            let conversations = conversations(&bytes, &manifest, &own);
             let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
             let found = (conversations.len(), turns);
             match found == planned {
-                true => Ok(prepare((first, conversations), records, &labeler, round)),
+                true => Ok(prepare(
+                    (own.first_conversation, conversations),
+                    records,
+                    &labeler,
+                    round,
+                )),
                 false => Err(found),
             }
         });
@@ -253,18 +258,25 @@ async fn end_of(mut turns: JoinSet<TurnEnd>) -> Result<ChunkEnd, usize> {
     }
 }
 
-/// The conversations in the bytes of a chunk, which holds whole ones only and begins at byte `start` of
-/// its file.
-pub(crate) fn conversations(bytes: &Bytes, start: u64) -> Vec<Conversation> {
+/// The conversations in the `bytes` of a chunk, which holds whole ones only.
+pub(crate) fn conversations(
+    bytes: &Bytes,
+    manifest: &Manifest,
+    chunk: &Chunk,
+) -> Vec<Conversation> {
+    let (format, file) = (manifest.format, manifest.source.path.as_str());
+    let accept = |bytes: &[u8]| Conversation::read(bytes, format);
     // Whether one is too long was decided when the file was planned.
-    let mut scanner = Scanner::new(Conversation::parse).with_max_conversation_bytes(usize::MAX);
+    let mut scanner = Scanner::new(accept).with_max_conversation_bytes(usize::MAX);
     let mut conversations = Vec::new();
     // Brackets make an array of any slice of an array, and of lines too.
     for block in [b"[".as_slice(), bytes, b"]"] {
         scanner.push(block);
         while let Some(found) = scanner.next() {
             if let Found::Conversation { value, range, .. } = found {
-                conversations.push(value.placed_at(start + range.start - 1));
+                let number = chunk.first_conversation + conversations.len() as u64;
+                let conversation = value.placed_at(chunk.bytes.start + range.start - 1);
+                conversations.push(conversation.named(format, file, number));
             }
         }
     }

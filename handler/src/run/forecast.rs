@@ -223,15 +223,19 @@ async fn sizes(
         .read_range(&source.path, chunk.bytes.clone(), &version)
         .await
         .map_err(RunError::Raw)?;
+    let place = format!("bytes {:?} of {}", chunk.bytes, raw.locate(&source.path));
     let sized =
-        tokio::task::spawn_blocking(move || size(&bytes, chunk.bytes.start, &settings, strategy))
+        tokio::task::spawn_blocking(move || size(&bytes, (&manifest, &chunk), &settings, strategy))
             .await;
-    sized.map_err(|_| RunError::BrokeOff {
-        place: format!("bytes {:?} of {}", chunk.bytes, raw.locate(&source.path)),
-    })
+    sized.map_err(|_| RunError::BrokeOff { place })
 }
 
-fn size(bytes: &Bytes, start: u64, settings: &LabelSettings, strategy: &dyn Strategy) -> Sized {
+fn size(
+    bytes: &Bytes,
+    (manifest, chunk): (&Manifest, &Chunk),
+    settings: &LabelSettings,
+    strategy: &dyn Strategy,
+) -> Sized {
     let tokens = settings.encoding;
     let mut rng = StdRng::seed_from_u64(0);
     let count = |prompt: &Prompt| {
@@ -239,7 +243,7 @@ fn size(bytes: &Bytes, start: u64, settings: &LabelSettings, strategy: &dyn Stra
     };
     let mut turns = Vec::new();
     let mut example = None;
-    for conversation in chunk::conversations(bytes, start) {
+    for conversation in chunk::conversations(bytes, manifest, chunk) {
         for index in 0..conversation.turns.len() {
             let input =
                 strategy::ask_about(strategy, &conversation, index, &settings.limits, &tokens);

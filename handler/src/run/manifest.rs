@@ -1,14 +1,15 @@
 //! A bucket's manifest: what its file is and into which chunks it is cut.
 
+use crate::dataset::conversation::Format;
 use crate::dataset::layout::BucketName;
-use crate::dataset::metadata::{BrokenConversation, SourceFile};
+use crate::dataset::metadata::{BrokenConversation, IdSources, SourceFile};
 use crate::dataset::scanner::MAX_CONVERSATION_BYTES;
 use crate::store::Version;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// How a bucket file was cut.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Split of the bucket.
     pub split: Option<String>,
@@ -16,6 +17,12 @@ pub struct Manifest {
     pub bucket: Option<String>,
     /// The file and its version.
     pub source: SourceFile,
+    /// How it writes conversations.
+    #[serde(default)]
+    pub format: Format,
+    /// Where their ids come from, if such are made where they are missing.
+    #[serde(default)]
+    pub ids: Option<IdSources>,
     /// Conversations that can be read.
     pub conversations: u64,
     /// Their turns.

@@ -5,8 +5,8 @@
 
 use super::manifest::{ChunkLimits, Cutter, Manifest};
 use super::progress::Progress;
-use crate::dataset::conversation::count_turns;
-use crate::dataset::metadata::{BrokenConversation, SourceFile};
+use crate::dataset::conversation::{Counted, Format, Reader};
+use crate::dataset::metadata::{BrokenConversation, IdSources, SourceFile};
 use crate::dataset::scanner::{Found, ScanError, Scanner};
 use crate::store::{RawFile, RawFolder, StoreError, Version};
 use bytes::Bytes;
@@ -72,6 +72,7 @@ pub async fn plan(
 struct Outline {
     manifest: Manifest,
     cutter: Cutter,
+    ids: IdSources,
     longest: usize,
     hash: Xxh3Default,
 }
@@ -87,6 +88,8 @@ impl Outline {
                 length: version.length,
                 fingerprint: String::new(),
             },
+            format: Format::default(),
+            ids: None,
             conversations: 0,
             turns: 0,
             chunks: Vec::new(),
@@ -97,6 +100,7 @@ impl Outline {
         Self {
             manifest,
             cutter: Cutter::new(limits),
+            ids: IdSources::default(),
             longest: limits.conversation,
             hash: Xxh3Default::new(),
         }
@@ -108,7 +112,7 @@ impl Outline {
         mut blocks: Receiver<Result<Bytes, StoreError>>,
         progress: &Progress,
     ) -> Result<(Manifest, Result<(), ScanError>), StoreError> {
-        let mut scanner = Scanner::new(count_turns).with_max_conversation_bytes(self.longest);
+        let mut scanner = Scanner::new(Reader::default()).with_max_conversation_bytes(self.longest);
         while let Some(block) = blocks.blocking_recv() {
             let block = block?;
             progress.scanned(block.len() as u64);
@@ -130,22 +134,31 @@ impl Outline {
         let Self {
             mut manifest,
             cutter,
+            ids,
             hash,
             ..
         } = self;
+        manifest.format = scanner.acceptance().format().unwrap_or_default();
+        manifest.ids = manifest.format.makes_ids().then_some(ids);
         manifest.chunks = cutter.finish();
         manifest.source.fingerprint = format!("{:032x}", hash.digest128());
         Ok((manifest, end))
     }
 
-    fn take(&mut self, found: Found<'_, u32>) {
+    fn take(&mut self, found: Found<'_, Counted>) {
         match found {
             Found::Conversation {
                 number,
                 range,
-                value: turns,
+                value:
+                    Counted {
+                        turns,
+                        id,
+                        messages_without_id,
+                    },
                 ..
             } => {
+                self.ids.add(id, turns, messages_without_id);
                 self.manifest.conversations += 1;
                 self.manifest.turns += u64::from(turns);
                 self.cutter.conversation(number, range, turns);

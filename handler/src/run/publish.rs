@@ -194,6 +194,8 @@ fn report(manifest: &Manifest, figures: Figures, clock: Clock) -> BucketReport {
     BucketReport {
         status,
         source: manifest.source.clone(),
+        format: manifest.format,
+        ids: manifest.ids.clone(),
         published: Some(clock.now()),
         salvaged: manifest.salvaged.clone(),
         broken: manifest.broken.clone(),
@@ -207,6 +209,8 @@ pub fn pending(manifest: &Manifest) -> BucketReport {
     BucketReport {
         status: Status::Partial,
         source: manifest.source.clone(),
+        format: manifest.format,
+        ids: manifest.ids.clone(),
         published: None,
         salvaged: manifest.salvaged.clone(),
         broken: manifest.broken.clone(),

@@ -21,6 +21,7 @@ use crate::run::runs::is_run_name;
 use crate::run::{RunError, work};
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
@@ -173,12 +174,15 @@ async fn ids(
     };
     let source = job.manifest.version();
     let raw = app.data.raw(&record.dataset)?;
-    let (bytes, start) = (chunk.bytes.clone(), chunk.bytes.start);
+    let bytes = chunk.bytes.clone();
     let bytes = raw.read_range(&record.file, bytes, &source).await?;
+    let manifest = Arc::clone(&job.manifest);
     // Where reading panics, that is why the chunk was given up.
-    let parsed = tokio::task::spawn_blocking(move || conversations(&bytes, start)).await;
+    let (planned, first) = (chunk.clone(), chunk.first_conversation);
+    let parsed =
+        tokio::task::spawn_blocking(move || conversations(&bytes, &manifest, &planned)).await;
     let conversations = parsed.unwrap_or_default();
-    let places = places(chunk.first_conversation, &conversations).map(Some);
+    let places = places(first, &conversations).map(Some);
     let ids = conversations.iter().flat_map(|conversation| {
         let turns = conversation.turns.iter();
         turns.map(|turn| (conversation.id.clone(), turn.message_id.clone()))

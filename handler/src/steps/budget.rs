@@ -455,7 +455,6 @@ fn sample(manifest: &Arc<Manifest>) -> (Arc<Manifest>, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::metadata::SourceFile;
     use crate::run::manifest::Chunk;
 
     #[test]
@@ -468,15 +467,10 @@ mod tests {
         };
         let manifest = |chunks: u64| {
             Arc::new(Manifest {
-                split: None,
-                bucket: None,
-                source: SourceFile::default(),
                 conversations: chunks,
                 turns: chunks * 100,
                 chunks: (0..chunks).map(chunk).collect(),
-                broken_conversations: 0,
-                broken: Vec::new(),
-                salvaged: None,
+                ..Manifest::default()
             })
         };
         let (whole, turns) = sample(&manifest(SAMPLED as u64));

@@ -166,7 +166,7 @@ impl Data {
         }
         match layout::classify(file) {
             Entry::Bucket(name) => Some(name),
-            Entry::Unread(_) | Entry::Ignored(_) => None,
+            Entry::Unread(_) | Entry::Packed(_) | Entry::Ignored(_) => None,
         }
     }
 

@@ -230,7 +230,7 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
             }
             Err(PlanError::Store(error)) => return Err(error.into()),
             Err(PlanError::Scan { path, error, .. }) => {
-                let reason = format!("{path}: {error}; {}", error.remedy());
+                let reason = format!("{path}: {error}; {}", error.remedy(&path));
                 let unread = record.unread(Status::Failed);
                 let tell = app.runs.update(run, |record| {
                     record.report = Some(unread.clone());

@@ -142,7 +142,7 @@ impl RunStatus {
         let status = format!("/api/runs/{}", self.run);
         let file = match layout::classify(&self.file) {
             Entry::Bucket(name) => layout::labeled_path(&name),
-            Entry::Unread(_) | Entry::Ignored(_) => String::new(),
+            Entry::Unread(_) | Entry::Packed(_) | Entry::Ignored(_) => String::new(),
         };
         self.links = Links {
             cancel: (!self.state.is_over()).then(|| address(&format!("{status}/cancel"))),

@@ -4,6 +4,7 @@ use super::azure::{Account, Area, AzureRaw};
 use super::local::LocalRaw;
 use super::{StoreError, Version};
 use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
+use crate::dataset::packed::{Packed, TELLING_BYTES};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
@@ -126,11 +127,15 @@ impl RawFolder {
         for (path, kind) in entries {
             match (layout::classify(&path), kind) {
                 (Entry::Bucket(name), Kind::File) => buckets.files.push(RawFile { name, path }),
-                (Entry::Bucket(_) | Entry::Unread(_), Kind::Other) => {
+                (Entry::Bucket(_) | Entry::Unread(_) | Entry::Packed(_), Kind::Other) => {
                     let reason = "it is not a regular file; copy it to one";
                     buckets.left_out.add(path, reason);
                 }
                 (Entry::Unread(reason), Kind::File) => buckets.left_out.add(path, reason),
+                (Entry::Packed(packed), Kind::File) => {
+                    let reason = packed_reason(packed, &path);
+                    buckets.left_out.add(path, &reason);
+                }
                 // What lies in a folder is listed itself.
                 (_, Kind::Folder) => {}
                 (Entry::Ignored(reason), _) => tracing::info!(path, reason, "passed over"),
@@ -141,6 +146,39 @@ impl RawFolder {
             .sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
         Ok(buckets)
     }
+
+    /// Leaves out the files that are named like buckets and hold something that has to be converted
+    /// first.
+    pub async fn without_packed(&self, buckets: Buckets) -> Result<Buckets, StoreError> {
+        let (mut files, mut left_out) = (Vec::new(), buckets.left_out);
+        for file in buckets.files {
+            let version = self.0.version(&file.path).await?;
+            let first = match version.length {
+                0..TELLING_BYTES => Bytes::new(),
+                _ => {
+                    let range = 0..TELLING_BYTES;
+                    self.0.read_range(&file.path, range, &version).await?
+                }
+            };
+            match Packed::of_content(&first) {
+                Some(packed) => {
+                    let reason = packed_reason(packed, &file.path);
+                    left_out.add(file.path, &reason);
+                }
+                None => files.push(file),
+            }
+        }
+        Ok(Buckets {
+            files,
+            left_out,
+            ..buckets
+        })
+    }
+}
+
+/// Why a file of a dataset is not read, and the command that is to be run in the dataset's folder.
+fn packed_reason(packed: Packed, path: &str) -> String {
+    format!("it is {}; {}", packed.what(), packed.remedy(path))
 }
 
 impl Deref for RawFolder {

@@ -66,6 +66,35 @@ pub(super) fn rows() -> Vec<Row> {
             },
         ),
         row(
+            "nothing but packed buckets under names of JSON",
+            1,
+            &[
+                "--input",
+                "train/short.json is not read: it is a Parquet file",
+            ],
+            "convert it",
+            |w| {
+                w.home.write("raw/train/short.json", "PAR1\x15\x04PAR1");
+                w.label("raw", "labeled")
+            },
+        ),
+        row(
+            "a bucket of no format",
+            1,
+            &[
+                "raw/train/long.json",
+                "byte 0",
+                "its fields are question (a text)",
+            ],
+            "JSON array",
+            |w| {
+                let label = w.dataset();
+                w.home
+                    .write("raw/train/long.json", "{\"question\": \"a\"}\n".repeat(2));
+                label
+            },
+        ),
+        row(
             "a bucket that is a folder",
             1,
             &["--input", "raw"],

@@ -53,6 +53,109 @@ pub(super) fn rows() -> Vec<Row> {
             w.file(b"PK\x03\x04\x14\x00\x00\x00")
         }),
         row(
+            "zstd under a name of JSON",
+            1,
+            &["in.json", "byte 0", "zstd"],
+            "in.unpacked.json",
+            |w| w.file(b"\x28\xb5\x2f\xfd\x04\x00\x00\x00"),
+        ),
+        row(
+            "gzip under its name",
+            1,
+            &["in.json.gz", "gzip-compressed data"],
+            "unpack it: gzip -dc < ",
+            |w| {
+                w.home
+                    .write("in.json.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00");
+                w.label("in.json.gz", "out.jsonl")
+            },
+        ),
+        row(
+            "a Parquet file",
+            1,
+            &["in.parquet", "a Parquet file"],
+            "convert it: python3 -c 'import json, sys, pyarrow.parquet",
+            |w| {
+                w.home.write("in.parquet", "PAR1\x15\x04\x15\x10PAR1");
+                w.label("in.parquet", "out.jsonl")
+            },
+        ),
+        row(
+            "a CSV file under its name",
+            1,
+            &["in.csv", "byte 0", "not a dataset"],
+            "convert it: python3 -c 'import csv",
+            |w| {
+                w.home
+                    .write("in.csv", "conversationId,userMessage\nc1,hello\n");
+                w.label("in.csv", "out.jsonl")
+            },
+        ),
+        row(
+            "pairs of prompt and completion",
+            1,
+            &[
+                "in.json",
+                "byte 0",
+                "its fields are prompt (a text), completion (a text)",
+            ],
+            "softlabel label --help names",
+            |w| w.file("{\"prompt\": \"a\", \"completion\": \"b\"}\n".repeat(2)),
+        ),
+        row(
+            "messages without roles",
+            1,
+            &[
+                "in.json",
+                "byte 0",
+                "messages (a list of objects with user, text)",
+            ],
+            "JSON array of conversations",
+            |w| w.file(r#"{"messages": [{"user": "U1", "text": "hello"}], "ok": true}"#),
+        ),
+        row(
+            "requests of a batch",
+            1,
+            &["in.json", "byte 0", "custom_id (a text), body (an object)"],
+            "JSON array of conversations",
+            |w| {
+                let request = json!({"custom_id": "1", "body": {"messages": [{"role": "user"}]}});
+                w.file(format!("{request}\n{request}\n"))
+            },
+        ),
+        row(
+            "turns in a text that is Python's and not JSON's",
+            1,
+            &["in.json", "byte 0", "its text is no JSON"],
+            "JSON array of conversations",
+            |w| {
+                let record = json!({"turnsArray": "[{'userMessage': 'one'}]"});
+                w.file(format!("{record}\n{record}\n"))
+            },
+        ),
+        row(
+            "a chat export that is cut off",
+            1,
+            &["in.json", "byte 0", "cut off"],
+            "export it again",
+            |w| {
+                let export = fs::read_to_string(samples().join("formats/vscode_chat_export.json"));
+                let export = export.unwrap();
+                w.file(&export[..export.len() / 2])
+            },
+        ),
+        row(
+            "an object of no format over several lines",
+            1,
+            &[
+                "in.json",
+                "byte 0",
+                "its fields are requests (a list of objects with url)",
+            ],
+            "JSON array of conversations",
+            |w| w.file("{\n  \"requests\": [\n    {\"url\": \"x\"}\n  ]\n}\n"),
+        ),
+        row(
             "UTF-16",
             1,
             &["in.json", "byte 0", "UTF-16"],

@@ -131,7 +131,7 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
         files,
         left_out,
         datasets,
-    } = raw.buckets().await?;
+    } = raw.without_packed(raw.buckets().await?).await?;
     if let Some(one) = datasets.first() {
         bail!(
             "--input {input} is a folder of datasets: {}; give the dataset's own folder, such as {}",

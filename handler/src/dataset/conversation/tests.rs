@@ -322,7 +322,7 @@ fn errors_say_what_and_where() {
             "{\"turnsArray\":[{},\n{\"a\":}]}",
             "a closing brace that closes nothing",
             24,
-            Some(1),
+            Some(("turnsArray", 1)),
         ),
         (
             "{\"turnsArray\":[]} x",
@@ -340,7 +340,7 @@ fn errors_say_what_and_where() {
             "{\"turnsArray\":[{}",
             "expected a comma or the end",
             17,
-            Some(0),
+            Some(("turnsArray", 0)),
         ),
     ] {
         let error = parse(json).unwrap_err();

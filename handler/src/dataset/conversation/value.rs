@@ -18,11 +18,15 @@ pub(super) enum Message {
 /// An id to the letter: a text as it is, anything else as it is written, without the blanks in it.
 /// Empty where there is none, which is also what Python's `NaN` and `None` mean in a column of ids.
 pub(super) fn id(value: Option<Value<'_>>) -> String {
-    let written = value.map_or(&b""[..], |value| value.bytes);
-    match written {
-        b"null" | b"NaN" | b"nan" | b"None" => String::new(),
-        _ => text(written).unwrap_or_else(|| without_blanks(written)),
+    match value.filter(|value| !is_no_id(*value)) {
+        None => String::new(),
+        Some(Value { bytes, .. }) => text(bytes).unwrap_or_else(|| without_blanks(bytes)),
     }
+}
+
+/// Whether it stands for no id: [`id`] makes an empty one of it.
+pub(super) fn is_no_id(value: Value<'_>) -> bool {
+    matches!(value.bytes, b"null" | b"NaN" | b"nan" | b"None" | br#""""#)
 }
 
 /// A whole number; a column with gaps leaves a data frame as `3.0`.
@@ -134,7 +138,7 @@ pub(super) fn key(written: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The text that `written` is, with its quotes; `None` where it is none.
-fn text(written: &[u8]) -> Option<String> {
+pub(super) fn text(written: &[u8]) -> Option<String> {
     if written.first() != Some(&b'"') {
         return None;
     }

@@ -6,7 +6,8 @@
 
 use crate::dataset::scanner::structure::{NoLandmarks, Step, Structure};
 
-use super::{ParseError, value};
+use super::format::{Format, Ids};
+use super::{ParseError, messages, requests, value};
 
 /// A value as it is written, and where.
 #[derive(Clone, Copy)]
@@ -16,72 +17,151 @@ pub(super) struct Value<'a> {
     pub(super) at: usize,
 }
 
-pub(super) enum RawTurn<'a> {
-    Object(Fields<'a>),
-    Other(Value<'a>),
+/// Where a user's message stands in its record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) list: &'static str,
+    /// The position in that list, counted from 0.
+    pub(super) element: u32,
+    /// The field of that element; `None` where the element itself is meant.
+    pub(super) field: Option<&'static str>,
 }
 
 /// The fields of a turn. Of a repeated one the last counts.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
+    pub(super) place: Place,
     pub(super) message_id: Option<Value<'a>>,
     pub(super) index: Option<Value<'a>>,
     pub(super) user_message: Option<Value<'a>>,
     pub(super) model_message: Option<Value<'a>>,
+    /// What the model says after that in the same turn.
+    pub(super) further: Vec<Value<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    /// Adds what the model says.
+    pub(super) fn answer(&mut self, said: Value<'a>) {
+        match self.model_message {
+            None => self.model_message = Some(said),
+            Some(_) => self.further.push(said),
+        }
+    }
+}
+
+/// What stands in place of a turn.
+pub(super) struct RawTurn<'a> {
+    pub(super) place: Place,
+    pub(super) value: Value<'a>,
+    /// What it is, where that is not to be seen from the value.
+    pub(super) found: Option<&'static str>,
 }
 
 pub(super) trait Gather: Default {
-    fn turn(&mut self, turn: RawTurn<'_>);
+    fn turn(&mut self, turn: Fields<'_>);
+    fn other(&mut self, other: RawTurn<'_>);
 }
 
-/// Walks over a conversation, blanks around it allowed: its `conversationId` and its turns.
-pub(super) fn conversation<G: Gather>(bytes: &[u8]) -> Result<(Option<Value<'_>>, G), ParseError> {
+/// Walks over a conversation, blanks around it allowed: its ids and its turns.
+pub(super) fn conversation<G: Gather>(
+    bytes: &[u8],
+    format: Format,
+) -> Result<(Ids<'_>, G), ParseError> {
     // A crash leaves NUL bytes in place of data. What stands before and after them need not belong
     // together.
     if let Some(at) = memchr::memchr(0, bytes) {
         return Err(error(NUL_BYTES, at));
     }
     let mut json = Cursor::new(bytes, 0);
-    let (mut id, mut turns) = (None, None);
+    let (mut ids, mut turns) = (Ids::default(), None);
     if json.next() != Some(b'{') {
         return Err(json.expected("a JSON object"));
     }
+    let list = format.field().as_bytes();
     let walked = json.fields(|json, key| {
         match key {
-            b"conversationId" => id = Some(json.value()?),
-            b"turnsArray" if json.next() == Some(b'[') => {
-                let mut gather = G::default();
-                json.elements(|json| {
-                    gather.turn(json.turn()?);
-                    Ok(())
-                })?;
-                turns = Some(gather);
-            }
-            b"turnsArray" => {
+            b"conversationId" => ids.camel = Some(json.value()?),
+            b"conversation_id" => ids.snake = Some(json.value()?),
+            b"id" => ids.short = Some(json.value()?),
+            _ if key == list => {
                 turns = None;
-                json.value()?;
+                match (format, json.next()) {
+                    (Format::TurnsText, Some(b'"')) => turns = turns_in_text(json)?,
+                    (Format::TurnsText, _) => _ = json.value()?,
+                    (_, Some(b'[')) => {
+                        let mut gather = G::default();
+                        match format {
+                            Format::Turns | Format::TurnsText => json.turns(&mut gather)?,
+                            Format::Messages | Format::Conversations => {
+                                messages::turns(json, format.field(), &mut gather)?;
+                            }
+                            Format::Requests => requests::turns(json, &mut gather)?,
+                        }
+                        turns = Some(gather);
+                    }
+                    _ => _ = json.value()?,
+                }
             }
             _ => _ = json.value()?,
         }
         Ok(())
     });
     walked.map_err(|error| ParseError {
-        turn: json.element,
+        turn: error
+            .turn
+            .or(json.element.map(|element| (format.field(), element))),
         ..error
     })?;
     if json.next().is_some() {
         return Err(json.expected("nothing after the conversation"));
     }
     match turns {
-        Some(turns) => Ok((id, turns)),
-        None => Err(error("turnsArray is missing or no array", json.at)),
+        Some(turns) => Ok((ids, turns)),
+        None => {
+            let missing = match format {
+                Format::Turns => "turnsArray is missing or no array",
+                Format::TurnsText => "turnsArray is missing or no text with a JSON array",
+                Format::Messages => "messages is missing or no array",
+                Format::Conversations => "conversations is missing or no array",
+                Format::Requests => "requests is missing or no array",
+            };
+            Err(error(missing, json.at))
+        }
     }
+}
+
+/// The turns in a text that holds a list of them as JSON; `None` where it holds something else. What is
+/// wrong in it is where the text is.
+fn turns_in_text<G: Gather>(json: &mut Cursor<'_>) -> Result<Option<G>, ParseError> {
+    let value = json.value()?;
+    let Some(text) = value::text(value.bytes) else {
+        return Ok(None);
+    };
+    let mut inside = Cursor::new(text.as_bytes(), 0);
+    inside.shown_at = Some(value.at);
+    if inside.next() != Some(b'[') {
+        return Ok(None);
+    }
+    let mut gather = G::default();
+    let walked = inside.turns(&mut gather);
+    let walked = walked.and_then(|()| match inside.next() {
+        None => Ok(()),
+        Some(_) => Err(inside.expected("nothing after the array")),
+    });
+    walked.map_err(|error| ParseError {
+        reason: format!("its text is no JSON: {}", error.reason),
+        offset: value.at,
+        turn: inside
+            .element
+            .map(|element| (Format::TurnsText.field(), element)),
+    })?;
+    Ok(Some(gather))
 }
 
 pub(crate) const NUL_BYTES: &str =
     "NUL bytes, as a crash or a full disk leaves them in place of data";
 
-fn error(reason: &str, offset: usize) -> ParseError {
+pub(super) fn error(reason: &str, offset: usize) -> ParseError {
     ParseError {
         reason: reason.to_owned(),
         offset,
@@ -97,6 +177,8 @@ pub(super) struct Cursor<'a> {
     depth: usize,
     /// The position in the array that is walked over.
     element: Option<u32>,
+    /// Where values are said to stand, if that is not where they do.
+    shown_at: Option<usize>,
     structure: Structure,
 }
 
@@ -107,8 +189,13 @@ impl<'a> Cursor<'a> {
             at: 0,
             depth,
             element: None,
+            shown_at: None,
             structure: Structure::new(),
         }
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
     }
 
     /// The next byte that is no blank.
@@ -134,6 +221,7 @@ impl<'a> Cursor<'a> {
             Step::Done(length) => {
                 self.at += length;
                 let bytes = rest.get(..length).unwrap_or_default();
+                let at = self.shown_at.unwrap_or(at);
                 Ok(Value { bytes, at })
             }
             Step::Broken(offset, what) => Err(error(what, at + offset)),
@@ -197,22 +285,43 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn turn(&mut self) -> Result<RawTurn<'a>, ParseError> {
-        if self.next() != Some(b'{') {
-            return self.value().map(RawTurn::Other);
-        }
-        let mut fields = Fields::default();
-        self.fields(|json, key| {
-            let value = json.value()?;
-            match key {
-                b"messageId" => fields.message_id = Some(value),
-                b"turnIndex" => fields.index = Some(value),
-                b"userMessage" => fields.user_message = Some(value),
-                b"modelMessage" => fields.model_message = Some(value),
-                _ => {}
+    /// The elements of a `turnsArray`.
+    fn turns<G: Gather>(&mut self, gather: &mut G) -> Result<(), ParseError> {
+        let mut element = 0_u32;
+        self.elements(|json| {
+            let at_element = element;
+            let place = |field| Place {
+                list: "turnsArray",
+                element: at_element,
+                field,
+            };
+            element = element.saturating_add(1);
+            if json.next() != Some(b'{') {
+                let value = json.value()?;
+                gather.other(RawTurn {
+                    place: place(None),
+                    value,
+                    found: None,
+                });
+                return Ok(());
             }
+            let mut fields = Fields {
+                place: place(Some("userMessage")),
+                ..Fields::default()
+            };
+            json.fields(|json, key| {
+                let value = json.value()?;
+                match key {
+                    b"messageId" => fields.message_id = Some(value),
+                    b"turnIndex" => fields.index = Some(value),
+                    b"userMessage" => fields.user_message = Some(value),
+                    b"modelMessage" => fields.model_message = Some(value),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            gather.turn(fields);
             Ok(())
-        })?;
-        Ok(RawTurn::Object(fields))
+        })
     }
 }

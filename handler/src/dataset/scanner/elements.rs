@@ -6,10 +6,10 @@ use super::landmarks::step_back;
 use super::region::counts;
 use super::structure::Candidate;
 use super::{
-    BYTE_ORDER_MARK, Format, NUL_BYTES, ParseError, Phase, REACH, Region, ScanError, Scanner, Step,
+    Accept, BYTE_ORDER_MARK, Format, NUL_BYTES, Phase, REACH, Region, ScanError, Scanner, Step,
 };
 
-impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
+impl<T, A: Accept<T>> Scanner<T, A> {
     pub(super) fn between(&mut self, at: u64) -> bool {
         let rest = self.window.from(at);
         let Some(blanks) = rest.iter().position(|byte| !super::is_blank(byte)) else {
@@ -89,20 +89,28 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
                     Some(b'{') if self.holds_a_line(start) => {
                         Err("torn: conversations on lines of their own stand inside it".to_owned())
                     }
-                    Some(b'{') => self.accept(&range),
+                    Some(b'{') => self.accept(&range, !guess),
                     Some(b'[') => Err("an array where a conversation should be".to_owned()),
                     Some(b'"') => Err("a text where a conversation should be".to_owned()),
                     _ => Err("a word or number where a conversation should be".to_owned()),
                 };
-                if self.is_first_of_lines(start) && (verdict.is_err() || self.has_lines(&range)) {
+                let odd = match &verdict {
+                    Ok(_) => self.has_lines(&range) && !self.accept.may_be_a_file(),
+                    Err(_) => true,
+                };
+                if odd && self.is_first_of_lines(start) {
                     match self.follows(end) {
                         None => return false,
                         Some(false) => {
                             let what =
                                 "one JSON object, neither an array nor one conversation a line";
+                            let what = match verdict {
+                                Ok(_) => what.to_owned(),
+                                Err(reason) => format!("{what}: {reason}"),
+                            };
                             return self.reject(ScanError::NotADataset {
                                 offset: start,
-                                what: what.to_owned(),
+                                what,
                             });
                         }
                         Some(true) => {}
@@ -191,7 +199,7 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
         let mut inside = self.structure.certain_inside().into_iter();
         inside.any(|inside| {
             let range = start + inside.start as u64..start + inside.end as u64;
-            self.accept(&range).is_ok()
+            self.accept(&range, true).is_ok()
         })
     }
 
@@ -241,7 +249,8 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             let verdict = match close {
                 Some(close) => {
                     let close = start + close as u64;
-                    self.accept(&(at..close)).map(|value| (close, value))
+                    self.accept(&(at..close), certain)
+                        .map(|value| (close, value))
                 }
                 None => Err(reason.to_owned()),
             };

@@ -43,6 +43,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::conversation::{NUL_BYTES, ParseError};
+use super::packed::{Packed, TELLING_BYTES};
 
 mod elements;
 mod landmarks;
@@ -66,6 +67,27 @@ pub enum Format {
     Array,
     /// Conversations one after the other, as a rule one a line.
     Lines,
+}
+
+/// Decides whether bytes are a conversation.
+pub trait Accept<T> {
+    /// Reads the bytes of one object. `is_certain` unless only that can tell whether it is a conversation
+    /// at all, or a part of something else.
+    ///
+    /// # Errors
+    /// Why it is no conversation.
+    fn accept(&mut self, bytes: &[u8], is_certain: bool) -> Result<T, ParseError>;
+
+    /// Whether what was accepted last, written over several lines, may be all that there is in a file.
+    fn may_be_a_file(&self) -> bool {
+        false
+    }
+}
+
+impl<T, F: FnMut(&[u8]) -> Result<T, ParseError>> Accept<T> for F {
+    fn accept(&mut self, bytes: &[u8], _: bool) -> Result<T, ParseError> {
+        self(bytes)
+    }
 }
 
 /// Something found in a file. Ranges are bytes of the file, in increasing order and disjoint.
@@ -116,28 +138,34 @@ pub enum ScanError {
 }
 
 impl ScanError {
-    pub fn remedy(&self) -> &'static str {
+    /// What to do about the file at `path`.
+    pub fn remedy(&self, path: &str) -> String {
+        let is_csv = Packed::of_name(path).filter(|it| *it == Packed::Csv);
         match self {
-            Self::Empty | Self::CutOff { .. } | Self::TrailingData { .. } => "export it again",
-            Self::NotADataset { what, .. } if [GZIP, ZIP].contains(&what.as_str()) => "unpack it",
-            Self::NotADataset { what, .. } if what == UTF_16 => "convert it to UTF-8",
-            Self::NotADataset { .. } => {
-                "give a JSON array of conversations, or one conversation a line"
+            Self::Empty | Self::CutOff { .. } | Self::TrailingData { .. } => {
+                "export it again".into()
             }
+            Self::NotADataset { what, .. } => match Packed::called(what).or(is_csv) {
+                Some(packed) => packed.remedy(path),
+                None if what == UTF_16 => "convert it to UTF-8".into(),
+                None => {
+                    "give a JSON array of conversations, or one conversation a line, in a format \
+                         that softlabel label --help names"
+                        .into()
+                }
+            },
         }
     }
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-const GZIP: &str = "gzip-compressed data";
-const ZIP: &str = "a zip archive";
 const UTF_16: &str = "text in UTF-16";
 
 /// Finds conversations in blocks of a file.
 ///
-/// `accept` decides whether bytes are a conversation; [`super::conversation::count_turns`] is made
-/// for it. It must depend on the bytes alone.
+/// `accept` decides whether bytes are a conversation; [`super::conversation::Reader`] is made for it,
+/// and [`super::conversation::count_turns`] where only lists `turnsArray` are wanted.
 ///
 /// ```
 /// use softlabel::dataset::{conversation::count_turns, scanner::{Format, Found, Scanner}};
@@ -193,7 +221,7 @@ enum Phase {
     Over,
 }
 
-impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
+impl<T, A: Accept<T>> Scanner<T, A> {
     pub fn new(accept: A) -> Self {
         Self {
             accept,
@@ -363,8 +391,10 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
             _ if content.starts_with(BYTE_ORDER_MARK) => {
                 self.phase = Phase::Head { at: offset + 3 };
             }
-            // Four bytes tell the usual suspects apart.
-            Some(_) if content.len() < 4 && !self.window.ended => return false,
+            // A few bytes tell the usual suspects apart.
+            Some(_) if (content.len() as u64) < TELLING_BYTES && !self.window.ended => {
+                return false;
+            }
             first => {
                 return self.reject(match (&self.region, first) {
                     (Some(nul), _) => ScanError::NotADataset {
@@ -421,9 +451,15 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
     }
 
     /// Puts bytes of the window to the acceptance test.
-    fn accept(&mut self, range: &Range<u64>) -> Result<T, String> {
+    fn accept(&mut self, range: &Range<u64>, is_certain: bool) -> Result<T, String> {
         self.examined += range.end - range.start;
-        (self.accept)(self.window.slice(range)).map_err(|error| error.to_string())
+        let accepted = self.accept.accept(self.window.slice(range), is_certain);
+        accepted.map_err(|error| error.to_string())
+    }
+
+    /// What the scanner was given to accept conversations.
+    pub fn acceptance(&self) -> &A {
+        &self.accept
     }
 
     /// Follows the value that begins at `start`, as far as it may be long.
@@ -438,12 +474,11 @@ impl<T, A: FnMut(&[u8]) -> Result<T, ParseError>> Scanner<T, A> {
 }
 
 fn what_begins_with(content: &[u8]) -> String {
+    if let Some(packed) = Packed::of_content(content) {
+        return packed.what().to_owned();
+    }
     match content {
-        [0x1f, 0x8b, ..] => GZIP.to_owned(),
-        [b'P', b'K', 3, 4, ..] => ZIP.to_owned(),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd-compressed data".to_owned(),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => UTF_16.to_owned(),
-        [b'P', b'A', b'R', b'1', ..] => "a Parquet file".to_owned(),
         [byte @ b'!'..=b'~', ..] => format!("begins with '{}'", char::from(*byte)),
         [byte, ..] => format!("begins with the byte 0x{byte:02x}"),
         [] => "nothing".to_owned(),
