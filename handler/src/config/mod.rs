@@ -71,7 +71,8 @@ pub enum Subcommands {
 #[derive(Debug, Args)]
 pub struct LabelArgs {
     /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content. A path, or
-    /// the URL of blobs, as for the next two.
+    /// the URL of blobs, as for the next two. A conversation has turnsArray (a list, or a text with
+    /// one), OpenAI's messages, ShareGPT's conversations, or is a chat that VS Code exported.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
     pub input: PathBuf,
     /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write,
