@@ -10,6 +10,9 @@ use std::fmt::Write;
 /// A stretch of a request's own text of this many characters or more is masked.
 const STRETCH: usize = 12;
 
+/// The same for its instructions.
+const LONG_STRETCH: usize = 24;
+
 /// A secret shorter than this is a placeholder: masking it would spoil every sentence.
 const SHORTEST_SECRET: usize = 6;
 
@@ -53,11 +56,13 @@ fn is_unseen(c: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// What must not be shown of one request: its secrets and its own text.
+/// What must not be shown of one request: its secrets, what it asks about, and what it says of how to
+/// answer, which has everyday words in common with any sentence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mask<'a> {
     pub secrets: &'a [&'a str],
     pub texts: &'a [&'a str],
+    pub instructions: &'a [&'a str],
 }
 
 impl Mask<'_> {
@@ -86,6 +91,9 @@ impl Mask<'_> {
         let mut hidden = vec![false; folded.len()];
         for text in self.texts {
             hide(&folded, &fold(text), STRETCH, &mut hidden);
+        }
+        for text in self.instructions {
+            hide(&folded, &fold(text), LONG_STRETCH, &mut hidden);
         }
         for secret in self.secrets {
             let secret = fold(secret);
@@ -297,6 +305,7 @@ mod tests {
         let mask = Mask {
             secrets: &[KEY],
             texts: &[text],
+            instructions: &[],
         };
         mask.sentence(said)
     }
@@ -379,6 +388,7 @@ mod tests {
         let mask = Mask {
             secrets: &["x", ""],
             texts: &["please explain it", ""],
+            instructions: &[],
         };
         assert_eq!(
             mask.sentence("explain the next step"),
@@ -388,11 +398,34 @@ mod tests {
         assert_eq!(Mask::default().sentence("as it is"), "as it is");
     }
 
+    const PROMPTS: [&str; 2] = [
+        include_str!("labeling/prompt/classification.txt"),
+        include_str!("labeling/prompt/rationale.txt"),
+    ];
+
+    #[test]
+    fn instructions_are_masked_like_any_text() {
+        for prompt in PROMPTS {
+            let mask = Mask {
+                instructions: &[prompt],
+                ..Mask::default()
+            };
+            let words = prompt.split_whitespace().collect::<Vec<_>>();
+            for echoed in words.chunks(12).map(|words| words.join(" ")) {
+                let shown = mask.sentence(&format!("cannot parse \"{echoed}\" at all"));
+                assert_eq!(shown, "cannot parse \"[…]\" at all", "{echoed}");
+            }
+            let whole = serde_json::to_string(prompt).unwrap();
+            assert_eq!(mask.sentence(&format!("no: {whole}")), "no: \"[…]\"");
+        }
+    }
+
     #[test]
     fn the_services_own_sentences_stay_whole() {
         let mask = Mask {
             secrets: &[KEY],
             texts: &[include_str!("labeling/prompt/example.txt")],
+            instructions: &PROMPTS,
         };
         for said in [
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use \

@@ -112,6 +112,7 @@ impl Sent {
         let mask = Mask {
             secrets: &[KEY],
             texts: &[MESSAGE],
+            instructions: &[],
         };
         let started = Instant::now();
         let disposed = dispose(

@@ -12,6 +12,7 @@ use crate::dataset::layout;
 use crate::dataset::metadata::{Cost, Spending, Status};
 use crate::deployments::{self, Deployments};
 use crate::run::RunError;
+use crate::run::funds::MonthlyCap;
 use crate::run::progress::Progress;
 use crate::run::report::Metadata;
 use crate::run::runs::Runs;
@@ -122,6 +123,7 @@ fn app(
         price: service.set_price(),
         asks_first: false,
         max_cost: args.max_cost,
+        max_cost_per_month: MonthlyCap::NotKept,
     };
     let deployments = Deployments::alone(labeling, service, transport, progress);
     Arc::new(App::new(

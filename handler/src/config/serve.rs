@@ -79,6 +79,11 @@ pub struct ServeArgs {
     #[arg(long, env = "SOFTLABEL_MAX_COST", default_value = "100", value_name = "USD",
           value_parser = parse_usd)]
     pub max_cost: Usd,
+    /// US dollars that all datasets together may cost in a calendar month, UTC, calls in flight included. At
+    /// that, runs wait for the next month or a higher setting; no approval lifts it. Without one they may
+    /// cost anything.
+    #[arg(long, env = "SOFTLABEL_MAX_COST_PER_MONTH", value_name = "USD", value_parser = parse_usd)]
+    pub max_cost_per_month: Option<Usd>,
     #[command(flatten)]
     pub cut: CutArgs,
     #[command(flatten)]

@@ -5,6 +5,7 @@ use super::{FunctionError, bucket_uploaded, dataset_uploaded, http, runs};
 use crate::config::ServeArgs;
 use crate::deployments::{self, Deployments};
 use crate::host::{Answer, Failure, Functions, Invocation};
+use crate::run::funds::MonthlyCap;
 use crate::run::runs::Runs;
 use crate::steps::{
     Answers, App, Data, InTrouble, Message, Settings, abandon_chunk, label_chunk, plan_bucket,
@@ -47,6 +48,10 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
         price: args.service.set_price(),
         asks_first: true,
         max_cost: Some(args.max_cost),
+        max_cost_per_month: match args.max_cost_per_month {
+            Some(usd) => MonthlyCap::Limited(usd),
+            None => MonthlyCap::Unlimited,
+        },
     };
     let work = runs.work().clone();
     let deployments = Deployments::shared(args.labeling, args.service, work, stop.clone());

@@ -1,6 +1,6 @@
 //! `runs`: where everything stands, over HTTP as JSON; cancelling, and approving what it costs.
 //!
-//! `GET runs` (with `?dataset=` and `?state=`), `GET runs/<run>`, `POST runs/<run>/cancel`,
+//! `GET runs` (with `?dataset=`, `?state=`, `?limit=` and `?continuation=`), `GET runs/<run>`, `POST runs/<run>/cancel`,
 //! `POST runs/<run>/approve`.
 
 use super::FunctionError;
@@ -8,6 +8,8 @@ use super::bindings::send;
 use super::http::{self, address};
 use crate::host::{Answer, HttpRequest, Invocation};
 use crate::money::Usd;
+use crate::run::ledger::Ledger;
+use crate::run::list::{Place, Wanted};
 use crate::run::record::{Record, State};
 use crate::steps::status::RunStatus;
 use crate::steps::{App, RequestError, metadata};
@@ -17,6 +19,12 @@ use serde_json::json;
 
 /// Ledgers read at a time.
 const READ_AT_ONCE: usize = 16;
+
+/// Runs in an answer, where the request does not say.
+const USUAL_LIMIT: usize = 100;
+
+/// Runs in an answer at most.
+const LARGEST_LIMIT: usize = 1_000;
 
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
     let request = invocation.http("req")?;
@@ -44,21 +52,53 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
 type Answered = Result<Answer, RequestError>;
 
 async fn all(app: &App, request: &HttpRequest) -> Answered {
-    let wanted = |record: &Record| {
-        let same =
-            |name: &str, value: &str| request.query.get(name).is_none_or(|wanted| wanted == value);
-        same("dataset", &record.dataset) && same("state", record.state.as_str())
-    };
-    let mut records = app.runs.all().await?;
-    records.retain(wanted);
-    records.sort_by(|a, b| (b.created, &b.file, &b.run).cmp(&(a.created, &a.file, &a.run)));
-    let statuses = stream::iter(records).map(|record| status(app, request, record));
+    let (wanted, limit, after) = asked(request)?;
+    let page = app.runs.page(&wanted, limit, after.as_ref()).await?;
+    let statuses = stream::iter(page.records).map(|record| status(app, request, record));
     let statuses = statuses
         .buffered(READ_AT_ONCE)
         .try_collect::<Vec<_>>()
         .await?;
-    let body = json!({"runs": statuses});
+    let body = json!({
+        "runs": statuses,
+        "continuation": page.next.map(|next| next.to_string()),
+        "month": app.month_status().await?,
+    });
     Ok(Answer::done().respond("res", 200, &body))
+}
+
+/// Which runs a request asks for, how many at most, and after which place in the list.
+fn asked(request: &HttpRequest) -> Result<(Wanted, usize, Option<Place>), RequestError> {
+    let query = |name: &str| request.query.get(name).filter(|value| !value.is_empty());
+    let state = query("state").map(|name| {
+        let known = State::ALL.into_iter().find(|state| state.as_str() == name);
+        known.ok_or_else(|| {
+            let known = State::ALL.map(State::as_str).join(", ");
+            RequestError::wrong(format!("there is no state {name:?}; it is one of {known}"))
+        })
+    });
+    let limit = query("limit").map(|text| {
+        let limit = text.parse().ok();
+        let limit = limit.filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
+        limit.ok_or_else(|| {
+            RequestError::wrong(format!(
+                "the limit is {text:?}; it is a number from 1 to {LARGEST_LIMIT}"
+            ))
+        })
+    });
+    let after = query("continuation").map(|text| {
+        text.parse().map_err(|_| {
+            RequestError::wrong(
+                "the continuation is none of this app's; give what the last answer says, or leave it out",
+            )
+        })
+    });
+    let wanted = Wanted {
+        dataset: query("dataset").cloned(),
+        state: state.transpose()?,
+    };
+    let limit = limit.transpose()?.unwrap_or(USUAL_LIMIT);
+    Ok((wanted, limit, after.transpose()?))
 }
 
 async fn one(app: &App, request: &HttpRequest, run: &str) -> Answered {
@@ -124,6 +164,14 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
         );
         return Err(RequestError::conflict(text));
     }
+    if app.caps_months() && before.estimated_usd.is_none() {
+        let text = format!(
+            "no price is known for {}, so that SOFTLABEL_MAX_COST_PER_MONTH cannot be kept to, which no \
+             approval lifts; set SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT",
+            before.settings.model
+        );
+        return Err(RequestError::conflict(text));
+    }
     let messages = app.approve(&before.dataset, usd).await?;
     tracing::info!(
         event = "run_approved",
@@ -141,7 +189,11 @@ async fn status(
     request: &HttpRequest,
     record: Record,
 ) -> Result<RunStatus, RequestError> {
-    let ledger = app.ledger(&record).await?;
+    // Its report says all that its ledger does.
+    let ledger = match record.is_published() {
+        true => Ledger::default(),
+        false => app.ledger(&record).await?,
+    };
     let labeled = app.data.labeled(&record.dataset)?;
     let now = app.runs.clock().now();
     let status = RunStatus::new(record, &ledger, now);

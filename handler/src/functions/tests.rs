@@ -4,6 +4,7 @@ use super::{FunctionApp, over};
 use crate::clock::Clock;
 use crate::config::{Cli, Subcommands};
 use crate::host::{Answer, Functions, Invocation};
+use crate::run::month::Month;
 use crate::run::record::{Origin, Record, State};
 use crate::run::runs::Runs;
 use crate::steps::{App, ChunkMessage, Data, RunMessage};
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 mod hourly;
+mod listing;
 mod money;
 mod recovery;
 mod requests;
@@ -248,6 +250,15 @@ impl World {
         let path = format!("runs/{run}");
         let (_, shown) = self.http("runs", "GET", &path, &json!("")).await;
         shown["cost_usd"].as_f64().unwrap()
+    }
+
+    /// What it cost to settle the request parameters of a dataset, in US dollars.
+    async fn probe_cost(&self) -> f64 {
+        let account = self.app.runs.account(Month::of(now())).await.unwrap();
+        let earlier = now() - SignedDuration::from_hours(24 * 20);
+        let earlier = self.app.runs.account(Month::of(earlier)).await.unwrap();
+        let mut probes = account.probes.values().chain(earlier.probes.values());
+        probes.next().unwrap().as_f64()
     }
 
     /// Questions about turns, the probe's left out.

@@ -1,13 +1,45 @@
-//! What one execution of a chunk may spend of its dataset's budget.
+//! What one execution of a chunk may spend of its dataset's budget, and of what all datasets may cost in
+//! the month.
 
 use super::RunError;
 use super::budget::{Budget, NotReserved, Woken};
+use super::month::{Account, Month};
 use super::runs::Runs;
 use crate::money::Usd;
-use crate::teacher::purse::{Refused, Reserve};
+use crate::teacher::purse::{Pot, Refused, Reserve, Wish};
 use futures::future::BoxFuture;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
+
+/// How much may be spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// What a dataset may cost where nobody approved more.
+    pub dataset: Usd,
+    /// What all datasets may cost in a month.
+    pub month: MonthlyCap,
+}
+
+/// What all datasets of an app may cost in a calendar month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MonthlyCap {
+    /// Nobody keeps account of it.
+    NotKept,
+    /// Anything; what they cost is counted all the same.
+    Unlimited,
+    /// So much.
+    Limited(Usd),
+}
+
+impl MonthlyCap {
+    /// The cap, if there is one.
+    pub fn usd(self) -> Option<Usd> {
+        match self {
+            Self::Limited(usd) => Some(usd),
+            Self::NotKept | Self::Unlimited => None,
+        }
+    }
+}
 
 /// The funds of one execution of a chunk.
 #[derive(Debug)]
@@ -18,7 +50,7 @@ pub struct ChunkFunds {
     chunk: u64,
     /// Tells this execution from all others.
     holder: String,
-    cap: Usd,
+    caps: Caps,
     state: Mutex<State>,
 }
 
@@ -27,21 +59,22 @@ struct State {
     has_reserved: bool,
     /// It may have, as the budget's answer was lost.
     may_have_reserved: bool,
-    /// What was last wanted in vain, beyond what was spent.
+    /// What was last wanted in vain of the dataset's budget, beyond what was spent.
     wanted: Usd,
+    /// The month in which it last claimed something.
+    month: Option<Month>,
 }
 
 impl ChunkFunds {
-    /// The funds of an execution of a chunk of `run` over `dataset`, which may cost `cap` where nobody
-    /// approved more.
-    pub fn new(runs: Runs, dataset: String, run: String, chunk: u64, cap: Usd) -> Self {
+    /// The funds of an execution of a chunk of `run` over `dataset`, within `caps`.
+    pub fn new(runs: Runs, dataset: String, run: String, chunk: u64, caps: Caps) -> Self {
         Self {
             runs,
             dataset,
             run,
             chunk,
             holder: Uuid::new_v4().to_string(),
-            cap,
+            caps,
             state: Mutex::default(),
         }
     }
@@ -51,46 +84,82 @@ impl ChunkFunds {
     }
 
     /// The execution ends before the chunk is finished, which has cost `spent`; `refused` says what a call
-    /// may cost that there was no money for, if that is why.
+    /// may cost that the dataset's budget had no money for, if that is why.
     ///
     /// # Errors
-    /// If the budget cannot be changed; then what was reserved stays so until the chunk is taken again.
+    /// If a budget cannot be changed; then what was reserved stays so until the chunk is taken again.
     pub async fn rest(&self, spent: Usd, refused: Option<Usd>) -> Result<Woken, RunError> {
         let state = *self.state();
+        if let Some(month) = state.month {
+            let whose = (self.run.as_str(), self.chunk);
+            let rest = |account: &mut Account| account.rest(whose, &self.holder, spent);
+            self.runs.change_account(month, rest).await?;
+        }
         if !state.may_have_reserved && refused.is_none() {
             return Ok(Woken::default());
         }
         let refused = refused.map(|next| (next, state.wanted));
         let whose = (self.run.as_str(), self.chunk);
-        let (holder, cap) = ((self.holder.as_str(), !state.has_reserved), self.cap);
+        let (holder, cap) = (
+            (self.holder.as_str(), !state.has_reserved),
+            self.caps.dataset,
+        );
         let rest = |budget: &mut Budget| budget.rest(whose, holder, spent, refused, cap);
         self.runs.change_budget(&self.dataset, rest).await
     }
 }
 
+impl ChunkFunds {
+    /// Claims the money of the month, for one who holds that of the dataset.
+    async fn claim(&self, wish: Wish) -> Result<Result<Usd, Pot>, RunError> {
+        if self.caps.month == MonthlyCap::NotKept {
+            return Ok(Ok(wish.wanted));
+        }
+        let month = Month::of(self.runs.clock().now());
+        // Also where the answer gets lost.
+        self.state().month = Some(month);
+        let claim = |account: &mut Account| {
+            let (whose, cap) = ((self.run.as_str(), self.chunk), self.caps.month.usd());
+            let amounts = (wish.least, wish.wanted);
+            account.claim(whose, &self.holder, wish.sent, amounts, cap)
+        };
+        let claimed = self.runs.change_account(month, claim).await?;
+        Ok(claimed.ok_or(Pot::Month))
+    }
+}
+
 impl Reserve for ChunkFunds {
-    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>> {
+    fn reserve(&self, wish: Wish) -> BoxFuture<'_, Result<Result<Usd, Pot>, Refused>> {
         Box::pin(async move {
+            let Wish { least, wanted, .. } = wish;
             let is_first = !self.state().has_reserved;
             self.state().may_have_reserved = true;
             let reserve = |budget: &mut Budget| {
                 let whose = (self.run.as_str(), self.chunk);
                 let holder = (self.holder.as_str(), is_first);
-                budget.reserve(whose, holder, (least, wanted), self.cap)
+                budget.reserve(whose, holder, (least, wanted), self.caps.dataset)
             };
             let reserved = self.runs.change_budget(&self.dataset, reserve).await;
             match reserved.map_err(|error| Refused::Unreachable(error.to_string()))? {
                 Ok(reserved) => {
                     self.state().has_reserved = true;
-                    Ok(Some(reserved))
+                    let claimed = self.claim(wish).await;
+                    let claimed =
+                        claimed.map_err(|error| Refused::Unreachable(error.to_string()))?;
+                    Ok(claimed.map(|claimed| reserved.min(claimed)))
                 }
                 Err(NotReserved::Empty) => {
                     self.state().wanted = wanted.saturating_sub(least);
-                    Ok(None)
+                    Ok(Err(Pot::Dataset))
                 }
                 Err(NotReserved::Overtaken) => Err(Refused::Closed),
             }
         })
+    }
+
+    fn is_over(&self) -> bool {
+        let claimed = self.state().month;
+        claimed.is_some_and(|month| month != Month::of(self.runs.clock().now()))
     }
 }
 
@@ -162,7 +231,7 @@ mod tests {
             () = record => {}
         }
         let next = match purse.refused() {
-            Some(Refused::Empty { next }) => Some(next),
+            Some(Refused::Empty { next, .. }) => Some(next),
             _ => None,
         };
         (
@@ -179,7 +248,11 @@ mod tests {
         let cap = usd(2000);
         let funds = |run: &str, chunk| {
             let (runs, run) = (runs.clone(), run.to_owned());
-            Arc::new(ChunkFunds::new(runs, "v4".into(), run, chunk, cap))
+            let caps = Caps {
+                dataset: cap,
+                month: MonthlyCap::NotKept,
+            };
+            Arc::new(ChunkFunds::new(runs, "v4".into(), run, chunk, caps))
         };
         let mut queue = vec![
             ("a".to_owned(), 0),

@@ -1,12 +1,15 @@
-//! The ledger of a run: a line for each chunk that is finished, with what became of its turns.
+//! The ledger of a run: a line for each chunk that is finished, with what became of its turns. When its
+//! file is full, another one goes on.
 //!
 //! It tells whether all is there and how far a run is, without a look at any part. A chunk may stand
 //! in it twice, as after a lost answer: the first line counts.
 
 use super::entry::Part;
+use super::paths::BucketPaths;
 use super::record::Record;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::ErrorCode;
+use crate::store::{MOST_LINES, OwnFolder, StoreError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,15 +80,42 @@ impl Ledger {
     /// Reads a ledger of a run of `chunks` chunks. Lines that are none are passed over.
     pub fn read(content: &[u8], chunks: u64) -> Self {
         let mut ledger = Self::default();
-        for line in content.split(|&byte| byte == b'\n') {
-            if let Ok(finished) = serde_json::from_slice::<FinishedChunk>(line)
-                && finished.chunk < chunks
-                && ledger.chunks.insert(finished.chunk)
-            {
-                ledger.finished.push(finished);
+        ledger.add(content, chunks);
+        ledger
+    }
+
+    /// Reads the ledger of the run with these `paths`, which has `chunks` chunks.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn of_run(
+        work: &OwnFolder,
+        paths: &BucketPaths,
+        chunks: u64,
+    ) -> Result<Self, StoreError> {
+        let mut ledger = Self::default();
+        for path in paths.ledgers() {
+            let content = work.read(&path).await?.unwrap_or_default();
+            if ledger.add(&content, chunks) < MOST_LINES {
+                break;
             }
         }
-        ledger
+        Ok(ledger)
+    }
+
+    /// Adds what another file of it holds; gives how many lines that has.
+    fn add(&mut self, content: &[u8], chunks: u64) -> u64 {
+        let mut lines = 0;
+        for line in content.split_inclusive(|&byte| byte == b'\n') {
+            lines += 1;
+            if let Ok(finished) = serde_json::from_slice::<FinishedChunk>(line)
+                && finished.chunk < chunks
+                && self.chunks.insert(finished.chunk)
+            {
+                self.finished.push(finished);
+            }
+        }
+        lines
     }
 
     /// The finished chunks.

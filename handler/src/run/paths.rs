@@ -15,9 +15,11 @@ impl BucketPaths {
         &self.0
     }
 
-    /// The chunks that are finished.
-    pub fn ledger(&self) -> String {
-        format!("{}/ledger.jsonl", self.0)
+    /// The chunks that are finished: when one file is full, the next goes on.
+    pub fn ledgers(&self) -> impl Iterator<Item = String> {
+        let first = format!("{}/ledger.jsonl", self.0);
+        let further = (2..).map(|number: u32| format!("{}/ledger-{number}.jsonl", self.0));
+        std::iter::once(first).chain(further)
     }
 
     /// The chunks.

@@ -40,6 +40,19 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Planning,
+        Self::Labeling,
+        Self::Waiting,
+        Self::AwaitingApproval,
+        Self::Complete,
+        Self::Partial,
+        Self::Failed,
+        Self::Superseded,
+        Self::Cancelled,
+    ];
+
     /// Whether the run is at its end.
     pub fn is_over(self) -> bool {
         let open = [
@@ -154,6 +167,10 @@ pub struct Record {
     /// What a call may cost that there was no money for.
     #[serde(default)]
     pub next_usd: Usd,
+    /// It waits for the next month, or a higher cap on what a month may cost, which had no money for a call
+    /// of so much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_in_month_usd: Option<Usd>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
     /// It may write over a labelled file that no run made.
@@ -252,6 +269,7 @@ impl Record {
             estimated_usd: None,
             forecast_usd: None,
             next_usd: Usd::ZERO,
+            next_in_month_usd: None,
             report: None,
             overwrite: false,
             swept: false,
@@ -314,6 +332,7 @@ impl Record {
             self.reason = reason;
         }
         self.not_before = None;
+        self.next_in_month_usd = None;
         true
     }
 
@@ -348,6 +367,24 @@ impl Record {
         true
     }
 
+    /// What all datasets may cost in a month has no money for a call of up to `next`, and the month ends at
+    /// `until`. It says nothing about the run.
+    pub fn wait_for_month(
+        &mut self,
+        next: Usd,
+        reason: String,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let waited_for = self.waited_for.clone();
+        if !self.wait(reason, until, now) {
+            return false;
+        }
+        self.waited_for = waited_for;
+        self.next_in_month_usd = Some(next);
+        true
+    }
+
     /// It would cost more than it may: `usd`, where a price is known.
     pub fn await_approval(&mut self, usd: Option<Usd>, reason: String, now: Timestamp) -> bool {
         let waits = self.state == State::AwaitingApproval || self.given_up;
@@ -365,6 +402,16 @@ impl Record {
             None => State::Planning,
         };
         self.state == State::Waiting && self.enter(state, None, now)
+    }
+
+    /// There is money again in a month: it goes on as if it had not stood still.
+    pub fn resume_in_month(&mut self, now: Timestamp) -> bool {
+        if self.next_in_month_usd.is_none() || !self.resume(now) {
+            return false;
+        }
+        self.watch.moved = now;
+        self.watch.sent = now;
+        true
     }
 
     /// It does not move whatever is tried: what is not labelled yet gets no further try, and nothing

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! runs/<run>.json              a run's record, changed by compare-and-swap
+//! began/<time>-<dataset>-<run> the run's place in the list of all
 //! active/<run>                 a mark for the reconciler, until the run's end is settled
 //! current/<dataset>/<file>     which run is the file's current one, and which were before
 //! datasets/<dataset>/…         what is pinned for a dataset
+//! months/<month>.json          what all datasets cost in a month
 //! work/<run>/…                 manifest, parts, ledger
 //! ```
 //!
@@ -14,6 +16,7 @@
 
 use super::RunError;
 use super::budget::{BUDGET, Budget};
+use super::month::{Account, Month};
 use super::record::{Origin, Record, State};
 use super::work;
 use crate::clock::Clock;
@@ -25,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Records read at a time.
-const READ_AT_ONCE: usize = 16;
+pub(super) const READ_AT_ONCE: usize = 16;
 
 /// Which run of a file is the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,10 @@ fn active_path(run: &str) -> String {
 
 fn current_path(dataset: &str, file: &str) -> String {
     format!("current/{dataset}/{file}")
+}
+
+fn account_path(month: Month) -> String {
+    format!("months/{month}.json")
 }
 
 /// Whether a text can be the name of a run, before it becomes part of a path.
@@ -272,7 +279,8 @@ impl Runs {
     ///
     /// # Errors
     /// If something cannot be read.
-    pub async fn all(&self) -> Result<Vec<Record>, RunError> {
+    #[cfg(test)]
+    pub(crate) async fn all(&self) -> Result<Vec<Record>, RunError> {
         let runs = stream::iter(self.listed().await?);
         let read = runs.map(|(run, _)| async move { self.read(&run).await });
         let records = read.buffered(READ_AT_ONCE).try_collect::<Vec<_>>().await?;
@@ -409,16 +417,49 @@ impl Runs {
     pub async fn change_budget<T>(
         &self,
         dataset: &str,
-        mut change: impl FnMut(&mut Budget) -> T + Send,
+        change: impl FnMut(&mut Budget) -> T + Send,
     ) -> Result<T, RunError> {
         let path = format!("datasets/{dataset}/{BUDGET}.json");
-        let mut cell = Cell::new(&self.work, &path);
+        self.change(&path, change).await
+    }
+
+    /// Changes the account of a month by `change`, which may be asked again, about a newer one. Gives what
+    /// that gives.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn change_account<T>(
+        &self,
+        month: Month,
+        change: impl FnMut(&mut Account) -> T + Send,
+    ) -> Result<T, RunError> {
+        self.change(&account_path(month), change).await
+    }
+
+    /// What all datasets cost in a month.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn account(&self, month: Month) -> Result<Account, RunError> {
+        let account = work::read(&self.work, &account_path(month)).await?;
+        Ok(account.unwrap_or_default())
+    }
+
+    async fn change<V, T>(
+        &self,
+        path: &str,
+        mut change: impl FnMut(&mut V) -> T + Send,
+    ) -> Result<T, RunError>
+    where
+        V: Clone + Default + PartialEq + Serialize + DeserializeOwned,
+    {
+        let mut cell = Cell::new(&self.work, path);
         loop {
-            let there = self.parse::<Budget>(&path, cell.read().await?)?;
+            let there = self.parse::<V>(path, cell.read().await?)?;
             let before = there.unwrap_or_default();
-            let mut budget = before.clone();
-            let given = change(&mut budget);
-            if budget == before || cell.write(self.content(&path, &budget)?).await? {
+            let mut after = before.clone();
+            let given = change(&mut after);
+            if after == before || cell.write(self.content(path, &after)?).await? {
                 return Ok(given);
             }
         }

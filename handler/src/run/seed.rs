@@ -60,8 +60,8 @@ impl ChunkJob {
         if let Some(part) = work.read(&path).await? {
             return Ok(part);
         }
-        let ledger = work.read(&base.ledger()).await?.unwrap_or_default();
-        let ledger = Ledger::read(&ledger, self.manifest.chunks.len() as u64);
+        let chunks = self.manifest.chunks.len() as u64;
+        let ledger = Ledger::of_run(work, base, chunks).await?;
         // Without its manifest all of the base was removed.
         let gone = ledger.has(self.number as u64) || !work.exists(&base.manifest()).await?;
         match gone {

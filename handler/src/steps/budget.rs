@@ -9,7 +9,7 @@ use crate::run::RunError;
 use crate::run::budget::{BUDGET, Budget, Share, Woken};
 use crate::run::entry::Part;
 use crate::run::forecast::forecast;
-use crate::run::funds::ChunkFunds;
+use crate::run::funds::{Caps, ChunkFunds};
 use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
@@ -20,6 +20,10 @@ use std::sync::Arc;
 
 /// Chunks of a file that are looked at to estimate what it costs.
 const SAMPLED: usize = 64;
+
+/// Tokens of the prompts and answers that settle the request parameters of a deployment, rather more.
+const PROBE_PROMPT: u64 = 2_000;
+const PROBE_ANSWER: u64 = 500;
 
 /// What a sample says is multiplied by this, in percent.
 const MARGIN: u64 = 105;
@@ -37,6 +41,22 @@ impl App {
     /// Whether the price of a run's calls is known, under `profile` where the run has none yet.
     pub(crate) fn is_priced(&self, record: &Record, profile: Option<&ApiProfile>) -> bool {
         self.tariff(record, profile).expected().is_some()
+    }
+
+    /// What it may cost to settle the request parameters of a run, where the month has no money for that.
+    pub(crate) async fn probe_beyond_month(
+        &self,
+        record: &Record,
+    ) -> Result<Option<Usd>, RunError> {
+        let (dataset, settings) = (&record.dataset, &record.settings);
+        if !self.caps_months()
+            || record.profile.is_some()
+            || self.pinned_profile(dataset, settings).await?.is_some()
+        {
+            return Ok(None);
+        }
+        let next = self.tariff(record, None).most(PROBE_PROMPT, PROBE_ANSWER);
+        Ok((!self.month_has(next).await?).then_some(next))
     }
 
     /// What labelling the file of a run will cost; `None` where no price is known. Exact up to the length
@@ -101,32 +121,41 @@ impl App {
             false => Usd::ZERO,
         };
         let promised = self.runs.change_budget(&record.dataset, |budget| {
-            let known = usd.is_some() || budget.unpriced.contains(run);
-            match known && budget.promise(run, wanted, cap) {
+            match self.is_known(usd.is_some(), budget, run) && budget.promise(run, wanted, cap) {
                 true => Ok(()),
                 false => Err(budget.clone()),
             }
         });
         Ok(promised.await?.map_err(|budget| match usd {
             Some(usd) => too_dear(&budget, run, usd, cap),
-            None => unpriced(run, self.tariff(record, profile).answering()),
+            None => self.unpriced(run, self.tariff(record, profile).answering()),
         }))
+    }
+
+    /// Whether a run may be paid: its price is known, or somebody approved it whatever it costs, which no
+    /// cap on months allows.
+    fn is_known(&self, is_priced: bool, budget: &Budget, run: &str) -> bool {
+        is_priced || !self.caps_months() && budget.unpriced.contains(run)
     }
 
     /// What an execution of a chunk pays its calls from; nothing where no cap is kept.
     pub(crate) fn funds(&self, record: &Record, chunk: u64) -> Option<Arc<ChunkFunds>> {
-        let cap = self
-            .settings
-            .max_cost
-            .filter(|_| self.is_priced(record, None))?;
+        let caps = Caps {
+            dataset: self
+                .settings
+                .max_cost
+                .filter(|_| self.is_priced(record, None))?,
+            month: self.settings.max_cost_per_month,
+        };
         let (dataset, run) = (record.dataset.clone(), record.run.clone());
-        let funds = ChunkFunds::new(self.runs.clone(), dataset, run, chunk, cap);
+        let funds = ChunkFunds::new(self.runs.clone(), dataset, run, chunk, caps);
         Some(Arc::new(funds))
     }
 
     /// Whether a run must wait as its price was known when it was planned and is not any more.
     pub(crate) async fn has_lost_its_price(&self, record: &Record) -> Result<bool, RunError> {
-        if self.is_priced(record, None) || record.estimated_usd.is_none() {
+        let was_known = record.estimated_usd.is_some() || self.caps_months();
+        if self.is_priced(record, None) || !was_known {
             return Ok(false);
         }
         match self.afford(record, None, None).await? {
@@ -157,7 +186,7 @@ impl App {
             )));
             return Ok(true);
         }
-        let reason = unpriced(&record.run, model);
+        let reason = self.unpriced(&record.run, model);
         self.await_approval(record, None, reason).await
     }
 
@@ -173,6 +202,7 @@ impl App {
             return Ok(());
         }
         let run = &record.run;
+        self.settle_run_in_month(run, ledger, None).await?;
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
         let share = budget.and_then(|budget| budget.runs.get(run).cloned());
         let share = share.unwrap_or_default();
@@ -194,7 +224,7 @@ impl App {
         let budget = self.runs.pinned::<Budget>(&record.dataset, BUDGET).await?;
         let mut budget = budget.unwrap_or_default();
         let priced = self.is_priced(record, None);
-        let known = priced || budget.unpriced.contains(&record.run);
+        let known = self.is_known(priced, &budget, &record.run);
         let mut estimate = record.estimated_usd;
         if priced && record.chunks.is_some() {
             // By now others may have given back what they had reserved.
@@ -284,6 +314,7 @@ impl App {
         let whose = (record.run.as_str(), chunk);
         let settle = |budget: &mut Budget| budget.settle(whose, usd, cap);
         let woken = self.runs.change_budget(&record.dataset, settle).await?;
+        self.settle_in_month(whose, usd).await?;
         self.follow(woken, record).await
     }
 
@@ -300,8 +331,10 @@ impl App {
             }
             None => BTreeMap::new(),
         };
-        let unsettled = unsettled.into_values().sum::<Usd>();
         let run = &record.run;
+        let month = self.settle_run_in_month(run, &ledger, Some(&unsettled));
+        month.await?;
+        let unsettled = unsettled.into_values().sum::<Usd>();
         let end = |budget: &mut Budget| {
             budget.send(run, &ledger, &BTreeMap::new());
             budget.end(run, unsettled, cap)
@@ -377,9 +410,12 @@ impl App {
         dataset: &str,
         usd: Option<Usd>,
     ) -> Result<Vec<Message>, RunError> {
-        let mut waiting = self.runs.all().await?;
-        waiting
-            .retain(|record| record.dataset == dataset && record.state == State::AwaitingApproval);
+        // No other run waits for one than the current ones of the files.
+        let runs = self.runs.of_dataset(dataset).await?.into_iter();
+        let waiting = runs
+            .map(|(_, record)| record)
+            .filter(|record| record.state == State::AwaitingApproval)
+            .collect::<Vec<_>>();
         let approved = self.runs.change_budget(dataset, |budget| {
             let others = waiting.iter().map(|record| {
                 let share = budget.runs.get(&record.run);
@@ -408,6 +444,20 @@ impl App {
     }
 }
 
+impl App {
+    /// Why a run must wait whose calls `model` answers.
+    fn unpriced(&self, run: &str, model: &str) -> String {
+        let (cap, otherwise) = match self.caps_months() {
+            true => ("SOFTLABEL_MAX_COST_PER_MONTH", String::new()),
+            false => ("the cap", format!(", or {}", approve(run))),
+        };
+        format!(
+            "no price is known for {model}, so that its cost cannot be compared with {cap}; set \
+             SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT{otherwise}"
+        )
+    }
+}
+
 /// Why a run must wait that is to cost `usd`.
 fn too_dear(budget: &Budget, run: &str, usd: Usd, cap: Usd) -> String {
     format!(
@@ -415,15 +465,6 @@ fn too_dear(budget: &Budget, run: &str, usd: Usd, cap: Usd) -> String {
          USD allowed for all; {}",
         budget.taken_by_others(run),
         budget.allowed(cap),
-        approve(run)
-    )
-}
-
-/// Why a run must wait whose calls `model` answers.
-fn unpriced(run: &str, model: &str) -> String {
-    format!(
-        "no price is known for {model}, so that its cost cannot be compared with the cap; set \
-         SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT, or {}",
         approve(run)
     )
 }

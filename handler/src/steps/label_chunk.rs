@@ -9,15 +9,13 @@ use super::world::App;
 use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::chunk::{ChunkEnd, ChunkJob};
-use crate::run::entry::Part;
 use crate::run::funds::ChunkFunds;
-use crate::run::ledger::FinishedChunk;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::record::{Record, State};
 use crate::run::turn::Labeler;
 use crate::store::{Appender, StoreError};
-use crate::teacher::purse::{Refused, Reserve};
+use crate::teacher::purse::{Pot, Refused, Reserve};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,20 +124,23 @@ impl ReadyChunk {
                 None => app.open(job.turns(), stop).await,
             };
             let Some(window) = window else {
-                return Ok(Some((ChunkEnd::Interrupted, Usd::ZERO)));
+                return Ok(Some(((ChunkEnd::Interrupted, Usd::ZERO), false)));
             };
             let taken = tokio::select! {
                 taken = take_part(app, &job) => taken?,
                 // A lease that another process holds may be waited for longer than this one has.
-                () = stop.cancelled() => return Ok(Some((ChunkEnd::Interrupted, Usd::ZERO))),
+                () = stop.cancelled() => {
+                    return Ok(Some(((ChunkEnd::Interrupted, Usd::ZERO), false)));
+                }
             };
             let Some(part) = taken else {
                 return Ok(None);
             };
+            let was_begun = job.turns() == 0 || !part.1.is_empty();
             let raw = app.data.raw(&record.dataset)?;
             let work = app.runs.work();
             let end = job.run(&labeler, &raw, work, part, window, reserve);
-            Ok::<_, RunError>(Some(end.await?))
+            Ok::<_, RunError>(Some((end.await?, was_begun)))
         };
         let watch = watch(app, &record.run, deadline, stop);
         let end = tokio::select! {
@@ -149,10 +150,10 @@ impl ReadyChunk {
         let (end, spent) = match end {
             // Another execution labels it.
             Ok(None) => return Ok(Vec::new()),
-            Ok(Some((ChunkEnd::Finished, _))) => {
-                return finished(app, &record, &job, &labeler, message.chunk).await;
+            Ok(Some(((ChunkEnd::Finished, _), was_begun))) => {
+                return finished(app, &record, (&job, was_begun), &labeler, message.chunk).await;
             }
-            Ok(Some(ended)) => ended,
+            Ok(Some((ended, _))) => ended,
             Err(error) => return failed(app, &record, error).await,
         };
         let mut messages = rest(app, &record, funds.as_deref(), spent, &end).await?;
@@ -179,7 +180,10 @@ async fn rest(
         return Ok(Vec::new());
     };
     let next = match end {
-        ChunkEnd::Unaffordable(Refused::Empty { next }) => Some(*next),
+        ChunkEnd::Unaffordable(Refused::Empty {
+            next,
+            pot: Pot::Dataset,
+        }) => Some(*next),
         _ => None,
     };
     let woken = funds.rest(spent, next).await?;
@@ -200,6 +204,10 @@ async fn unaffordable(
             let why = format!("the remaining budget cannot be read: {why}");
             app.wait(record, Trouble::Connection(why)).await?;
         }
+        Refused::Empty {
+            next,
+            pot: Pot::Month,
+        } => app.wait_for_month(record, next).await?,
         Refused::Empty { .. } | Refused::Closed => {}
     }
     Ok(Vec::new())
@@ -255,12 +263,12 @@ async fn take_part(app: &App, job: &ChunkJob) -> Result<Option<(Appender, Vec<u8
 async fn finished(
     app: &App,
     record: &Record,
-    job: &ChunkJob,
+    (job, was_begun): (&ChunkJob, bool),
     labeler: &Labeler,
     chunk: u64,
 ) -> Result<Vec<Message>, RunError> {
     let chunks = record.chunks.unwrap_or_default();
-    let (finished, lines) = app.enter_finished(record, job, chunk).await?;
+    let (finished, lines) = app.enter_finished(record, job, chunk, was_begun).await?;
     let run = &record.run;
     // Of all chunks of the run, as calls of one cannot be told from those of another.
     let spent = labeler.spent_since();
@@ -343,24 +351,5 @@ impl App {
             // The semaphore is never closed.
             permit = window => permit.ok(),
         }
-    }
-
-    /// Writes a finished chunk into the run's ledger; gives what is written, and how many lines the
-    /// ledger has then, at least.
-    pub(crate) async fn enter_finished(
-        &self,
-        record: &Record,
-        job: &ChunkJob,
-        chunk: u64,
-    ) -> Result<(FinishedChunk, u64), RunError> {
-        let work = self.runs.work();
-        let lines = work.read(&job.part()).await?.unwrap_or_default();
-        let part = Part::read(&lines, job.turns());
-        let now = self.runs.clock().now();
-        let finished = FinishedChunk::of(chunk, &part, now);
-        let run = &record.run;
-        let ledger = BucketPaths::of_run(run).ledger();
-        let lines = work.add_line(&ledger, &finished.line()).await?;
-        Ok((finished, lines))
     }
 }

@@ -12,7 +12,6 @@ use crate::labeling::{prompt, strategy};
 use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::budget::{Budget, Share};
-use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::plan::{PlanError, plan};
@@ -26,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A ledger is one append blob, which takes 50,000 appends; some chunks are entered twice.
+/// Chunks of a run: their messages leave in one answer to the host.
 const MOST_CHUNKS: usize = 40_000;
 
 /// Plans a run, and gives a message for each chunk that is not finished.
@@ -61,11 +60,15 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     }
     if manifest.chunks.len() > MOST_CHUNKS {
         let reason = format!(
-            "its {} chunks are more than the {MOST_CHUNKS} that a run keeps account of; set \
+            "its {} chunks are more than the {MOST_CHUNKS} that a run can have; set \
              SOFTLABEL_CHUNK_TURNS higher and relabel it",
             manifest.chunks.len()
         );
         app.runs.end(&run, State::Failed, Some(reason)).await?;
+        return Ok(Vec::new());
+    }
+    if let Some(next) = app.probe_beyond_month(&record).await? {
+        app.wait_for_month(&record, next).await?;
         return Ok(Vec::new());
     }
     let profile = match profile(app, &record).await? {
@@ -345,7 +348,9 @@ impl App {
         let charge = |budget: &mut Budget| {
             budget.runs.insert(name.clone(), spent.clone());
         };
-        self.runs.change_budget(dataset, charge).await
+        self.runs.change_budget(dataset, charge).await?;
+        let usd = profile.probe_tokens.usd;
+        self.charge_month(format!("{dataset}/{name}"), usd).await
     }
 
     /// Cuts a bucket file into chunks: all of it or, where it is not whole and that is wanted, what is
@@ -432,12 +437,5 @@ impl App {
         tracing::warn!(event = "run_waiting", run, reason, seconds, "the run waits");
         let waits = |record: &mut Record| record.wait(reason.clone(), until, now);
         self.runs.update(run, waits).await.map(drop)
-    }
-
-    /// The finished chunks of a run.
-    pub(crate) async fn ledger(&self, record: &Record) -> Result<Ledger, RunError> {
-        let path = BucketPaths::of_run(&record.run).ledger();
-        let content = self.runs.work().read(&path).await?.unwrap_or_default();
-        Ok(Ledger::read(&content, record.chunks.unwrap_or_default()))
     }
 }

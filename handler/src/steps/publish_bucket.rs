@@ -24,7 +24,8 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     let Some((record, manifest)) = app.chunk_of(&run).await? else {
         return Ok(Vec::new());
     };
-    if app.ledger(&record).await?.count() < record.chunks.unwrap_or(u64::MAX) {
+    let ledger = app.ledger(&record).await?;
+    if !app.is_settled(&record, &manifest, &ledger).await? {
         tracing::info!(run, "not all chunks are finished yet");
         return Ok(Vec::new());
     }

@@ -9,6 +9,7 @@
 //! Safe to run twice and in parallel: it changes records by compare-and-swap and sends messages, which
 //! may come twice.
 
+use super::hourly::{AT_ONCE, Progress};
 use super::label_chunk::RUN_LOOK;
 use super::message::Message;
 use super::metadata;
@@ -17,13 +18,22 @@ use crate::run::RunError;
 use crate::run::ledger::Ledger;
 use crate::run::record::{Record, State};
 use crate::run::runs::Current;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A mark without a record is of a beginning that was cut short, after so long. Whoever begins after all
 /// makes the mark again.
 const CUT_SHORT: SignedDuration = SignedDuration::from_secs(30);
+
+/// A round takes no longer, and no longer than an invocation may: what was decided is sent at its end.
+const ROUND: Duration = Duration::from_secs(300);
+
+/// Under which name a round that was cut short notes how far it came.
+const KIND: &str = "looks";
 
 /// More than enough to record what was answered.
 const FLUSHED: Duration = Duration::from_secs(5);
@@ -150,47 +160,84 @@ fn decide(
 /// # Errors
 /// If the runs cannot be listed.
 pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
+    let until = Instant::now() + app.settings.deadline.map_or(ROUND, |most| most.min(ROUND));
     let now = app.runs.clock().now();
-    let mut records = Vec::new();
-    for (run, marked) in app.runs.active().await? {
-        match app.runs.read(&run).await {
-            Ok(Some(record)) => records.push(record),
-            Ok(None) if now.duration_since(marked) > CUT_SHORT => app.runs.settled(&run).await?,
-            Ok(None) => {}
-            Err(error) => tracing::error!(run, %error, "the run's record cannot be read"),
-        }
-    }
+    let records = records(app, now).await?;
     let stalled = SignedDuration::try_from(app.settings.stall_after).unwrap_or(SignedDuration::MAX);
     log(&records, stalled, now);
-    let moves = |record: &&Record| {
+    let moves = |record: &Record| {
         !record.state.is_over() && now.duration_since(record.watch.moved) < stalled
     };
-    let moving = records
+    let moving = records.iter().filter(|record| moves(record)).count();
+    let begun_with = records.iter().filter_map(|record| record.base.clone());
+    let begun_with = begun_with.collect::<BTreeSet<_>>();
+    let mut progress = Progress::read(app, KIND).await?;
+    let began = progress.up_to.clone();
+    // Where the last round was cut short, those come first that it did not look at.
+    let done = records
         .iter()
-        .filter(moves)
-        .map(|record| record.run.clone());
-    let moving = moving.collect::<BTreeSet<_>>();
-    let mut round = Round::default();
-    for record in &records {
-        let others_move = moving.iter().any(|other| *other != record.run);
-        // One run that cannot be looked at is no reason not to look at the others.
-        if let Err(error) = look(app, record, others_move, &mut round).await {
-            tracing::error!(run = record.run, %error, "the run cannot be reconciled now");
+        .take_while(|record| began.as_ref().is_some_and(|done| record.run <= *done))
+        .count();
+    let mut records = records;
+    records.rotate_left(done);
+    let all = records.len();
+    let in_time = records.into_iter().take_while(|_| Instant::now() < until);
+    let looks = in_time.map(|record| {
+        let others_move = moving > usize::from(moves(&record));
+        async move {
+            let found = look(app, &record, others_move).await;
+            (record.run, found)
         }
+    });
+    let mut looks = pin!(stream::iter(looks).buffered(AT_ONCE));
+    let mut round = Round::default();
+    let mut looked = 0;
+    while let Some((run, found)) = looks.next().await {
+        match found {
+            Ok(found) => round.add(found),
+            // One run that cannot be looked at is no reason not to look at the others.
+            Err(error) => tracing::error!(run, %error, "the run cannot be reconciled now"),
+        }
+        looked += 1;
+        progress.up_to = Some(run);
+    }
+    progress.up_to = progress.up_to.filter(|_| looked < all);
+    if progress.up_to != began {
+        progress.write(app, KIND).await?;
     }
     round.settle(app).await;
     // What was decided must be sent, whatever becomes of old work.
-    if let Err(error) = super::retention::remove_old(app, &records).await {
+    if let Err(error) = super::retention::remove_old(app, &begun_with, until).await {
         tracing::error!(%error, "old work cannot be removed now");
     }
-    match super::overlooked::take_up(app).await {
+    match super::overlooked::take_up(app, until).await {
         Ok(messages) => round.messages.extend(messages),
         Err(error) => tracing::error!(%error, "overlooked files cannot be looked for now"),
     }
     Ok(round.messages)
 }
 
-/// What one round of looking comes to.
+/// The records of the runs whose end is not settled, by their names.
+async fn records(app: &App, now: Timestamp) -> Result<Vec<Record>, RunError> {
+    let active = app.runs.active().await?;
+    let read = stream::iter(active).map(|(run, marked)| async move {
+        match app.runs.read(&run).await {
+            Ok(Some(record)) => Ok(Some(record)),
+            Ok(None) if now.duration_since(marked) > CUT_SHORT => {
+                app.runs.settled(&run).await.map(|()| None)
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                tracing::error!(run, %error, "the run's record cannot be read");
+                Ok(None)
+            }
+        }
+    });
+    let read = read.buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    Ok(read.into_iter().flatten().collect())
+}
+
+/// What looking at runs comes to.
 #[derive(Debug, Default)]
 struct Round {
     /// What is to be sent.
@@ -200,15 +247,23 @@ struct Round {
 }
 
 impl Round {
+    /// Adds what another look came to.
+    fn add(&mut self, other: Self) {
+        self.messages.extend(other.messages);
+        for (dataset, runs) in other.ended {
+            self.ended.entry(dataset).or_default().extend(runs);
+        }
+    }
+
     /// Brings the metadata up to date, and only then forgets that runs have ended.
     async fn settle(&self, app: &App) {
         for (dataset, runs) in &self.ended {
             let settled = async {
                 metadata::refresh(app, dataset).await?;
-                for run in runs {
-                    app.runs.settled(run).await?;
-                }
-                Ok::<_, RunError>(())
+                let runs = runs.iter().cloned();
+                let settled = runs.map(|run| async move { app.runs.settled(&run).await });
+                let settled = stream::iter(settled);
+                settled.buffered(AT_ONCE).try_collect::<()>().await
             };
             if let Err(error) = settled.await {
                 tracing::error!(dataset, %error, "the metadata cannot be brought up to date now");
@@ -224,7 +279,9 @@ fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
     let stands = |record: &&&Record| now.duration_since(record.watch.moved) > stalled;
     let awaiting = |record: &&&Record| record.state == State::AwaitingApproval;
     let runs_awaiting_approval = open.iter().filter(awaiting).count();
-    let stands = |record: &&&Record| !awaiting(record) && stands(record);
+    let for_month = |record: &&&Record| record.next_in_month_usd.is_some();
+    let runs_awaiting_month = open.iter().filter(for_month).count();
+    let stands = |record: &&&Record| !awaiting(record) && !for_month(record) && stands(record);
     let stalled_runs = open.iter().filter(stands).count();
     let waiting_chunks = open.iter().map(|record| {
         let chunks = record.chunks.unwrap_or_default();
@@ -235,13 +292,21 @@ fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
         runs = open.len(),
         stalled_runs,
         runs_awaiting_approval,
+        runs_awaiting_month,
         waiting_chunks = waiting_chunks.sum::<u64>(),
         "the runs were looked at"
     );
 }
 
+/// Looks at one run, and gives what is to be done.
+async fn look(app: &App, record: &Record, others_move: bool) -> Result<Round, RunError> {
+    let mut round = Round::default();
+    look_into(app, record, others_move, &mut round).await?;
+    Ok(round)
+}
+
 /// Looks at one run, and adds what is to be done to the `round`.
-async fn look(
+async fn look_into(
     app: &App,
     record: &Record,
     others_move: bool,
@@ -327,6 +392,10 @@ async fn go_on(
         round.messages.extend(plan);
         return Ok(());
     }
+    if let Some(on) = app.go_on_in_month(record).await? {
+        round.messages.extend(on);
+        return Ok(());
+    }
     let ledger = app.ledger(record).await?;
     let finished = ledger.count();
     let patience = app.settings.patience();
@@ -340,6 +409,13 @@ async fn go_on(
     let Some(record) = decided.await? else {
         return Ok(());
     };
+    if matches!(action, Action::SendAgain | Action::GiveUp)
+        && let Some(manifest) = app.manifest(&record).await?
+        && app.is_settled(&record, &manifest, &ledger).await?
+    {
+        // It could not be entered that its last chunks are finished.
+        action = Action::Publish;
+    }
     if action != Action::Leave {
         let tries = record.watch.tries;
         tracing::warn!(

@@ -4,36 +4,40 @@
 //! records that the metadata is made of stay, of a file's current run and of its last published one;
 //! only their work goes.
 
+use super::hourly;
 use super::world::App;
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
 use jiff::SignedDuration;
+use std::collections::BTreeSet;
+use tokio::time::Instant;
 
-/// Removes what is past its retention, once an hour. `active` are the runs that are not settled.
+/// Removes what is past its retention, once an hour, until `until`. Kept are the runs whose
+/// results others have `begun_with` that are not settled.
 ///
 /// # Errors
 /// If the runs cannot be listed.
-pub(crate) async fn remove_old(app: &App, active: &[Record]) -> Result<(), RunError> {
-    let now = app.runs.clock().now();
-    if now.as_second() / 60 % 60 != 0 {
-        return Ok(());
-    }
-    let kept = SignedDuration::from_hours(24 * i64::from(app.settings.retention_days));
-    for (run, modified) in app.runs.listed().await? {
-        let begun_with = active
-            .iter()
-            .any(|record| record.base.as_ref() == Some(&run));
+pub(crate) async fn remove_old(
+    app: &App,
+    begun_with: &BTreeSet<String>,
+    until: Instant,
+) -> Result<(), RunError> {
+    let old = async {
+        app.runs.mend_list().await?;
+        let now = app.runs.clock().now();
+        let kept = SignedDuration::from_hours(24 * i64::from(app.settings.retention_days));
+        let mut runs = app.runs.listed().await?;
         // A record is not changed after its end, so that it is as old as that.
-        if now.duration_since(modified) < kept || begun_with {
-            continue;
-        }
-        // One run that cannot be removed is no reason to keep the others.
-        if let Err(error) = remove(app, &run).await {
-            tracing::error!(run, %error, "the run's work cannot be removed now");
-        }
-    }
-    Ok(())
+        runs.retain(|(run, modified)| {
+            now.duration_since(*modified) >= kept && !begun_with.contains(run)
+        });
+        Ok(runs.into_iter().map(|(run, _)| run).collect())
+    };
+    let removed = hourly::each(app, "retention", until, old, |run| async move {
+        remove(app, &run).await.map(|()| Vec::new())
+    });
+    removed.await.map(drop)
 }
 
 /// Removes the work of runs whose place another one took that is published.
@@ -68,6 +72,7 @@ async fn remove(app: &App, run: &str) -> Result<(), RunError> {
         return app.runs.update(run, sweep).await.map(drop);
     }
     app.runs.forget(run).await?;
+    app.runs.unlist_run(&record).await?;
     tracing::info!(
         event = "run_forgotten",
         run,

@@ -1,7 +1,7 @@
 //! Beginning a run for a version of a bucket file.
 
 use super::message::Message;
-use super::world::App;
+use super::world::{App, InTrouble};
 use crate::dataset::layout;
 use crate::run::RunError;
 use crate::run::record::{Beginning, Identity, Origin, Record, State};
@@ -108,9 +108,15 @@ impl App {
     /// Begins a run while RAW still is its version.
     pub(crate) async fn begin(&self, record: Record) -> Result<Record, RunError> {
         let (dataset, file) = (record.dataset.clone(), record.file.clone());
-        self.runs
+        let begun = self
+            .runs
             .begin(record, || self.raw_version(&dataset, &file))
-            .await
+            .await?;
+        // Nobody asks a command for its runs.
+        if self.settings.in_trouble == InTrouble::Wait {
+            self.runs.list_run(&begun).await?;
+        }
+        Ok(begun)
     }
 }
 

@@ -6,6 +6,7 @@ use super::metadata::Refreshes;
 use super::trouble::Trouble;
 use crate::money::Usd;
 use crate::run::RunError;
+use crate::run::funds::MonthlyCap;
 use crate::run::manifest::{ChunkLimits, Manifest};
 use crate::run::paths::BucketPaths;
 use crate::run::record::Record;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub price: Option<Price>,
     /// What a dataset may cost; without a cap nothing is counted against one.
     pub max_cost: Option<Usd>,
+    /// What all datasets may cost in a calendar month, UTC, where `max_cost` is set.
+    pub max_cost_per_month: MonthlyCap,
     /// A run that is estimated to cost more than is left waits for an approval. Otherwise runs go on to the
     /// last call that there is money for.
     pub asks_first: bool,

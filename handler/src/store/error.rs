@@ -41,6 +41,12 @@ pub enum StoreError {
         reason: String,
         remedy: &'static str,
     },
+    /// A file of lines has as many as it can have.
+    #[error("{place} takes no more lines")]
+    Full {
+        /// The place.
+        place: String,
+    },
     /// Others changed a file again and again while it was to be changed.
     #[error("too many concurrent writers on {place}; try again later")]
     Contended {

@@ -19,6 +19,6 @@ mod version;
 pub use cell::Cell;
 pub use error::{StoreError, sentence};
 pub use local::Protected;
-pub use own::{Appender, Lock, OwnFolder, Publication, PutMode};
+pub use own::{Appender, Lock, MOST_LINES, OwnFolder, Publication, PutMode};
 pub use raw::{Buckets, RawFile, RawFolder};
 pub use version::{BlobStatus, Listed, Version};

@@ -121,6 +121,9 @@ pub trait Right: Debug + Send + Sync {
     async fn prove(&self) -> Result<(), StoreError>;
 }
 
+/// So many lines can be [added](OwnFolder::add_line) to a file: an append blob takes no more.
+pub const MOST_LINES: u64 = 50_000;
+
 /// A folder that may be written, which never lies inside RAW. Paths below it are names with `/`
 /// between them; a path that would leave the folder is [`StoreError::Forbidden`].
 #[derive(Clone, Debug)]
@@ -238,8 +241,8 @@ impl OwnFolder {
 
     /// Adds a line, with or without its end, to a file that several processes add lines to at the
     /// same time, and gives the least number of lines that the file has. The line may be there
-    /// after an error, and twice after an answer that was lost. In a container such a file takes
-    /// 50,000 lines.
+    /// after an error, and twice after an answer that was lost. It is [`StoreError::Full`] after
+    /// [`MOST_LINES`].
     pub async fn add_line(&self, path: &str, line: &[u8]) -> Result<u64, StoreError> {
         let mut line = line.to_vec();
         if line.last() != Some(&b'\n') {

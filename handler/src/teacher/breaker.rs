@@ -1,5 +1,5 @@
 //! The circuit breaker: when nothing comes back but failures, sending stops, and a single probe goes
-//! out now and then until one is answered.
+//! out now and then until one is answered: the sooner, the shorter the outage has lasted.
 //!
 //! Without it, a service that is down would use up the attempts of turn after turn, and a paid quota
 //! would be spent on 429. Messages that fail for what is in them are told apart from an outage by the
@@ -13,12 +13,18 @@ use tokio::time::Instant;
 /// what is in them.
 const FAILING_MESSAGES: usize = 10;
 
+/// Time between two probes, as a share of how long the outage has lasted: it costs no more than that again.
+const SHARE: u32 = 20;
+
+/// Time between two probes at least.
+const SOONEST: Duration = Duration::from_millis(250);
+
 /// When sending stops and how it is taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endurance {
     /// After this time without any answer, and only failures, sending stops.
     pub open_after: Duration,
-    /// Time between two probes while it is stopped.
+    /// Time between two probes at most, while it is stopped.
     pub probe_every: Duration,
     /// The run stops when this much time has brought no answer.
     pub give_up_after: Duration,
@@ -102,7 +108,7 @@ impl Breaker {
         }
     }
 
-    /// Time between two probes while sending is stopped.
+    /// Time between two probes at most, while sending is stopped.
     pub fn probe_every(&self) -> Duration {
         self.endurance.probe_every
     }
@@ -140,7 +146,8 @@ impl Breaker {
         }
         why.clone_into(&mut self.why);
         self.probe_failed |= message.is_none();
-        let next_probe = now + self.endurance.probe_every;
+        let share = now.duration_since(since) / SHARE;
+        let next_probe = now + share.max(SOONEST).min(self.endurance.probe_every);
         match &mut self.open {
             Some(open) if message.is_none() => {
                 *open = Open {
@@ -290,26 +297,50 @@ mod tests {
         let start = Instant::now();
         let mut breaker = open_at(start);
         assert!(matches!(
-            breaker.pass(start + seconds(6)),
+            breaker.pass(start + seconds(5)),
             Passage::NotBefore(_)
         ));
-        assert_eq!(breaker.pass(start + seconds(15)), Passage::Probe);
+        assert_eq!(breaker.pass(start + seconds(6)), Passage::Probe);
         assert!(matches!(
             breaker.pass(start + seconds(15)),
             Passage::NotBefore(_)
         ));
-        breaker.settle(Outcome::Failed(None, "HTTP 500"), start + seconds(16));
+        breaker.settle(Outcome::Failed(None, "HTTP 500"), start + seconds(40));
         assert!(matches!(
-            breaker.pass(start + seconds(20)),
+            breaker.pass(start + seconds(41)),
             Passage::NotBefore(_)
         ));
-        assert_eq!(breaker.pass(start + seconds(26)), Passage::Probe);
+        assert_eq!(breaker.pass(start + seconds(42)), Passage::Probe);
         breaker.abandoned();
-        assert_eq!(breaker.pass(start + seconds(27)), Passage::Probe);
-        breaker.settle(Outcome::Answered(None), start + seconds(28));
-        assert_eq!(breaker.reopened(), Some(start + seconds(28)));
+        assert_eq!(breaker.pass(start + seconds(43)), Passage::Probe);
+        breaker.settle(Outcome::Answered(None), start + seconds(44));
+        assert_eq!(breaker.reopened(), Some(start + seconds(44)));
         assert_eq!(breaker.cleared(), None);
-        assert_eq!(breaker.pass(start + seconds(28)), Passage::Free);
+        assert_eq!(breaker.pass(start + seconds(44)), Passage::Free);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_go_out_soon_at_first_and_every_so_often_in_the_end() {
+        let start = Instant::now();
+        let mut breaker = open_at(start);
+        let mut now = start + seconds(5);
+        let mut waits = Vec::new();
+        while now < start + seconds(600) {
+            let Some(next) = breaker.not_before(now) else {
+                panic!("a probe is on its way to nobody");
+            };
+            waits.push(next - now);
+            now = next;
+            assert_eq!(breaker.pass(now), Passage::Probe);
+            breaker.settle(Outcome::Failed(None, "HTTP 500"), now);
+        }
+        assert_eq!(waits[0], SOONEST);
+        assert!(
+            waits.is_sorted() && waits.contains(&seconds(10)),
+            "{waits:?}"
+        );
+        // From 200 seconds on one in ten seconds.
+        assert!((100..140).contains(&waits.len()), "{}", waits.len());
     }
 
     #[tokio::test(start_paused = true)]

@@ -239,7 +239,11 @@ impl<'a> Call<'a> {
         let (exchange, billed) = self.send(&request, permit, None).await;
         self.payer.add_beside(billed);
         let opinion = match exchange.result {
-            Err(Disposition::Retry { reason, .. }) => Opinion::Fails(reason),
+            Err(Disposition::Retry { reason, after, .. }) => {
+                let admission = &self.teacher.admission;
+                admission.pace().pause(self.teacher.patience.bounded(after));
+                Opinion::Fails(reason)
+            }
             Err(Disposition::Throttled { reason, after }) => {
                 self.teacher.admission.pace().pause(self.throttled(after)?);
                 Opinion::Fails(reason)

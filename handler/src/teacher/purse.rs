@@ -7,7 +7,8 @@
 //! Two limits are kept, both durable before a call is sent:
 //!
 //! * what is **reserved** for the chunk in its dataset's budget, so that all processes together keep the
-//!   cap. It is drawn through [`Reserve`], as much at a time as the chunk is likely to need.
+//!   cap. It is drawn through [`Reserve`], as much at a time as the chunk is likely to need. When it is over,
+//!   as a month is, calls wait until those in flight are billed, and draw anew.
 //! * the **credit** that the chunk's part records, a few calls ahead of what was spent. Where the process
 //!   is killed, that is what its calls in flight may have cost. Whoever writes the part asks for it with
 //!   [`Purse::due`], writes it beside the results, and says so with [`Purse::written`].
@@ -76,6 +77,8 @@ pub enum Refused {
     Empty {
         /// What the call may cost.
         next: Usd,
+        /// What it would have been paid from.
+        pot: Pot,
     },
     /// A model answers whose price is not known, so that no cap can be kept.
     Unpriced {
@@ -88,14 +91,39 @@ pub enum Refused {
     Closed,
 }
 
+/// What calls are paid from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pot {
+    /// What the dataset may cost.
+    Dataset,
+    /// What all datasets may cost in this month.
+    Month,
+}
+
+/// What a purse wants to be reserved, in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// What the chunk has cost and its calls in flight may cost.
+    pub sent: Usd,
+    /// The least that is of use.
+    pub least: Usd,
+    /// What it is likely to need.
+    pub wanted: Usd,
+}
+
 /// Where a purse reserves what it may spend.
 pub trait Reserve: Send + Sync {
-    /// Lets the chunk cost `wanted` in all, or less, but no less than `least`. Gives how much that is, or
-    /// nothing where there is not so much.
+    /// Lets the chunk cost in all what is wanted, or less, but no less than the least. Gives how much that
+    /// is, or where there is not so much.
     ///
     /// # Errors
     /// Why it cannot be told.
-    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>>;
+    fn reserve(&self, wish: Wish) -> BoxFuture<'_, Result<Result<Usd, Pot>, Refused>>;
+
+    /// Whether what was reserved does not count any more.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// What one call in flight may cost. One that is dropped counts as billed.
@@ -179,7 +207,7 @@ impl Purse {
             let mut changed = pin!(limits.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            match self.take(estimate.usd)? {
+            match self.take(estimate.usd, limits.reserve.is_over())? {
                 None => return Ok(hold(self)),
                 Some(Lacks::Credit) => {
                     let _waiting = Waiting::new(self, estimate.usd);
@@ -196,8 +224,8 @@ impl Purse {
         }
     }
 
-    /// Sets `usd` aside for a call, or says what is lacking.
-    fn take(&self, usd: Usd) -> Result<Option<Lacks>, Refused> {
+    /// Sets `usd` aside for a call, or says what is lacking. `over` is what was reserved.
+    fn take(&self, usd: Usd, over: bool) -> Result<Option<Lacks>, Refused> {
         let mut state = self.state();
         if state.closed {
             return Err(Refused::Closed);
@@ -206,7 +234,7 @@ impl Purse {
             return Err(refused.clone());
         }
         let needed = state.spent + state.held + usd;
-        Ok(if needed > state.reserved {
+        Ok(if over || needed > state.reserved {
             Some(Lacks::Money)
         } else if needed > state.credit {
             Some(Lacks::Credit)
@@ -220,41 +248,49 @@ impl Purse {
     /// in flight may leave something.
     async fn grow(&self, limits: &Limits, usd: Usd) -> Result<bool, Refused> {
         let _growing = limits.growing.lock().await;
-        let (least, wanted) = {
+        let wish = {
             let mut state = self.state();
+            let over = limits.reserve.is_over();
             let sent = state.spent + state.held;
             let least = sent + usd;
-            if least <= state.reserved {
+            if least <= state.reserved && !over {
                 return Ok(true);
             }
-            if state.dry && state.held > Usd::ZERO {
+            // What is in flight is paid from what is over.
+            if (state.dry || over) && state.held > Usd::ZERO {
                 return Ok(false);
             }
             match &state.refused {
-                Some(Refused::Empty { next }) if usd >= *next => {
-                    return Err(Refused::Empty { next: usd });
+                Some(Refused::Empty { next, pot }) if usd >= *next => {
+                    let pot = *pot;
+                    return Err(Refused::Empty { next: usd, pot });
                 }
                 Some(refused @ Refused::Unreachable(_)) => return Err(refused.clone()),
                 _ => {}
             }
             let expected = std::mem::take(&mut state.expected);
-            (least, sent + expected.max(usd.times(CALLS_AT_ONCE, 1)))
+            let expected = expected.max(usd.times(CALLS_AT_ONCE, 1));
+            Wish {
+                sent,
+                least,
+                wanted: (sent + expected).max(state.reserved),
+            }
         };
-        let reserved = limits.reserve.reserve(least, wanted).await;
+        let reserved = limits.reserve.reserve(wish).await;
         let mut state = self.state();
         match reserved {
-            Ok(Some(reserved)) => {
+            Ok(Ok(reserved)) => {
                 state.reserved = reserved;
                 state.dry = false;
                 drop(state);
                 limits.changed.notify_waiters();
                 return Ok(true);
             }
-            Ok(None) if state.held > Usd::ZERO => {
+            Ok(Err(_)) if state.held > Usd::ZERO => {
                 state.dry = true;
                 return Ok(false);
             }
-            Ok(None) => state.refused = Some(Refused::Empty { next: usd }),
+            Ok(Err(pot)) => state.refused = Some(Refused::Empty { next: usd, pot }),
             Err(refused) => {
                 state.closed |= refused == Refused::Closed;
                 state.refused = Some(refused);
@@ -452,9 +488,9 @@ mod tests {
 
     /// What the budget has for a chunk in all, or why that cannot be told, and how often it was asked.
     #[derive(Debug)]
-    struct Pot(Mutex<(Result<Usd, Refused>, u32)>);
+    struct Till(Mutex<(Result<Usd, Refused>, u32)>);
 
-    impl Pot {
+    impl Till {
         fn of(dollars: u64) -> Arc<Self> {
             Arc::new(Self(Mutex::new((Ok(usd(dollars)), 0))))
         }
@@ -468,19 +504,20 @@ mod tests {
         }
     }
 
-    impl Reserve for Pot {
-        fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>> {
+    impl Reserve for Till {
+        fn reserve(&self, wish: Wish) -> BoxFuture<'_, Result<Result<Usd, Pot>, Refused>> {
             let mut pot = self.0.lock().unwrap();
             pot.1 += 1;
             let reserved = match pot.0.clone() {
-                Ok(most) => Ok((least <= most).then_some(wanted.min(most))),
+                Ok(most) if wish.least > most => Ok(Err(Pot::Dataset)),
+                Ok(most) => Ok(Ok(wish.wanted.min(most))),
                 Err(refused) => Err(refused),
             };
             std::future::ready(reserved).boxed()
         }
     }
 
-    fn purse(pot: &Arc<Pot>, spent: u64, expected: u64) -> Purse {
+    fn purse(pot: &Arc<Till>, spent: u64, expected: u64) -> Purse {
         let reserve = Arc::clone(pot) as Arc<dyn Reserve>;
         Purse::limited(tariff(Some(PRICE)), reserve, usd(spent), usd(expected))
     }
@@ -503,7 +540,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_let_through_at_its_most_and_counted_at_its_bill() {
-        let purse = purse(&Pot::of(100), 40, 0);
+        let purse = purse(&Till::of(100), 40, 0);
         let first = hold(&purse, 20, 10).await.unwrap();
         // 40 spent, 40 in flight, and 22 more would be too much: it waits for the bill.
         let mut second = pin!(hold(&purse, 20, 1));
@@ -512,7 +549,10 @@ mod tests {
         assert_eq!((counted.usd, purse.spent()), (usd(26), usd(66)));
         second.await.unwrap().settle(&bill(20, 1), None);
         let refused = hold(&purse, 13, 0).await.unwrap_err();
-        let empty = Refused::Empty { next: usd(13) };
+        let empty = Refused::Empty {
+            next: usd(13),
+            pot: Pot::Dataset,
+        };
         assert_eq!((&refused, purse.refused()), (&empty, Some(empty.clone())));
         hold(&purse, 12, 0)
             .await
@@ -523,7 +563,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_without_a_bill_counts_at_its_most_and_one_that_was_refused_costs_nothing() {
-        let purse = purse(&Pot::of(1000), 0, 0);
+        let purse = purse(&Till::of(1000), 0, 0);
         let lost = hold(&purse, 20, 10)
             .await
             .unwrap()
@@ -546,7 +586,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_budget_is_asked_once_where_there_is_enough() {
-        let pot = Pot::of(1000);
+        let pot = Till::of(1000);
         let purse = purse(&pot, 0, 300);
         for _ in 0..10 {
             hold(&purse, 20, 5)
@@ -567,7 +607,7 @@ mod tests {
 
     #[tokio::test]
     async fn once_there_is_no_money_only_smaller_calls_are_tried() {
-        let pot = Pot::of(10);
+        let pot = Till::of(10);
         let purse = purse(&pot, 0, 0);
         for (prompt, asked) in [(30, 1), (40, 1), (30, 1), (20, 2)] {
             assert!(hold(&purse, prompt, 0).await.is_err());
@@ -575,13 +615,16 @@ mod tests {
         }
         hold(&purse, 10, 0).await.unwrap().settle(&bill(9, 0), None);
         assert!(hold(&purse, 2, 0).await.is_err());
-        let least = Refused::Empty { next: usd(2) };
+        let least = Refused::Empty {
+            next: usd(2),
+            pot: Pot::Dataset,
+        };
         assert_eq!(purse.refused(), Some(least));
     }
 
     #[tokio::test]
     async fn no_call_is_sent_beyond_the_credit_that_is_recorded() {
-        let purse = purse(&Pot::of(1_000_000), 7, 500_000);
+        let purse = purse(&Till::of(1_000_000), 7, 500_000);
         let mut first = pin!(purse.hold(20, 0));
         assert!(first.as_mut().now_or_never().is_none());
         let (_, credit) = purse.due();
@@ -603,7 +646,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_model_without_a_price_stops_what_has_a_cap_and_nothing_else() {
-        let pot = Pot::of(1_000_000);
+        let pot = Till::of(1_000_000);
         let reserve = Arc::clone(&pot) as Arc<dyn Reserve>;
         let limited = Purse::limited(tariff(None), reserve, Usd::ZERO, Usd::ZERO);
         let other = Some("gpt-9-2027-01-01");
@@ -627,7 +670,7 @@ mod tests {
 
     #[tokio::test]
     async fn why_a_budget_cannot_be_asked_is_told() {
-        let pot = Pot::of(0);
+        let pot = Till::of(0);
         for refused in [Refused::Unreachable("away".into()), Refused::Closed] {
             pot.set(Err(refused.clone()));
             let purse = purse(&pot, 0, 0);
@@ -635,5 +678,54 @@ mod tests {
             assert_eq!(hold(&purse, 1, 0).await.unwrap_err(), refused);
             assert_eq!(purse.refused(), Some(refused));
         }
+    }
+
+    /// A month: what is left of it, whether it is over, and how much was sent before it.
+    #[derive(Debug, Default)]
+    struct Monthly(Mutex<(Usd, bool, Usd)>);
+
+    impl Reserve for Monthly {
+        fn reserve(&self, wish: Wish) -> BoxFuture<'_, Result<Result<Usd, Pot>, Refused>> {
+            let mut month = self.0.lock().unwrap();
+            if std::mem::take(&mut month.1) {
+                month.2 = wish.sent;
+            }
+            let most = month.2 + month.0;
+            let reserved = match wish.least > most {
+                true => Err(Pot::Month),
+                false => Ok(wish.wanted.min(most)),
+            };
+            std::future::ready(Ok(reserved)).boxed()
+        }
+
+        fn is_over(&self) -> bool {
+            self.0.lock().unwrap().1
+        }
+    }
+
+    #[tokio::test]
+    async fn once_a_month_is_over_calls_wait_for_those_in_flight_and_draw_anew() {
+        let month = Arc::new(Monthly::default());
+        month.0.lock().unwrap().0 = usd(100);
+        let reserve = Arc::clone(&month) as Arc<dyn Reserve>;
+        let purse = Purse::limited(tariff(Some(PRICE)), reserve, Usd::ZERO, usd(100));
+        let first = hold(&purse, 60, 0).await.unwrap();
+        month.0.lock().unwrap().1 = true;
+        let mut second = pin!(hold(&purse, 10, 0));
+        assert!(second.as_mut().now_or_never().is_none());
+        first.settle(&bill(50, 0), None);
+        second.await.unwrap().settle(&bill(10, 0), None);
+        // What the last month's calls were billed takes nothing of this one.
+        assert_eq!(month.0.lock().unwrap().2, usd(50));
+        hold(&purse, 90, 0)
+            .await
+            .unwrap()
+            .settle(&bill(90, 0), None);
+        let empty = Refused::Empty {
+            next: usd(1),
+            pot: Pot::Month,
+        };
+        assert_eq!(hold(&purse, 1, 0).await.unwrap_err(), empty);
+        assert_eq!(purse.spent(), usd(150));
     }
 }

@@ -166,10 +166,11 @@ impl Transport {
             Ok((status, headers, body)) => {
                 rate_limit = RateLimitHeaders::read(&headers);
                 let secret = header.value.to_str().unwrap_or_default();
-                let [_, user] = &request.messages;
+                let [system, user] = &request.messages;
                 let mask = Mask {
                     secrets: &[secret.trim_start_matches("Bearer ")],
                     texts: &[user.content],
+                    instructions: &[system.content],
                 };
                 let id = headers.get("apim-request-id");
                 let id = id.and_then(|value| value.to_str().ok());

@@ -1,14 +1,15 @@
 //! What the reconciler does once an hour.
 
 use super::*;
+use std::time::Duration;
 
-const DAY: i64 = 24 * 3600;
+const HOUR: i64 = 3600;
 
-/// Reconciles `days` later, at the next time at which it is `minute` minutes past an hour.
-async fn reconcile_at(world: &mut World, days: i64, minute: i64) {
-    LATER.set(LATER.get() + days * DAY);
-    let minutes = (minute - now().as_second() / 60).rem_euclid(60);
-    world.reconcile_later(minutes * 60).await;
+const DAY: i64 = 24 * HOUR;
+
+/// Reconciles so much later.
+async fn reconcile_later(world: &mut World, seconds: i64) {
+    world.reconcile_later(seconds).await;
     world.until_quiet().await;
 }
 
@@ -17,7 +18,7 @@ async fn labeled_once(world: &mut World, seed: u64) -> usize {
     world.event(FILE).await;
     world.until_quiet().await;
     // Until its end is settled the run is not old work.
-    reconcile_at(world, 0, 10).await;
+    reconcile_later(world, 60).await;
     turns
 }
 
@@ -30,16 +31,35 @@ async fn a_version_that_nobody_told_of_is_taken_up_within_an_hour() {
     let more = world.put(other, 3, 4);
     // It was there before anybody asked for it.
     world.put("v3/train/short_3_to_5_turns.json", 4, 4);
-    reconcile_at(&mut world, 0, 29).await;
+    reconcile_later(&mut world, HOUR / 2).await;
     assert_eq!(world.runs().await.len(), 1);
-    reconcile_at(&mut world, 0, 30).await;
+    reconcile_later(&mut world, HOUR / 2).await;
     assert_eq!(world.lines(LABELED).len(), turns);
     let labeled = world.lines("LABELED_v4/test/long_10_plus_turns.jsonl");
     assert_eq!(labeled.len(), more);
     assert_eq!(world.runs().await.len(), 3);
     assert!(!world.path("LABELED_v3").exists());
-    reconcile_at(&mut world, 1, 30).await;
+    reconcile_later(&mut world, DAY).await;
     assert_eq!(world.runs().await.len(), 3);
+}
+
+#[tokio::test]
+async fn rounds_that_were_missed_cost_no_hour_and_what_fails_is_tried_again_soon() {
+    let mut world = World::new(&[]).await;
+    labeled_once(&mut world, 1).await;
+    let turns = world.put(FILE, 2, 12);
+    // RAW cannot be read when the hour has passed, three minutes late.
+    let raw = world.path("v4");
+    let aside = world.path("aside");
+    fs::rename(&raw, &aside).unwrap();
+    fs::write(&raw, "no folder").unwrap();
+    reconcile_later(&mut world, HOUR + 180).await;
+    fs::remove_file(&raw).unwrap();
+    fs::rename(&aside, &raw).unwrap();
+    reconcile_later(&mut world, 60).await;
+    assert_eq!(world.runs().await.len(), 1);
+    reconcile_later(&mut world, 600).await;
+    assert_eq!(world.lines(LABELED).len(), turns);
 }
 
 #[tokio::test]
@@ -48,11 +68,9 @@ async fn old_work_is_removed_and_what_the_metadata_shows_stays() {
     let turns = labeled_once(&mut world, 1).await;
     let run = world.only_run().await.run;
     let work = world.home.path().join(format!("work/work/{run}"));
-    reconcile_at(&mut world, 29, 0).await;
+    reconcile_later(&mut world, 29 * DAY).await;
     assert!(work.exists());
-    reconcile_at(&mut world, 2, 1).await;
-    assert!(work.exists());
-    reconcile_at(&mut world, 0, 0).await;
+    reconcile_later(&mut world, 2 * DAY).await;
     assert!(!work.exists());
     let shown = world.only_run().await;
     assert_eq!((shown.state, shown.swept), (State::Complete, true));
@@ -63,8 +81,47 @@ async fn old_work_is_removed_and_what_the_metadata_shows_stays() {
     let (status, _) = world.http("relabel", "POST", "relabel", &request).await;
     assert_eq!(status, 202);
     world.until_quiet().await;
-    reconcile_at(&mut world, 31, 0).await;
+    reconcile_later(&mut world, 31 * DAY).await;
     let left = world.runs().await;
     assert!(left.iter().all(|record| record.run != run));
     assert_eq!(left.len(), 1);
+    let listed = fs::read_dir(world.home.path().join("work/began")).unwrap();
+    assert_eq!(listed.count(), 1);
+}
+
+#[tokio::test]
+async fn a_round_that_is_cut_short_goes_on_where_it_was() {
+    let mut world = World::new(&["--max-cost=0"]).await;
+    for number in 0..40 {
+        let file = format!("v4/train/b{number:02}.json");
+        world.put(&file, number, 1);
+        world.event(&file).await;
+    }
+    world.until_quiet().await;
+    assert!(
+        world
+            .states()
+            .await
+            .iter()
+            .all(|s| *s == State::AwaitingApproval)
+    );
+    world.app.settings.max_cost = Some("100".parse().unwrap());
+    // There is no time for any, and none is looked at.
+    world.app.settings.deadline = Some(Duration::ZERO);
+    world.reconcile_later(60).await;
+    assert_eq!(world.queue.len(), 0);
+    // As after a round that came to the 30th.
+    let mut runs = world.runs().await;
+    runs.sort_by(|a, b| a.run.cmp(&b.run));
+    let rounds = world.home.path().join("work/rounds");
+    fs::create_dir_all(&rounds).unwrap();
+    let looks = json!({"due": null, "up_to": runs[29].run});
+    fs::write(rounds.join("looks.json"), looks.to_string()).unwrap();
+    world.app.settings.deadline = None;
+    world.reconcile_later(60).await;
+    let first = world.queue.front().unwrap().2["run"].clone();
+    assert_eq!((first, world.queue.len()), (json!(runs[30].run), 40));
+    let looks = fs::read_to_string(rounds.join("looks.json")).unwrap();
+    let none = json!({"due": null, "up_to": null}).to_string();
+    assert_eq!(looks.trim_end(), none);
 }

@@ -3,6 +3,8 @@
 use super::*;
 use crate::money::Usd;
 use crate::run::budget::{Budget, Holding, Reservation, Share};
+use crate::run::funds::MonthlyCap;
+use crate::run::month::{Account, Month};
 
 fn usd(text: &str) -> Usd {
     text.parse().unwrap()
@@ -358,6 +360,192 @@ async fn a_sum_is_no_approval_of_a_run_whose_price_is_not_known() {
     let approve = format!("runs/{}/approve", run.run);
     let sum = json!({"max_cost_usd": 5});
     assert_eq!(world.http("runs", "POST", &approve, &sum).await.0, 409);
+    world.until_quiet().await;
+    assert_eq!(world.asked(), 0);
+}
+
+/// A run of each of two datasets. Gives how many calls they take, with the probe of the second.
+async fn two_datasets(world: &mut World) -> usize {
+    let other = "w5/train/short_3_to_5_turns.json";
+    let turns = world.put(FILE, 1, 24) + world.put(other, 2, 24);
+    world.event(FILE).await;
+    world.event(other).await;
+    turns + 1
+}
+
+/// What the month that it is takes, as GET runs shows it.
+async fn month(world: &mut World) -> (String, f64, f64) {
+    let (status, shown) = world.http("runs", "GET", "runs", &json!("")).await;
+    assert_eq!(status, 200);
+    let usd = |name: &str| shown["month"][name].as_f64().unwrap();
+    let month = shown["month"]["month"].as_str().unwrap().to_owned();
+    (month, usd("spent_usd"), usd("reserved_usd"))
+}
+
+/// Goes on at the beginning of the next month.
+async fn until_next_month(world: &mut World) {
+    let end = Month::of(now()).end();
+    let left = end.duration_since(now()).as_secs() + 2;
+    world.reconcile_later(left).await;
+    world.until_quiet().await;
+}
+
+async fn costs(world: &mut World) -> f64 {
+    let (_, shown) = world.http("runs", "GET", "runs", &json!("")).await;
+    let runs = shown["runs"].as_array().unwrap().iter();
+    runs.map(|run| run["cost_usd"].as_f64().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn all_datasets_together_keep_the_cap_of_a_month_and_go_on_in_the_next() {
+    let mut world = World::new(&["--max-cost-per-month=0.05", "--concurrency=2"]).await;
+    let turns = two_datasets(&mut world).await;
+    world.until_quiet().await;
+    for run in world.runs().await {
+        assert_eq!(run.state, State::Waiting);
+        let reason = run.reason.unwrap();
+        assert!(reason.contains("SOFTLABEL_MAX_COST_PER_MONTH"), "{reason}");
+        assert_eq!(run.not_before, Some(Month::of(now()).end()));
+    }
+    let asked = world.asked();
+    assert!(asked > 0 && asked < turns, "{asked} of {turns}");
+    let (first, spent, reserved) = month(&mut world).await;
+    assert!(spent > 0.04 && spent <= 0.05, "{spent}");
+    assert_eq!(reserved, 0.0);
+    // However often somebody looks, and no approval lifts it.
+    for _ in 0..3 {
+        world.reconcile_later(3600).await;
+        world.until_quiet().await;
+    }
+    let run = world.runs().await[0].run.clone();
+    let approve = format!("runs/{run}/approve");
+    assert_eq!(
+        world
+            .http("runs", "POST", &approve, &json!({"all": true}))
+            .await
+            .0,
+        409
+    );
+    assert_eq!(world.asked(), asked);
+    until_next_month(&mut world).await;
+    let more = world.asked();
+    assert!(more > asked && more < turns, "{more} of {turns}");
+    let (second, spent, _) = month(&mut world).await;
+    assert!(
+        second > first && spent > 0.04 && spent <= 0.05,
+        "{second} {spent}"
+    );
+    // A higher setting.
+    world.app.settings.max_cost_per_month = MonthlyCap::Limited(usd("9"));
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    assert_eq!(world.states().await, [State::Complete; 2]);
+    assert_eq!(world.asked(), turns);
+    let (_, spent, reserved) = month(&mut world).await;
+    assert_eq!(reserved, 0.0);
+    let earlier = world
+        .app
+        .runs
+        .account(Month::of(now() - SignedDuration::from_hours(24 * 20)));
+    let earlier = earlier.await.unwrap().taken().as_f64();
+    let all = costs(&mut world).await + 2.0 * world.probe_cost().await;
+    assert!(
+        (spent + earlier - all).abs() < 1e-6,
+        "{spent} + {earlier} and {all}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_month_costs_is_counted_without_a_cap() {
+    let mut world = World::new(&[]).await;
+    two_datasets(&mut world).await;
+    world.until_quiet().await;
+    let (_, spent, reserved) = month(&mut world).await;
+    let all = costs(&mut world).await + 2.0 * world.probe_cost().await;
+    assert!((spent - all).abs() < 1e-6, "{spent} and {all}");
+    assert_eq!(reserved, 0.0);
+    // From now on there is one, which is used up.
+    world.app.settings.max_cost_per_month = MonthlyCap::Limited(usd("0.01"));
+    let asked = world.service.log().len();
+    world.put("x6/train/short_3_to_5_turns.json", 3, 4);
+    world.event("x6/train/short_3_to_5_turns.json").await;
+    world.until_quiet().await;
+    assert!(world.states().await.contains(&State::Waiting));
+    // Not even the request parameters are settled.
+    assert_eq!(world.service.log().len(), asked);
+}
+
+#[tokio::test]
+async fn what_a_killed_instance_had_reserved_of_a_month_counts_until_its_chunk_is_taken_up() {
+    let mut world = World::new(&["--max-cost-per-month=0.2", "--concurrency=2"]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await, "it is planned");
+    let run = world.only_run().await.run;
+    // An instance claimed nearly all of the month for the first chunk, and was killed.
+    let runs = world.app.runs.clone();
+    let claim = |account: &mut Account| {
+        let amounts = (usd("0.01"), usd("0.198"));
+        account.claim((&run, 0), "killed", Usd::ZERO, amounts, Some(usd("0.2")))
+    };
+    let claimed = runs.change_account(Month::of(now()), claim).await;
+    assert!(claimed.unwrap().unwrap() > usd("0.19"));
+    let (_, _, reserved) = month(&mut world).await;
+    assert!(reserved > 0.19, "{reserved}");
+    // Its message comes again after those of the other chunks, for which there is too little.
+    let first = world.queue.pop_front().unwrap();
+    assert!(world.step().await);
+    assert_eq!(world.only_run().await.state, State::Waiting);
+    let asked = world.asked();
+    assert!(asked < 16, "{asked}");
+    world.until_quiet().await;
+    assert_eq!(world.asked(), asked);
+    drop(first);
+    // The setting lets the run go on, so that somebody takes up the chunk.
+    world.app.settings.max_cost_per_month = MonthlyCap::Limited(usd("0.25"));
+    world.reconcile_later(60).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.asked(), turns);
+    let (_, spent, reserved) = month(&mut world).await;
+    let cost = world.cost(&run).await + world.probe_cost().await;
+    assert!(
+        (spent - cost).abs() < 1e-6 && reserved == 0.0,
+        "{spent} and {cost}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_was_cancelled_keeps_nothing_of_a_month_but_what_it_cost() {
+    let mut world = World::new(&["--max-cost-per-month=0.02", "--concurrency=2"]).await;
+    world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await.run;
+    let cancel = format!("runs/{run}/cancel");
+    assert_eq!(world.http("runs", "POST", &cancel, &json!("")).await.0, 200);
+    world.reconcile_later(600).await;
+    let account = world.app.runs.account(Month::of(now())).await.unwrap();
+    assert!(account.claims.is_empty(), "{account:?}");
+    let budget = world.budget()["runs"][&run]["spent_usd"].clone();
+    assert_eq!(budget, json!(account.spent_usd));
+}
+
+#[tokio::test]
+async fn no_approval_lets_a_run_without_a_price_pass_the_cap_of_a_month() {
+    let mut world = World::new(&["--model=gpt-4.1", "--max-cost-per-month=5"]).await;
+    world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::AwaitingApproval);
+    let approve = format!("runs/{}/approve", run.run);
+    let (status, refused) = world
+        .http("runs", "POST", &approve, &json!({"all": true}))
+        .await;
+    assert_eq!(status, 409);
+    let said = refused["error"].as_str().unwrap();
+    assert!(said.contains("SOFTLABEL_MAX_COST_PER_MONTH"), "{said}");
     world.until_quiet().await;
     assert_eq!(world.asked(), 0);
 }

@@ -138,3 +138,96 @@ async fn the_metadata_is_brought_up_to_date_before_an_end_is_settled() {
     assert_eq!(world.app.runs.active().await.unwrap(), []);
     assert_eq!(world.metadata()["totals"]["turns"], turns);
 }
+
+/// The lines of a run's ledger, in all its files.
+fn ledger(world: &World, run: &str) -> Vec<Value> {
+    let mut lines = Vec::new();
+    for file in ["ledger.jsonl", "ledger-2.jsonl"] {
+        let path = world.home.path().join(format!("work/work/{run}/{file}"));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let parsed = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines.extend(parsed);
+    }
+    lines
+}
+
+#[tokio::test]
+async fn a_finished_chunk_is_entered_once_however_often_its_message_comes() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await && world.step().await);
+    let run = world.only_run().await.run;
+    for function in ["label-chunk", "label-chunk", "abandon-chunk"] {
+        let message = json!({"run": run, "chunk": 0, "again": true});
+        world.call(function, "chunk", message).await;
+    }
+    assert_eq!(ledger(&world, &run).len(), 1);
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::Complete);
+    let chunks = usize::try_from(run.chunks.unwrap()).unwrap();
+    assert_eq!(ledger(&world, &run.run).len(), chunks);
+}
+
+#[tokio::test]
+async fn a_full_ledger_goes_on_in_a_second_one() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await && world.step().await);
+    let run = world.only_run().await.run;
+    let first = world
+        .home
+        .path()
+        .join(format!("work/work/{run}/ledger.jsonl"));
+    let line = fs::read_to_string(&first).unwrap();
+    fs::write(&first, line.repeat(50_000)).unwrap();
+    world.until_quiet().await;
+    let ended = world.only_run().await;
+    assert_eq!((ended.state, world.asked()), (State::Complete, turns));
+    assert_eq!(fs::read_to_string(&first).unwrap().lines().count(), 50_000);
+    let chunks = ended.chunks.unwrap() as usize;
+    assert!(chunks > 1);
+    assert_eq!(ledger(&world, &run).len(), 50_000 + chunks - 1);
+    assert_eq!(world.lines(LABELED).len(), turns);
+    world.reconcile_later(60).await;
+    let spent = world.budget()["runs"][&run]["spent_usd"].clone();
+    assert_eq!(spent, json!(world.cost(&run).await));
+}
+
+#[tokio::test]
+async fn a_run_whose_turns_are_all_settled_is_published_though_its_ledger_cannot_be_written() {
+    let mut world = World::new(&["--stall-after=10m"]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    let run = world.only_run().await.run;
+    // A folder in its place.
+    let ledger = world
+        .home
+        .path()
+        .join(format!("work/work/{run}/ledger.jsonl"));
+    fs::create_dir_all(ledger.join("x")).unwrap();
+    while let Some((function, binding, message)) = world.queue.pop_front() {
+        let body = json!({"Data": {binding: message}, "Metadata": {}}).to_string();
+        let invocation = Invocation::decode(function, "i", body.as_bytes()).unwrap();
+        assert!(world.app.invoke(invocation).await.is_err());
+    }
+    assert_eq!(world.asked(), turns);
+    fs::remove_dir_all(&ledger).unwrap();
+    // All messages were lost.
+    world.reconcile_later(700).await;
+    let sent = world.queue.iter().map(|(function, ..)| *function);
+    assert_eq!(sent.collect::<Vec<_>>(), ["publish-bucket"]);
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!(world.lines(LABELED).len(), turns);
+    assert_eq!(world.metadata()["totals"]["turns"], turns);
+    world.reconcile_later(60).await;
+    let spent = world.budget()["runs"][&run]["spent_usd"].as_f64().unwrap();
+    let cost = world.cost(&run).await;
+    assert!((spent - cost).abs() < 1e-9, "{spent} {cost}");
+}

@@ -5,7 +5,7 @@ use crate::run::ledger::FinishedChunk;
 use crate::run::record::tests::at;
 use crate::teacher::bill::Bill;
 use crate::teacher::model::Price;
-use crate::teacher::purse::{Hold, Purse, Refused, Reserve};
+use crate::teacher::purse::{Hold, Pot, Purse, Refused, Reserve, Wish};
 use crate::teacher::tariff::Tariff;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -223,24 +223,24 @@ struct Funds {
 }
 
 impl Reserve for Funds {
-    fn reserve(&self, least: Usd, wanted: Usd) -> BoxFuture<'_, Result<Option<Usd>, Refused>> {
+    fn reserve(&self, wish: Wish) -> BoxFuture<'_, Result<Result<Usd, Pot>, Refused>> {
+        let amounts = (wish.least, wish.wanted);
         let mut shared = self.shared.lock().unwrap();
         let mut has_reserved = self.has_reserved.lock().unwrap();
         let run = self.whose.0.to_string();
         let holder = (self.holder.as_str(), !*has_reserved);
-        let reserved =
-            shared
-                .budget
-                .reserve((&run, self.whose.1), holder, (least, wanted), usd(1000));
+        let reserved = shared
+            .budget
+            .reserve((&run, self.whose.1), holder, amounts, usd(1000));
         shared.words += 1;
         let is_lost = shared.words.is_multiple_of(shared.lost);
         std::future::ready(match reserved {
             _ if is_lost => Err(Refused::Unreachable("its answer is lost".into())),
             Ok(reserved) => {
                 *has_reserved = true;
-                Ok(Some(reserved))
+                Ok(Ok(reserved))
             }
-            Err(NotReserved::Empty) => Ok(None),
+            Err(NotReserved::Empty) => Ok(Err(Pot::Dataset)),
             Err(NotReserved::Overtaken) => Err(Refused::Closed),
         })
         .boxed()

@@ -402,7 +402,7 @@ async fn what_the_base_lost_is_not_asked_again_and_what_it_never_began_is_asked(
     assert!(matches!(removed, RunError::BaseGone { .. }), "{removed}");
     world.base_is_planned().await;
     let finished = FinishedChunk::of(0, &Part::read(b"", 3), Clock::system().now()).line();
-    let ledger = BucketPaths::of_run(World::BASE).ledger();
+    let ledger = BucketPaths::of_run(World::BASE).ledgers().next().unwrap();
     world.work.add_line(&ledger, &finished).await.unwrap();
     let lost = world.run_on_base().await.unwrap_err();
     assert!(matches!(lost, RunError::BaseGone { .. }), "{lost}");

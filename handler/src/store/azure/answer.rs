@@ -21,6 +21,8 @@ pub(super) enum Meaning {
     Range,
     /// Blocks that were staged are gone: another commit to the blob discards them.
     Blocks,
+    /// The append blob has as many blocks as it can have.
+    Full,
     Passing,
     /// A person must do something before it can work.
     Final,
@@ -48,6 +50,7 @@ pub(super) fn meaning(error: &Error) -> Meaning {
         409 => match code {
             "BlobAlreadyExists" | "ContainerAlreadyExists" => Meaning::Condition,
             "ContainerBeingDeleted" => Meaning::Passing,
+            "BlockCountExceedsLimit" => Meaning::Full,
             code if code.contains("Lease") => Meaning::Lease,
             _ => Meaning::Final,
         },
@@ -70,6 +73,7 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
     match meaning(error) {
         Meaning::Missing { .. } => StoreError::NotFound { place },
         Meaning::Lease => held(place),
+        Meaning::Full => StoreError::Full { place },
         Meaning::Passing => StoreError::Unavailable {
             operation,
             place,
@@ -153,7 +157,7 @@ mod tests {
             (403, "AuthorizationFailure", Final),
             (409, "InvalidBlobType", Final),
             (409, "SnapshotsPresent", Final),
-            (409, "BlockCountExceedsLimit", Final),
+            (409, "BlockCountExceedsLimit", Meaning::Full),
             (409, "ContainerBeingDeleted", Passing),
             (408, "", Passing),
             (429, "", Passing),

@@ -1,7 +1,7 @@
 //! Files of lines that grow at their end.
 
 use super::super::StoreError;
-use super::super::own::{AppendLines, Held};
+use super::super::own::{AppendLines, Held, MOST_LINES};
 use super::lock::FileGuard;
 use super::open_and_lock;
 use super::protected::Rights;
@@ -86,6 +86,11 @@ pub(super) fn add_line(path: &Path, line: &[u8], rights: &Rights) -> Result<u64,
     let failed = |error| StoreError::io("append to", path, error);
     let mut content = Vec::new();
     file.read_to_end(&mut content).map_err(failed)?;
+    if memchr::memchr_iter(b'\n', &content).count() as u64 >= MOST_LINES {
+        return Err(StoreError::Full {
+            place: path.display().to_string(),
+        });
+    }
     let torn = content.last().is_some_and(|last| *last != b'\n');
     let before = content.len();
     if torn {
