@@ -95,6 +95,10 @@ param concurrency int = 50
 @minValue(1)
 param maximumCost int = 100
 
+@description('US dollars that all datasets together may cost in a calendar month, UTC. At that runs wait for the next month. 0: no such cap.')
+@minValue(0)
+param maximumCostPerMonth int = 0
+
 @description('Days that the work data of an ended run is kept.')
 @minValue(1)
 @maxValue(365)
@@ -369,6 +373,7 @@ module app 'app/function.bicep' = {
         SOFTLABEL_RETENTION_DAYS: string(retentionDays)
         SOFTLABEL_LOG: 'info'
       },
+      maximumCostPerMonth > 0 ? { SOFTLABEL_MAX_COST_PER_MONTH: string(maximumCostPerMonth) } : {},
       useKeyVault
         ? {
             SOFTLABEL_KEYVAULT_URL: vault!.outputs.url

@@ -49,7 +49,7 @@ var alerts = [
   }
   {
     name: 'awaiting-approval'
-    title: 'softlabel: a dataset would cost more than the cap and waits for approval'
+    title: 'softlabel: runs wait for an approval, or the next month, as they would cost more than a cap'
     severity: 3
     range: 'PT1H'
     query: loadTextContent('../queries/alert-awaiting-approval.kql')

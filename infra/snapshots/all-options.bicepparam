@@ -24,6 +24,7 @@ param alwaysReadyInstances = 1
 param instanceMemory = 512
 param concurrency = 7
 param maximumCost = 20
+param maximumCostPerMonth = 500
 param retentionDays = 3
 param moreSettings = {
   SOFTLABEL_PRICE_INPUT: '2.5'
