@@ -438,10 +438,18 @@ impl<H: Instance> LocalCloud<H> {
     /// # Errors
     /// When the app does not answer.
     pub async fn runs(&self) -> Result<Vec<Value>> {
-        let reply = self.call("GET", "runs", None).await?;
-        ensure!(reply.status == 200, "GET runs answered {}", reply.status);
-        let runs = reply.body.get("runs").and_then(Value::as_array);
-        Ok(runs.cloned().unwrap_or_default())
+        let mut all = Vec::new();
+        let mut path = "runs?limit=1000".to_owned();
+        loop {
+            let reply = self.call("GET", &path, None).await?;
+            ensure!(reply.status == 200, "GET {path} answered {}", reply.status);
+            let runs = reply.body.get("runs").and_then(Value::as_array);
+            all.extend(runs.into_iter().flatten().cloned());
+            match reply.body.get("continuation").and_then(Value::as_str) {
+                Some(after) => path = format!("runs?limit=1000&continuation={after}"),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Waits until as many runs are there as `least`, and all are at their end.
