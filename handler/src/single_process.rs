@@ -12,6 +12,7 @@ pub use claim::Claim;
 
 use crate::dataset::figures::Tokens;
 use crate::dataset::layout::{self, BucketName};
+use crate::dataset::pilot::Pilot;
 use crate::run::RunError;
 use crate::run::budget::Budget;
 use crate::run::manifest::Manifest;
@@ -65,6 +66,8 @@ pub struct Job {
     /// What it cost to settle the request parameters.
     probe: Tokens,
     replaced: Replaced,
+    /// The plans of the whole input, where a pilot labels some of it.
+    whole: Vec<Arc<Manifest>>,
     progress: Arc<Progress>,
 }
 
@@ -78,6 +81,10 @@ struct Bucket {
     record: Option<Record>,
     /// The lone file was called otherwise when it was last published.
     renamed: bool,
+    /// All of the file, where a pilot labels some of it.
+    whole: Arc<Manifest>,
+    /// Whether `manifest` is what its run began with.
+    began: bool,
 }
 
 impl Job {
@@ -109,6 +116,7 @@ impl Job {
             progress,
             probe: Tokens::default(),
             replaced: Replaced::default(),
+            whole: Vec::new(),
             app,
         };
         if resume != Resume::DryRun {
@@ -149,6 +157,13 @@ impl Job {
                 });
             }
             job.gone.push(record.file);
+        }
+        job.narrow()?;
+        let buckets = job.buckets.iter().map(|bucket| &bucket.manifest);
+        // A dry run counts the tokens of both.
+        let whole = job.whole.iter().filter(|_| resume == Resume::DryRun);
+        for manifest in buckets.chain(whole) {
+            job.progress.planned(manifest.turns);
         }
         job.check_redo()?;
         if resume != Resume::DryRun {
@@ -194,7 +209,14 @@ impl Job {
                 && matches!(self.resume, Resume::Continue | Resume::OnlyFailed)
             {
                 let work = self.app.runs.work().locate("");
-                return Err(RunError::OtherSettings { work, differences });
+                return Err(match self.app.data.pilot() {
+                    Some(pilot) => RunError::OtherPilot {
+                        pilot: pilot.name.clone(),
+                        work,
+                        differences,
+                    },
+                    None => RunError::OtherSettings { work, differences },
+                });
             }
             records.insert(record.file.clone(), record);
         }
@@ -217,8 +239,12 @@ impl Job {
         let renamed = planned
             .as_ref()
             .is_some_and(|planned| planned.name() != file.name);
+        let began = planned.is_some();
+        let is_pilot = self.app.data.pilot().is_some();
+        let mut whole = None;
         let manifest = match (planned, &record) {
-            (Some(planned), Some(record)) if record.source.etag == version.etag => {
+            // Of which turns a pilot is made, the whole file says.
+            (Some(planned), Some(record)) if record.source.etag == version.etag && !is_pilot => {
                 self.progress.scanned(version.length);
                 planned
             }
@@ -235,28 +261,82 @@ impl Job {
                         return Ok(Err(format!("{path}: {error}; {remedy}")));
                     }
                 };
+                let manifest = Arc::new(manifest);
+                whole = Some(Arc::clone(&manifest));
                 // A copy of the same bytes is the same RAW, whatever its date.
                 match planned {
                     Some(planned) if planned.source.fingerprint != manifest.source.fingerprint => {
                         return Err(RunError::RawChanged {
                             path: raw.locate(&file.path),
                             planned: planned.source.fingerprint.clone(),
-                            found: manifest.source.fingerprint,
+                            found: manifest.source.fingerprint.clone(),
                         });
                     }
                     Some(planned) => planned,
-                    None => Arc::new(manifest),
+                    None => manifest,
                 }
             }
         };
-        self.progress.planned(manifest.turns);
         Ok(Ok(Bucket {
             file,
             version,
+            whole: whole.unwrap_or_else(|| Arc::clone(&manifest)),
             manifest,
             record,
             renamed,
+            began,
         }))
+    }
+
+    /// Leaves of every bucket what the pilot labels, if it is one, and refuses what another pilot of this
+    /// name began.
+    fn narrow(&mut self) -> Result<(), RunError> {
+        let wanted = self.app.data.pilot();
+        let turns = |bucket: &Bucket| (bucket.file.name.to_string(), bucket.whole.turns);
+        let turns = self.buckets.iter().map(turns).collect::<Vec<_>>();
+        let pilot = wanted.map(|pilot| Pilot {
+            of_turns: turns.iter().map(|(_, turns)| turns).sum(),
+            ..pilot.clone()
+        });
+        if self.resume != Resume::DryRun {
+            let mut began = self.buckets.iter().filter(|bucket| bucket.began);
+            if let Some(other) = began.find(|bucket| bucket.manifest.pilot != pilot) {
+                let there = other.manifest.pilot.as_ref();
+                return Err(self.other_pilot(pilot.as_ref(), there));
+            }
+        }
+        let Some(pilot) = pilot else {
+            return Ok(());
+        };
+        let picked = pilot.selection.pick(&turns);
+        for (bucket, picked) in self.buckets.iter_mut().zip(picked) {
+            self.whole.push(Arc::clone(&bucket.whole));
+            if !bucket.began || self.resume == Resume::DryRun {
+                bucket.manifest = Arc::new(bucket.whole.only(&picked, &pilot));
+            }
+        }
+        self.buckets.retain(|bucket| bucket.manifest.turns > 0);
+        match self.buckets.is_empty() {
+            true => Err(RunError::BadInput {
+                problems: vec!["no turn is there to make a pilot of; check the input".into()],
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn other_pilot(&self, here: Option<&Pilot>, there: Option<&Pilot>) -> RunError {
+        let work = self.app.runs.work().locate("");
+        match here {
+            Some(pilot) => RunError::OtherPilot {
+                pilot: pilot.name.clone(),
+                work,
+                differences: pilot.differences(there),
+            },
+            None => RunError::OtherSettings {
+                work,
+                differences: vec!["a pilot there, the whole input here".into()],
+            },
+        }
     }
 
     /// Failed turns are asked again only where everything was labelled before.
@@ -331,6 +411,11 @@ impl Job {
             .collect()
     }
 
+    /// The plans of the whole input, where a pilot labels some of it.
+    pub fn whole(&self) -> &[Arc<Manifest>] {
+        &self.whole
+    }
+
     /// The request parameters: those that are settled already, or what the service answers now.
     ///
     /// # Errors
@@ -379,6 +464,10 @@ impl Job {
                     begin(&app, &self.dataset, bucket, &request, None).await?
                 }
                 Some(record) => {
+                    if !record.state.is_over() {
+                        // A kill may have come between the two.
+                        write_plan(&app, &record.run, &bucket.manifest).await?;
+                    }
                     let record = adopt(&app, record, &bucket.version).await?;
                     let redo = self.resume == Resume::OnlyFailed && record.has_failures();
                     match record.state.is_over() && redo {
@@ -472,11 +561,16 @@ async fn begin(
             found: "another version".into(),
         });
     }
-    let path = BucketPaths::of_run(&record.run).manifest();
-    let content = serde_json::to_vec(bucket.manifest.as_ref());
-    let content = work::content(app.runs.work(), &path, content)?;
-    app.runs.work().create(&path, content).await?;
+    write_plan(app, &record.run, &bucket.manifest).await?;
     Ok(record)
+}
+
+/// Writes down how the file of a run is cut, unless that is written already.
+async fn write_plan(app: &App, run: &str, manifest: &Manifest) -> Result<(), RunError> {
+    let path = BucketPaths::of_run(run).manifest();
+    let content = work::content(app.runs.work(), &path, serde_json::to_vec(manifest))?;
+    app.runs.work().create(&path, content).await?;
+    Ok(())
 }
 
 /// Forgets the runs of a file where they cannot be read: a restart takes their place all the same.

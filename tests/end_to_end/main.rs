@@ -28,6 +28,7 @@ mod labels;
 mod outage;
 mod output;
 mod pacing;
+mod pilot;
 mod profiles;
 mod prompts;
 mod raw;

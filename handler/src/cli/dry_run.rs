@@ -23,24 +23,35 @@ pub(super) async fn run(
     screen: &Screen,
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Exit> {
-    let forecast = {
+    let raw = job.raw()?;
+    let (of_pilot, of_whole) = {
         let _display = Display::counting(screen, progress);
-        forecast(
-            &job.raw()?,
-            &job.manifests(),
-            job.settings(),
-            args.labeling.strategy.0,
-            &Profile::of_family(args.service.family()),
-            !args.labeling.no_dedupe,
-            |turns| progress.found_done(turns),
-        )
-        .await?
+        let profile = Profile::of_family(args.service.family());
+        let forecast = async |manifests: &[_]| {
+            let count = |turns| progress.found_done(turns);
+            let (strategy, dedupe) = (args.labeling.strategy.0, !args.labeling.no_dedupe);
+            forecast(
+                &raw,
+                manifests,
+                job.settings(),
+                strategy,
+                &profile,
+                dedupe,
+                count,
+            )
+            .await
+        };
+        let own = forecast(&job.manifests()).await?;
+        match job.whole() {
+            [] => (own, None),
+            whole => (own, Some(forecast(whole).await?)),
+        }
     };
-    print(&render(args, job, &forecast))?;
+    print(&render(args, job, &of_pilot, of_whole.as_ref()))?;
     Ok(Exit::Complete)
 }
 
-fn render(args: &LabelArgs, job: &Job, forecast: &Forecast) -> String {
+fn render(args: &LabelArgs, job: &Job, forecast: &Forecast, whole: Option<&Forecast>) -> String {
     let manifests = job.manifests();
     let conversations = manifests.iter().map(|m| m.conversations).sum();
     let broken = manifests.iter().map(|m| m.broken_conversations).sum();
@@ -109,8 +120,19 @@ fn render(args: &LabelArgs, job: &Job, forecast: &Forecast) -> String {
             wait(pace.rationale_latency)
         ),
     );
+    let what = match whole {
+        None => "it all".to_owned(),
+        Some(whole) => {
+            table.row("the whole input", format!("{} turns", number(whole.turns)));
+            table.row("  price without rationales", cost(whole, price, false));
+            table.row("  price with rationales", cost(whole, price, true));
+            let quota = whole.seconds_at_quota(&pace, with_rationales);
+            table.row("  time at the quota", time(quota));
+            format!("{} turns of it", number(forecast.turns))
+        }
+    };
     let mut text = format!(
-        "Nothing was sent. Labelling it all will take:\n\n{}",
+        "Nothing was sent. Labelling {what} will take:\n\n{}",
         table.render()
     );
     if let Some((label, rationale)) = &forecast.example {

@@ -5,7 +5,7 @@ use super::progress::{Bill, Display};
 use super::screen::Screen;
 use super::signals::Signals;
 use super::table::{Table, counted, number, percent, time};
-use super::{Exit, confirm, dry_run, places, print};
+use super::{Exit, confirm, dry_run, pilot, places, print};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only, UsageError};
 use crate::dataset::layout;
@@ -59,7 +59,8 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
         ))
         .into());
     }
-    let (named, work) = places::resolve(&args).await?;
+    let pilot = pilot::wanted(&args)?;
+    let (named, work) = places::resolve(&args, pilot).await?;
     // Before the files are read: what is wrong here is told at once.
     let transport = match args.dry_run {
         true => None,
@@ -332,6 +333,13 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     let mut table = Table::default();
     table.row("status", metadata.status.as_str());
     table.row("labelled dataset", &metadata.labeled_dataset);
+    if let Some(pilot) = &metadata.pilot {
+        let of = number(pilot.of_turns);
+        table.row(
+            "pilot",
+            format!("{}: {} of {of} turns", pilot.name, number(totals.turns)),
+        );
+    }
     table.row("conversations", number(totals.conversations));
     if totals.broken_conversations > 0 {
         table.row("  not readable", number(totals.broken_conversations));

@@ -8,6 +8,7 @@ mod dry_run;
 mod info;
 mod label;
 mod open_files;
+mod pilot;
 mod places;
 mod progress;
 mod screen;

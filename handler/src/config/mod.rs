@@ -4,6 +4,7 @@
 //! variable that no setting has stops the start, since it is a spelling mistake.
 
 mod labeling;
+mod pilot;
 mod serve;
 mod service;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod values;
 mod variables;
 
 pub use labeling::{LabelingArgs, StrategyName};
+pub use pilot::PilotArgs;
 pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
 pub(crate) use service::filled;
@@ -120,6 +122,8 @@ pub struct LabelArgs {
     /// How progress is shown.
     #[arg(long, env = "SOFTLABEL_PROGRESS", value_enum, default_value_t = ProgressStyle::Auto)]
     pub progress: ProgressStyle,
+    #[command(flatten)]
+    pub pilot: PilotArgs,
     #[command(flatten)]
     pub cut: CutArgs,
     #[command(flatten)]

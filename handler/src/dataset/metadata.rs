@@ -3,6 +3,7 @@
 use super::conversation::Format;
 use super::figures::{Figures, Tokens};
 use super::layout::{BucketName, LeftOut, UnreadFile};
+use super::pilot::Pilot;
 use crate::money::Usd;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,12 @@ pub struct BucketReport {
     /// dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<serde_json::Value>,
+    /// The pilot that labelled some of the bucket's turns, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pilot: Option<Pilot>,
+    /// With a pilot, all turns of the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_turns: Option<u64>,
     /// Why the source could only be read in part (`--salvage`), if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub salvaged: Option<String>,
@@ -148,6 +155,9 @@ pub struct LabelingMetadata<S> {
     /// When the last bucket was published; `null` while some are not.
     pub completed: Option<Timestamp>,
     pub tool: String,
+    /// The pilot whose output it is: not the dataset, but some of its turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pilot: Option<Pilot>,
     /// Everything that decides what the labels are.
     #[serde(flatten)]
     pub settings: S,

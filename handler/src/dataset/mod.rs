@@ -10,4 +10,5 @@ pub mod layout;
 pub mod line;
 pub mod metadata;
 pub mod packed;
+pub mod pilot;
 pub mod scanner;

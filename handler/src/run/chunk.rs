@@ -145,7 +145,7 @@ impl ChunkJob {
             .await
             .map_err(RunError::Raw)?;
         let labeler = Arc::clone(labeler);
-        let (round, planned) = (self.round, (chunk.conversations, chunk.turns));
+        let (round, planned) = (self.round, (chunk.conversations, chunk.all_turns()));
         let planned = (planned.0 as usize, planned.1 as usize);
         let (manifest, own) = (Arc::clone(&self.manifest), chunk.clone());
         // Tokens are counted here, which takes a processor for a while.
@@ -154,12 +154,7 @@ impl ChunkJob {
             let turns = conversations.iter().map(|c| c.turns.len()).sum::<usize>();
             let found = (conversations.len(), turns);
             match found == planned {
-                true => Ok(prepare(
-                    (own.first_conversation, conversations),
-                    records,
-                    &labeler,
-                    round,
-                )),
+                true => Ok(prepare((&own, conversations), records, &labeler, round)),
                 false => Err(found),
             }
         });
@@ -298,23 +293,25 @@ pub(crate) fn places(first: u64, conversations: &[Conversation]) -> impl Iterato
         })
 }
 
-/// The jobs of the turns that are not settled; the answers of those that are, are remembered. The first of
-/// the conversations has the number `first` in its file.
+/// The jobs of the turns of a chunk that are not settled; the answers of those that are, are remembered.
 fn prepare(
-    (first, conversations): (u64, Vec<Conversation>),
+    (chunk, conversations): (&Chunk, Vec<Conversation>),
     records: Vec<TurnRecord>,
     labeler: &Labeler,
     round: u32,
 ) -> Vec<(u32, TurnJob)> {
     let mut jobs = Vec::new();
     let mut records = records.into_iter();
-    let places = places(first, &conversations).collect::<Vec<_>>();
-    let mut places = places.into_iter();
+    let places = places(chunk.first_conversation, &conversations).collect::<Vec<_>>();
+    let mut places = (0..).zip(places);
     let mut number = 0;
     for conversation in conversations {
         for (index, turn) in conversation.turns.iter().enumerate() {
+            let (in_chunk, place) = places.next().unwrap_or_default();
+            if !chunk.labels(in_chunk) {
+                continue;
+            }
             let record = records.next().unwrap_or_default();
-            let place = places.next().unwrap_or_default();
             let todo = record.todo(round, labeler.with_rationales);
             let answered = matches!(record.label, Some(Ok(_)));
             if todo != Todo::Nothing || answered {

@@ -243,8 +243,12 @@ fn size(
     };
     let mut turns = Vec::new();
     let mut example = None;
+    let mut in_chunk = 0..;
     for conversation in chunk::conversations(bytes, manifest, chunk) {
         for index in 0..conversation.turns.len() {
+            if in_chunk.next().is_some_and(|turn| !chunk.labels(turn)) {
+                continue;
+            }
             let input =
                 strategy::ask_about(strategy, &conversation, index, &settings.limits, &tokens);
             turns.push(input.ok().map(|input| {

@@ -3,6 +3,7 @@
 use crate::dataset::conversation::Format;
 use crate::dataset::layout::BucketName;
 use crate::dataset::metadata::{BrokenConversation, IdSources, SourceFile};
+use crate::dataset::pilot::Pilot;
 use crate::dataset::scanner::MAX_CONVERSATION_BYTES;
 use crate::store::Version;
 use serde::{Deserialize, Serialize};
@@ -25,10 +26,16 @@ pub struct Manifest {
     pub ids: Option<IdSources>,
     /// Conversations that can be read.
     pub conversations: u64,
-    /// Their turns.
+    /// Their turns that are labelled.
     pub turns: u64,
     /// The chunks, in the order of the file.
     pub chunks: Vec<Chunk>,
+    /// The pilot that labels some of the bucket's turns, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pilot: Option<Pilot>,
+    /// With a pilot, all turns of the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_turns: Option<u64>,
     /// Conversations that cannot be read.
     pub broken_conversations: u64,
     /// The first of them.
@@ -46,8 +53,51 @@ pub struct Chunk {
     pub first_conversation: u64,
     /// Its conversations.
     pub conversations: u32,
-    /// Its turns.
+    /// Its turns that are labelled.
     pub turns: u32,
+    /// Which those are, where that is not all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picked: Option<Picked>,
+}
+
+/// The turns of a chunk that a pilot labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Picked {
+    /// Their numbers in the chunk, counted from 0, in increasing order.
+    pub turns: Vec<u32>,
+    /// All turns of the chunk.
+    pub of: u32,
+}
+
+impl Chunk {
+    /// Its turns, whether they are labelled or not.
+    pub fn all_turns(&self) -> u32 {
+        self.picked.as_ref().map_or(self.turns, |picked| picked.of)
+    }
+
+    /// Whether one of its turns is labelled, given by its number in the chunk.
+    pub fn labels(&self, turn: u32) -> bool {
+        let picked = self.picked.as_ref();
+        picked.is_none_or(|picked| picked.turns.binary_search(&turn).is_ok())
+    }
+
+    /// The chunk with those of its turns that are in `picked`; `None` where none is.
+    fn only(&self, picked: &[u64], first: u64) -> Option<Self> {
+        let turns = picked
+            .iter()
+            .filter_map(|turn| u32::try_from(turn - first).ok());
+        let turns = turns.collect::<Vec<_>>();
+        let count = u32::try_from(turns.len()).ok().filter(|count| *count > 0)?;
+        let is_part = count < self.turns;
+        Some(Self {
+            turns: count,
+            picked: is_part.then_some(Picked {
+                turns,
+                of: self.turns,
+            }),
+            ..self.clone()
+        })
+    }
 }
 
 impl Manifest {
@@ -56,6 +106,27 @@ impl Manifest {
         Version {
             etag: self.source.etag.clone(),
             length: self.source.length,
+        }
+    }
+
+    /// What `pilot` labels of it: the turns with these numbers in the bucket, counted from 0, in increasing
+    /// order.
+    #[must_use]
+    pub fn only(&self, picked: &[u64], pilot: &Pilot) -> Self {
+        let (mut first, mut rest) = (0, picked);
+        let mut chunks = Vec::new();
+        for chunk in &self.chunks {
+            let end = first + u64::from(chunk.turns);
+            let (inside, after) = rest.split_at(rest.partition_point(|turn| *turn < end));
+            chunks.extend(chunk.only(inside, first));
+            (first, rest) = (end, after);
+        }
+        Self {
+            turns: chunks.iter().map(|chunk| u64::from(chunk.turns)).sum(),
+            chunks,
+            pilot: Some(pilot.clone()),
+            of_turns: Some(self.turns),
+            ..self.clone()
         }
     }
 
@@ -121,6 +192,7 @@ impl Cutter {
             first_conversation: number,
             conversations: 0,
             turns: 0,
+            picked: None,
         });
         chunk.bytes.end = bytes.end;
         chunk.conversations += 1;
@@ -158,6 +230,42 @@ mod tests {
             .collect::<Vec<_>>();
         assert_eq!(bytes, [1..10, 20..40]);
         assert_eq!((chunks[1].first_conversation, chunks[1].turns), (2, 5));
+    }
+
+    #[test]
+    fn a_pilot_keeps_the_chunks_that_have_turns_of_it() {
+        use crate::dataset::pilot::Selection;
+        let mut cutter = Cutter::new(ChunkLimits {
+            turns: 4,
+            ..ChunkLimits::default()
+        });
+        for number in 0..5 {
+            cutter.conversation(number, number * 10..number * 10 + 9, 2);
+        }
+        let manifest = Manifest {
+            turns: 10,
+            chunks: cutter.finish(),
+            ..Manifest::default()
+        };
+        let pilot = Pilot {
+            name: "p".into(),
+            selection: Selection::First { limit: 1 },
+            of_turns: 10,
+        };
+        let part = manifest.only(&[1, 2, 8, 9], &pilot);
+        assert_eq!((part.turns, part.of_turns), (4, Some(10)));
+        let picked = part.chunks.iter().map(|chunk| chunk.picked.clone());
+        let first = Picked {
+            turns: vec![1, 2],
+            of: 4,
+        };
+        assert_eq!(picked.collect::<Vec<_>>(), [Some(first), None]);
+        assert_eq!(part.chunks[1].first_conversation, 4);
+        let labels = (0..4).map(|turn| part.chunks[0].labels(turn));
+        assert_eq!(labels.collect::<Vec<_>>(), [false, true, true, false]);
+        assert!(part.chunks[1].labels(1));
+        assert_eq!(part.chunks[0].all_turns(), 4);
+        assert_eq!(manifest.only(&[], &pilot).chunks, []);
     }
 
     proptest! {

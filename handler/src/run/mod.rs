@@ -102,6 +102,19 @@ pub enum RunError {
         /// One phrase a difference.
         differences: Vec<String>,
     },
+    /// A pilot of this name is another one.
+    #[error(
+        "the pilot {pilot} in {work} began with other settings ({}); give this one another name with \
+         --pilot, or start over with --restart", differences.join("; ")
+    )]
+    OtherPilot {
+        /// Its name.
+        pilot: String,
+        /// The work folder.
+        work: String,
+        /// One phrase a difference.
+        differences: Vec<String>,
+    },
     /// The work folder is laid out as an earlier version of softlabel did it.
     #[error(
         "the work folder {work} was made by an earlier version of softlabel, whose runs cannot be \

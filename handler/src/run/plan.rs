@@ -90,6 +90,8 @@ impl Outline {
             },
             format: Format::default(),
             ids: None,
+            pilot: None,
+            of_turns: None,
             conversations: 0,
             turns: 0,
             chunks: Vec::new(),

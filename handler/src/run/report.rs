@@ -49,8 +49,10 @@ pub fn metadata(
         Status::Partial
     };
     let completed = reports().map(|report| report.published).max().flatten();
+    let pilot = reports().find_map(|report| report.pilot.clone());
     LabelingMetadata {
         status,
+        pilot,
         source_dataset: heading.source,
         labeled_dataset: heading.labeled,
         started: heading.started,

@@ -178,17 +178,19 @@ async fn ids(
     let bytes = raw.read_range(&record.file, bytes, &source).await?;
     let manifest = Arc::clone(&job.manifest);
     // Where reading panics, that is why the chunk was given up.
-    let (planned, first) = (chunk.clone(), chunk.first_conversation);
+    let planned = chunk.clone();
     let parsed =
         tokio::task::spawn_blocking(move || conversations(&bytes, &manifest, &planned)).await;
     let conversations = parsed.unwrap_or_default();
-    let places = places(first, &conversations).map(Some);
+    let places = places(chunk.first_conversation, &conversations).map(Some);
     let ids = conversations.iter().flat_map(|conversation| {
         let turns = conversation.turns.iter();
         turns.map(|turn| (conversation.id.clone(), turn.message_id.clone()))
     });
-    let turns = ids.zip(places);
+    let turns = (0..)
+        .zip(ids.zip(places))
+        .filter(|(turn, _)| chunk.labels(*turn));
     Ok(turns
-        .map(|((conversation, message), place)| (conversation, message, place))
+        .map(|(_, ((conversation, message), place))| (conversation, message, place))
         .collect())
 }

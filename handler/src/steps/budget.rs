@@ -505,6 +505,7 @@ mod tests {
             first_conversation: number,
             conversations: 1,
             turns: 100,
+            picked: None,
         };
         let manifest = |chunks: u64| {
             Arc::new(Manifest {

@@ -1,6 +1,7 @@
 //! Where the datasets lie: RAW to be read, LABELED_ to be written.
 
 use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
+use crate::dataset::pilot::Pilot;
 use crate::run::publish::Target;
 use crate::store::azure::{Account, Area, Guard};
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
@@ -51,6 +52,8 @@ pub struct Named {
     pub metadata_files: RawFolder,
     /// The name of a lone file's output in `output`; `None` for a dataset, which mirrors RAW.
     pub lone_output: Option<String>,
+    /// The pilot that is asked for, if it is one.
+    pub pilot: Option<Pilot>,
     /// The folder of the metadata: `output` for a dataset, the work folder for a lone file.
     pub metadata: OwnFolder,
 }
@@ -259,6 +262,11 @@ impl Data {
                 layout::labeled_dataset(dataset).unwrap_or_default(),
             ),
         }
+    }
+
+    /// The pilot that a command asks for, if it does.
+    pub(crate) fn pilot(&self) -> Option<&Pilot> {
+        self.as_named().and_then(|named| named.pilot.as_ref())
     }
 
     /// Whether it is a lone file, which has no `metadata.json` beside it.

@@ -5,6 +5,7 @@ mod datasets;
 mod environment;
 mod file_system;
 mod files;
+mod pilots;
 mod runs;
 mod service;
 
@@ -196,6 +197,7 @@ fn table() -> Vec<Row> {
         files::rows(),
         datasets::rows(),
         arguments::rows(),
+        pilots::rows(),
         environment::rows(),
         service::rows(),
         runs::rows(),

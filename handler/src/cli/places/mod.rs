@@ -4,6 +4,7 @@ mod spot;
 
 use crate::config::{LabelArgs, UsageError};
 use crate::dataset::layout::{self, BucketName, LeftOut};
+use crate::dataset::pilot::Pilot;
 use crate::identity::{Identities, Surroundings};
 use crate::steps;
 use crate::store::{Buckets, OwnFolder, Protected, RawFile, RawFolder, StoreError};
@@ -27,7 +28,10 @@ const LONE: &str = "file";
 ///
 /// # Errors
 /// If the input is not there or holds nothing, or the output is refused.
-pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<(steps::Named, OwnFolder)> {
+pub(super) async fn resolve(
+    args: &LabelArgs,
+    pilot: Option<Pilot>,
+) -> anyhow::Result<(steps::Named, OwnFolder)> {
     refuse_streams(args)?;
     let settings = args.service.credential(Surroundings::of_process());
     let named = named(args, settings.identities)?;
@@ -43,8 +47,8 @@ pub(super) async fn resolve(args: &LabelArgs) -> anyhow::Result<(steps::Named, O
     };
     let named = Named { input, ..named };
     match is_folder {
-        true => dataset(args, named).await,
-        false => lone_file(args, named).await,
+        true => dataset(args, named, pilot).await,
+        false => lone_file(args, named, pilot).await,
     }
 }
 
@@ -104,7 +108,16 @@ fn is_folder(input: &Path) -> anyhow::Result<bool> {
     Ok(kind.is_dir())
 }
 
-async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named, OwnFolder)> {
+/// What is added to the names of outputs, so that a pilot never takes the place of the whole.
+fn ending(pilot: Option<&Pilot>) -> String {
+    pilot.map_or(String::new(), |pilot| format!(".pilot-{}", pilot.name))
+}
+
+async fn dataset(
+    args: &LabelArgs,
+    named: Named,
+    pilot: Option<Pilot>,
+) -> anyhow::Result<(steps::Named, OwnFolder)> {
     let Named {
         input,
         output,
@@ -115,7 +128,8 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
             "--split and --bucket are for a single file; in a dataset's folder the paths say them",
         ));
     }
-    let name = input.name()?;
+    let source = input.name()?;
+    let name = format!("{source}{}", ending(pilot.as_ref()));
     let Some(labeled) = layout::labeled_dataset(&name) else {
         return Err(usage(format!(
             "--input {input} is a labelled dataset; give the RAW one"
@@ -177,10 +191,11 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
     let named = steps::Named {
         raw,
         files,
-        dataset: name.clone(),
+        dataset: name,
         left_out,
-        source: name,
+        source,
         labeled,
+        pilot,
         metadata: output.clone(),
         labeled_files: labeled_at.raw()?,
         metadata_files: labeled_at.raw()?,
@@ -190,13 +205,21 @@ async fn dataset(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named
     Ok((named, own.folder(&work_at, "--work").await?))
 }
 
-async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Named, OwnFolder)> {
+async fn lone_file(
+    args: &LabelArgs,
+    named: Named,
+    pilot: Option<Pilot>,
+) -> anyhow::Result<(steps::Named, OwnFolder)> {
     let Named {
         input,
         output,
         work,
     } = named;
     let output = in_folder(args, &input, output)?;
+    let output = match &pilot {
+        Some(_) => output.with_ending(&format!("{}.jsonl", ending(pilot.as_ref()))),
+        None => output,
+    };
     let output = match output {
         Spot::Local(output) => Spot::Local(output_file(&output)?),
         output @ Spot::Blob(_) => output,
@@ -255,7 +278,8 @@ async fn lone_file(args: &LabelArgs, named: Named) -> anyhow::Result<(steps::Nam
             name,
             path: input.name()?,
         }],
-        dataset: LONE.into(),
+        dataset: format!("{LONE}{}", ending(pilot.as_ref())),
+        pilot,
         source: input.to_string(),
         labeled: output.to_string(),
         labeled_files: parent.raw()?,
