@@ -297,6 +297,8 @@ fn words(page: &str, left_out: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labeling::prompt::Prompts;
+    use crate::labeling::task::Task;
     use proptest::prelude::*;
 
     const KEY: &str = "0123456789abcdef0123456789ABCDEF";
@@ -398,14 +400,14 @@ mod tests {
         assert_eq!(Mask::default().sentence("as it is"), "as it is");
     }
 
-    const PROMPTS: [&str; 2] = [
-        include_str!("labeling/prompt/classification.txt"),
-        include_str!("labeling/prompt/rationale.txt"),
-    ];
+    /// What the model is told of the built-in task.
+    fn told() -> Prompts {
+        Prompts::of(&Task::built_in())
+    }
 
     #[test]
     fn instructions_are_masked_like_any_text() {
-        for prompt in PROMPTS {
+        for prompt in told().systems() {
             let mask = Mask {
                 instructions: &[prompt],
                 ..Mask::default()
@@ -425,7 +427,7 @@ mod tests {
         let mask = Mask {
             secrets: &[KEY],
             texts: &[include_str!("labeling/prompt/example.txt")],
-            instructions: &PROMPTS,
+            instructions: &told().systems(),
         };
         for said in [
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use \

@@ -6,11 +6,11 @@ use rand::{RngExt, SeedableRng};
 use softlabel::dataset::conversation::Conversation;
 use softlabel::dataset::scanner::{Found, Scanner};
 use softlabel::labeling::blank::is_blank;
-use softlabel::labeling::call::RATIONALE_MAX_TOKENS;
 use softlabel::labeling::cut::TokenCounter;
 use softlabel::labeling::label::Label;
-use softlabel::labeling::prompt::{self, Mark, Prompt};
+use softlabel::labeling::prompt::{Mark, Prompt, Prompts};
 use softlabel::labeling::strategy::{Limits, Strategy, UserMessageOnly};
+use softlabel::labeling::task::Task;
 use softlabel::teacher::model::Family;
 use softlabel::teacher::profile::Profile;
 use softlabel::teacher::tokens::Encoding;
@@ -36,8 +36,9 @@ impl Sizes {
         let tokens = Encoding::O200kBase;
         let label_answer = u64::from(Profile::of_family(Family::Gpt5None).classification_tokens);
         let charged = |prompt: &Prompt, answer: u64| {
-            (tokens.count(prompt.system) + tokens.count(&prompt.user)) as u64 + ENVELOPE + answer
+            (tokens.count(&prompt.system) + tokens.count(&prompt.user)) as u64 + ENVELOPE + answer
         };
+        let prompts = Prompts::of(&Task::built_in());
         let mut rng = StdRng::seed_from_u64(0);
         let mut turns = Vec::new();
         let samples =
@@ -51,11 +52,11 @@ impl Sizes {
                     continue;
                 };
                 let mark = Mark::fresh(&mut rng, &input);
-                let label = prompt::classification(&input, &mark);
-                let rationale = prompt::rationale(&input, Label::RequiresReasoning, &mark);
+                let label = prompts.classification(&input, &mark);
+                let rationale = prompts.rationale(&input, Label::Zero, &mark);
                 turns.push(Turn {
                     label: charged(&label, label_answer),
-                    rationale: charged(&rationale, u64::from(RATIONALE_MAX_TOKENS)),
+                    rationale: charged(&rationale, u64::from(prompts.rationale_tokens())),
                 });
             }
         }

@@ -4,7 +4,8 @@ use super::table::Table;
 use super::{Exit, print};
 use crate::config::{InfoArgs, ServiceArgs};
 use crate::labeling::label::Label;
-use crate::labeling::{call, prompt, strategy};
+use crate::labeling::task::Task;
+use crate::labeling::{call, strategy};
 use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
 use crate::teacher::pacing::Concurrency;
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 
 /// Shows the effective settings. Nothing is sent.
 pub(super) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
-    let info = collect(args);
+    let task = args.task.task()?;
+    let info = collect(args, &task);
     let text = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&info)?)
     } else {
@@ -24,7 +26,7 @@ pub(super) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
-fn collect(args: &InfoArgs) -> Value {
+fn collect(args: &InfoArgs, task: &Task) -> Value {
     let (service, labeling) = (&args.service, &args.labeling);
     let patience = service.patience();
     let seconds = |time: std::time::Duration| json!(time.as_secs_f64());
@@ -35,8 +37,8 @@ fn collect(args: &InfoArgs) -> Value {
             "description": strategy.description(),
         })
     });
-    let labels = [Label::RequiresReasoning, Label::NoReasoning]
-        .map(|label| json!({"label": u8::from(label), "meaning": label.meaning()}));
+    let labels = Label::BOTH
+        .map(|label| json!({"label": u8::from(label), "meaning": task.meaning(label)}));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "service": {
@@ -66,7 +68,7 @@ fn collect(args: &InfoArgs) -> Value {
             },
             "message_tokens": labeling.message_tokens,
             "context_tokens": labeling.context_tokens,
-            "rationale_tokens": call::RATIONALE_MAX_TOKENS,
+            "rationale_tokens": task.rationale.tokens,
             "top_logprobs": call::TOP_LOGPROBS,
         },
         "retry": {
@@ -81,8 +83,9 @@ fn collect(args: &InfoArgs) -> Value {
             "call_timeout_s": seconds(service.call_timeout),
         },
         "labeling": {
+            "task": task.name,
             "strategy": labeling.strategy.0.name(),
-            "prompt_version": prompt::PROMPT_VERSION,
+            "prompt_version": task.version(),
             "with_rationales": !labeling.no_rationales,
             "hard_label": labeling.hard_label.as_str(),
             "identical_inputs_asked_once": !labeling.no_dedupe,

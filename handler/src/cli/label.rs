@@ -10,6 +10,8 @@ use crate::clock::Clock;
 use crate::config::{LabelArgs, Only, UsageError};
 use crate::dataset::layout;
 use crate::dataset::metadata::{Cost, Spending, Status};
+use crate::labeling::label::Label;
+use crate::labeling::task::Task;
 use crate::deployments::{self, Deployments};
 use crate::run::RunError;
 use crate::run::funds::MonthlyCap;
@@ -59,6 +61,7 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
         ))
         .into());
     }
+    let task = args.task.task()?;
     let pilot = pilot::wanted(&args)?;
     let (named, work) = places::resolve(&args, pilot).await?;
     // Before the files are read: what is wrong here is told at once.
@@ -68,7 +71,7 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
     };
     let progress = Arc::new(Progress::default());
     if args.dry_run {
-        let app = app(&args, &named, &work, transport, Arc::clone(&progress));
+        let app = app(&args, &task, &named, &work, transport, Arc::clone(&progress));
         let job = plan(&args, &app, &named, &screen, &progress).await?;
         return dry_run::run(&args, &job, &screen, &progress).await;
     }
@@ -80,7 +83,7 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
         ..named
     };
     let work = claim.only_ours(&work);
-    let app = app(&args, &named, &work, transport, Arc::clone(&progress));
+    let app = app(&args, &task, &named, &work, transport, Arc::clone(&progress));
     let command = Command {
         args: &args,
         screen: &screen,
@@ -101,6 +104,7 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
 /// The steps with the settings of the arguments.
 fn app(
     args: &LabelArgs,
+    task: &Arc<Task>,
     named: &Named,
     work: &OwnFolder,
     transport: Option<Transport>,
@@ -108,7 +112,7 @@ fn app(
 ) -> Arc<App> {
     let (labeling, service) = (args.labeling.clone(), args.service.clone());
     let settings = Settings {
-        labels: deployments::label_settings(&labeling, &service),
+        labels: deployments::label_settings(&labeling, &service, task),
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         flush_every: FLUSH_EVERY,
@@ -332,6 +336,7 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     let tokens = totals.tokens;
     let mut table = Table::default();
     table.row("status", metadata.status.as_str());
+    table.row("task", &metadata.settings.settings.task.name);
     table.row("labelled dataset", &metadata.labeled_dataset);
     if let Some(pilot) = &metadata.pilot {
         let of = number(pilot.of_turns);
@@ -347,13 +352,13 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     table.row("turns", number(totals.turns));
     table.row(
         "  labelled",
-        format!(
-            "{} ({} × 0 requires reasoning, {} × 1 does not)",
-            number(totals.labeled),
-            number(totals.label_0),
-            number(totals.label_1)
-        ),
+        number(totals.labeled),
     );
+    for (label, turns) in [(Label::Zero, totals.label_0), (Label::One, totals.label_1)] {
+        let name = format!("    {}", u8::from(label));
+        let meaning = metadata.settings.settings.task.meaning(label);
+        table.row(name, format!("{}: {meaning}", number(turns)));
+    }
     table.row("  not labelable", number(totals.not_labelable));
     table.row("  failed", number(totals.failed));
     for (code, count) in &totals.errors {

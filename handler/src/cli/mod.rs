@@ -15,6 +15,7 @@ mod screen;
 mod serve;
 mod signals;
 mod table;
+mod task;
 mod test;
 
 use crate::config::{Cli, Subcommands, UsageError, unknown_variables, without_empty_variables};
@@ -121,6 +122,7 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Subcommands::Info(args) => info::run(&args),
         Subcommands::Label(args) => runtime()?.block_on(label::run(*args)),
+        Subcommands::Task(command) => task::run(&command),
         Subcommands::Test(args) => runtime()?.block_on(test::run(*args)),
         Subcommands::Serve(args) => runtime()?.block_on(serve::run(*args)),
     }

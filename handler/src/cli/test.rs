@@ -22,8 +22,9 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         return Err(UsageError("--message is empty; give a text to label".into()).into());
     }
     let (service, labeling) = (&args.service, &args.labeling);
+    let task = args.task.task()?;
     let transport = connect::transport(service).await?;
-    let settled = connect::settle(&transport, labeling, service).await?;
+    let settled = connect::settle(&transport, labeling, service, &task).await?;
     let input = connect::message_input(&args.message, labeling, service)
         .context("the strategy makes nothing of the message")?;
     let teacher = Arc::new(connect::teacher(
@@ -31,12 +32,13 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
         settled.profile.clone(),
         labeling,
         service,
+        &task,
         connect::slots(service),
         connect::pace(service),
     )?);
     let labeler = Arc::new(Labeler::new(
         Arc::clone(&teacher),
-        &connect::label_settings(labeling, service),
+        &connect::label_settings(labeling, service, &task),
         labeling.strategy.0,
         !labeling.no_dedupe,
         Arc::new(Progress::default()),
@@ -57,7 +59,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
     if args.json {
         let report = json!({
             "hard_label": u8::from(hard),
-            "meaning": hard.meaning(),
+            "meaning": task.meaning(hard),
             "estimate": estimate,
             "rationale": rationale,
             "rationale_error": rationale_error,
@@ -74,7 +76,7 @@ pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
     let mut table = Table::default();
     table.row(
         "hard label",
-        format!("{} ({})", u8::from(hard), hard.meaning()),
+        format!("{} ({})", u8::from(hard), task.meaning(hard)),
     );
     table.row("soft label", format!("{:.6}", estimate.soft));
     let measured = if estimate.censored {

@@ -1,9 +1,13 @@
 //! Settings of what a label is.
 
+use super::UsageError;
 use crate::labeling::label::HardLabel;
 use crate::labeling::strategy::{self, Limits, Strategy};
+use crate::labeling::task::{self, Task};
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a label is.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +40,43 @@ pub struct LabelingArgs {
     /// Ask for identical inputs each time, instead of once.
     #[arg(long, env = "SOFTLABEL_NO_DEDUPE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_dedupe: bool,
+}
+
+/// What is asked about a message.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Labels")]
+pub struct TaskArgs {
+    /// The yes/no question to ask, as a file; by default whether answering requires reasoning. "softlabel
+    /// task show" prints one to begin with.
+    #[arg(long, env = "SOFTLABEL_TASK", value_name = "FILE")]
+    pub task: Option<PathBuf>,
+}
+
+impl TaskArgs {
+    /// The task that is named, or the built-in one.
+    ///
+    /// # Errors
+    /// If its file cannot be read, or is no task.
+    pub fn task(&self) -> Result<Arc<Task>, UsageError> {
+        match &self.task {
+            Some(path) => read_task(path).map(Arc::new),
+            None => Ok(Task::built_in()),
+        }
+    }
+}
+
+/// The task in a file.
+///
+/// # Errors
+/// If it cannot be read, or is no task.
+pub(crate) fn read_task(path: &Path) -> Result<Task, UsageError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        UsageError(format!(
+            "the task {file} cannot be read: {error}; \"softlabel task show > task.toml\" makes one"
+        ))
+    })?;
+    task::parse(&text, &file).map_err(|error| UsageError(error.to_string()))
 }
 
 #[derive(Clone, Copy)]

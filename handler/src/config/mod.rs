@@ -12,7 +12,8 @@ mod tests;
 mod values;
 mod variables;
 
-pub use labeling::{LabelingArgs, StrategyName};
+pub use labeling::{LabelingArgs, StrategyName, TaskArgs};
+pub(crate) use labeling::read_task;
 pub use pilot::PilotArgs;
 pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
@@ -65,6 +66,9 @@ pub enum Subcommands {
     Info(Box<InfoArgs>),
     /// Label one message and show everything the answer says.
     Test(Box<TestArgs>),
+    /// Show, check and describe tasks: the yes/no questions that are asked about messages.
+    #[command(subcommand)]
+    Task(TaskCommand),
     /// Be the custom handler of an Azure Functions app; its host starts this.
     Serve(Box<ServeArgs>),
 }
@@ -127,6 +131,8 @@ pub struct LabelArgs {
     #[command(flatten)]
     pub cut: CutArgs,
     #[command(flatten)]
+    pub task: TaskArgs,
+    #[command(flatten)]
     pub labeling: LabelingArgs,
     #[command(flatten)]
     pub service: ServiceArgs,
@@ -159,12 +165,42 @@ impl CutArgs {
     }
 }
 
+/// What `softlabel task` does.
+#[derive(Debug, Subcommand)]
+pub enum TaskCommand {
+    /// Print the built-in task as TOML, to begin with.
+    Show,
+    /// Check a task file, and say what asking it costs. Nothing is sent.
+    Check(Box<TaskCheckArgs>),
+    /// Print the JSON Schema of task files, for editors.
+    Schema,
+}
+
+/// Settings of `softlabel task check`.
+#[derive(Debug, Args)]
+pub struct TaskCheckArgs {
+    /// The task file.
+    #[arg(env = "SOFTLABEL_TASK", value_name = "FILE")]
+    pub file: PathBuf,
+    /// Tokens of a message, and of what is shown with it, on average, for the figures.
+    #[arg(long, env = "SOFTLABEL_TYPICAL_TOKENS", default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub typical_tokens: u32,
+    /// Print JSON.
+    #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub json: bool,
+    #[command(flatten)]
+    pub service: ServiceArgs,
+}
+
 /// Settings of `softlabel info`.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
+    #[command(flatten)]
+    pub task: TaskArgs,
     #[command(flatten)]
     pub labeling: LabelingArgs,
     #[command(flatten)]
@@ -185,6 +221,8 @@ pub struct TestArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
+    #[command(flatten)]
+    pub task: TaskArgs,
     #[command(flatten)]
     pub labeling: LabelingArgs,
     #[command(flatten)]

@@ -158,6 +158,12 @@ pub struct LabelingMetadata<S> {
     /// The pilot whose output it is: not the dataset, but some of its turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pilot: Option<Pilot>,
+    /// What was asked.
+    #[serde(default)]
+    pub task_name: String,
+    /// What the labels mean: a statement for `0`, and one for `1`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Everything that decides what the labels are.
     #[serde(flatten)]
     pub settings: S,

@@ -2,8 +2,9 @@
 
 use crate::clock::Clock;
 use crate::config::{CutArgs, LabelingArgs, ServiceArgs, UsageError, filled};
-use crate::labeling::prompt::{self, Prompt};
+use crate::labeling::prompt::{Mark, Prompt, Prompts};
 use crate::labeling::strategy::Input;
+use crate::labeling::task::Task;
 use crate::run::settings::LabelSettings;
 use crate::teacher::credential::Surroundings;
 use crate::teacher::endpoint::Endpoint;
@@ -24,7 +25,11 @@ const WINDOW_PER_CALL: usize = 2;
 /// What the probe asks about: harmless, and always the same.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
 
-pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSettings {
+pub fn label_settings(
+    labeling: &LabelingArgs,
+    service: &ServiceArgs,
+    task: &Arc<Task>,
+) -> LabelSettings {
     let strategy = labeling.strategy.0;
     LabelSettings {
         model: service.model.clone(),
@@ -33,7 +38,8 @@ pub fn label_settings(labeling: &LabelingArgs, service: &ServiceArgs) -> LabelSe
         encoding: service.encoding(),
         strategy: strategy.name().to_owned(),
         strategy_version: strategy.version(),
-        prompt_version: prompt::PROMPT_VERSION.to_owned(),
+        prompt_version: task.version(),
+        task: Arc::clone(task),
         with_rationales: !labeling.no_rationales,
         hard_label: labeling.hard_label,
         limits: labeling.limits(),
@@ -72,21 +78,26 @@ pub async fn settle(
     transport: &Transport,
     labeling: &LabelingArgs,
     service: &ServiceArgs,
+    task: &Arc<Task>,
 ) -> Result<Settled, Stop> {
-    let prompt = harmless(labeling, service)?;
+    let prompt = harmless(labeling, service, task)?;
     let profile = Profile::of_family(service.family());
     let patience = service.patience();
     let tariff = service.tariff(None);
-    let user = &prompt.user;
-    probe::settle(transport, profile, prompt.system, user, patience, tariff).await
+    let Prompt { system, user } = &prompt;
+    probe::settle(transport, profile, system, user, patience, tariff).await
 }
 
 /// The harmless classification that finds out how the service is.
-fn harmless(labeling: &LabelingArgs, service: &ServiceArgs) -> Result<Prompt, Stop> {
+fn harmless(
+    labeling: &LabelingArgs,
+    service: &ServiceArgs,
+    task: &Arc<Task>,
+) -> Result<Prompt, Stop> {
     let input = message_input(PROBE_MESSAGE, labeling, service)
         .ok_or_else(|| Stop::Unreachable("there is nothing to ask".into()))?;
-    let mark = prompt::Mark::fresh(&mut rng(), &input);
-    Ok(prompt::classification(&input, &mark))
+    let mark = Mark::fresh(&mut rng(), &input);
+    Ok(Prompts::of(task).classification(&input, &mark))
 }
 
 /// A lone message as the strategy shows it.
@@ -128,10 +139,11 @@ pub fn teacher(
     profile: Profile,
     labeling: &LabelingArgs,
     service: &ServiceArgs,
+    task: &Arc<Task>,
     slots: Arc<Semaphore>,
     pace: Arc<Pace>,
 ) -> Result<Teacher, Stop> {
-    let (probe, patience) = (harmless(labeling, service)?, service.patience());
+    let (probe, patience) = (harmless(labeling, service, task)?, service.patience());
     let rng = rng();
     Ok(Teacher::new(
         transport, profile, probe, patience, slots, pace, rng,

@@ -143,7 +143,7 @@ impl Connect for Deployments {
     async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, Trouble> {
         let service = self.service_of(settings);
         let transport = self.transport(&service).await?;
-        let settled = settle(&transport, &self.labeling, &service)
+        let settled = settle(&transport, &self.labeling, &service, &settings.task)
             .await
             .map_err(Trouble::Service)?;
         let tokens = transport.meter().read().tokens;
@@ -169,6 +169,7 @@ impl Connect for Deployments {
             method.api_profile.clone(),
             &self.labeling,
             &service,
+            &settings.task,
             Arc::clone(&self.slots),
             self.pace(&settings.deployment),
         )

@@ -4,6 +4,7 @@ use super::bindings::{FUNCTIONS, Function, function, message, send};
 use super::{FunctionError, bucket_uploaded, dataset_uploaded, http, runs};
 use crate::config::ServeArgs;
 use crate::deployments::{self, Deployments};
+use crate::labeling::task::Task;
 use crate::host::{Answer, Failure, Functions, Invocation};
 use crate::run::funds::MonthlyCap;
 use crate::run::runs::Runs;
@@ -32,7 +33,7 @@ pub struct FunctionApp(pub(super) App);
 /// The app over any storage, with the settings of `args`, until `stop` is cancelled.
 pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) -> FunctionApp {
     let settings = Settings {
-        labels: deployments::label_settings(&args.labeling, &args.service),
+        labels: deployments::label_settings(&args.labeling, &args.service, &Task::built_in()),
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         flush_every: FLUSH_EVERY,

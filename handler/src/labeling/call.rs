@@ -18,11 +18,5 @@ pub const TOP_LOGPROBS: u8 = 5;
 /// that is equal for both would cancel in P("1") / (P("0") + P("1")) anyway.
 pub const LABEL_BIAS: i8 = 5;
 
-/// Longest rationale, in tokens.
-///
-/// Two to four sentences fit. The quota is charged with prompt + maximum on arrival, so that a
-/// higher maximum would cost throughput even where it is not used.
-pub const RATIONALE_MAX_TOKENS: u32 = 128;
-
 /// Sampling temperature of the rationale call: prose, with some variety over a large dataset.
 pub const RATIONALE_TEMPERATURE: f64 = 0.7;

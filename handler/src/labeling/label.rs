@@ -6,32 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use super::soft_label::Estimate;
 
-/// Whether answering a message requires reasoning. Serialised as the number.
+/// A label. What it means is a matter of the [task](super::task). Serialised as the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Label {
-    /// `0`: answering requires reasoning.
-    RequiresReasoning,
-    /// `1`: answering does not require reasoning.
-    NoReasoning,
+    /// `0`.
+    Zero,
+    /// `1`.
+    One,
 }
 
 impl Label {
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::RequiresReasoning => "answering the message requires reasoning",
-            Self::NoReasoning => "answering the message does not require reasoning",
-        }
-    }
+    /// Both, 0 first.
+    pub const BOTH: [Self; 2] = [Self::Zero, Self::One];
 
     /// The label that a token's text stands for: exactly "0" or "1" once ASCII whitespace is
     /// trimmed, so that "10" is none.
     #[must_use]
     pub fn from_token(text: &str) -> Option<Self> {
         match text.trim_matches(|c: char| c.is_ascii_whitespace()) {
-            "0" => Some(Self::RequiresReasoning),
-            "1" => Some(Self::NoReasoning),
+            "0" => Some(Self::Zero),
+            "1" => Some(Self::One),
             _ => None,
         }
     }
@@ -40,8 +35,8 @@ impl Label {
 impl From<Label> for u8 {
     fn from(label: Label) -> Self {
         match label {
-            Label::RequiresReasoning => 0,
-            Label::NoReasoning => 1,
+            Label::Zero => 0,
+            Label::One => 1,
         }
     }
 }
@@ -51,8 +46,8 @@ impl TryFrom<u8> for Label {
 
     fn try_from(number: u8) -> Result<Self, String> {
         match number {
-            0 => Ok(Self::RequiresReasoning),
-            1 => Ok(Self::NoReasoning),
+            0 => Ok(Self::Zero),
+            1 => Ok(Self::One),
             other => Err(format!("{other} is not a label: only 0 and 1 are")),
         }
     }
@@ -105,8 +100,8 @@ impl FromStr for HardLabel {
 #[must_use]
 pub fn contradicts(hard: Label, soft: f64) -> bool {
     match hard {
-        Label::RequiresReasoning => soft > 0.5,
-        Label::NoReasoning => soft < 0.5,
+        Label::Zero => soft > 0.5,
+        Label::One => soft < 0.5,
     }
 }
 
@@ -133,11 +128,11 @@ mod tests {
         for text in ["0", " 0", "0\n", "\t0 "] {
             assert_eq!(
                 Label::from_token(text),
-                Some(Label::RequiresReasoning),
+                Some(Label::Zero),
                 "{text:?}"
             );
         }
-        assert_eq!(Label::from_token("1"), Some(Label::NoReasoning));
+        assert_eq!(Label::from_token("1"), Some(Label::One));
         for text in ["", "10", "01", "0.", "\"0\"", "zero", "٠", "\u{a0}0", "０"] {
             assert_eq!(Label::from_token(text), None, "{text:?}");
         }
@@ -145,10 +140,10 @@ mod tests {
 
     #[test]
     fn labels_are_numbers_in_json() {
-        assert_eq!(serde_json::to_string(&Label::NoReasoning).unwrap(), "1");
+        assert_eq!(serde_json::to_string(&Label::One).unwrap(), "1");
         assert_eq!(
             serde_json::from_str::<Label>("0").unwrap(),
-            Label::RequiresReasoning
+            Label::Zero
         );
         assert!(serde_json::from_str::<Label>("2").is_err());
     }
@@ -156,11 +151,11 @@ mod tests {
     #[test]
     fn the_generated_label_wins_unless_it_is_none_or_argmax_is_asked_for() {
         let cases = [
-            (HardLabel::Generated, 0.9, "0", Label::RequiresReasoning),
-            (HardLabel::Generated, 0.9, "Sure", Label::NoReasoning),
-            (HardLabel::Generated, 0.1, "Sure", Label::RequiresReasoning),
-            (HardLabel::Argmax, 0.9, "0", Label::NoReasoning),
-            (HardLabel::Argmax, 0.1, "1", Label::RequiresReasoning),
+            (HardLabel::Generated, 0.9, "0", Label::Zero),
+            (HardLabel::Generated, 0.9, "Sure", Label::One),
+            (HardLabel::Generated, 0.1, "Sure", Label::Zero),
+            (HardLabel::Argmax, 0.9, "0", Label::One),
+            (HardLabel::Argmax, 0.1, "1", Label::Zero),
         ];
         for (rule, soft, generated, expected) in cases {
             assert_eq!(
@@ -173,12 +168,12 @@ mod tests {
 
     #[test]
     fn a_label_contradicts_only_beyond_one_half() {
-        assert!(contradicts(Label::RequiresReasoning, 0.9));
-        assert!(contradicts(Label::NoReasoning, 0.1));
-        assert!(!contradicts(Label::RequiresReasoning, 0.1));
-        assert!(!contradicts(Label::NoReasoning, 0.9));
-        assert!(!contradicts(Label::RequiresReasoning, 0.5));
-        assert!(!contradicts(Label::NoReasoning, 0.5));
+        assert!(contradicts(Label::Zero, 0.9));
+        assert!(contradicts(Label::One, 0.1));
+        assert!(!contradicts(Label::Zero, 0.1));
+        assert!(!contradicts(Label::One, 0.9));
+        assert!(!contradicts(Label::Zero, 0.5));
+        assert!(!contradicts(Label::One, 0.5));
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub mod prompt;
 pub mod rationale;
 pub mod soft_label;
 pub mod strategy;
+pub mod task;

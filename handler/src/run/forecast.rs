@@ -8,10 +8,9 @@ use super::chunk;
 use super::manifest::{Chunk, Manifest};
 use super::settings::LabelSettings;
 use crate::dataset::figures::Tokens;
-use crate::labeling::call;
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::Label;
-use crate::labeling::prompt::{self, Mark, Prompt};
+use crate::labeling::prompt::{Mark, Prompt, Prompts};
 use crate::labeling::strategy::{self, Strategy};
 use crate::store::RawFolder;
 use crate::teacher::pacing::{Concurrency, Quota};
@@ -97,7 +96,7 @@ impl Forecast {
             calls: self.labels.calls + rationales.calls,
             prompt: self.labels.prompt_tokens + rationales.prompt_tokens,
             completion: self.labels.calls * LABEL_TOKENS
-                + rationales.calls * u64::from(call::RATIONALE_MAX_TOKENS),
+                + rationales.calls * rationales.answer_tokens,
             reserved: self.labels.charged() + rationales.charged(),
             ..Tokens::default()
         }
@@ -166,7 +165,7 @@ pub async fn forecast(
 ) -> Result<Forecast, RunError> {
     let mut forecast = Forecast::default();
     forecast.labels.answer_tokens = u64::from(profile.classification_tokens);
-    forecast.rationales.answer_tokens = u64::from(call::RATIONALE_MAX_TOKENS);
+    forecast.rationales.answer_tokens = u64::from(settings.task.rationale.tokens);
     let chunks = manifests.iter().flat_map(|manifest| {
         manifest
             .chunks
@@ -237,9 +236,10 @@ fn size(
     strategy: &dyn Strategy,
 ) -> Sized {
     let tokens = settings.encoding;
+    let prompts = Prompts::of(&settings.task);
     let mut rng = StdRng::seed_from_u64(0);
     let count = |prompt: &Prompt| {
-        (tokens.count(prompt.system) + tokens.count(&prompt.user)) as u64 + u64::from(ENVELOPE)
+        (tokens.count(&prompt.system) + tokens.count(&prompt.user)) as u64 + u64::from(ENVELOPE)
     };
     let mut turns = Vec::new();
     let mut example = None;
@@ -253,8 +253,8 @@ fn size(
                 strategy::ask_about(strategy, &conversation, index, &settings.limits, &tokens);
             turns.push(input.ok().map(|input| {
                 let mark = Mark::fresh(&mut rng, &input);
-                let label = prompt::classification(&input, &mark);
-                let rationale = prompt::rationale(&input, Label::RequiresReasoning, &mark);
+                let label = prompts.classification(&input, &mark);
+                let rationale = prompts.rationale(&input, Label::Zero, &mark);
                 let sizes = (input.key(), count(&label), count(&rationale));
                 example.get_or_insert((label, rationale));
                 sizes

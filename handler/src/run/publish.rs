@@ -311,8 +311,8 @@ impl Lines {
                 figures.labeled += 1;
                 self.soft_labels += estimate.soft;
                 match label.hard_label {
-                    Label::RequiresReasoning => figures.label_0 += 1,
-                    Label::NoReasoning => figures.label_1 += 1,
+                    Label::Zero => figures.label_0 += 1,
+                    Label::One => figures.label_1 += 1,
                 }
                 figures
                     .soft_labels

@@ -441,6 +441,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::labeling::label::HardLabel;
     use crate::labeling::strategy::Limits;
+    use crate::labeling::task::Task;
     use crate::teacher::model::Family;
     use crate::teacher::tokens::Encoding;
 
@@ -457,6 +458,7 @@ pub(crate) mod tests {
             strategy: "user_message_only".into(),
             strategy_version: 1,
             prompt_version: "1".into(),
+            task: Task::built_in(),
             with_rationales: true,
             hard_label: HardLabel::Generated,
             limits: Limits {

@@ -4,8 +4,10 @@ use super::settings::Method;
 use crate::dataset::figures::Figures;
 use crate::dataset::layout::BucketName;
 use crate::dataset::metadata::{BucketReport, Cost, LabelingMetadata, Spending, Status};
+use crate::labeling::label::Label;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The metadata of a labelled dataset as this program writes it.
 pub type Metadata = LabelingMetadata<Method>;
@@ -48,6 +50,7 @@ pub fn metadata(
     } else {
         Status::Partial
     };
+    let task = Arc::clone(&heading.method.settings.task);
     let completed = reports().map(|report| report.published).max().flatten();
     let pilot = reports().find_map(|report| report.pilot.clone());
     LabelingMetadata {
@@ -58,6 +61,10 @@ pub fn metadata(
         started: heading.started,
         completed: completed.filter(|_| !pending),
         tool: concat!("softlabel ", env!("CARGO_PKG_VERSION")).into(),
+        task_name: task.name.clone(),
+        labels: Label::BOTH
+            .map(|label| (u8::from(label).to_string(), task.meaning(label).to_owned()))
+            .into(),
         settings: heading.method,
         cost_usd: Cost::of(totals.tokens),
         spending,

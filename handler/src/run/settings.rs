@@ -2,10 +2,12 @@
 
 use crate::labeling::label::HardLabel;
 use crate::labeling::strategy::Limits;
+use crate::labeling::task::{self, Task};
 use crate::teacher::model::Family;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::Encoding;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The settings that decide what a label is. Two runs that differ in one of them never mix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +24,16 @@ pub struct LabelSettings {
     pub strategy: String,
     /// Version of that strategy.
     pub strategy_version: u32,
-    /// Version of the prompts.
+    /// Version of the prompts, which follows from the task.
     pub prompt_version: String,
+    /// The task with all its content, so that a later edit of its file changes no run under way. The
+    /// built-in one is not written down.
+    #[serde(
+        default = "Task::built_in",
+        skip_serializing_if = "task::is_built_in",
+        with = "task::shared"
+    )]
+    pub task: Arc<Task>,
     /// Whether a rationale is asked for.
     pub with_rationales: bool,
     /// Which of two answers the hard label is.
@@ -49,14 +59,21 @@ pub struct Method {
 
 impl LabelSettings {
     /// What differs, as phrases such as `strategy: "with_context" there, "user_message_only" here`.
-    pub fn differences(&self, there: &Self) -> Vec<String> {
+    pub fn differences(&self, theirs: &Self) -> Vec<String> {
         let object = |settings: &Self| serde_json::to_value(settings).unwrap_or_default();
-        let (here, there) = (object(self), object(there));
+        let (here, there) = (object(self), object(theirs));
         let keys = here.as_object().into_iter().flatten();
-        keys.filter_map(|(key, here)| {
+        // The version of the prompts tells one task from another in fewer words.
+        let keys = keys.filter(|(key, _)| *key != "task");
+        let differences = keys.filter_map(|(key, here)| {
             let there = there.get(key)?;
             (here != there).then(|| format!("{key}: {there} there, {here} here"))
-        })
-        .collect()
+        });
+        let mut differences = differences.collect::<Vec<_>>();
+        let (mine, other) = (&self.task.name, &theirs.task.name);
+        if mine != other {
+            differences.push(format!("task: {other:?} there, {mine:?} here"));
+        }
+        differences
     }
 }

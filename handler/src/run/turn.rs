@@ -8,10 +8,9 @@ use super::switch::Switch;
 use crate::dataset::details::Place;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
-use crate::labeling::call;
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::{HardLabel, Label};
-use crate::labeling::prompt::{self, Mark, Sizes};
+use crate::labeling::prompt::{Mark, Prompts, Sizes};
 use crate::labeling::rationale::{self, Finish};
 use crate::labeling::soft_label::{Estimate, estimate};
 use crate::labeling::strategy::{Input, Limits, Strategy};
@@ -50,6 +49,8 @@ pub struct Labeler {
     pub strategy: &'static dyn Strategy,
     /// Limits of what is shown.
     pub limits: Limits,
+    /// What is asked.
+    prompts: Prompts,
     /// Counts tokens as the model does.
     pub tokens: Arc<dyn TokenCounter>,
     /// Which of two answers the hard label is.
@@ -140,6 +141,7 @@ impl Labeler {
             tariff: Arc::new(tariff),
             strategy,
             limits: settings.limits,
+            prompts: Prompts::of(&settings.task),
             tokens: Arc::new(settings.encoding),
             hard_label: settings.hard_label,
             with_rationales: settings.with_rationales,
@@ -173,7 +175,10 @@ impl Labeler {
             Todo::Rationale | Todo::Nothing => Usd::ZERO,
         };
         let rationale = match self.with_rationales {
-            true => most(sizes.rationale(input, &mark), call::RATIONALE_MAX_TOKENS),
+            true => most(
+                sizes.rationale(input, &mark),
+                self.prompts.rationale_tokens(),
+            ),
             false => Usd::ZERO,
         };
         label + rationale
@@ -386,7 +391,7 @@ impl Labeler {
 
     fn sizes(&self) -> &Sizes {
         self.sizes
-            .get_or_init(|| Sizes::new(Arc::clone(&self.tokens)))
+            .get_or_init(|| Sizes::new(Arc::clone(&self.tokens), &self.prompts))
     }
 
     /// Asks `question`, once `switch` is on and again where a pause began before an answer was
@@ -400,7 +405,7 @@ impl Labeler {
         let mut no_rationales = pin!(async {
             match question.kind {
                 Kind::Label => std::future::pending().await,
-                Kind::Rationale => self.no_rationales.cancelled().await,
+                Kind::Rationale { .. } => self.no_rationales.cancelled().await,
             }
         });
         while let Some(granted) = switch.on().await {
@@ -437,11 +442,11 @@ impl Labeler {
         let mut nothing = LabelingError::new(ErrorCode::NoLabel, "The model was not asked.");
         for _ in 0..CLASSIFICATIONS {
             let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
-            let prompt = prompt::classification(&input, &mark);
+            let prompt = self.prompts.classification(&input, &mark);
             let question = Question {
                 kind: Kind::Label,
                 message: input.key(),
-                system: prompt.system,
+                system: &prompt.system,
                 user: &prompt.user,
                 tokens: with_envelope(self.sizes().classification(&input, &mark)),
             };
@@ -539,11 +544,13 @@ impl Labeler {
             return Asked::Failure(not_asked_for(), Tokens::default());
         }
         let mark = self.teacher.with_rng(|rng| Mark::fresh(rng, &input));
-        let prompt = prompt::rationale(&input, label, &mark);
+        let prompt = self.prompts.rationale(&input, label, &mark);
         let question = Question {
-            kind: Kind::Rationale,
+            kind: Kind::Rationale {
+                tokens: self.prompts.rationale_tokens(),
+            },
             message: input.key(),
-            system: prompt.system,
+            system: &prompt.system,
             user: &prompt.user,
             tokens: with_envelope(self.sizes().rationale(&input, &mark)),
         };

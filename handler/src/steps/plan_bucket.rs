@@ -8,7 +8,7 @@ use super::message::{Message, RunMessage};
 use super::trouble::Trouble;
 use super::world::{App, InTrouble};
 use crate::dataset::metadata::Status;
-use crate::labeling::{prompt, strategy};
+use crate::labeling::strategy;
 use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::budget::{Budget, Share};
@@ -194,7 +194,7 @@ async fn estimated(
 fn unknown_way(settings: &LabelSettings) -> Option<String> {
     let known = strategy::by_name(&settings.strategy).ok();
     let same = known.is_some_and(|known| known.version() == settings.strategy_version)
-        && settings.prompt_version == prompt::PROMPT_VERSION;
+        && settings.prompt_version == settings.task.version();
     (!same).then(|| {
         format!(
             "the run is pinned to strategy {} version {} and prompt version {}, which this version \

@@ -217,7 +217,7 @@ async fn record(
         (Only::All, _) => {
             let current = &app.settings.labels;
             let pinned = pinned.filter(|pinned| {
-                pinned.prompt_version == current.prompt_version
+                pinned.prompt_version == pinned.task.version()
                     && strategy::by_name(&pinned.strategy)
                         .is_ok_and(|known| known.version() == pinned.strategy_version)
             });

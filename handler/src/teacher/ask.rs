@@ -88,8 +88,8 @@ pub struct Question<'a> {
 pub enum Kind {
     /// One token with its probabilities.
     Label,
-    /// A few sentences.
-    Rationale,
+    /// A few sentences, of so many tokens at most.
+    Rationale { tokens: u32 },
 }
 
 /// A usable answer.

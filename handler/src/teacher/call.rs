@@ -101,7 +101,9 @@ impl<'a> Call<'a> {
         let Question { system, user, .. } = question;
         let request = match question.kind {
             Kind::Label => teacher.profile.classification(model, system, user),
-            Kind::Rationale => teacher.profile.rationale(model, system, user),
+            Kind::Rationale { tokens } => {
+                teacher.profile.rationale(model, system, user, tokens)
+            }
         };
         Self {
             teacher,
@@ -235,7 +237,7 @@ impl<'a> Call<'a> {
     async fn probe(&self, permit: Permit<'_>) -> Result<Opinion, Failure> {
         let Teacher { probe, profile, .. } = self.teacher;
         let model = self.teacher.transport.endpoint().model();
-        let request = profile.classification(model, probe.system, &probe.user);
+        let request = profile.classification(model, &probe.system, &probe.user);
         let (exchange, billed) = self.send(&request, permit, None).await;
         self.payer.add_beside(billed);
         let opinion = match exchange.result {

@@ -77,15 +77,17 @@ impl Profile {
         }
     }
 
+    /// Asks for a rationale of at most so many `tokens`.
     pub fn rationale<'a>(
         &self,
         model: Option<&'a str>,
         system: &'a str,
         user: &'a str,
+        tokens: u32,
     ) -> Request<'a> {
         Request {
             temperature: self.temperature.then_some(call::RATIONALE_TEMPERATURE),
-            ..self.request(model, system, user, call::RATIONALE_MAX_TOKENS)
+            ..self.request(model, system, user, tokens)
         }
     }
 
@@ -152,7 +154,7 @@ mod tests {
                    "temperature": 1.0, "logprobs": true, "top_logprobs": 5})
         );
         assert_eq!(
-            parameters(&profile.rationale(Some("d"), "s", "u")),
+            parameters(&profile.rationale(Some("d"), "s", "u", 128)),
             json!({"model": "d", "max_completion_tokens": 128, "reasoning_effort": "none",
                    "temperature": 0.7})
         );

@@ -3,7 +3,7 @@
 //! A prompt is constant but for its sections and their mark: the texts are counted when the input is
 //! made, the mark when it is drawn, and what stands around them once. Only tokens at the seams differ.
 
-use super::{Mark, Prompt, classification, delimit, rationale};
+use super::{Mark, Prompt, Prompts, delimit};
 use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::Label;
 use crate::labeling::strategy::{Input, MESSAGE_TITLE, Section, UserMessageOnly};
@@ -22,10 +22,10 @@ pub struct Sizes {
 
 impl Sizes {
     #[must_use]
-    pub fn new(tokens: Arc<dyn TokenCounter>) -> Self {
+    pub fn new(tokens: Arc<dyn TokenCounter>, prompts: &Prompts) -> Self {
         let nothing = Input::new(&UserMessageOnly);
         let mark = Mark::fresh(&mut StdRng::seed_from_u64(0), &nothing);
-        let count = |prompt: &Prompt| tokens.count(prompt.system) + tokens.count(&prompt.user);
+        let count = |prompt: &Prompt| tokens.count(&prompt.system) + tokens.count(&prompt.user);
         let section = Section {
             title: MESSAGE_TITLE,
             text: String::new(),
@@ -34,8 +34,8 @@ impl Sizes {
         delimit(&mut delimited, &section, &mark);
         let marks = 2 * tokens.count(mark.as_str());
         Self {
-            classification: count(&classification(&nothing, &mark)),
-            rationale: count(&rationale(&nothing, Label::RequiresReasoning, &mark)),
+            classification: count(&prompts.classification(&nothing, &mark)),
+            rationale: count(&prompts.rationale(&nothing, Label::Zero, &mark)),
             delimiters: tokens.count(&delimited).saturating_sub(marks),
             tokens,
         }
@@ -51,9 +51,14 @@ impl Sizes {
         self.rationale + self.sections(input, mark)
     }
 
+    /// What a section has beside its text.
+    #[must_use]
+    pub fn a_section(&self, mark: &Mark) -> usize {
+        self.delimiters + 2 * self.tokens.count(mark.as_str())
+    }
+
     fn sections(&self, input: &Input, mark: &Mark) -> usize {
-        let a_section = self.delimiters + 2 * self.tokens.count(mark.as_str());
-        a_section * input.sections().len() + input.tokens()
+        self.a_section(mark) * input.sections().len() + input.tokens()
     }
 }
 
@@ -62,6 +67,7 @@ mod tests {
     use super::*;
     use crate::dataset::conversation::{Conversation, Turn};
     use crate::labeling::strategy::{Limits, strategies};
+    use crate::labeling::task::Task;
     use crate::teacher::tokens::Encoding;
 
     #[test]
@@ -87,17 +93,18 @@ mod tests {
         };
         let mut rng = StdRng::seed_from_u64(7);
         for encoding in [Encoding::O200kBase, Encoding::Cl100kBase] {
-            let sizes = Sizes::new(Arc::new(encoding));
+            let prompts = Prompts::of(&Task::built_in());
+            let sizes = Sizes::new(Arc::new(encoding), &prompts);
             for strategy in strategies() {
                 for index in 0..texts.len() {
                     let limits = Limits::default();
                     let input = strategy.input(&conversation, index, &limits, &encoding);
                     let input = input.unwrap();
                     let mark = Mark::fresh(&mut rng, &input);
-                    let label = classification(&input, &mark);
-                    let why = rationale(&input, Label::NoReasoning, &mark);
+                    let label = prompts.classification(&input, &mark);
+                    let why = prompts.rationale(&input, Label::One, &mark);
                     let near = |size: usize, prompt: &Prompt| {
-                        let exact = encoding.count(prompt.system) + encoding.count(&prompt.user);
+                        let exact = encoding.count(&prompt.system) + encoding.count(&prompt.user);
                         let most = 4 + 4 * input.sections().len();
                         assert!(size.abs_diff(exact) <= most, "{size} for {exact}");
                     };

@@ -114,13 +114,13 @@ impl Candidate {
 }
 
 impl Estimate {
-    /// The more probable label; at exactly one half, [`Label::RequiresReasoning`].
+    /// The more probable label; at exactly one half, [`Label::Zero`].
     #[must_use]
     pub fn more_probable(&self) -> Label {
         if self.soft > 0.5 {
-            Label::NoReasoning
+            Label::One
         } else {
-            Label::RequiresReasoning
+            Label::Zero
         }
     }
 }
@@ -154,8 +154,8 @@ pub fn estimate(first: &FirstToken) -> Result<Estimate, NoLabel> {
     let generated = first.sampled.text().unwrap_or(&first.sampled.token);
     let generated: String = generated.chars().take(SHOWN).collect();
     let (soft, low, high, ln_p0, ln_p1) = match (
-        ln_mass(Label::RequiresReasoning),
-        ln_mass(Label::NoReasoning),
+        ln_mass(Label::Zero),
+        ln_mass(Label::One),
     ) {
         (None, None) => {
             let mut candidates = first.top.iter().chain([&first.sampled]);

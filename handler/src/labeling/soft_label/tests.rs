@@ -48,7 +48,7 @@ fn both_labels_listed_are_measured() {
     assert_close(estimate.p1, 0.2);
     assert_close(estimate.mass, 0.8);
     assert_eq!(estimate.generated, "0");
-    assert_eq!(estimate.generated_label, Some(Label::RequiresReasoning));
+    assert_eq!(estimate.generated_label, Some(Label::Zero));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn the_sampled_token_counts_once_whether_or_not_it_has_bytes() {
 fn a_sampled_token_without_probability_still_is_what_was_generated() {
     let estimate = estimate(&first("1", &[("0", 0.99)], 1)).unwrap();
     assert!(estimate.censored);
-    assert_eq!(estimate.generated_label, Some(Label::NoReasoning));
+    assert_eq!(estimate.generated_label, Some(Label::One));
     assert!(estimate.soft < 0.01);
 }
 
@@ -287,7 +287,7 @@ fn the_full_record_reads_back() {
         p1: 0.5,
         mass: 0.5,
         generated: " 1".to_owned(),
-        generated_label: Some(Label::NoReasoning),
+        generated_label: Some(Label::One),
     };
     let json = serde_json::to_string(&estimate).unwrap();
     assert_eq!(serde_json::from_str::<Estimate>(&json).unwrap(), estimate);

@@ -8,6 +8,7 @@ use crate::labeling::cut::TokenCounter;
 use crate::labeling::label::HardLabel;
 use crate::labeling::prompt::{self, Prompt};
 use crate::labeling::strategy::{Limits, UserMessageOnly};
+use crate::labeling::task::Task;
 use crate::run::entry::Part;
 use crate::run::ledger::FinishedChunk;
 use crate::run::manifest::ChunkLimits;
@@ -176,6 +177,7 @@ async fn labeler(service: &Double) -> Labeler {
         strategy: "user_message_only".into(),
         strategy_version: 1,
         prompt_version: prompt::PROMPT_VERSION.into(),
+        task: Task::built_in(),
         with_rationales: true,
         hard_label: HardLabel::default(),
         limits: Limits::default(),
