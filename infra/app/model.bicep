@@ -15,7 +15,7 @@ param tags object
 param workspaceId string
 
 // Requests a minute for each thousand tokens a minute, as Azure ties them together.
-var ratios = loadJsonContent('../models.json')
+var ratios = loadJsonContent('../models.json', 'requestsPerThousandTokens')
 
 resource newOne 'Microsoft.CognitiveServices/accounts@2025-06-01' = if (newAccount) {
   name: accountName

@@ -34,3 +34,4 @@ mod prompts;
 mod raw;
 mod resume;
 mod service;
+mod tasks;

@@ -37,8 +37,8 @@ fn collect(args: &InfoArgs, task: &Task) -> Value {
             "description": strategy.description(),
         })
     });
-    let labels = Label::BOTH
-        .map(|label| json!({"label": u8::from(label), "meaning": task.meaning(label)}));
+    let labels =
+        Label::BOTH.map(|label| json!({"label": u8::from(label), "meaning": task.meaning(label)}));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "service": {

@@ -10,9 +10,9 @@ use crate::clock::Clock;
 use crate::config::{LabelArgs, Only, UsageError};
 use crate::dataset::layout;
 use crate::dataset::metadata::{Cost, Spending, Status};
+use crate::deployments::{self, Deployments};
 use crate::labeling::label::Label;
 use crate::labeling::task::Task;
-use crate::deployments::{self, Deployments};
 use crate::run::RunError;
 use crate::run::funds::MonthlyCap;
 use crate::run::progress::Progress;
@@ -61,6 +61,9 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
         ))
         .into());
     }
+    if let Some(assumed) = args.service.assumed() {
+        screen.line(&assumed);
+    }
     let task = args.task.task()?;
     let pilot = pilot::wanted(&args)?;
     let (named, work) = places::resolve(&args, pilot).await?;
@@ -71,7 +74,14 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
     };
     let progress = Arc::new(Progress::default());
     if args.dry_run {
-        let app = app(&args, &task, &named, &work, transport, Arc::clone(&progress));
+        let app = app(
+            &args,
+            &task,
+            &named,
+            &work,
+            transport,
+            Arc::clone(&progress),
+        );
         let job = plan(&args, &app, &named, &screen, &progress).await?;
         return dry_run::run(&args, &job, &screen, &progress).await;
     }
@@ -83,7 +93,14 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
         ..named
     };
     let work = claim.only_ours(&work);
-    let app = app(&args, &task, &named, &work, transport, Arc::clone(&progress));
+    let app = app(
+        &args,
+        &task,
+        &named,
+        &work,
+        transport,
+        Arc::clone(&progress),
+    );
     let command = Command {
         args: &args,
         screen: &screen,
@@ -350,10 +367,7 @@ fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
         table.row("  not readable", number(totals.broken_conversations));
     }
     table.row("turns", number(totals.turns));
-    table.row(
-        "  labelled",
-        number(totals.labeled),
-    );
+    table.row("  labelled", number(totals.labeled));
     for (label, turns) in [(Label::Zero, totals.label_0), (Label::One, totals.label_1)] {
         let name = format!("    {}", u8::from(label));
         let meaning = metadata.settings.settings.task.meaning(label);

@@ -40,6 +40,9 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let stop = CancellationToken::new();
     let port = args.port;
     make_work_container(&args)?;
+    if let Some(assumed) = args.service.assumed() {
+        tracing::warn!(event = "model_unknown", "{assumed}");
+    }
     let app = app(args, stop.clone())?;
     // Last: the host takes any answer for readiness.
     let listener = TcpListener::bind(("127.0.0.1", port))

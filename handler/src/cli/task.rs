@@ -216,7 +216,10 @@ fn render(report: &Report) -> String {
     for (number, meaning) in report.labels.iter().enumerate() {
         table.row(format!("  {number}"), meaning);
     }
-    table.row("rules, examples", format!("{}, {}", report.rules, report.examples));
+    table.row(
+        "rules, examples",
+        format!("{}, {}", report.rules, report.examples),
+    );
     table.row(
         "tokens",
         format!(
@@ -249,7 +252,11 @@ fn render(report: &Report) -> String {
         );
         table.row("  prompt cache", caching(cost));
     }
-    format!("{} is a task. Nothing was sent.\n\n{}", report.file, table.render())
+    format!(
+        "{} is a task. Nothing was sent.\n\n{}",
+        report.file,
+        table.render()
+    )
 }
 
 fn usd(usd: Option<Usd>) -> String {

@@ -17,12 +17,15 @@ use std::sync::Arc;
 /// # Errors
 /// Why the deployment cannot be asked, or gave no label.
 pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
-    Screen::new(&args.log, ProgressStyle::None)?;
+    let screen = Screen::new(&args.log, ProgressStyle::None)?;
     if is_blank(&args.message) {
         return Err(UsageError("--message is empty; give a text to label".into()).into());
     }
     let (service, labeling) = (&args.service, &args.labeling);
     let task = args.task.task()?;
+    if let Some(assumed) = service.assumed() {
+        screen.line(&assumed);
+    }
     let transport = connect::transport(service).await?;
     let settled = connect::settle(&transport, labeling, service, &task).await?;
     let input = connect::message_input(&args.message, labeling, service)

@@ -12,8 +12,8 @@ mod tests;
 mod values;
 mod variables;
 
-pub use labeling::{LabelingArgs, StrategyName, TaskArgs};
 pub(crate) use labeling::read_task;
+pub use labeling::{LabelingArgs, StrategyName, TaskArgs};
 pub use pilot::PilotArgs;
 pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;

@@ -10,7 +10,7 @@ use crate::teacher::breaker::Endurance;
 use crate::teacher::credential::{
     self, Auth, Identities, Secret, Surroundings, VaultChoice, VaultSecret,
 };
-use crate::teacher::model::{Family, Price};
+use crate::teacher::model::{self, Family, Price};
 use crate::teacher::pacing::{Concurrency, Quota};
 use crate::teacher::tariff::Tariff;
 use crate::teacher::tokens::Encoding;
@@ -147,7 +147,7 @@ pub struct ServiceArgs {
     #[arg(long, env = "SOFTLABEL_OUTAGE_PATIENCE", default_value = "30m", value_name = "TIME",
           value_parser = parse_time)]
     pub outage_patience: Duration,
-    /// US dollars per million prompt tokens; known for gpt-5.2.
+    /// US dollars per million prompt tokens; by default the list price, where the model's is known.
     #[arg(long, env = "SOFTLABEL_PRICE_INPUT", value_name = "USD", value_parser = parse_usd,
           requires = "price_output")]
     pub price_input: Option<Usd>,
@@ -207,6 +207,12 @@ impl ServiceArgs {
     /// The price of tokens before anything is answered; `None` where it is not known.
     pub fn price(&self) -> Option<Price> {
         self.tariff(None).expected()
+    }
+
+    /// What is assumed of a model that is not known, in one sentence.
+    pub fn assumed(&self) -> Option<String> {
+        let priced = self.price().is_some();
+        model::assumed(&self.model, self.family(), self.encoding(), priced)
     }
 
     pub fn quota(&self) -> Quota {

@@ -4,8 +4,8 @@ use super::bindings::{FUNCTIONS, Function, function, message, send};
 use super::{FunctionError, bucket_uploaded, dataset_uploaded, http, runs};
 use crate::config::ServeArgs;
 use crate::deployments::{self, Deployments};
-use crate::labeling::task::Task;
 use crate::host::{Answer, Failure, Functions, Invocation};
+use crate::labeling::task::Task;
 use crate::run::funds::MonthlyCap;
 use crate::run::runs::Runs;
 use crate::steps::{

@@ -126,11 +126,7 @@ mod tests {
     #[test]
     fn only_the_bare_digit_is_a_label() {
         for text in ["0", " 0", "0\n", "\t0 "] {
-            assert_eq!(
-                Label::from_token(text),
-                Some(Label::Zero),
-                "{text:?}"
-            );
+            assert_eq!(Label::from_token(text), Some(Label::Zero), "{text:?}");
         }
         assert_eq!(Label::from_token("1"), Some(Label::One));
         for text in ["", "10", "01", "0.", "\"0\"", "zero", "٠", "\u{a0}0", "０"] {
@@ -141,10 +137,7 @@ mod tests {
     #[test]
     fn labels_are_numbers_in_json() {
         assert_eq!(serde_json::to_string(&Label::One).unwrap(), "1");
-        assert_eq!(
-            serde_json::from_str::<Label>("0").unwrap(),
-            Label::Zero
-        );
+        assert_eq!(serde_json::from_str::<Label>("0").unwrap(), Label::Zero);
         assert!(serde_json::from_str::<Label>("2").is_err());
     }
 

@@ -207,6 +207,7 @@ fn body(card: &mut String, metadata: &Metadata) -> std::fmt::Result {
             )?;
         }
     }
+    let task = &metadata.settings.settings.task;
     writeln!(
         card,
         "\nA line is a user turn, in the order of the source:\n\n\
@@ -221,8 +222,8 @@ fn body(card: &mut String, metadata: &Metadata) -> std::fmt::Result {
          the source, the bounds of the soft label, the probabilities, and marks. `labeling_metadata.json` \
          says how all of this came about.\n\n\
          Rationales may repeat what the users wrote: treat them as private as the chats.\n",
-        Label::RequiresReasoning.meaning(),
-        Label::NoReasoning.meaning(),
+        markdown(task.meaning(Label::Zero)),
+        markdown(task.meaning(Label::One)),
     )
 }
 

@@ -101,9 +101,7 @@ impl<'a> Call<'a> {
         let Question { system, user, .. } = question;
         let request = match question.kind {
             Kind::Label => teacher.profile.classification(model, system, user),
-            Kind::Rationale { tokens } => {
-                teacher.profile.rationale(model, system, user, tokens)
-            }
+            Kind::Rationale { tokens } => teacher.profile.rationale(model, system, user, tokens),
         };
         Self {
             teacher,

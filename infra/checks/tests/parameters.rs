@@ -60,6 +60,27 @@ fn azd_gives_the_same_defaults_as_the_template() {
     }
 }
 
+/// The program reads the same table: what it knows and what the templates know are one source.
+#[test]
+fn the_models_of_the_templates_are_those_of_the_program() {
+    let table: Value = serde_json::from_str(&text("infra/models.json").unwrap()).unwrap();
+    let models = table["models"].as_object().unwrap();
+    let ratios = table["requestsPerThousandTokens"].as_object().unwrap();
+    assert!(!ratios.is_empty());
+    for (model, ratio) in ratios {
+        assert!(models.contains_key(model), "{model}");
+        assert!(ratio.as_u64().is_some_and(|ratio| ratio > 0), "{model}");
+    }
+    let template = template().unwrap();
+    let model = template.parameters["modelName"]["defaultValue"].as_str();
+    let model = model.unwrap();
+    assert!(ratios.contains_key(model), "{model}");
+    assert_ne!(
+        models[model]["family"], "reasoning",
+        "it gives no log probabilities"
+    );
+}
+
 #[test]
 fn azd_finds_the_app_by_its_tags() {
     let snapshot = snapshot("everything-new").unwrap();

@@ -8,6 +8,7 @@ mod files;
 mod pilots;
 mod runs;
 mod service;
+mod tasks;
 
 use crate::harness::*;
 use serde_json::json;
@@ -200,6 +201,7 @@ fn table() -> Vec<Row> {
         pilots::rows(),
         environment::rows(),
         service::rows(),
+        tasks::rows(),
         runs::rows(),
         file_system::disk_rows(),
         file_system::permission_rows(),

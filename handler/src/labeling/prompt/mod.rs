@@ -157,10 +157,7 @@ fn rationale_system(task: &Task) -> String {
         language,
         ..
     } = rationale;
-    let (sentences, given) = (
-        sentences(rationale),
-        given("was labelled", "data", " or"),
-    );
+    let (sentences, given) = (sentences(rationale), given("was labelled", "data", " or"));
     format!(
         "{introduction}\n\nYou are shown a message and what was decided about it. Write in {language}, in \
          {sentences} of plain prose and at most {words} words, why the decision fits this message: {say}. Be \
@@ -281,7 +278,10 @@ mod tests {
             question: "Is the user angry?".into(),
             ..Task::default()
         };
-        for (definition, word) in [(&mut task.label.zero, "calm"), (&mut task.label.one, "angry")] {
+        for (definition, word) in [
+            (&mut task.label.zero, "calm"),
+            (&mut task.label.one, "angry"),
+        ] {
             definition.meaning = format!("the user is {word}");
             definition.description = format!("the words are {word}.");
         }
@@ -305,8 +305,12 @@ mod tests {
             Label::Zero,
             &Mark::fresh(&mut StdRng::seed_from_u64(1), &Input::new(&WithContext)),
         );
-        assert!(why.user.ends_with("that the user is calm. Explain why, in one sentence of plain German prose."));
-        assert!(why.system.starts_with("You explain labels that were given to messages. A label answers this: Is "));
+        assert!(why.user.ends_with(
+            "that the user is calm. Explain why, in one sentence of plain German prose."
+        ));
+        assert!(why.system.starts_with(
+            "You explain labels that were given to messages. A label answers this: Is "
+        ));
     }
 
     #[test]

@@ -153,10 +153,7 @@ pub fn estimate(first: &FirstToken) -> Result<Estimate, NoLabel> {
     };
     let generated = first.sampled.text().unwrap_or(&first.sampled.token);
     let generated: String = generated.chars().take(SHOWN).collect();
-    let (soft, low, high, ln_p0, ln_p1) = match (
-        ln_mass(Label::Zero),
-        ln_mass(Label::One),
-    ) {
+    let (soft, low, high, ln_p0, ln_p1) = match (ln_mass(Label::Zero), ln_mass(Label::One)) {
         (None, None) => {
             let mut candidates = first.top.iter().chain([&first.sampled]);
             return Err(match candidates.any(|c| c.label().is_some()) {

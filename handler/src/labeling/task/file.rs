@@ -164,7 +164,11 @@ fn check(task: &Task) -> Result<(), Wrong> {
     let mut seen = HashMap::new();
     for (number, example) in task.examples.iter().enumerate() {
         let path = [Key("examples"), Item(number), Key("message")];
-        filled(&path, &example.message, "a message, or leave the example out")?;
+        filled(
+            &path,
+            &example.message,
+            "a message, or leave the example out",
+        )?;
         let before = seen.insert(example.message.trim(), example.label);
         if before.is_some_and(|label| label != example.label) {
             return wrong(
@@ -258,18 +262,50 @@ mod tests {
             text[..at].matches('\n').count() + 1
         };
         for (from, to, said) in [
-            ("name = \"requires_reasoning\"", "name = \"Not plain\"", "small letters"),
-            ("name = \"requires_reasoning\"", "nmae = \"x\"", "unknown field `nmae`, expected one of `name`, "),
+            (
+                "name = \"requires_reasoning\"",
+                "name = \"Not plain\"",
+                "small letters",
+            ),
+            (
+                "name = \"requires_reasoning\"",
+                "nmae = \"x\"",
+                "unknown field `nmae`, expected one of `name`, ",
+            ),
             ("words = 80", "words = 2", "a number in 5..=500"),
             ("words = 80", "words = \"80\"", "expected u32"),
             ("tokens = 128", "tokens = 4", "a number in 16..=2048"),
             ("sentences = [2, 4]", "sentences = [4, 2]", "such as [2, 4]"),
-            ("say = \"name what", "say = \" \" # ", "is empty; write what a rationale"),
-            ("examples = []", "examples = [{ message = \"x\", label = 2 }]", "only 0 and 1 are"),
-            ("examples = []", "examples = [{ message = \" \", label = 0 }]", "examples[0].message is empty"),
-            ("examples = []", "examples = [{ message = \"x\", label = 0 }, { message = \"x\", label = 1 }]", "examples[1].message stands there with the other label"),
-            ("meaning = \"answering the message does not", "meaning = \"a\\nb\" #", "label.1.meaning is to be one line"),
-            ("meaning = \"answering the message does not require reasoning\"", "meaning = \"answering the message requires reasoning.\"", "that of 0 too"),
+            (
+                "say = \"name what",
+                "say = \" \" # ",
+                "is empty; write what a rationale",
+            ),
+            (
+                "examples = []",
+                "examples = [{ message = \"x\", label = 2 }]",
+                "only 0 and 1 are",
+            ),
+            (
+                "examples = []",
+                "examples = [{ message = \" \", label = 0 }]",
+                "examples[0].message is empty",
+            ),
+            (
+                "examples = []",
+                "examples = [{ message = \"x\", label = 0 }, { message = \"x\", label = 1 }]",
+                "examples[1].message stands there with the other label",
+            ),
+            (
+                "meaning = \"answering the message does not",
+                "meaning = \"a\\nb\" #",
+                "label.1.meaning is to be one line",
+            ),
+            (
+                "meaning = \"answering the message does not require reasoning\"",
+                "meaning = \"answering the message requires reasoning.\"",
+                "that of 0 too",
+            ),
         ] {
             let text = changed(from, to);
             let error = error(&text);

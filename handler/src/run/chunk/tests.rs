@@ -154,7 +154,7 @@ async fn labeler(service: &Double) -> Labeler {
         Clock::system(),
     );
     let probe = Prompt {
-        system: "Answer 1.",
+        system: "Answer 1.".into(),
         user: "1?".into(),
     };
     let teacher = Teacher::new(

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tiktoken_rs::CoreBPE;
 
 use self::pieces::{split_first, split_last};
+use super::model::base;
 use crate::labeling::cut::TokenCounter;
 
 /// The token of "0" in either encoding.
@@ -50,7 +51,7 @@ impl Encoding {
             "codex-mini",
         ];
         const CL100K: [&str; 2] = ["gpt-35-turbo", "gpt-3.5"];
-        let name = name.to_ascii_lowercase();
+        let name = base(name).to_ascii_lowercase();
         let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
         let is_o_series = name
             .strip_prefix('o')
