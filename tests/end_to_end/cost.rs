@@ -150,11 +150,11 @@ fn a_cap_without_a_price_is_refused_before_anything_is_asked() {
     let home = Home::new();
     let input = home.messages(&["one"]);
     let label = || Softlabel::label(&service, &input, &home.path("out.jsonl"));
-    let unpriced = label().args(["--model", "gpt-6", "--max-cost", "5"]);
+    let unpriced = label().args(["--model", "gpt-5.9", "--max-cost", "5"]);
     let outcome = unpriced.ends(2);
     let error = outcome.error();
     assert!(
-        error.contains("gpt-6") && error.contains("--price-input and --price-output"),
+        error.contains("gpt-5.9") && error.contains("--price-input and --price-output"),
         "{error}"
     );
     assert_eq!(service.stats().requests, 0);
@@ -168,7 +168,7 @@ fn an_unknown_price_is_said_to_be_unknown_and_tokens_are_counted_all_the_same() 
     let home = Home::new();
     let out = home.path("out.jsonl");
     let outcome = Softlabel::label(&service, &home.messages(&borrowed(&distinct(5))), &out)
-        .args(["--model", "gpt-6", "--no-rationales"])
+        .args(["--model", "gpt-5.9", "--no-rationales"])
         .ends(0);
     let unknown = "unknown; set --price-input and --price-output";
     assert_eq!(outcome.row("cost"), unknown);

@@ -81,6 +81,8 @@ impl Default for Config {
             "gpt-5.1",
             "gpt-5.2",
             "gpt-5.4",
+            // Newer than any table of prices.
+            "gpt-5.9",
             "o3-mini",
             "o4-mini",
         ];

@@ -177,7 +177,7 @@ async fn a_chunk_that_ends_late_does_not_stop_a_run_that_was_let_go_on() {
 
 #[tokio::test]
 async fn an_unknown_price_is_not_taken_for_nothing() {
-    let mut world = World::new(&["--model=gpt-4.1"]).await;
+    let mut world = World::new(&["--model=gpt-5.9"]).await;
     let turns = world.put(FILE, 1, 3);
     world.event(FILE).await;
     world.until_quiet().await;
@@ -196,7 +196,7 @@ async fn an_unknown_price_is_not_taken_for_nothing() {
 /// From now on another model answers than the deployment is called after.
 fn deploy_another_model(world: &World) {
     let deployed = |config: &mut Config| {
-        let (name, model) = ("gpt-5.2".to_owned(), "gpt-5.4".to_owned());
+        let (name, model) = ("gpt-5.2".to_owned(), "gpt-5.9".to_owned());
         config.deployments.insert(name, model);
     };
     world.service.update(deployed).unwrap();
@@ -212,7 +212,7 @@ async fn the_price_is_that_of_the_model_that_answers() {
     let run = world.only_run().await;
     assert_eq!((run.state, world.asked()), (State::AwaitingApproval, 0));
     let reason = run.reason.unwrap();
-    assert!(reason.contains("no price is known for gpt-5.4"), "{reason}");
+    assert!(reason.contains("no price is known for gpt-5.9"), "{reason}");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_run_waits_once_a_model_answers_whose_price_is_not_known() {
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
     let reason = run.reason.unwrap();
-    assert!(reason.contains("no price is known for gpt-5.4"), "{reason}");
+    assert!(reason.contains("no price is known for gpt-5.9"), "{reason}");
     assert!((1..turns).contains(&world.asked()), "{}", world.asked());
     let approve = format!("runs/{}/approve", run.run);
     let all = json!({"all": true});
@@ -240,7 +240,7 @@ async fn a_run_waits_once_a_model_answers_whose_price_is_not_known() {
 
 #[tokio::test]
 async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
-    let prices = ["--model=gpt-4.1", "--price-input=2", "--price-output=8"];
+    let prices = ["--model=gpt-5.9", "--price-input=2", "--price-output=8"];
     let mut world = World::new(&prices).await;
     let turns = world.put(FILE, 1, 6);
     world.event(FILE).await;
@@ -351,7 +351,7 @@ async fn a_run_that_spends_to_its_cap_makes_every_call_that_fits() {
 
 #[tokio::test]
 async fn a_sum_is_no_approval_of_a_run_whose_price_is_not_known() {
-    let mut world = World::new(&["--model=gpt-4o"]).await;
+    let mut world = World::new(&["--model=gpt-5.9"]).await;
     world.put(FILE, 1, 4);
     world.event(FILE).await;
     world.until_quiet().await;
