@@ -424,10 +424,11 @@ mod tests {
 
     #[test]
     fn the_services_own_sentences_stay_whole() {
+        let told = told();
         let mask = Mask {
             secrets: &[KEY],
             texts: &[include_str!("labeling/prompt/example.txt")],
-            instructions: &told().systems(),
+            instructions: &told.systems(),
         };
         for said in [
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use \

@@ -71,7 +71,7 @@ fn the_built_in_task_as_a_file_is_the_built_in_task() {
     for field in ["prompt_version", "task_name", "labels"] {
         assert_eq!(plain_says[field], own_says[field]);
     }
-    assert_eq!(plain_says["task_name"], "requires_reasoning");
+    assert_eq!(plain_says["task_name"], "reasoning");
     assert_eq!(plain_says.get("task"), None);
     // And a run of the one goes on as one of the other.
     Softlabel::label(&service, &input, &plain)
@@ -137,7 +137,7 @@ fn another_question_is_asked_in_the_same_frame_and_answered_in_its_own_words() {
     assert!(
         refused
             .error()
-            .contains("task: \"angry\" there, \"requires_reasoning\" here"),
+            .contains("task: \"angry\" there, \"reasoning\" here"),
         "{refused}"
     );
     assert_eq!(service.stats().requests, asked, "nobody was asked again");

@@ -65,7 +65,7 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
         screen.line(&assumed);
     }
     let task = args.task.task()?;
-    let pilot = pilot::wanted(&args)?;
+    let pilot = pilot::wanted(&args, &task)?;
     let (named, work) = places::resolve(&args, pilot).await?;
     // Before the files are read: what is wrong here is told at once.
     let transport = match args.dry_run {

@@ -2,9 +2,7 @@
 
 use crate::config::{LabelArgs, UsageError};
 use crate::dataset::pilot::{Pilot, Selection};
-
-/// What is asked.
-const TASK: &str = "reasoning";
+use crate::labeling::task::Task;
 
 /// The longest name of a pilot: with it, and what is added to it, names of files stay below the 255 bytes
 /// that file systems take.
@@ -14,7 +12,7 @@ const LONGEST_NAME: usize = 100;
 ///
 /// # Errors
 /// If they contradict each other, or the name is none.
-pub(super) fn wanted(args: &LabelArgs) -> Result<Option<Pilot>, UsageError> {
+pub(super) fn wanted(args: &LabelArgs, task: &Task) -> Result<Option<Pilot>, UsageError> {
     let usage = |text: &str| Err(UsageError(text.to_owned()));
     let wanted = &args.pilot;
     let selection = match (wanted.sample, wanted.limit) {
@@ -36,7 +34,7 @@ pub(super) fn wanted(args: &LabelArgs) -> Result<Option<Pilot>, UsageError> {
     };
     let name = match &wanted.pilot {
         Some(name) => checked(name)?,
-        None => default_name(args, selection),
+        None => default_name(args, task, selection),
     };
     Ok(Some(Pilot {
         name,
@@ -65,14 +63,14 @@ fn checked(name: &str) -> Result<String, UsageError> {
 }
 
 /// A name that tells pilots apart that are worth comparing.
-fn default_name(args: &LabelArgs, selection: Selection) -> String {
+fn default_name(args: &LabelArgs, task: &Task, selection: Selection) -> String {
     let selection = match selection {
         Selection::Sample { sample, seed } => format!("sample{sample}-seed{seed}"),
         Selection::First { limit } => format!("first{limit}"),
     };
     let about = format!(
         "{}-{}-{}",
-        TASK,
+        task.name,
         args.service.model,
         args.labeling.strategy.0.name()
     );

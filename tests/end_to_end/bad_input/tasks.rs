@@ -77,7 +77,7 @@ pub(super) fn rows() -> Vec<Row> {
             2,
             &["task.toml:", "name"],
             "small letters",
-            |w| changed(w, "name = \"requires_reasoning\"", "name = \"Needs work\""),
+            |w| changed(w, "name = \"reasoning\"", "name = \"Needs work\""),
         ),
         row(
             "an empty question",

@@ -263,12 +263,12 @@ mod tests {
         };
         for (from, to, said) in [
             (
-                "name = \"requires_reasoning\"",
+                "name = \"reasoning\"",
                 "name = \"Not plain\"",
                 "small letters",
             ),
             (
-                "name = \"requires_reasoning\"",
+                "name = \"reasoning\"",
                 "nmae = \"x\"",
                 "unknown field `nmae`, expected one of `name`, ",
             ),

@@ -203,7 +203,7 @@ mod tests {
     fn the_built_in_task_is_whole_and_keeps_its_version() {
         let task = parse(BUILT_IN, "built_in.toml").unwrap();
         assert_eq!(task, *Task::built_in());
-        assert_eq!(task.name, "requires_reasoning");
+        assert_eq!(task.name, "reasoning");
         assert_eq!(task.version(), PROMPT_VERSION);
         // A comment or white space more is the same task.
         let again = BUILT_IN.replace("\n\n", "\n# more\n\n");
