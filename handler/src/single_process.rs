@@ -468,15 +468,12 @@ impl Job {
                         // A kill may have come between the two.
                         write_plan(&app, &record.run, &bucket.manifest).await?;
                     }
-                    let record = adopt(&app, record, &bucket.version).await?;
+                    let record = app.adopt(record, &bucket.version).await?;
                     let redo = self.resume == Resume::OnlyFailed && record.has_failures();
                     match record.state.is_over() && redo {
                         true => {
                             let request = format!("failed turns of {}", record.run);
-                            let base = Base {
-                                round: record.round + 1,
-                                run: record.run,
-                            };
+                            let base = record.as_base(record.round + 1);
                             begin(&app, &self.dataset, bucket, &request, Some(base)).await?
                         }
                         false => restored(&app, &self.dataset, bucket, record).await?,
@@ -612,26 +609,11 @@ async fn restored(
         }
         Err(RunError::Incomplete { .. }) => {
             let request = format!("what is left of {}", record.run);
-            let base = Base {
-                run: record.run,
-                round: record.round,
-            };
+            let base = record.as_base(record.round);
             begin(app, dataset, bucket, &request, Some(base)).await
         }
         published => published.map(|()| record),
     }
-}
-
-/// Lets a run go on with a copy of the bytes that it was planned for.
-async fn adopt(app: &App, record: Record, version: &Version) -> Result<Record, RunError> {
-    if record.source == *version {
-        return Ok(record);
-    }
-    let adopted = app.runs.update(&record.run, |record| {
-        record.source = version.clone();
-        true
-    });
-    Ok(adopted.await?.unwrap_or(record))
 }
 
 /// What to do about a file that is not whole, of which `intact` conversations are.

@@ -55,6 +55,13 @@ var alerts = [
     query: loadTextContent('../queries/alert-awaiting-approval.kql')
   }
   {
+    name: 'waiting'
+    title: 'softlabel: a run has been waiting for more than an hour'
+    severity: 2
+    range: 'PT1H'
+    query: loadTextContent('../queries/alert-waiting.kql')
+  }
+  {
     name: 'silent'
     title: 'softlabel: the app does not run'
     severity: 1

@@ -13,6 +13,38 @@ resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
 }
 
+var below = '/${containerName}/${empty(basePath) ? '' : '${basePath}/'}'
+var retryPolicy = {
+  eventTimeToLiveInMinutes: 1440
+  maxDeliveryAttempts: 30
+}
+var delivery = {
+  identity: {
+    type: 'SystemAssigned'
+  }
+  destination: {
+    endpointType: 'StorageQueue'
+    properties: {
+      resourceId: appAccountId
+      queueName: queueName
+      // Without an end: the default of seven days could lose an event while the app is stopped.
+      queueMessageTimeToLiveInSeconds: -1
+    }
+  }
+}
+var deadLetters = {
+  identity: {
+    type: 'SystemAssigned'
+  }
+  deadLetterDestination: {
+    endpointType: 'StorageBlob'
+    properties: {
+      resourceId: appAccountId
+      blobContainerName: deadLetterContainerName
+    }
+  }
+}
+
 resource bucketUploaded 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
   parent: topic
   name: name
@@ -45,35 +77,39 @@ resource bucketUploaded 'Microsoft.EventGrid/systemTopics/eventSubscriptions@202
         }
       ]
     }
-    retryPolicy: {
-      eventTimeToLiveInMinutes: 1440
-      maxDeliveryAttempts: 30
-    }
-    deliveryWithResourceIdentity: {
-      identity: {
-        type: 'SystemAssigned'
-      }
-      destination: {
-        endpointType: 'StorageQueue'
-        properties: {
-          resourceId: appAccountId
-          queueName: queueName
-          // Without an end: the default of seven days could lose an event while the app is stopped.
-          queueMessageTimeToLiveInSeconds: -1
-        }
-      }
-    }
-    deadLetterWithResourceIdentity: {
-      identity: {
-        type: 'SystemAssigned'
-      }
-      deadLetterDestination: {
-        endpointType: 'StorageBlob'
-        properties: {
-          resourceId: appAccountId
-          blobContainerName: deadLetterContainerName
-        }
-      }
-    }
+    retryPolicy: retryPolicy
+    deliveryWithResourceIdentity: delivery
+    deadLetterWithResourceIdentity: deadLetters
   }
+}
+
+// With a hierarchical namespace a blob or a folder also comes by being renamed: Spark's commits, `mv`, Storage
+// Explorer. Where it is then stands in destinationUrl; the subject of a folder has no end to go by.
+resource renamed 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
+  parent: topic
+  name: '${name}-renamed'
+  properties: {
+    eventDeliverySchema: 'EventGridSchema'
+    filter: {
+      includedEventTypes: ['Microsoft.Storage.BlobRenamed', 'Microsoft.Storage.DirectoryRenamed']
+      advancedFilters: [
+        {
+          operatorType: 'StringContains'
+          key: 'data.destinationUrl'
+          values: [below]
+        }
+        {
+          // Nothing that we write starts anything.
+          operatorType: 'StringNotContains'
+          key: 'data.destinationUrl'
+          values: ['/LABELED_', '/invalid_records_']
+        }
+      ]
+    }
+    retryPolicy: retryPolicy
+    deliveryWithResourceIdentity: delivery
+    deadLetterWithResourceIdentity: deadLetters
+  }
+  // A topic takes one change at a time.
+  dependsOn: [bucketUploaded]
 }

@@ -173,7 +173,7 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
         .split_once('/')
         .ok_or("not inside a dataset's folder")?;
     raw_dataset(dataset)?;
-    file.split('/').try_for_each(is_blob_name)?;
+    has_blob_names(file)?;
     match classify(file) {
         Entry::Bucket(_) if is_json(file) => Ok((dataset, file)),
         Entry::Bucket(_) => Err(LINES_IN_APP),
@@ -214,10 +214,15 @@ pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Checks that storage and those on the way to it read the names in a path alike.
+pub fn has_blob_names(path: &str) -> Result<(), &'static str> {
+    path.split('/').try_for_each(is_blob_name)
+}
+
 /// Blob storage drops a dot at the end of a name, and a proxy may decode a percent sign.
 fn is_blob_name(name: &str) -> Result<(), &'static str> {
     match name.ends_with('.') || name.contains('%') {
-        true => Err("a name that ends with a dot or has a percent sign"),
+        true => Err("a name in its path ends with a dot or has a percent sign; rename it"),
         false => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ use crate::deployments::{self, Deployments};
 use crate::host::{Answer, Failure, Functions, Invocation};
 use crate::labeling::task::Task;
 use crate::run::funds::MonthlyCap;
+use crate::run::record::Record;
 use crate::run::runs::Runs;
 use crate::steps::{
     Answers, App, Data, InTrouble, Message, Settings, abandon_chunk, label_chunk, plan_bucket,
@@ -125,16 +126,26 @@ impl FunctionApp {
             Ok(begun) => begun,
             Err(error) => return http::refuse(error),
         };
-        let runs = begun.runs.iter().map(|record| {
-            json!({
-                "run": record.run,
-                "file": record.file,
-                "state": record.state,
-                "status": http::address(&request, &format!("/api/runs/{}", record.run)),
-            })
-        });
-        let body = json!({"runs": runs.collect::<Vec<_>>()});
-        let answer = Answer::done().respond("res", 202, &body);
+        let shown = |records: &[Record]| {
+            let shown = records.iter().map(|record| {
+                json!({
+                    "run": record.run,
+                    "file": record.file,
+                    "state": record.state,
+                    "status": http::address(&request, &format!("/api/runs/{}", record.run)),
+                })
+            });
+            json!(shown.collect::<Vec<_>>())
+        };
+        let (under_way, published) = (shown(&begun.under_way), shown(&begun.published));
+        let answer = match begun.under_way.is_empty() {
+            // Nothing is accepted that would do nothing.
+            true => Answer::done().respond("res", 200, &json!({"runs": published})),
+            false => {
+                let body = json!({"runs": under_way, "published": published});
+                Answer::done().respond("res", 202, &body)
+            }
+        };
         Ok(send(answer, begun.messages))
     }
 }
@@ -143,6 +154,11 @@ impl FunctionApp {
 impl Functions for FunctionApp {
     fn names(&self) -> Vec<&'static str> {
         FUNCTIONS.map(|(_, name, _)| name).to_vec()
+    }
+
+    /// Of a dataset's `metadata.json` it matters that it is there.
+    fn reads_data(&self, name: &str) -> bool {
+        !matches!(function(name), Some((Function::DatasetUploaded, _)))
     }
 
     async fn invoke(&self, invocation: Invocation) -> Result<Answer, Failure> {

@@ -1,5 +1,5 @@
-//! `bucket-uploaded`: an event says that a blob was written. Where it is a bucket file of RAW, its run
-//! begins.
+//! `bucket-uploaded`: an event says that a blob was written, or that a blob or folder was renamed. Where that
+//! brought a bucket file of RAW, its run begins.
 //!
 //! Safe to run twice: a run's name follows from the blob and its ETag. That is the ETag which the blob has
 //! now, not the event's: metadata, properties and access control change it without an event of their own,
@@ -8,7 +8,11 @@
 use super::FunctionError;
 use crate::dataset::layout;
 use crate::host::Invocation;
-use crate::steps::{App, Message};
+use crate::run::RunError;
+use crate::steps::{App, Message, metadata};
+use crate::store::azure::decode;
+use jiff::Timestamp;
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,28 +26,43 @@ const WHOLE_AFTER: [&str; 5] = [
     "SftpCommit",
 ];
 
+const CREATED: &str = "Microsoft.Storage.BlobCreated";
+
+/// With a hierarchical namespace: what Spark's commits, `mv` and Storage Explorer do.
+const RENAMED: [&str; 2] = [
+    "Microsoft.Storage.BlobRenamed",
+    "Microsoft.Storage.DirectoryRenamed",
+];
+
 /// An event of Event Grid's schema, as far as it matters.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
     subject: String,
     event_type: String,
-    data: BlobCreated,
+    #[serde(default)]
+    event_time: Option<Timestamp>,
+    data: Blob,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct BlobCreated {
+struct Blob {
     #[serde(default)]
     api: String,
     content_length: Option<u64>,
+    /// What a renamed blob or folder is called now, and was called.
+    destination_url: Option<String>,
+    source_url: Option<String>,
 }
 
-/// A bucket file that an event is about.
+/// What an event is about.
 #[derive(Debug, PartialEq, Eq)]
-struct Upload {
-    dataset: String,
-    file: String,
+enum Upload {
+    /// A bucket file of a dataset.
+    Bucket { dataset: String, file: String },
+    /// A whole dataset, or a split of one.
+    Dataset(String),
 }
 
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Message>, FunctionError> {
@@ -60,14 +79,40 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
             })?;
         match upload(app, &event) {
             Err(reason) => ignored(&event, reason),
-            Ok(Upload { dataset, file }) => match app.raw_version(&dataset, &file).await? {
-                None => ignored(&event, "the blob is gone"),
-                Some(version) if version.length == 0 => ignored(&event, EMPTY),
-                Some(version) => messages.extend(app.take_up(&dataset, &file, version).await?),
-            },
+            Ok(Upload::Bucket { dataset, file }) => {
+                let taken_up = take_up(app, &event, &dataset, &file).await;
+                messages.extend(app.or_overlook(&dataset, taken_up).await?);
+            }
+            Ok(Upload::Dataset(dataset)) => {
+                let taken_up = app.take_up_all(&dataset, event.event_time).await;
+                messages.extend(app.or_overlook(&dataset, taken_up).await?);
+            }
+        }
+        if let Some(dataset) = left(app, &event) {
+            // What was renamed is not in it any more.
+            metadata::refresh_soon(app, &dataset).await?;
         }
     }
     Ok(messages)
+}
+
+/// Takes up one bucket file.
+async fn take_up(
+    app: &App,
+    event: &Event,
+    dataset: &str,
+    file: &str,
+) -> Result<Vec<Message>, RunError> {
+    let version = app.raw_version(dataset, file).await;
+    match version.map_err(RunError::Raw)? {
+        None => ignored(event, "the blob is gone"),
+        Some(version) if version.length == 0 => ignored(event, EMPTY),
+        Some(version) => {
+            let taken_up = app.take_up(dataset, file, version, event.event_time);
+            return Ok(taken_up.await?.into_iter().collect());
+        }
+    }
+    Ok(Vec::new())
 }
 
 const EMPTY: &str = "the blob is empty";
@@ -82,10 +127,15 @@ fn ignored(event: &Event, reason: &str) {
     );
 }
 
-/// Which bucket file an event is about, or why it is about none.
+/// What an event is about, or why it begins nothing.
 fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
-    if event.event_type != "Microsoft.Storage.BlobCreated" {
-        return Err("it is no BlobCreated event");
+    if RENAMED.contains(&event.event_type.as_str()) {
+        let url = event.data.destination_url.as_deref();
+        let path = url.and_then(|url| renamed(app, url));
+        return renamed_to(&path.ok_or("it was not renamed to a path below the base path")?);
+    }
+    if event.event_type != CREATED {
+        return Err("it is no event of a blob that was written or renamed");
     }
     if !WHOLE_AFTER.contains(&event.data.api.as_str()) {
         return Err("its operation does not complete a blob");
@@ -104,8 +154,73 @@ fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
     if event.data.content_length == Some(0) {
         return Err(EMPTY);
     }
-    Ok(Upload {
+    Ok(Upload::Bucket {
         dataset: dataset.to_owned(),
         file: file.to_owned(),
     })
+}
+
+/// What a blob or folder is about that was renamed to `path`, below the base path.
+fn renamed_to(path: &str) -> Result<Upload, &'static str> {
+    let (dataset, below) = path.split_once('/').unwrap_or((path, ""));
+    layout::raw_dataset(dataset)?;
+    match layout::bucket_file(path) {
+        Ok((dataset, file)) => Ok(Upload::Bucket {
+            dataset: dataset.to_owned(),
+            file: file.to_owned(),
+        }),
+        // A dataset's folder, a split's, or the marker that is put there last.
+        Err(_) if below == layout::RAW_METADATA || !below.contains(['/', '.']) => {
+            Ok(Upload::Dataset(dataset.to_owned()))
+        }
+        Err(reason) => Err(reason),
+    }
+}
+
+/// The dataset that a renamed blob or folder was in, if it was in one.
+fn left(app: &App, event: &Event) -> Option<String> {
+    let path = renamed(app, event.data.source_url.as_deref()?)?;
+    let (dataset, _) = path.split_once('/')?;
+    layout::raw_dataset(dataset).ok()?;
+    Some(dataset.to_owned())
+}
+
+/// What the path of a URL of blobs or folders is below the base path.
+fn renamed(app: &App, url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let path = decode(url.path().trim_matches('/'))?;
+    let in_account = |path: &str| {
+        let (container, path) = path.split_once('/')?;
+        app.data.below_base(container, path).map(str::to_owned)
+    };
+    // An emulator has the account's name first.
+    in_account(&path).or_else(|| in_account(path.split_once('/')?.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_renamed_to_a_bucket_a_split_or_a_dataset_is_taken_up() {
+        let dataset = Ok(Upload::Dataset("v4".into()));
+        for path in ["v4", "v4/train", "v4/metadata.json"] {
+            assert_eq!(renamed_to(path), dataset, "{path}");
+        }
+        let bucket = Upload::Bucket {
+            dataset: "v4".into(),
+            file: "train/a.json".into(),
+        };
+        assert_eq!(renamed_to("v4/train/a.json"), Ok(bucket));
+        for path in [
+            "LABELED_v4",
+            "LABELED_v4/train/a.json",
+            ".tmp/a",
+            "v4/a/b/c",
+            "v4/train/a.jsonl",
+            "",
+        ] {
+            assert!(renamed_to(path).is_err(), "{path}");
+        }
+    }
 }

@@ -1,12 +1,15 @@
 //! `dataset-uploaded`: a dataset's `metadata.json` was written, which the exporter uploads last. Every
 //! bucket file that is there has its run begun, if it has none, and the counts are compared anew.
 //!
-//! Safe to run twice: a run's name follows from the file and its ETag.
+//! Safe to run twice: what is under way or published is left alone, see [`wish`](crate::steps).
 
 use super::FunctionError;
 use crate::dataset::layout;
 use crate::host::Invocation;
 use crate::steps::{App, Message, metadata};
+use crate::store::sentence;
+use jiff::Timestamp;
+use serde_json::Value;
 
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Message>, FunctionError> {
     let dataset = invocation.metadata("dataset").unwrap_or_default();
@@ -20,7 +23,9 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
         );
         return Ok(Vec::new());
     }
-    let messages = app.take_up_all(&dataset).await?;
+    let made = written(invocation).unwrap_or_else(|| app.runs.clock().now());
+    let taken_up = app.take_up_all(&dataset, Some(made)).await;
+    let messages = app.or_overlook(&dataset, taken_up).await?;
     let planned = messages.len();
     tracing::info!(
         event = "dataset_uploaded",
@@ -28,6 +33,20 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
         planned,
         "the dataset is there, its bucket files are planned"
     );
-    metadata::refresh(app, &dataset).await?;
+    // Its events are lost for nothing else.
+    if let Err(error) = metadata::refresh(app, &dataset).await {
+        tracing::warn!(
+            dataset,
+            error = sentence(&error),
+            "the metadata cannot be brought up to date now"
+        );
+    }
     Ok(messages)
+}
+
+/// When the file was written, as the trigger tells it.
+fn written(invocation: &Invocation) -> Option<Timestamp> {
+    let properties = invocation.metadata("Properties")?;
+    let properties = serde_json::from_str::<Value>(&properties).ok()?;
+    properties.get("LastModified")?.as_str()?.parse().ok()
 }

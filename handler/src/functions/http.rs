@@ -2,7 +2,9 @@
 
 use super::FunctionError;
 use crate::host::{Answer, HttpRequest, is_json};
+use crate::run::RunError;
 use crate::steps::{Refusal, RequestError};
+use crate::store::sentence;
 use reqwest::Url;
 use serde_json::json;
 
@@ -10,6 +12,13 @@ use serde_json::json;
 pub(super) fn refuse(refused: RequestError) -> Result<Answer, FunctionError> {
     let (refusal, message) = match refused {
         RequestError::Refused { refusal, message } => (refusal, message),
+        RequestError::Run(error @ (RunError::Store(_) | RunError::Raw(_))) => {
+            tracing::warn!(
+                error = sentence(&error),
+                "storage refuses what a request needs"
+            );
+            return Ok(self::error(503, &sentence(&error)));
+        }
         RequestError::Run(error) => return Err(error.into()),
     };
     let status = match refusal {

@@ -29,7 +29,9 @@ mod listing;
 mod money;
 mod recovery;
 mod requests;
+mod storage;
 mod uploads;
+mod wishes;
 
 thread_local! {
     /// How much later it is than the machine thinks, in seconds. A test has a thread of its own.
@@ -115,6 +117,34 @@ impl World {
         let written = dataset::write(&options, &mut content).unwrap();
         fs::write(path, content).unwrap();
         usize::try_from(written.turns).unwrap()
+    }
+
+    /// A relabel is asked for, some time after everything before; gives the status and the answer.
+    async fn relabel(&mut self, body: Value) -> (u64, Value) {
+        LATER.set(LATER.get() + 5);
+        self.http("relabel", "POST", "relabel", &body).await
+    }
+
+    /// The dataset's `metadata.json` is written a moment later than everything before.
+    async fn marker(&mut self, dataset: &str) {
+        LATER.set(LATER.get() + 2);
+        let written = now().to_string();
+        let metadata = json!({"dataset": dataset, "Properties": {"LastModified": written}});
+        let body = json!({"Data": {"metadata": "e30="}, "Metadata": metadata}).to_string();
+        let invocation = Invocation::decode("dataset-uploaded", "i", body.as_bytes()).unwrap();
+        let answer = self.app.invoke(invocation).await.unwrap();
+        let plans = answer.messages("plans").iter();
+        self.queue
+            .extend(plans.map(|message| ("plan-bucket", "plan", message.clone())));
+    }
+
+    /// Reconciles every five minutes until nothing goes on any more.
+    async fn until_settled(&mut self) {
+        for _ in 0..20 {
+            self.until_quiet().await;
+            self.reconcile_later(300).await;
+        }
+        self.until_quiet().await;
     }
 
     /// Gives a file another version without another content.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -113,6 +114,27 @@ impl Invocation {
             function: function.to_owned(),
             id: id.to_owned(),
             data,
+            metadata,
+        })
+    }
+
+    /// Reads of the body of a request for `function` all but what its bindings hold, which may be of any size.
+    pub fn without_data(
+        function: &str,
+        id: &str,
+        body: impl io::Read,
+    ) -> Result<Self, InvocationError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Body {
+            #[serde(default)]
+            metadata: Map<String, Value>,
+        }
+        let Body { metadata } = serde_json::from_reader(body)?;
+        Ok(Self {
+            function: function.to_owned(),
+            id: id.to_owned(),
+            data: Map::new(),
             metadata,
         })
     }

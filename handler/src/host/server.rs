@@ -11,20 +11,30 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use std::io;
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+use std::io::{self, BufReader};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
 
-/// More than any marker blob, message or request of ours holds. The host would hand over a triggering
-/// blob of any size.
+/// More than any message or request of ours holds.
 const LARGEST_BODY: usize = 32 << 20;
+
+/// Blocks of a body that wait to be read.
+const BLOCKS_AHEAD: usize = 4;
 
 #[async_trait]
 pub trait Functions: Send + Sync + 'static {
     fn names(&self) -> Vec<&'static str>;
+
+    /// Whether a function reads what its bindings hold. Where it does not, that may be of any size.
+    fn reads_data(&self, _function: &str) -> bool {
+        true
+    }
 
     /// Does what one invocation asks for.
     ///
@@ -97,7 +107,14 @@ async fn invoke(
     let id = headers.get("x-azure-functions-invocationid");
     let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
     let span = info_span!("invocation", function, invocation_id = id);
-    let invocation = match decode(&function, id, request).await {
+    let invocation = match decode(
+        &function,
+        id,
+        request,
+        server.functions.reads_data(&function),
+    )
+    .await
+    {
         Ok(invocation) => invocation,
         Err(failure) => {
             span.in_scope(|| tracing::error!(error = %failure, "the invocation cannot be read"));
@@ -153,12 +170,61 @@ pub fn is_json(content_type: &str) -> bool {
     kind.eq_ignore_ascii_case("application/json")
 }
 
-async fn decode(function: &str, id: &str, request: Request) -> Result<Invocation, Failure> {
+async fn decode(
+    function: &str,
+    id: &str,
+    request: Request,
+    reads_data: bool,
+) -> Result<Invocation, Failure> {
+    let refused = |error: String| Failure::new("Invocation", error);
+    if !reads_data {
+        let named = (function.to_owned(), id.to_owned());
+        let (blocks, received) = mpsc::channel(BLOCKS_AHEAD);
+        let decoding = tokio::task::spawn_blocking(move || {
+            let body = Blocks {
+                received,
+                block: Bytes::new(),
+            };
+            Invocation::without_data(&named.0, &named.1, BufReader::new(body))
+        });
+        let mut body = request.into_body().into_data_stream();
+        // A body that breaks off is none.
+        while let Some(Ok(block)) = body.next().await {
+            if blocks.send(block).await.is_err() {
+                break;
+            }
+        }
+        drop(blocks);
+        let decoded = decoding.await;
+        let decoded = decoded.map_err(|error| refused(error.to_string()))?;
+        return decoded.map_err(|error| refused(error.to_string()));
+    }
     let body = to_bytes(request.into_body(), LARGEST_BODY)
         .await
         .map_err(|error| Failure::new("Body", format!("the body cannot be taken: {error}")))?;
-    Invocation::decode(function, id, &body)
-        .map_err(|error| Failure::new("Invocation", error.to_string()))
+    Invocation::decode(function, id, &body).map_err(|error| refused(error.to_string()))
+}
+
+/// A body as it comes, to be read on a thread that may wait.
+struct Blocks {
+    received: mpsc::Receiver<Bytes>,
+    block: Bytes,
+}
+
+impl io::Read for Blocks {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.block.is_empty() {
+            match self.received.blocking_recv() {
+                Some(block) => self.block = block,
+                None => return Ok(0),
+            }
+        }
+        let length = self.block.len().min(into.len());
+        self.block
+            .split_to(length)
+            .copy_to_slice(into.get_mut(..length).unwrap_or_default());
+        Ok(length)
+    }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -35,8 +35,8 @@ pub struct ChunkJob {
     pub number: usize,
     /// Where the run keeps its parts.
     pub paths: BucketPaths,
-    /// Where the run keeps its parts that this one begins with, if there is one.
-    pub base: Option<BucketPaths>,
+    /// Where the runs keep their parts that this one begins with, the latest first.
+    pub bases: Vec<BucketPaths>,
     /// The round that the run is in.
     pub round: u32,
     /// A result waits no longer than this before it is appended: a kill costs so much work.

@@ -187,6 +187,14 @@ impl RunError {
         error.is_passing() || error.is_refused()
     }
 
+    /// Whether what was looked for in storage is not there.
+    pub fn is_storage_not_found(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Raw(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
     /// Whether RAW is not there any more as the run was planned for.
     pub fn is_raw_changed(&self) -> bool {
         match self {

@@ -136,8 +136,18 @@ pub struct Record {
     /// The request parameters, once they are settled.
     #[serde(flatten, default)]
     pub profile: Option<ApiProfile>,
-    /// The run whose results it begins with, to ask again for its failed turns only.
+    /// The run whose results it begins with.
     pub base: Option<String>,
+    /// The runs that one began with and may not have taken everything from, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before_base: Vec<String>,
+    /// The run that was its file's current one when it was asked for.
+    #[serde(default)]
+    pub replaces: Option<String>,
+    /// When somebody asked for labels of the whole dataset that are made as its own: once it is published,
+    /// later uploads are labelled like it.
+    #[serde(default)]
+    pub sets_dataset: Option<Timestamp>,
     /// 0, or one more than that of `base`.
     pub round: u32,
     /// When it began.
@@ -151,6 +161,9 @@ pub struct Record {
     /// Why it last waited.
     #[serde(default)]
     pub waited_for: Option<String>,
+    /// It waits until storage does what it should, however long that takes.
+    #[serde(default)]
+    pub waits_for_storage: bool,
     /// It does not move whatever is tried: what is not labelled yet gets no further try.
     #[serde(default)]
     pub given_up: bool,
@@ -215,6 +228,8 @@ impl Identity<'_> {
 pub struct Base {
     /// The run.
     pub run: String,
+    /// The runs that it began with itself, where it may not have taken everything from them.
+    pub before: Vec<String>,
     /// The round of the run that begins with them: that of the base, or one more to ask its failed turns
     /// again.
     pub round: u32,
@@ -257,12 +272,18 @@ impl Record {
             settings,
             profile: None,
             round: base.as_ref().map_or(0, |base| base.round),
+            before_base: base
+                .as_ref()
+                .map_or_else(Vec::new, |base| base.before.clone()),
             base: base.map(|base| base.run),
+            replaces: None,
+            sets_dataset: None,
             created: now,
             state: State::Planning,
             since: now,
             reason: None,
             waited_for: None,
+            waits_for_storage: false,
             given_up: false,
             not_before: None,
             chunks: None,
@@ -307,6 +328,39 @@ impl Record {
         }
     }
 
+    /// The runs whose results it begins with, the latest first: of a chunk the first that has something
+    /// counts.
+    pub fn bases(&self) -> impl Iterator<Item = &String> {
+        self.base.iter().chain(&self.before_base)
+    }
+
+    /// It, as what another run begins with. What was published has taken everything from those before it.
+    pub fn as_base(&self, round: u32) -> Base {
+        let before = match self.is_published() {
+            true => Vec::new(),
+            false => self.bases().cloned().collect(),
+        };
+        Base {
+            run: self.run.clone(),
+            before,
+            round,
+        }
+    }
+
+    /// Whether what it published is all that it can give: turns that failed are asked again on request, but
+    /// those of a run that came to nothing or was given up are still wanted.
+    pub fn is_satisfying(&self) -> bool {
+        let report = self
+            .report
+            .as_ref()
+            .filter(|report| report.published.is_some());
+        report.is_some_and(|report| match report.status {
+            Status::Complete => true,
+            Status::Partial => !self.given_up,
+            Status::Failed => false,
+        })
+    }
+
     /// Whether turns or rationales failed in it that can be asked again.
     pub fn has_failures(&self) -> bool {
         let figures = self.report.as_ref().map(|report| &report.figures);
@@ -333,6 +387,7 @@ impl Record {
         }
         self.not_before = None;
         self.next_in_month_usd = None;
+        self.waits_for_storage = false;
         true
     }
 
@@ -421,7 +476,15 @@ impl Record {
         if !std::mem::replace(&mut self.given_up, true) {
             let why = match &self.waited_for {
                 Some(why) => format!("it last waited because {why}"),
-                None => "none of its chunks was finished, and the app's log may say why".to_owned(),
+                None => match self.chunks {
+                    Some(chunks) => format!(
+                        "{} of its {chunks} chunks were finished, and why it did not go on is not known here; \
+                         see the app's log",
+                        self.watch.finished
+                    ),
+                    None => "it was not planned, and why is not known here; see the app's log"
+                        .to_owned(),
+                },
             };
             self.reason = Some(format!(
                 "it did not move in {} tries: {why}; relabel the bucket once that is mended",

@@ -4,6 +4,7 @@
 //! runs/<run>.json              a run's record, changed by compare-and-swap
 //! began/<time>-<dataset>-<run> the run's place in the list of all
 //! active/<run>                 a mark for the reconciler, until the run's end is settled
+//! overlooked/<dataset>         a dataset that storage refused to show when something was uploaded
 //! current/<dataset>/<file>     which run is the file's current one, and which were before
 //! datasets/<dataset>/…         what is pinned for a dataset
 //! months/<month>.json          what all datasets cost in a month
@@ -199,6 +200,7 @@ impl Runs {
             // Somebody had this version labelled before word of its upload came.
             if record.origin == Origin::Upload
                 && let Some(current) = &current
+                && record.replaces.as_ref() != Some(&current.run)
                 && let Some(there) = self.read(&current.run).await?
                 && there.source.etag == record.source.etag
             {
@@ -206,8 +208,10 @@ impl Runs {
                 self.end(&run, State::Superseded, Some(reason)).await?;
                 return self.as_it_is(record).await;
             }
-            // After the place was read: who takes it in between makes the swap fail.
-            if raw().await?.map(|version| version.etag) != Some(record.source.etag.clone()) {
+            // After the place was read: who takes it in between makes the swap fail. A file that is absent has
+            // no newer version.
+            let raw = raw().await?;
+            if raw.is_some_and(|version| version.etag != record.source.etag) {
                 let reason = "RAW is another version by now".to_owned();
                 self.end(&run, State::Superseded, Some(reason)).await?;
                 return self.as_it_is(record).await;
@@ -326,6 +330,39 @@ impl Runs {
         Ok(self.work.remove_file(&active_path(run)).await?)
     }
 
+    /// Notes that a dataset has to be looked through again.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub async fn note_overlooked(&self, dataset: &str) -> Result<(), RunError> {
+        let path = format!("overlooked/{dataset}");
+        Ok(self.work.replace(&path, Vec::new()).await?)
+    }
+
+    /// A dataset was looked through.
+    ///
+    /// # Errors
+    /// If the note cannot be removed.
+    pub async fn forget_overlooked(&self, dataset: &str) -> Result<(), RunError> {
+        Ok(self
+            .work
+            .remove_file(&format!("overlooked/{dataset}"))
+            .await?)
+    }
+
+    /// The datasets that have to be looked through again, with the time of the upload that was not seen.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub async fn overlooked(&self) -> Result<Vec<(String, Timestamp)>, RunError> {
+        let listed = self.work.list("overlooked").await?.into_iter();
+        let named = listed.filter_map(|listed| {
+            let dataset = listed.path.strip_prefix("overlooked/")?;
+            Some((dataset.to_owned(), listed.modified))
+        });
+        Ok(named.collect())
+    }
+
     /// The datasets that have runs.
     ///
     /// # Errors
@@ -397,13 +434,34 @@ impl Runs {
         name: &str,
         value: &T,
     ) -> Result<(), RunError> {
+        let value = serde_json::to_value(value);
+        let value = value.map_err(|error| RunError::Damaged {
+            path: self.work.locate(&format!("datasets/{dataset}/{name}.json")),
+            reason: error.to_string(),
+        })?;
+        let other = |_: Option<serde_json::Value>| Some(value.clone());
+        self.change_pinned(dataset, name, other).await
+    }
+
+    /// Pins what `change` makes of what is pinned for a dataset under `name`, if anything; it may be asked again.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn change_pinned<T: Serialize + DeserializeOwned>(
+        &self,
+        dataset: &str,
+        name: &str,
+        change: impl Fn(Option<T>) -> Option<T> + Send,
+    ) -> Result<(), RunError> {
         let path = format!("datasets/{dataset}/{name}.json");
-        let content = self.content(&path, value)?;
         let mut cell = Cell::new(&self.work, &path);
         loop {
             // Against what was read: who has lost the right to it meanwhile replaces nothing.
-            cell.read().await?;
-            if cell.write(content.clone()).await? {
+            let there = self.parse::<T>(&path, cell.read().await?)?;
+            let Some(value) = change(there) else {
+                return Ok(());
+            };
+            if cell.write(self.content(&path, &value)?).await? {
                 return Ok(());
             }
         }

@@ -8,7 +8,6 @@ use super::RunError;
 use super::chunk::ChunkJob;
 use super::entry::{Note, Part};
 use super::ledger::Ledger;
-use super::paths::BucketPaths;
 use crate::store::{Appender, OwnFolder};
 
 impl ChunkJob {
@@ -26,8 +25,8 @@ impl ChunkJob {
     ) -> Result<Part, RunError> {
         let mut part = Part::read(lines, self.turns());
         let mut missing = Vec::new();
-        if let Some(base) = self.base.as_ref().filter(|_| !part.is_seeded) {
-            let theirs = self.base_part(work, base).await?;
+        if !self.bases.is_empty() && !part.is_seeded {
+            let theirs = self.base_part(work).await?;
             // The base's own mark refers to the part that the base began with.
             let is_seed = |line: &[u8]| matches!(Note::read(line), Some(Note::Seeded(_)));
             let theirs = whole_lines(&theirs).filter(|line| !is_seed(line));
@@ -54,22 +53,27 @@ impl ChunkJob {
         Ok(part)
     }
 
-    /// The chunk's part in the base; empty where the base never began it.
-    async fn base_part(&self, work: &OwnFolder, base: &BucketPaths) -> Result<Vec<u8>, RunError> {
-        let path = base.part(self.number);
-        if let Some(part) = work.read(&path).await? {
-            return Ok(part);
+    /// The chunk's part in the first base that has it whole; empty where none ever began it.
+    async fn base_part(&self, work: &OwnFolder) -> Result<Vec<u8>, RunError> {
+        for (number, base) in self.bases.iter().enumerate() {
+            let path = base.part(self.number);
+            let part = work.read(&path).await?;
+            let is_last = number + 1 == self.bases.len();
+            // One that was killed before it had taken everything over is no base yet.
+            let is_whole = |part: &Vec<u8>| is_last || Part::read(part, self.turns()).is_seeded;
+            if let Some(part) = part.filter(is_whole) {
+                return Ok(part);
+            }
+            let chunks = self.manifest.chunks.len() as u64;
+            let ledger = Ledger::of_run(work, base, chunks).await?;
+            // Without its manifest all of the base was removed.
+            if ledger.has(self.number as u64) || !work.exists(&base.manifest()).await? {
+                return Err(RunError::BaseGone {
+                    path: work.locate(&path),
+                });
+            }
         }
-        let chunks = self.manifest.chunks.len() as u64;
-        let ledger = Ledger::of_run(work, base, chunks).await?;
-        // Without its manifest all of the base was removed.
-        let gone = ledger.has(self.number as u64) || !work.exists(&base.manifest()).await?;
-        match gone {
-            true => Err(RunError::BaseGone {
-                path: work.locate(&path),
-            }),
-            false => Ok(Vec::new()),
-        }
+        Ok(Vec::new())
     }
 }
 

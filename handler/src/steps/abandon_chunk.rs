@@ -35,15 +35,37 @@ pub async fn run(
     message: ChunkMessage,
     delivery: &str,
 ) -> Result<Vec<Message>, RunError> {
+    let run = message.run.clone();
+    let given_up = give_up(app, message, delivery).await;
+    app.or_wait(&run, given_up).await
+}
+
+async fn give_up(
+    app: &App,
+    message: ChunkMessage,
+    delivery: &str,
+) -> Result<Vec<Message>, RunError> {
     let ChunkMessage { run, chunk, again } = message;
     let Some((record, manifest)) = app.chunk_of(&run).await? else {
         return Ok(Vec::new());
     };
+    let number = usize::try_from(chunk).unwrap_or(usize::MAX);
+    if number >= manifest.chunks.len() {
+        tracing::warn!(
+            run,
+            chunk,
+            "a message names a chunk that the run does not have"
+        );
+        return Ok(Vec::new());
+    }
     let job = ChunkJob {
         manifest,
-        number: usize::try_from(chunk).unwrap_or(usize::MAX),
+        number,
         paths: BucketPaths::of_run(&run),
-        base: record.base.as_deref().map(BucketPaths::of_run),
+        bases: record
+            .bases()
+            .map(|base| BucketPaths::of_run(base))
+            .collect(),
         round: record.round,
         flush_every: Duration::ZERO,
         stop: CancellationToken::new(),
@@ -174,8 +196,8 @@ async fn ids(
     };
     let source = job.manifest.version();
     let raw = app.data.raw(&record.dataset)?;
-    let bytes = chunk.bytes.clone();
-    let bytes = raw.read_range(&record.file, bytes, &source).await?;
+    let bytes = raw.read_range(&record.file, chunk.bytes.clone(), &source);
+    let bytes = bytes.await.map_err(RunError::Raw)?;
     let manifest = Arc::clone(&job.manifest);
     // Where reading panics, that is why the chunk was given up.
     let planned = chunk.clone();

@@ -1,5 +1,6 @@
 //! The cap on what a dataset costs, so that dropping a file never spends a fortune unasked.
 
+use super::billed;
 use super::message::Message;
 use super::trouble::Trouble;
 use super::world::{App, InTrouble};
@@ -91,17 +92,24 @@ impl App {
         Ok(Some(all.times(left, of)))
     }
 
-    /// How many of how many turns a run asks about: all, or those that failed in its base.
+    /// How many of how many turns a run asks about: all, or those that the runs left that it begins with.
     async fn turns_left(&self, record: &Record) -> Result<(u64, u64), RunError> {
-        let Some(base) = &record.base else {
-            return Ok((1, 1));
-        };
-        let base = self.runs.read(base).await?;
-        let report = base.and_then(|base| base.report);
-        let published = report.filter(|report| report.published.is_some());
-        Ok(published.map_or((1, 1), |report| {
-            (report.figures.failed, report.figures.turns.max(1))
-        }))
+        let (mut left, mut of) = (1, 1);
+        for base in record.bases() {
+            let Some(base) = self.runs.read(base).await? else {
+                continue;
+            };
+            let figures = base.report.as_ref().map(|report| &report.figures);
+            let turns = figures.map_or(0, |figures| figures.turns).max(1);
+            let wanted = match base.is_published() {
+                true => figures.map_or(0, |figures| figures.failed),
+                false => turns.saturating_sub(billed::of(self, &base).await?.turns),
+            };
+            if wanted * of < left * turns {
+                (left, of) = (wanted, turns);
+            }
+        }
+        Ok((left, of))
     }
 
     /// Promises a run what it is estimated to cost, or says why it must wait for an approval. Where nobody

@@ -5,7 +5,7 @@
 
 use super::message::{ChunkMessage, Message};
 use super::trouble::Trouble;
-use super::world::App;
+use super::world::{App, InTrouble};
 use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::chunk::{ChunkEnd, ChunkJob};
@@ -31,10 +31,14 @@ pub(crate) const RUN_LOOK: Duration = Duration::from_secs(15);
 /// # Errors
 /// If something cannot be read or written. What was answered until then is kept.
 pub async fn run(app: &App, message: ChunkMessage) -> Result<Vec<Message>, RunError> {
-    match ready(app, message).await? {
-        Some(chunk) => chunk.label(app).await,
-        None => Ok(Vec::new()),
-    }
+    let run = message.run.clone();
+    let labeled = async {
+        match ready(app, message).await? {
+            Some(chunk) => chunk.label(app).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    app.or_wait(&run, labeled.await).await
 }
 
 /// A chunk that may be labelled now.
@@ -64,6 +68,15 @@ pub async fn ready(app: &App, message: ChunkMessage) -> Result<Option<ReadyChunk
     {
         return Ok(None);
     }
+    let number = usize::try_from(*chunk).unwrap_or(usize::MAX);
+    if number >= manifest.chunks.len() {
+        tracing::warn!(
+            run,
+            chunk,
+            "a message names a chunk that the run does not have"
+        );
+        return Ok(None);
+    }
     let labeler = match record.method() {
         Some(method) => app.labelers.get(run, &method).await,
         None => Err(Trouble::Connection(
@@ -79,9 +92,12 @@ pub async fn ready(app: &App, message: ChunkMessage) -> Result<Option<ReadyChunk
     };
     let job = ChunkJob {
         manifest,
-        number: usize::try_from(*chunk).unwrap_or(usize::MAX),
+        number,
         paths: BucketPaths::of_run(run),
-        base: record.base.as_deref().map(BucketPaths::of_run),
+        bases: record
+            .bases()
+            .map(|base| BucketPaths::of_run(base))
+            .collect(),
         round: record.round,
         flush_every: app.settings.flush_every,
         stop: app.stop.child_token(),
@@ -154,7 +170,7 @@ impl ReadyChunk {
                 return finished(app, &record, (&job, was_begun), &labeler, message.chunk).await;
             }
             Ok(Some((ended, _))) => ended,
-            Err(error) => return failed(app, &record, error).await,
+            Err(error) => return failed(app, &record, &message, error).await,
         };
         let mut messages = rest(app, &record, funds.as_deref(), spent, &end).await?;
         messages.extend(match end {
@@ -313,9 +329,20 @@ async fn interrupted(
 
 /// Where storage is down, or RAW is not what the run was planned for, the run waits: that is not the
 /// chunk's fault. The reconciler takes up what is there.
-async fn failed(app: &App, record: &Record, error: RunError) -> Result<Vec<Message>, RunError> {
+async fn failed(
+    app: &App,
+    record: &Record,
+    message: &ChunkMessage,
+    error: RunError,
+) -> Result<Vec<Message>, RunError> {
+    if error.is_raw_changed()
+        && app.settings.in_trouble == InTrouble::Wait
+        && app.follows_raw(record).await?
+    {
+        return Ok(vec![Message::Label(message.clone())]);
+    }
     if error.is_storage_down() || error.is_raw_changed() {
-        app.wait(record, Trouble::Storage(error)).await?;
+        app.wait(record, Trouble::storage(error)).await?;
         return Ok(Vec::new());
     }
     match app.end_if_base_gone(record, &error).await? {

@@ -24,6 +24,9 @@ use tokio::time::Instant;
 /// not read again for each of them.
 const PARTS_OF_TIME: u32 = 5;
 
+/// A larger `metadata.json` of RAW is not read for its counts.
+const LARGEST_RAW_METADATA: u64 = 64 << 20;
+
 /// The refreshes of metadata that wait for their time.
 #[derive(Debug)]
 pub(crate) struct Refreshes {
@@ -243,7 +246,19 @@ pub(crate) async fn compare_with_raw(
     if app.data.is_lone_file() || app.data.pilot().is_some() {
         return Ok(Vec::new());
     }
-    match app.data.raw(dataset)?.read(layout::RAW_METADATA).await {
+    let raw = app.data.raw(dataset)?;
+    match raw.version(layout::RAW_METADATA).await {
+        Ok(version) if version.length > LARGEST_RAW_METADATA => {
+            return Ok(vec![format!(
+                "RAW's metadata.json has {} bytes, more than the {LARGEST_RAW_METADATA} that are read, so that \
+                 its counts were not compared.",
+                version.length
+            )]);
+        }
+        // It is read, to be told what is wrong with it.
+        _ => {}
+    }
+    match raw.read(layout::RAW_METADATA).await {
         Ok(metadata) => Ok(compare_counts(&metadata, found)),
         Err(error) if error.is_not_found() => Ok(vec![
             "RAW has no metadata.json to compare the counts with.".into(),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! take_up         begins the run of a version of a bucket file
+//! wish            whether a run must begin for what somebody wishes
 //! plan_bucket     cuts a run's file into chunks
 //! label_chunk     labels one of them
 //! abandon_chunk   gives up a chunk that failed too often
@@ -33,6 +34,7 @@ mod month;
 mod overlooked;
 pub mod plan_bucket;
 pub mod publish_bucket;
+mod raw_version;
 pub mod reconcile;
 mod refusal;
 pub mod relabel;
@@ -40,6 +42,7 @@ pub mod retention;
 pub mod status;
 mod take_up;
 mod trouble;
+mod wish;
 mod world;
 
 pub use data::{Data, Named};

@@ -5,6 +5,7 @@
 //! waited or whose messages got lost.
 
 use super::message::{Message, RunMessage};
+use super::reconcile;
 use super::trouble::Trouble;
 use super::world::{App, InTrouble};
 use crate::dataset::metadata::Status;
@@ -17,10 +18,11 @@ use crate::run::paths::BucketPaths;
 use crate::run::plan::{PlanError, plan};
 use crate::run::progress::Progress;
 use crate::run::publish;
-use crate::run::record::{ApiProfile, Origin, Record, State};
+use crate::run::record::{ApiProfile, Record, State};
 use crate::run::settings::LabelSettings;
 use crate::run::work;
-use crate::store::{RawFile, RawFolder, StoreError, Version};
+use crate::store::{RawFile, RawFolder, StoreError, Version, sentence};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,11 +35,15 @@ const MOST_CHUNKS: usize = 40_000;
 /// # Errors
 /// If something cannot be read or written.
 pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunError> {
-    let RunMessage { run } = message;
-    let Some(record) = app.workable(&run).await? else {
+    let planned = planned(app, &message.run).await;
+    app.or_wait(&message.run, planned).await
+}
+
+async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
+    let Some(record) = app.workable(run).await? else {
         return Ok(Vec::new());
     };
-    if app.end_if_unknown(&record).await? {
+    if app.end_if_unknown(&record).await? || waits_for_base(app, &record).await? {
         return Ok(Vec::new());
     }
     let manifest = match app.manifest(&record).await? {
@@ -47,12 +53,11 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
             None => return Ok(Vec::new()),
         },
     };
-    let record = begin_with_same_content(app, record, &manifest).await?;
     if record.chunks.is_none() && !record.overwrite {
         match app.refuse_foreign(&record.dataset, &record.file).await {
             Err(error @ RunError::Foreign { .. }) => {
                 let reason = Some(error.to_string());
-                app.runs.end(&run, State::Failed, reason).await?;
+                app.runs.end(run, State::Failed, reason).await?;
                 return Ok(Vec::new());
             }
             looked => looked?,
@@ -64,12 +69,20 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
              SOFTLABEL_CHUNK_TURNS higher and relabel it",
             manifest.chunks.len()
         );
-        app.runs.end(&run, State::Failed, Some(reason)).await?;
+        app.runs.end(run, State::Failed, Some(reason)).await?;
         return Ok(Vec::new());
     }
     if let Some(next) = app.probe_beyond_month(&record).await? {
         app.wait_for_month(&record, next).await?;
         return Ok(Vec::new());
+    }
+    if record.chunks.is_none()
+        && app.settings.in_trouble == InTrouble::Wait
+        && let Some(name) = app.data.bucket(&record.file)
+    {
+        // Before the first call that is paid for.
+        let output = app.data.labeled(&record.dataset)?;
+        output.try_out(&app.data.labeled_path(&name)).await?;
     }
     let profile = match profile(app, &record).await? {
         Ok(profile) => profile,
@@ -83,14 +96,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
         None if !app.settings.asks_first => {
             app.is_priced(&record, Some(&profile)).then_some(Usd::ZERO)
         }
-        None => match estimated(app, &record, &manifest, &profile).await {
-            Ok(usd) => usd,
-            Err(error) if error.is_raw_changed() => {
-                app.wait(&record, Trouble::Storage(error)).await?;
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
-        },
+        None => estimated(app, &record, &manifest, &profile).await?,
     };
     if let Err(reason) = app.afford(&record, Some(&profile), usd).await? {
         app.await_approval(&record, usd, reason).await?;
@@ -98,7 +104,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
-    let planned = app.runs.update(&run, |record| {
+    let planned = app.runs.update(run, |record| {
         let pending = publish::pending(&manifest);
         record.planned(profile.clone(), pending, chunks, now)
     });
@@ -108,7 +114,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     let ledger = app.ledger(&record).await?;
     app.send_chunks(&record, &manifest, &ledger).await?;
     let unfinished = (0..chunks).filter(|chunk| !ledger.has(*chunk));
-    let messages = unfinished.map(|chunk| Message::label(&run, chunk));
+    let messages = unfinished.map(|chunk| Message::label(run, chunk));
     let mut messages = messages.collect::<Vec<_>>();
     tracing::info!(
         event = "run_planned",
@@ -122,55 +128,59 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
         "the file is cut into chunks"
     );
     if messages.is_empty() {
-        messages.push(Message::publish(&run));
+        messages.push(Message::publish(run));
     }
     Ok(messages)
 }
 
-/// Has the run of an upload begin with the results of the file's last run, where content and settings are
-/// the same: metadata, properties and access control make a new version of a blob, too, whose labels are
-/// bought already.
-async fn begin_with_same_content(
-    app: &App,
-    record: Record,
-    manifest: &Manifest,
-) -> Result<Record, RunError> {
-    if record.origin != Origin::Upload || record.base.is_some() || record.chunks.is_some() {
-        return Ok(record);
-    }
-    let current = app.runs.current(&record.dataset, &record.file).await?;
-    let Some(former) = current.and_then(|current| current.before.last().cloned()) else {
-        return Ok(record);
+/// Has a run wait while the one that it begins with, which ended just now, may still record what it had in
+/// flight; says whether it does.
+async fn waits_for_base(app: &App, record: &Record) -> Result<bool, RunError> {
+    let base = record.base.as_ref().filter(|_| record.chunks.is_none());
+    let Some(base) = base.filter(|_| app.settings.in_trouble == InTrouble::Wait) else {
+        return Ok(false);
     };
-    let former = app.runs.read(&former).await?;
-    let Some(former) =
-        former.filter(|former| former.is_published() && former.settings == record.settings)
-    else {
-        return Ok(record);
+    let Some(base) = app.runs.read(base).await? else {
+        return Ok(false);
     };
-    let theirs = app.planned_manifest(&former.run).await?;
-    let is_same = theirs.is_some_and(|theirs| {
-        let content = |of: &Manifest| (of.source.length, of.source.fingerprint.clone());
-        content(&theirs) == content(manifest) && theirs.chunks == manifest.chunks
-    });
-    if !is_same {
-        return Ok(record);
+    let now = app.runs.clock().now();
+    let since = now.duration_since(base.since);
+    if base.is_published() || since >= app.settings.still_ending() {
+        return Ok(false);
     }
-    tracing::info!(
-        event = "run_takes_over",
-        run = record.run,
-        former = former.run,
-        "the file's content is that of the run before, whose labels are taken over"
+    let noticed = reconcile::noticed_after();
+    if since >= noticed && !is_labeled(app, &base).await? {
+        return Ok(false);
+    }
+    let reason = format!(
+        "run {} ended just now, and what it had in flight is waited for, to be taken over",
+        base.run
     );
-    let take_over = app.runs.update(&record.run, |record| {
-        let begins = record.chunks.is_none() && record.base.is_none();
-        if begins {
-            record.base = Some(former.run.clone());
-            record.round = former.round;
+    let until = now.saturating_add(noticed).unwrap_or(now);
+    let wait = |record: &mut Record| record.wait(reason.clone(), until, now);
+    app.runs.update(&record.run, wait).await?;
+    Ok(true)
+}
+
+/// Whether an execution still holds a chunk of a run.
+async fn is_labeled(app: &App, record: &Record) -> Result<bool, RunError> {
+    let (paths, work) = (BucketPaths::of_run(&record.run), app.runs.work());
+    let ledger = app.ledger(record).await?;
+    let begun = work.list(&paths.parts()).await?;
+    let finished = ledger.finished().iter();
+    let finished =
+        finished.map(|finished| paths.part(usize::try_from(finished.chunk).unwrap_or(usize::MAX)));
+    let finished = finished.collect::<BTreeSet<_>>();
+    for part in begun.iter().filter(|part| !finished.contains(&part.path)) {
+        if work
+            .status(&part.path)
+            .await?
+            .is_some_and(|part| part.leased)
+        {
+            return Ok(true);
         }
-        begins
-    });
-    Ok(take_over.await?.unwrap_or(record))
+    }
+    Ok(false)
 }
 
 /// Estimates what a run costs, and writes that into its record.
@@ -226,12 +236,7 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
         },
         None => match scan(app, record).await {
             Ok(manifest) => manifest,
-            Err(PlanError::Store(error)) if error.is_changed() || error.is_not_found() => {
-                app.wait(record, Trouble::Storage(RunError::Raw(error)))
-                    .await?;
-                return Ok(None);
-            }
-            Err(PlanError::Store(error)) => return Err(error.into()),
+            Err(PlanError::Store(error)) => return Err(RunError::Raw(error)),
             Err(PlanError::Scan { path, error, .. }) => {
                 let reason = format!("{path}: {error}; {}", error.remedy(&path));
                 let unread = record.unread(Status::Failed);
@@ -427,6 +432,7 @@ impl App {
             return Ok(());
         }
         let reason = trouble.to_string();
+        let for_storage = matches!(trouble, Trouble::Storage(_) | Trouble::Absent { .. });
         let now = self.runs.clock().now();
         let wait = self.settings.first_wait();
         let wait = wait * 2_u32.saturating_pow(record.watch.tries);
@@ -435,7 +441,49 @@ impl App {
         let run = &record.run;
         let seconds = wait.as_secs();
         tracing::warn!(event = "run_waiting", run, reason, seconds, "the run waits");
-        let waits = |record: &mut Record| record.wait(reason.clone(), until, now);
+        let waits = |record: &mut Record| {
+            let waits = record.wait(reason.clone(), until, now);
+            record.waits_for_storage |= waits && for_storage;
+            waits
+        };
         self.runs.update(run, waits).await.map(drop)
+    }
+
+    /// What a step for `run` comes to. Where storage refuses what it needs, the run waits until that is mended, and
+    /// its message is dealt with: sent again and again it would only end as one that failed.
+    pub(crate) async fn or_wait(
+        &self,
+        run: &str,
+        done: Result<Vec<Message>, RunError>,
+    ) -> Result<Vec<Message>, RunError> {
+        let error = match done {
+            Err(error) if self.settings.in_trouble == InTrouble::Wait => error,
+            done => return done,
+        };
+        let (RunError::Store(refused) | RunError::Raw(refused)) = &error else {
+            return Err(error);
+        };
+        if refused.is_forbidden() {
+            let reason = Some(sentence(&error));
+            self.runs.end(run, State::Failed, reason).await?;
+            return Ok(Vec::new());
+        }
+        let Some(record) = self.runs.read(run).await? else {
+            return Err(error);
+        };
+        self.wait(&record, Trouble::storage(error)).await?;
+        Ok(Vec::new())
+    }
+
+    /// Whether RAW has another mark than a run goes by, and the same content: then it goes by that from now on.
+    pub(crate) async fn follows_raw(&self, record: &Record) -> Result<bool, RunError> {
+        let Some(record) = self.runs.read(&record.run).await? else {
+            return Ok(false);
+        };
+        match self.raw_version(&record.dataset, &record.file).await {
+            Ok(Some(version)) => self.is_of(&record, &version).await,
+            Ok(None) => Ok(false),
+            Err(error) => Err(RunError::Raw(error)),
+        }
     }
 }

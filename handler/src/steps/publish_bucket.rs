@@ -20,8 +20,12 @@ use crate::store::{PutMode, Version};
 /// # Errors
 /// If something cannot be read or written.
 pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunError> {
-    let RunMessage { run } = message;
-    let Some((record, manifest)) = app.chunk_of(&run).await? else {
+    let published = publish(app, &message.run).await;
+    app.or_wait(&message.run, published).await
+}
+
+async fn publish(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
+    let Some((record, manifest)) = app.chunk_of(run).await? else {
         return Ok(Vec::new());
     };
     let ledger = app.ledger(&record).await?;
@@ -33,10 +37,10 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     // Before it is known who is current: whoever takes the place and publishes after that makes the
     // commit fail.
     let there = there(&targets).await?;
-    if !may_publish(app, &run).await? {
+    if !may_publish(app, run).await? {
         return Ok(Vec::new());
     }
-    let paths = BucketPaths::of_run(&run);
+    let paths = BucketPaths::of_run(run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
     let draft = draft(&manifest, (work, &paths), &targets, clock).await?;
     if matches!(there, [Some(_), _]) && draft.report().figures.labeled == 0 {
@@ -47,23 +51,28 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
         } else {
             State::Failed
         };
-        app.runs.end(&run, state, Some(reason.to_owned())).await?;
+        app.runs.end(run, state, Some(reason.to_owned())).await?;
         return Ok(Vec::new());
     }
     // Drafting takes a while, in which it may have been cancelled or replaced.
-    if !may_publish(app, &run).await? {
+    if !may_publish(app, run).await? {
         return Ok(Vec::new());
     }
     match draft.commit(there.map(PutMode::from)).await? {
         Some(report) => {
             let [labels, _] = &targets;
             let place = labels.folder.locate(&labels.path);
+            // Before it has ended: a process that is killed now publishes it once more.
+            if let Some(asked) = record.sets_dataset {
+                app.set_dataset(&record.dataset, &record.settings, asked)
+                    .await?;
+            }
             end(app, &record, report, &place).await?;
             metadata::refresh_soon(app, &record.dataset).await?;
         }
         None => {
             tracing::info!(run, "another process published the bucket just now");
-            return Ok(vec![Message::publish(&run)]);
+            return Ok(vec![Message::publish(run)]);
         }
     }
     Ok(Vec::new())
@@ -150,8 +159,9 @@ async fn may_publish(app: &App, run: &str) -> Result<bool, RunError> {
     let Some(record) = app.workable(run).await? else {
         return Ok(false);
     };
-    let source = app.raw_version(&record.dataset, &record.file).await?;
-    if source.map(|version| version.etag) == Some(record.source.etag.clone()) {
+    let raw = app.data.raw(&record.dataset)?;
+    let version = raw.version(&record.file).await.map_err(RunError::Raw)?;
+    if app.is_of(&record, &version).await? {
         return Ok(true);
     }
     let reason = "RAW changed before it was published".to_owned();

@@ -13,6 +13,7 @@ use super::hourly::{AT_ONCE, Progress};
 use super::label_chunk::RUN_LOOK;
 use super::message::Message;
 use super::metadata;
+use super::trouble::Trouble;
 use super::world::{App, Settings};
 use crate::run::RunError;
 use crate::run::ledger::Ledger;
@@ -65,6 +66,11 @@ struct Patience {
     publish_after: Duration,
     /// Tries before it is given up.
     tries: u32,
+}
+
+/// Chunks of a run that was ended by somebody begin no call any more after so long.
+pub(super) fn noticed_after() -> SignedDuration {
+    SignedDuration::try_from(RUN_LOOK + FLUSHED).unwrap_or(SignedDuration::MAX)
 }
 
 impl Settings {
@@ -143,11 +149,15 @@ fn decide(
         true => patience.tries.saturating_mul(IN_LINE),
         false => patience.tries,
     };
-    if watch.tries >= most {
+    if record.waits_for_storage {
+        // It is mended by a person, who takes what time that takes.
+        watch.tries = (watch.tries + 1).min(most.saturating_sub(1));
+    } else if watch.tries >= most {
         record.give_up(now);
         return Action::GiveUp;
+    } else {
+        watch.tries += 1;
     }
-    watch.tries += 1;
     record.resume(now);
     match complete {
         true => Action::Publish,
@@ -164,12 +174,15 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     let now = app.runs.clock().now();
     let records = records(app, now).await?;
     let stalled = SignedDuration::try_from(app.settings.stall_after).unwrap_or(SignedDuration::MAX);
-    log(&records, stalled, now);
+    let overlooked = app.runs.overlooked().await?;
+    let long = |(_, since): &&(String, Timestamp)| now.duration_since(*since) > LONG;
+    let waiting_datasets = overlooked.iter().filter(long).count();
+    log(&records, waiting_datasets, stalled, now);
     let moves = |record: &Record| {
         !record.state.is_over() && now.duration_since(record.watch.moved) < stalled
     };
     let moving = records.iter().filter(|record| moves(record)).count();
-    let begun_with = records.iter().filter_map(|record| record.base.clone());
+    let begun_with = records.iter().flat_map(|record| record.bases().cloned());
     let begun_with = begun_with.collect::<BTreeSet<_>>();
     let mut progress = Progress::read(app, KIND).await?;
     let began = progress.up_to.clone();
@@ -196,7 +209,11 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
         match found {
             Ok(found) => round.add(found),
             // One run that cannot be looked at is no reason not to look at the others.
-            Err(error) => tracing::error!(run, %error, "the run cannot be reconciled now"),
+            Err(error) => {
+                tracing::error!(run, %error, "the run cannot be reconciled now");
+                // Where nothing can be written now, it is looked at again all the same.
+                let _ = app.or_wait(&run, Err(error)).await;
+            }
         }
         looked += 1;
         progress.up_to = Some(run);
@@ -209,6 +226,10 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     // What was decided must be sent, whatever becomes of old work.
     if let Err(error) = super::retention::remove_old(app, &begun_with, until).await {
         tracing::error!(%error, "old work cannot be removed now");
+    }
+    match super::overlooked::look_again(app, overlooked).await {
+        Ok(messages) => round.messages.extend(messages),
+        Err(error) => tracing::error!(%error, "overlooked datasets cannot be looked for now"),
     }
     match super::overlooked::take_up(app, until).await {
         Ok(messages) => round.messages.extend(messages),
@@ -272,8 +293,11 @@ impl Round {
     }
 }
 
+/// A run that waits for longer than this is told of.
+const LONG: SignedDuration = SignedDuration::from_hours(1);
+
 /// Says how everything stands, for alerts.
-fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
+fn log(records: &[Record], waiting_datasets: usize, stalled: SignedDuration, now: Timestamp) {
     let open = records.iter().filter(|record| !record.state.is_over());
     let open = open.collect::<Vec<_>>();
     let stands = |record: &&&Record| now.duration_since(record.watch.moved) > stalled;
@@ -283,6 +307,11 @@ fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
     let runs_awaiting_month = open.iter().filter(for_month).count();
     let stands = |record: &&&Record| !awaiting(record) && !for_month(record) && stands(record);
     let stalled_runs = open.iter().filter(stands).count();
+    let waits = |record: &&&Record| {
+        let is_long = now.duration_since(record.watch.moved) > LONG;
+        record.state == State::Waiting && !for_month(record) && is_long
+    };
+    let waiting_runs = open.iter().filter(waits).count();
     let waiting_chunks = open.iter().map(|record| {
         let chunks = record.chunks.unwrap_or_default();
         chunks.saturating_sub(record.watch.finished)
@@ -291,6 +320,8 @@ fn log(records: &[Record], stalled: SignedDuration, now: Timestamp) {
         event = "reconciled",
         runs = open.len(),
         stalled_runs,
+        waiting_runs,
+        waiting_datasets,
         runs_awaiting_approval,
         runs_awaiting_month,
         waiting_chunks = waiting_chunks.sum::<u64>(),
@@ -318,20 +349,26 @@ async fn look_into(
     let was_current = current
         .as_ref()
         .is_some_and(|current| current.before.contains(run));
-    let raw = app.raw_version(dataset, file).await?;
-    let is_there = raw
-        .as_ref()
-        .is_some_and(|raw| raw.etag == record.source.etag);
-    if !record.state.is_over() && is_there && !is_current && !was_current {
+    let raw = app.raw_version(dataset, file).await;
+    let raw = raw.map_err(RunError::Raw)?;
+    let is_there = match &raw {
+        Some(raw) => app.is_of(record, raw).await?,
+        None => false,
+    };
+    // What is absent may come back; only a newer version takes its place.
+    let is_wanted = !record.state.is_over() && (is_there || raw.is_none());
+    if is_wanted && !is_current && !was_current {
         return begin_again(app, record, current, round).await;
     }
-    if !record.state.is_over() && is_there && is_current {
-        return go_on(app, record, others_move, round).await;
+    if is_wanted && is_current {
+        return match is_there {
+            true => go_on(app, record, others_move, round).await,
+            false => absent(app, record).await,
+        };
     }
-    let reason = match (&raw, is_there) {
-        (_, true) => "another run took its place",
-        (Some(_), _) => "RAW is another version by now",
-        (None, _) => "RAW is gone",
+    let reason = match raw.is_some() && !is_there {
+        true => "RAW is another version by now",
+        false => "another run took its place",
     };
     app.runs
         .end(run, State::Superseded, Some(reason.to_owned()))
@@ -340,7 +377,7 @@ async fn look_into(
         // Its event may have got lost.
         round
             .messages
-            .extend(app.take_up(dataset, file, raw).await?);
+            .extend(app.take_up(dataset, file, raw, None).await?);
     }
     let Some(record) = app.runs.read(run).await? else {
         return Ok(());
@@ -353,6 +390,21 @@ async fn look_into(
         ended.push(run.clone());
     }
     Ok(())
+}
+
+/// A run whose RAW is not there waits for it.
+async fn absent(app: &App, record: &Record) -> Result<(), RunError> {
+    let now = app.runs.clock().now();
+    if record.not_before.is_some_and(|until| until > now) {
+        return Ok(());
+    }
+    let place = app.data.raw(&record.dataset)?.locate(&record.file);
+    let trouble = Trouble::Absent { place };
+    // One that waited for something else has to say what it waits for now.
+    let resume =
+        |record: &mut Record| record.waited_for != Some(trouble.to_string()) && record.resume(now);
+    app.runs.update(&record.run, resume).await?;
+    app.wait(record, trouble).await
 }
 
 /// Whoever began this run was cut short before it became current.

@@ -1,33 +1,23 @@
 //! `relabel`: a person asks to label what is there, again or in another way.
 //!
-//! Safe to ask twice: the same request over unchanged RAW names the same runs. `force` makes new ones
-//! and takes the place of runs in progress.
+//! Safe to ask twice: see [`wish`](super::wish). `force` buys everything anew and takes the place of runs in
+//! progress.
 
 use super::message::Message;
 use super::refusal::RequestError;
 use super::take_up::SETTINGS;
+use super::wish::{Only, Verdict, Wish};
 use super::world::App;
 use crate::dataset::layout;
 use crate::labeling::strategy;
-use crate::run::record::{Base, Beginning, Origin, Record};
+use crate::run::RunError;
+use crate::run::record::{Origin, Record};
 use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
 use crate::teacher::model::Family;
 use crate::teacher::tokens::Encoding;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use uuid::Uuid;
-
-/// Which turns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Only {
-    /// All of them.
-    #[default]
-    All,
-    /// Those that failed in the bucket's last run.
-    Failed,
-}
+use std::collections::BTreeSet;
 
 /// The body of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,42 +121,131 @@ impl Body {
     }
 }
 
-/// The runs that a request means, and the messages that have them planned.
+/// What a request comes to.
 #[derive(Debug)]
 pub struct Begun {
-    /// Their records, in the order of their files.
-    pub runs: Vec<Record>,
-    /// What has them planned.
+    /// The runs that grant it, in the order of their files.
+    pub under_way: Vec<Record>,
+    /// The runs whose labels are what is asked for already, and are published.
+    pub published: Vec<Record>,
+    /// What has those planned that are not yet.
     pub messages: Vec<Message>,
 }
 
-/// Begins the runs that the request `text` asks for, or finds them.
+/// Has the labels made that the request `text` asks for, where they are neither published nor under way.
 ///
 /// # Errors
 /// Why the request is refused, or what cannot be read or written.
 pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
     let body = Body::parse(text)?;
+    let dataset = &body.dataset;
     let files = files(app, &body).await?;
-    // All are looked at before one begins, so that a refusal leaves everything as it is.
-    let mut records = Vec::new();
-    for (file, version) in files {
-        records.push(record(app, &body, &file, version).await?);
-    }
+    let pinned = app.runs.pinned::<LabelSettings>(dataset, SETTINGS).await?;
+    let settings = wished_settings(app, &body, pinned.as_ref())?;
     // Labels of the whole dataset that are made otherwise are what later uploads are to match.
     let whole = body.splits.is_none() && body.buckets.is_none() && body.only == Only::All;
-    let new = records.iter().find(|(_, is_new)| *is_new);
-    if let Some((record, _)) = new.filter(|_| whole) {
-        app.runs
-            .repin(&body.dataset, SETTINGS, &record.settings)
-            .await?;
+    let sets = whole && pinned.as_ref() != Some(&settings);
+    let sets_dataset = sets.then(|| app.runs.clock().now());
+    // All are looked at before one begins, so that a refusal leaves everything as it is.
+    let (mut under_way, mut published, mut begins) = (Vec::new(), Vec::new(), Vec::new());
+    let mut none = None;
+    for (file, version) in files {
+        let wish = Wish {
+            dataset: dataset.clone(),
+            file,
+            origin: Origin::Relabel,
+            settings: settings.clone(),
+            only: body.only,
+            force: body.force,
+            overwrite: body.overwrite,
+            sets_dataset,
+            made: None,
+        };
+        match app.weigh(&wish, &version).await? {
+            Verdict::UnderWay(record) => under_way.push(record),
+            Verdict::Published(record) | Verdict::Answered(record) => published.push(record),
+            Verdict::Busy(record) => return Err(busy(&wish, &record)),
+            Verdict::NoRun => none = Some(wish.file),
+            Verdict::Begins(record) => {
+                refuse_foreign(app, &wish).await?;
+                begins.push((wish, *record));
+            }
+        }
     }
-    let mut runs = Vec::new();
-    for (record, _) in records {
-        runs.push(app.begin(record).await?);
+    if let Some(file) = none.filter(|_| begins.is_empty() && under_way.is_empty()) {
+        return Err(RequestError::conflict(format!(
+            "{file} has no run over this version of RAW whose failed turns could be asked again; relabel all"
+        )));
     }
-    let open = runs.iter().filter(|record| !record.state.is_over());
-    let messages = open.map(|record| Message::plan(&record.run)).collect();
-    Ok(Begun { runs, messages })
+    for (wish, record) in begins {
+        match app.grant(&wish, record).await? {
+            Verdict::UnderWay(record) => under_way.push(record),
+            Verdict::Published(record) => published.push(record),
+            Verdict::Busy(record) => return Err(busy(&wish, &record)),
+            // RAW changed again and again, or is gone by now.
+            Verdict::Answered(_) | Verdict::NoRun | Verdict::Begins(_) => {}
+        }
+    }
+    if let Some(asked) = sets_dataset.filter(|_| under_way.is_empty()) {
+        app.set_dataset(dataset, &settings, asked).await?;
+    }
+    under_way.sort_by(|a, b| a.file.cmp(&b.file));
+    published.sort_by(|a, b| a.file.cmp(&b.file));
+    let messages = under_way.iter().map(|record| Message::plan(&record.run));
+    let messages = messages.collect();
+    Ok(Begun {
+        under_way,
+        published,
+        messages,
+    })
+}
+
+/// The settings of the labels that are asked for: as the dataset is labelled now, but by the prompts of today, with
+/// what the request says otherwise.
+fn wished_settings(
+    app: &App,
+    body: &Body,
+    pinned: Option<&LabelSettings>,
+) -> Result<LabelSettings, RequestError> {
+    let current = &app.settings.labels;
+    if body.only == Only::Failed && body.changes_settings() {
+        let text = "\"only\": \"failed\" asks again as the bucket was asked; leave out strategy, rationales, \
+                    model and deployment";
+        return Err(RequestError::wrong(text));
+    }
+    let pinned = pinned.filter(|pinned| {
+        pinned.prompt_version == pinned.task.version()
+            && strategy::by_name(&pinned.strategy)
+                .is_ok_and(|known| known.version() == pinned.strategy_version)
+    });
+    body.settings(pinned.unwrap_or(current))
+}
+
+/// Why a wish must wait while `record` goes on.
+fn busy(wish: &Wish, record: &Record) -> RequestError {
+    let Record {
+        run, file, state, ..
+    } = record;
+    let mut text = format!(
+        "run {run} of {file} is {} and labels otherwise",
+        state.as_str()
+    );
+    text.push_str(match wish.only {
+        Only::Failed => "; wait for its end, or cancel it",
+        Only::All => "; wait for its end, cancel it, or take its place with \"force\": true",
+    });
+    RequestError::conflict(text)
+}
+
+/// Refuses a run that could only end over a labelled file that is not ours.
+async fn refuse_foreign(app: &App, wish: &Wish) -> Result<(), RequestError> {
+    if wish.overwrite {
+        return Ok(());
+    }
+    match app.refuse_foreign(&wish.dataset, &wish.file).await {
+        Err(error @ RunError::Foreign { .. }) => Err(RequestError::conflict(error.to_string())),
+        looked => Ok(looked?),
+    }
 }
 
 /// The bucket files that are meant, with their versions.
@@ -183,6 +262,10 @@ async fn files(app: &App, body: &Body) -> Result<Vec<(String, Version)>, Request
         let text = format!("there is no dataset {dataset:?} with a <split>/<bucket>.json");
         return Err(RequestError::not_found(text));
     }
+    let splits = listed.iter().filter_map(|file| file.name.split.as_deref());
+    known("splits", body.splits.as_ref(), splits)?;
+    let buckets = listed.iter().filter_map(|file| file.name.bucket.as_deref());
+    known("buckets", body.buckets.as_ref(), buckets)?;
     let mut files = Vec::new();
     for file in listed.iter().filter(|file| body.means(file)) {
         match app.raw_version(dataset, &file.path).await? {
@@ -194,115 +277,26 @@ async fn files(app: &App, body: &Body) -> Result<Vec<(String, Version)>, Request
         let there = listed.iter().map(|file| file.name.to_string());
         let there = there.collect::<Vec<_>>().join(", ");
         let text = format!("no bucket is meant by these splits and buckets; there are {there}");
-        return Err(RequestError::not_found(text));
+        return Err(RequestError::wrong(text));
     }
     Ok(files)
 }
 
-/// The run that a bucket's part of the request means, and whether it is new.
-async fn record(
-    app: &App,
-    body: &Body,
-    file: &str,
-    version: Version,
-) -> Result<(Record, bool), RequestError> {
-    let dataset = &body.dataset;
-    let former = match app.runs.current(dataset, file).await? {
-        Some(current) => app.runs.read(&current.run).await?,
-        None => None,
-    };
-    let pinned = app.runs.pinned::<LabelSettings>(dataset, SETTINGS).await?;
-    let (settings, base) = match (body.only, &former) {
-        // As the dataset is labelled now, but by the prompts of today.
-        (Only::All, _) => {
-            let current = &app.settings.labels;
-            let pinned = pinned.filter(|pinned| {
-                pinned.prompt_version == pinned.task.version()
-                    && strategy::by_name(&pinned.strategy)
-                        .is_ok_and(|known| known.version() == pinned.strategy_version)
-            });
-            let defaults = pinned.unwrap_or_else(|| current.clone());
-            (body.settings(&defaults)?, None)
-        }
-        (Only::Failed, Some(former)) if former.source.etag == version.etag => {
-            if body.changes_settings() {
-                let text = "\"only\": \"failed\" asks again as the bucket was asked; leave out \
-                            strategy, rationales, model and deployment";
-                return Err(RequestError::wrong(text));
-            }
-            let base = Base {
-                run: former.run.clone(),
-                round: former.round + 1,
-            };
-            (former.settings.clone(), Some(base))
-        }
-        (Only::Failed, _) => {
-            let text = format!(
-                "{file} has no run over this version of RAW whose failed turns could be asked again; relabel all"
-            );
-            return Err(RequestError::conflict(text));
-        }
-    };
-    let request = identity_of(body, &settings);
-    let beginning = Beginning {
-        origin: Origin::Relabel,
-        dataset: dataset.clone(),
-        file: file.to_owned(),
-        source: version,
-        settings,
-        base,
-    };
-    let record = Record {
-        overwrite: body.overwrite,
-        ..app.new_record(beginning, &request)
-    };
-    if let Some(there) = app.runs.read(&record.run).await? {
-        return Ok((there, false));
-    }
-    if let Some(former) = former.as_ref().filter(|_| record.base.is_some()) {
-        may_be_continued(app, former)?;
-    }
-    if let Some(former) = &former
-        && !former.state.is_over()
-        && (!body.force || record.base.is_some())
-    {
-        let state = former.state.as_str();
-        let mut text = format!("run {} of {file} is {state}", former.run);
-        text.push_str(match record.base {
-            Some(_) => "; wait for its end, or cancel it",
-            None => "; wait for its end, cancel it, or take its place with \"force\": true",
-        });
-        return Err(RequestError::conflict(text));
-    }
-    Ok((record, true))
-}
-
-/// Whether a run that has ended can begin with what this one has.
-fn may_be_continued(app: &App, former: &Record) -> Result<(), RequestError> {
-    let run = &former.run;
-    if !former.state.is_over() || former.is_published() {
+/// Refuses names of a field that no bucket has.
+fn known<'a>(
+    field: &str,
+    named: Option<&Vec<String>>,
+    there: impl Iterator<Item = &'a str>,
+) -> Result<(), RequestError> {
+    let there = there.collect::<BTreeSet<_>>();
+    let mut named = named.into_iter().flatten();
+    let Some(unknown) = named.find(|name| !there.contains(name.as_str())) else {
         return Ok(());
-    }
-    let since = app.runs.clock().now().duration_since(former.since);
-    if since < app.settings.still_ending() {
-        return Err(RequestError::conflict(format!(
-            "run {run} ended just now and what was in flight is still recorded; ask again in two \
-             minutes"
-        )));
-    }
-    if former.base.is_some() {
-        return Err(RequestError::conflict(format!(
-            "run {run} took over results of another run and was not finished; relabel all"
-        )));
-    }
-    Ok(())
-}
-
-/// What of a request makes its runs the ones they are. `force` makes them like no other.
-fn identity_of(body: &Body, settings: &LabelSettings) -> String {
-    let once = body.force.then(|| Uuid::new_v4().to_string());
-    let (only, overwrite) = (body.only, body.overwrite);
-    json!({"only": only, "settings": settings, "once": once, "overwrite": overwrite}).to_string()
+    };
+    let there = there.into_iter().collect::<Vec<_>>().join(", ");
+    Err(RequestError::wrong(format!(
+        "{unknown:?} in {field:?} is not there; there are {there}"
+    )))
 }
 
 #[cfg(test)]
@@ -350,17 +344,5 @@ mod tests {
             let body = Body::parse(wrong).unwrap();
             assert!(body.settings(&super::tests::settings()).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn the_same_request_means_the_same_runs_unless_forced() {
-        let body = Body::parse(r#"{"dataset": "v4"}"#).unwrap();
-        let identity = |body: &Body| identity_of(body, &settings());
-        assert_eq!(identity(&body), identity(&body));
-        let forced = Body {
-            force: true,
-            ..body
-        };
-        assert_ne!(identity(&forced), identity(&forced));
     }
 }

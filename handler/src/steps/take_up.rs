@@ -1,15 +1,28 @@
 //! Beginning a run for a version of a bucket file.
 
 use super::message::Message;
+use super::wish::{Only, Verdict, Wish};
 use super::world::{App, InTrouble};
 use crate::dataset::layout;
 use crate::run::RunError;
 use crate::run::record::{Beginning, Identity, Origin, Record, State};
 use crate::run::settings::LabelSettings;
-use crate::store::{StoreError, Version};
+use crate::store::Version;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What is pinned for a dataset: the settings of all runs that uploads begin in it.
 pub(crate) const SETTINGS: &str = "settings";
+
+/// The settings as they are pinned.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pinned {
+    #[serde(flatten)]
+    settings: LabelSettings,
+    /// When somebody asked for them; `None` where the first upload brought them.
+    #[serde(default)]
+    asked: Option<Timestamp>,
+}
 
 impl App {
     /// The settings of a dataset: those in force when its first run began, so that a new deployment
@@ -19,31 +32,43 @@ impl App {
         self.runs.pin(dataset, SETTINGS, settings).await
     }
 
-    /// The version of a RAW file that is there now; `None` where it is gone.
-    pub(crate) async fn raw_version(
+    /// Labels that somebody asked for at the time `asked` are published: later uploads are labelled like them, unless
+    /// somebody has asked for others since.
+    pub(crate) async fn set_dataset(
         &self,
         dataset: &str,
-        file: &str,
-    ) -> Result<Option<Version>, StoreError> {
-        match self.data.raw(dataset)?.version(file).await {
-            Ok(version) => Ok(Some(version)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        settings: &LabelSettings,
+        asked: Timestamp,
+    ) -> Result<(), RunError> {
+        let set = |there: Option<Pinned>| {
+            let is_later = there.is_none_or(|there| there.asked.is_none_or(|then| then < asked));
+            is_later.then(|| Pinned {
+                settings: settings.clone(),
+                asked: Some(asked),
+            })
+        };
+        self.runs.change_pinned(dataset, SETTINGS, set).await
     }
 
-    /// Takes up every bucket file of a dataset that is there. Gives the messages that have them planned.
-    pub(crate) async fn take_up_all(&self, dataset: &str) -> Result<Vec<Message>, RunError> {
-        let files = self.data.raw(dataset)?.buckets().await?.in_app().files;
+    /// Takes up every bucket file of a dataset that is there, as somebody wished it who `made` the wish then.
+    /// Gives the messages that have them planned.
+    pub(crate) async fn take_up_all(
+        &self,
+        dataset: &str,
+        made: Option<Timestamp>,
+    ) -> Result<Vec<Message>, RunError> {
+        let listed = self.data.raw(dataset)?.buckets().await;
+        let files = listed.map_err(RunError::Raw)?.in_app().files;
         let mut messages = Vec::new();
         for file in files {
             // An event would not bring those either whose names storage and others read differently.
             if layout::bucket_file(&format!("{dataset}/{}", file.path)).is_err() {
                 continue;
             }
-            match self.raw_version(dataset, &file.path).await? {
+            let version = self.raw_version(dataset, &file.path).await;
+            match version.map_err(RunError::Raw)? {
                 Some(version) if version.length > 0 => {
-                    messages.extend(self.take_up(dataset, &file.path, version).await?);
+                    messages.extend(self.take_up(dataset, &file.path, version, made).await?);
                 }
                 _ => {}
             }
@@ -52,15 +77,16 @@ impl App {
     }
 
     /// Begins the run that an upload of `version` of a file means, or finds it. Gives the message
-    /// that has it planned, unless it is.
+    /// that has it planned, unless it is. A run that has ended since the upload was `made` was the answer to it;
+    /// without such a time every run was.
     ///
-    /// Safe to repeat: the run's name follows from the file and its version. A version that somebody had
-    /// labelled before word of its upload came is not taken up again.
+    /// Safe to repeat: see [`wish`](super::wish).
     pub(crate) async fn take_up(
         &self,
         dataset: &str,
         file: &str,
         version: Version,
+        made: Option<Timestamp>,
     ) -> Result<Option<Message>, RunError> {
         if let Some(first) = layout::first_of_twins(file)
             && self.raw_version(dataset, &first).await?.is_some()
@@ -73,26 +99,29 @@ impl App {
             );
             return Ok(None);
         }
-        if let Some(current) = self.runs.current(dataset, file).await?
-            && let Some(there) = self.runs.read(&current.run).await?
-            && there.source.etag == version.etag
-        {
-            return Ok(to_be_planned(&there));
-        }
-        let beginning = Beginning {
-            origin: Origin::Upload,
+        let wish = Wish {
             dataset: dataset.to_owned(),
             file: file.to_owned(),
-            source: version.clone(),
+            origin: Origin::Upload,
             settings: self.dataset_settings(dataset).await?,
-            base: None,
+            only: Only::All,
+            force: false,
+            overwrite: false,
+            sets_dataset: None,
+            made,
         };
-        let record = self.begin(self.new_record(beginning, "")).await?;
-        Ok(to_be_planned(&record))
+        let verdict = match self.weigh(&wish, &version).await? {
+            Verdict::Begins(record) => self.grant(&wish, *record).await?,
+            verdict => verdict,
+        };
+        Ok(match verdict {
+            Verdict::UnderWay(record) => to_be_planned(&record),
+            _ => None,
+        })
     }
 
     /// The record of a run that would begin now. Its name follows from what it begins with and from the
-    /// `request` that it answers; that of an upload is empty.
+    /// `request` that it answers.
     pub(crate) fn new_record(&self, beginning: Beginning, request: &str) -> Record {
         let identity = Identity {
             data: &self.data.name(),

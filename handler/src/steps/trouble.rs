@@ -2,7 +2,7 @@
 
 use crate::money::Usd;
 use crate::run::RunError;
-use crate::store::sentence;
+use crate::store::{StoreError, sentence};
 use crate::teacher::disposition::Stop;
 use std::fmt;
 
@@ -22,6 +22,21 @@ pub enum Trouble {
     },
     /// Storage does not do what it should, or RAW is not what the run was planned for.
     Storage(RunError),
+    /// RAW is not there now.
+    Absent {
+        /// The file.
+        place: String,
+    },
+}
+
+impl Trouble {
+    /// What storage said.
+    pub(crate) fn storage(error: RunError) -> Self {
+        match error {
+            RunError::Raw(StoreError::NotFound { place }) => Self::Absent { place },
+            error => Self::Storage(error),
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -35,6 +50,10 @@ impl fmt::Display for Trouble {
                  pass the cap; raise --max-cost"
             ),
             Self::Storage(error) => f.write_str(&sentence(error)),
+            Self::Absent { place } => write!(
+                f,
+                "{place} is not there; put it back, and the run goes on with what it has, or cancel the run"
+            ),
         }
     }
 }

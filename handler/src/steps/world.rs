@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 /// Manifests kept in memory: a chunk needs its own line of one, and a manifest never changes.
 const MANIFESTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
+/// Fingerprints of RAW files kept in memory.
+const FINGERPRINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
 /// Scans at a time. The host hands over up to 24 messages; two scans use two cores.
 const SCANS: usize = 2;
 
@@ -95,6 +98,8 @@ pub struct App {
     halted: OnceLock<Trouble>,
     pub(super) refreshes: Refreshes,
     manifests: Mutex<LruCache<String, Arc<Manifest>>>,
+    /// By dataset, file and mark.
+    pub(super) fingerprints: Mutex<LruCache<String, String>>,
 }
 
 impl App {
@@ -118,6 +123,7 @@ impl App {
             halted: OnceLock::new(),
             refreshes: Refreshes::new(),
             manifests: Mutex::new(LruCache::new(MANIFESTS)),
+            fingerprints: Mutex::new(LruCache::new(FINGERPRINTS)),
         }
     }
 

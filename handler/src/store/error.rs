@@ -100,6 +100,11 @@ impl StoreError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// Whether this program must not write there, whatever rights it has.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
+
     /// Whether the service refuses it until a right is granted.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. })

@@ -34,14 +34,17 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// What the function app reads of it: `.json` alone, and of two files that would become the same
+    /// What the function app reads of it: `.json` alone under names that every reader of a URL reads alike,
+    /// and of two files that would become the same
     /// labelled file the one whose name ends in lower case.
     #[must_use]
     pub fn in_app(self) -> Self {
         let (mut files, mut left_out) = (Vec::<RawFile>::new(), self.left_out);
         // Lower case sorts last.
         for file in self.files.into_iter().rev() {
-            if !layout::is_json(&file.path) {
+            if let Err(reason) = layout::has_blob_names(&file.path) {
+                left_out.add(file.path, reason);
+            } else if !layout::is_json(&file.path) {
                 left_out.add(file.path, layout::LINES_IN_APP);
             } else if files.last().is_some_and(|last| last.name == file.name) {
                 let reason = "another file would become the same labelled file; remove one";

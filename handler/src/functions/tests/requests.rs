@@ -82,8 +82,8 @@ async fn a_relabel_is_a_run_of_its_own_and_a_bucket_in_progress_is_a_conflict() 
     let bucket = &world.metadata()["splits"]["train"]["short_3_to_5_turns"];
     assert_eq!(bucket["settings"]["strategy"], "with_response");
     // Nothing is bought twice.
-    let again = world.http("relabel", "POST", "relabel", &body).await.1;
-    assert_eq!(again["runs"][0]["run"], run);
+    let (status, again) = world.http("relabel", "POST", "relabel", &body).await;
+    assert_eq!((status, &again["runs"][0]["run"]), (200, &json!(run)));
     world.until_quiet().await;
     assert_eq!(world.asked(), 2 * turns + others);
     let (_, all) = world.http("runs", "GET", "runs", &json!("")).await;
@@ -169,7 +169,7 @@ async fn a_relabel_that_comes_to_nothing_leaves_the_labels_that_are_there() {
 }
 
 #[tokio::test]
-async fn an_old_request_does_not_decide_how_later_uploads_are_labelled() {
+async fn the_last_request_decides_how_later_uploads_are_labelled() {
     let mut world = World::new(&[]).await;
     world.put(FILE, 1, 3);
     world.event(FILE).await;
@@ -180,7 +180,7 @@ async fn an_old_request_does_not_decide_how_later_uploads_are_labelled() {
         world.until_quiet().await;
     }
     let settings = world.app.dataset_settings("v4").await.unwrap();
-    assert_eq!(settings.strategy, "with_response");
+    assert_eq!(settings.strategy, "with_context");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl World {
             manifest: Arc::new(self.manifest.clone()),
             number: 0,
             paths: BucketPaths::of_run("run"),
-            base: None,
+            bases: Vec::new(),
             round: 0,
             flush_every: Duration::from_millis(100),
             stop: CancellationToken::new(),
@@ -347,7 +347,7 @@ impl World {
     /// Labels what neither the part nor the base holds.
     async fn run_on_base(&self) -> Result<ChunkEnd, RunError> {
         let job = ChunkJob {
-            base: Some(BucketPaths::of_run(Self::BASE)),
+            bases: vec![BucketPaths::of_run(Self::BASE)],
             ..self.job()
         };
         self.run_job(&job).await

@@ -271,7 +271,7 @@ fn has_user(url: &Url) -> bool {
 }
 
 /// Undoes the percent-encoding of one name; `None` where that is not UTF-8.
-pub(super) fn decode(name: &str) -> Option<String> {
+pub(crate) fn decode(name: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

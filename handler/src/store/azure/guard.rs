@@ -5,7 +5,7 @@ use super::super::StoreError;
 use super::connection::decode;
 use crate::dataset::layout::LABELED_PREFIX;
 
-/// Bytes of the longest name of a blob.
+/// Characters of the longest name of a blob.
 const LONGEST: usize = 1024;
 
 /// A folder in a container; the whole container where the path is empty.
@@ -122,8 +122,8 @@ impl Guard {
 /// however often it is percent-decoded on its way.
 pub(super) fn check_names(path: &str) -> Result<(), &'static str> {
     let mut path = path.to_owned();
-    if path.len() > LONGEST {
-        return Err("the path is longer than 1024 bytes");
+    if path.chars().count() > LONGEST {
+        return Err("the path is longer than 1024 characters");
     }
     loop {
         super::super::own::check_path(&path)?;

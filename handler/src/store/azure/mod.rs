@@ -20,6 +20,7 @@ mod raw;
 mod shared_key;
 
 pub use account::Account;
+pub(crate) use connection::decode;
 pub use connection::{BlobUrl, Connection, ConnectionError};
 pub use guard::{Area, Guard};
 

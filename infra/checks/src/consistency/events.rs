@@ -10,7 +10,7 @@ pub struct Event<'a> {
     pub kind: &'a str,
     /// The operation that made the blob: `PutBlockList`.
     pub api: &'a str,
-    /// The container.
+    /// The container. Of what was renamed, where it is then.
     pub container: &'a str,
     /// The blob's path in it.
     pub path: &'a str,
@@ -36,18 +36,22 @@ pub fn accepts(subscription: &Resource, event: Event<'_>) -> bool {
         let value = match filter["key"].as_str() {
             Some("subject") => subject.to_lowercase(),
             Some("data.api") => api.to_lowercase(),
+            Some("data.destinationUrl") => {
+                format!("https://account.dfs.core.windows.net/{container}/{path}").to_lowercase()
+            }
             _ => return false,
         };
         let values = filter["values"].as_array().into_iter().flatten();
         let values = values.filter_map(Value::as_str).map(str::to_lowercase);
         let mut values = values.map(|it| match filter["operatorType"].as_str() {
             Some("StringIn") => Some(value == it),
+            Some("StringContains") => Some(value.contains(&it)),
             Some("StringNotContains") => Some(!value.contains(&it)),
             Some("StringNotEndsWith") => Some(!value.ends_with(&it)),
             _ => None,
         });
         match filter["operatorType"].as_str() {
-            Some("StringIn") => values.any(|it| it == Some(true)),
+            Some("StringIn" | "StringContains") => values.any(|it| it == Some(true)),
             _ => values.all(|it| it == Some(true)),
         }
     });

@@ -1,0 +1,118 @@
+//! Storage that refuses, and what is not there for a moment.
+
+use super::*;
+
+/// Nothing can be written below a path, until the file in its place is removed.
+fn refuse(world: &World, path: &str) {
+    fs::create_dir_all(world.path(path).parent().unwrap()).unwrap();
+    fs::write(world.path(path), "").unwrap();
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_found_before_the_first_call() {
+    let mut world = World::new(&["--tries=2"]).await;
+    let turns = world.put(FILE, 1, 6);
+    refuse(&world, "LABELED_v4");
+    world.event(FILE).await;
+    for _ in 0..30 {
+        world.until_quiet().await;
+        let run = world.only_run().await;
+        assert_eq!(run.state, State::Waiting);
+        assert!(run.reason.unwrap().contains("LABELED_v4"));
+        world.reconcile_later(3600).await;
+    }
+    assert!(world.service.log().is_empty());
+    fs::remove_file(world.path("LABELED_v4")).unwrap();
+    world.until_settled().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!((world.lines(LABELED).len(), world.asked()), (turns, turns));
+}
+
+#[tokio::test]
+async fn a_publication_that_is_refused_is_made_when_that_is_mended() {
+    let mut world = World::new(&["--tries=2"]).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    let _ = fs::remove_dir_all(world.path("LABELED_v4"));
+    refuse(&world, "LABELED_v4");
+    for _ in 0..20 {
+        world.until_quiet().await;
+        world.reconcile_later(7200).await;
+    }
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::Waiting, "{:?}", run.reason);
+    let reason = run.reason.unwrap();
+    assert!(
+        reason.contains("LABELED_v4") && reason.contains("; "),
+        "{reason}"
+    );
+    fs::remove_file(world.path("LABELED_v4")).unwrap();
+    world.until_settled().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!((world.lines(LABELED).len(), world.asked()), (turns, turns));
+}
+
+#[tokio::test]
+async fn what_is_absent_once_is_not_gone_for_ever() {
+    let mut world = World::new(&["--tries=2"]).await;
+    let turns = world.put(FILE, 1, 24);
+    world.event(FILE).await;
+    assert!(world.step().await && world.step().await);
+    let (raw, aside) = (world.path(FILE), world.path("aside"));
+    fs::rename(&raw, &aside).unwrap();
+    for _ in 0..12 {
+        world.until_quiet().await;
+        world.reconcile_later(7200).await;
+    }
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::Waiting);
+    assert!(run.reason.unwrap().contains("is not there"));
+    fs::rename(&aside, &raw).unwrap();
+    world.until_settled().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    assert_eq!((world.lines(LABELED).len(), world.asked()), (turns, turns));
+}
+
+#[tokio::test]
+async fn a_file_that_is_absent_before_it_is_planned_is_waited_for() {
+    let mut world = World::new(&["--tries=2"]).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    let (raw, aside) = (world.path(FILE), world.path("aside"));
+    fs::rename(&raw, &aside).unwrap();
+    for _ in 0..12 {
+        world.until_quiet().await;
+        world.reconcile_later(7200).await;
+    }
+    assert_eq!(world.only_run().await.state, State::Waiting);
+    fs::rename(&aside, &raw).unwrap();
+    world.until_settled().await;
+    assert_eq!((world.lines(LABELED).len(), world.asked()), (turns, turns));
+    assert_eq!(world.only_run().await.state, State::Complete);
+}
+
+#[tokio::test]
+async fn a_chunk_that_no_manifest_has_leaves_nothing_behind() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    world.queue.clear();
+    let run = world.only_run().await.run;
+    for function in ["label-chunk", "abandon-chunk"] {
+        for chunk in [99_999, u64::MAX] {
+            world
+                .call(
+                    function,
+                    "chunk",
+                    json!({"run": run, "chunk": chunk, "again": true}),
+                )
+                .await;
+        }
+    }
+    let work = world.home.path().join("work/work").join(&run);
+    assert!(!work.join("parts").exists() && !work.join("ledger.jsonl").exists());
+    assert!(world.queue.is_empty());
+}
