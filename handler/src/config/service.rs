@@ -139,7 +139,7 @@ pub struct ServiceArgs {
     #[arg(long, env = "SOFTLABEL_OUTAGE_AFTER", default_value = "5s", value_name = "TIME",
           value_parser = parse_time)]
     pub outage_after: Duration,
-    /// Time between two probes in an outage at most; at first a 20th of how long it lasts.
+    /// Time between two probes in an outage at most; at first a 40th of how long it lasts.
     #[arg(long, env = "SOFTLABEL_OUTAGE_PROBE", default_value = "10s", value_name = "TIME",
           value_parser = parse_time)]
     pub outage_probe: Duration,

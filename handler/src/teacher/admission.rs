@@ -271,8 +271,10 @@ impl Permit<'_> {
                 Outcome::Failed(message, reason)
             }
             Err(Disposition::Throttled { reason, after }) => {
-                let throttled = |pacer: &mut super::pacing::Pacer, now| {
-                    pacer.throttled(now, sent, headers, *after);
+                let probe = self.probe;
+                let throttled = |pacer: &mut super::pacing::Pacer, now| match probe {
+                    true => pacer.probed(sent, headers),
+                    false => pacer.throttled(now, sent, headers, *after),
                 };
                 self.admission.pace.update(throttled);
                 Outcome::Failed(message, reason)
@@ -300,6 +302,9 @@ impl Permit<'_> {
         if let Outcome::Failed(_, why) = outcome
             && opened
         {
+            self.admission
+                .pace
+                .update(|pacer, now| pacer.broke_down(now));
             tracing::warn!(
                 why,
                 "nothing but failures: sending stops, but for a probe now and then"

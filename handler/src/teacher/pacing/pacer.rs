@@ -103,6 +103,8 @@ pub struct Pacer {
     paused_until: Duration,
     /// When trouble was last counted; what was sent before belongs to it.
     trouble: Option<Duration>,
+    /// The share of the quota and the calls in flight before nothing came but 429.
+    steady: Option<(Adaptive, Adaptive)>,
     /// Mean of the tokens of a call, and of its seconds to an answer.
     mean_tokens: Option<f64>,
     mean_latency: Option<f64>,
@@ -138,6 +140,7 @@ impl Pacer {
             charged: 0,
             paused_until: Duration::ZERO,
             trouble: None,
+            steady: None,
             mean_tokens: None,
             mean_latency: None,
             saving: 0.0,
@@ -284,6 +287,7 @@ impl Pacer {
 
     /// The service answered with these headers.
     pub fn answered(&mut self, now: Duration, sent: Sent, headers: &RateLimitHeaders) {
+        self.steady = None;
         self.allowance.pass(now);
         self.take(sent, headers);
         let latency = now.saturating_sub(sent.at).as_secs_f64();
@@ -306,6 +310,8 @@ impl Pacer {
         self.take(sent, headers);
         // Calls that went before the trouble was known say nothing new.
         if self.trouble.is_none_or(|trouble| sent.at > trouble) {
+            let steady = (self.allowance.share(), self.bearable.clone());
+            self.steady.get_or_insert(steady);
             self.trouble = Some(now);
             let trouble = match after {
                 Some(after) if after < PASSING => Trouble::Passing,
@@ -316,6 +322,24 @@ impl Pacer {
                 self.bearable.fall(self.most_in_flight, trouble, now);
             }
         }
+        self.ended();
+    }
+
+    /// Nothing is answered any more, at whatever pace: all 429 since then count as one trouble.
+    pub fn broke_down(&mut self, now: Duration) {
+        if let Some((share, bearable)) = self.steady.take() {
+            self.allowance.restore(share);
+            self.allowance.trouble(Trouble::Lasting, now);
+            let calls = bearable.value();
+            self.bearable = bearable;
+            self.bearable.fall(calls, Trouble::Lasting, now);
+            self.trouble = Some(now);
+        }
+    }
+
+    /// The service answered 429 to the one call that is sent while it answers none.
+    pub fn probed(&mut self, sent: Sent, headers: &RateLimitHeaders) {
+        self.take(sent, headers);
         self.ended();
     }
 

@@ -114,6 +114,16 @@ impl Allowance {
         changed
     }
 
+    /// The share of what is configured that is used.
+    pub(super) fn share(&self) -> Adaptive {
+        self.share.clone()
+    }
+
+    /// Uses that share again.
+    pub(super) fn restore(&mut self, share: Adaptive) {
+        self.share = share;
+    }
+
     /// A burst of 429 came at what holds now.
     pub(super) fn trouble(&mut self, trouble: Trouble, now: Duration) {
         self.pass(now);

@@ -206,3 +206,33 @@ fn auto_takes_half_as_many_again_as_quota_and_latency_need() {
     };
     assert!((fixed.reach().unwrap() - 0.5).abs() < 0.01);
 }
+
+#[test]
+fn where_nothing_is_answered_all_429_are_one_trouble() {
+    let none = RateLimitHeaders::default();
+    let mut pacer = pacer(Concurrency::Fixed(100));
+    let before = limits(&pacer);
+    let mut now = seconds(10);
+    for _ in 0..10 {
+        let (at, sent) = send(&mut pacer, now, 10);
+        now = at + seconds(1);
+        pacer.throttled(now, sent, &none, None);
+    }
+    assert!(limits(&pacer).1 < 0.5 * before.1);
+    pacer.broke_down(now);
+    let after = limits(&pacer);
+    assert_eq!(after, (0.75 * before.0, 0.75 * before.1));
+    for _ in 0..10 {
+        let (at, sent) = send(&mut pacer, now, 10);
+        now = at + seconds(1);
+        pacer.probed(sent, &none);
+    }
+    assert!(limits(&pacer) >= after);
+    // Once something was answered trouble counts as it always does.
+    let (at, sent) = send(&mut pacer, now, 10);
+    pacer.answered(at, sent, &none);
+    let (at, sent) = send(&mut pacer, at, 10);
+    let held = limits(&pacer).1;
+    pacer.throttled(at + seconds(1), sent, &none, None);
+    assert!(limits(&pacer).1 < 0.8 * held);
+}
