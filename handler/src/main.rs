@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// The C library's allocator keeps memory for each thread, and what it keeps grows with the length of a
 /// run; this one gives back what is free.
-#[cfg(unix)]
+#[cfg(all(unix, feature = "jemalloc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

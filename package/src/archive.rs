@@ -1,5 +1,6 @@
 //! A script root as a zip. The same contents give the same bytes: order, times and modes are fixed.
 
+use crate::papers::{self, Papers};
 use crate::script_root::{Hosting, ScriptRoot, executable_name};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ const FILE_MODE: u32 = 0o644;
 /// The permissions among the bits of a mode.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Writes `root` with the contents of `executable` to `zip`, which is written over.
-pub fn write(root: &ScriptRoot, executable: &[u8], zip: &Path) -> Result<()> {
+/// Writes `root` with the contents of `executable` and its papers to `zip`, which is written over.
+pub fn write(root: &ScriptRoot, executable: &[u8], papers: &Papers, zip: &Path) -> Result<()> {
     let unwritable = || format!("cannot write {}", zip.display());
     let mut writer = ZipWriter::new(File::create(zip).with_context(unwritable)?);
     let options = SimpleFileOptions::default()
@@ -25,8 +26,11 @@ pub fn write(root: &ScriptRoot, executable: &[u8], zip: &Path) -> Result<()> {
         .last_modified_time(DateTime::DEFAULT);
     let files = root.files().iter();
     let files = files.map(|(name, contents)| (name.as_str(), contents.as_slice(), FILE_MODE));
+    let papers = papers
+        .files()
+        .map(|(name, contents)| (name, contents, FILE_MODE));
     let executable = (root.executable(), executable, EXECUTABLE_MODE);
-    for (name, contents, mode) in files.chain([executable]) {
+    for (name, contents, mode) in files.chain(papers).chain([executable]) {
         writer
             .start_file(name, options.unix_permissions(mode))
             .with_context(unwritable)?;
@@ -37,7 +41,7 @@ pub fn write(root: &ScriptRoot, executable: &[u8], zip: &Path) -> Result<()> {
 }
 
 /// Reads `zip` back and checks that it is a package for `hosting`: a script root with an executable
-/// that may be executed.
+/// that may be executed, and the papers.
 ///
 /// Returns the root and the contents of the executable.
 pub fn read(zip: &Path, hosting: Hosting) -> Result<(ScriptRoot, Vec<u8>)> {
@@ -61,6 +65,10 @@ pub fn read(zip: &Path, hosting: Hosting) -> Result<(ScriptRoot, Vec<u8>)> {
     let executable = files
         .remove(&name)
         .with_context(|| format!("{} lacks the executable {name}", zip.display()))?;
+    for paper in papers::NAMES {
+        let contents = files.remove(paper).unwrap_or_default();
+        ensure!(!contents.is_empty(), "{} lacks {paper}", zip.display());
+    }
     let root = ScriptRoot::from_files(files, hosting).with_context(wrong)?;
     for (file, mode) in modes {
         let wanted = if file == name {

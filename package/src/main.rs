@@ -1,9 +1,12 @@
-//! Makes the packages of the function app: `cargo zip`.
+//! Makes the packages of the function app: `cargo xtask zip`.
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use softlabel_package::papers::Papers;
+use softlabel_package::place::{self, megabytes, remove, short};
+use softlabel_package::portable::{self, Place, Processor};
 use softlabel_package::script_root::{Hosting, ScriptRoot};
-use softlabel_package::{archive, executable, portable};
+use softlabel_package::{archive, executable};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,11 +20,14 @@ use std::process::ExitCode;
 ///
 /// softlabel-local.zip for Azure Functions Core Tools and for the other plans: the host polls
 ///
+/// Each also holds the licences of what is in the executable (THIRD-PARTY-NOTICES.txt) and a bill of
+/// materials (softlabel.cdx.json, CycloneDX).
+///
 /// What the build needs beside Rust, a C compiler, make and Python 3 with pip is installed into
 /// target/tools. Zips are checked before they get their names: structure, functions and queues,
 /// permissions, and what the executable needs of the machine.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo zip", max_term_width = 100)]
+#[command(bin_name = "cargo xtask zip", max_term_width = 100)]
 struct Args {
     /// Take this executable, instead of building one
     #[arg(long, value_name = "PATH")]
@@ -46,14 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn make(args: &Args) -> Result<()> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("the package lies in the repository")?;
-    let target = match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(target) => PathBuf::from(target),
-        None => repository.join("target"),
-    };
-    let target = std::path::absolute(target).context("cannot find the target folder")?;
+    let (repository, target) = (place::repository()?, place::target()?);
     let output = match &args.output {
         Some(output) => output.clone(),
         None => target.join("package"),
@@ -66,9 +65,14 @@ fn make(args: &Args) -> Result<()> {
     for (_, zip) in &zips {
         remove(zip)?;
     }
+    let processor = Processor::X86_64;
+    let papers = Papers::make(repository, processor.target())?;
     let executable = match &args.executable {
         Some(executable) => executable.clone(),
-        None => portable::build(repository, &target)?,
+        None => {
+            let target = &target;
+            portable::build(Place { repository, target }, processor, &papers, &[])?.executable
+        }
     };
     let contents =
         fs::read(&executable).with_context(|| format!("cannot read {}", executable.display()))?;
@@ -77,7 +81,7 @@ fn make(args: &Args) -> Result<()> {
     for (hosting, zip) in &made {
         let root = ScriptRoot::read(repository, *hosting)?;
         let unchecked = zip.with_extension("unchecked");
-        archive::write(&root, &contents, &unchecked)?;
+        archive::write(&root, &contents, &papers, &unchecked)?;
         let checked = check(&unchecked, *hosting, args);
         if checked.is_err() {
             remove(&unchecked)?;
@@ -132,28 +136,5 @@ fn next_step(hosting: Hosting, zip: &str) -> String {
              cp local.settings.sample.json target/app/local.settings.json\n  \
              cd target/app && func start"
         ),
-    }
-}
-
-/// A file's name as seen from the current folder.
-fn short(file: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    let short = file.strip_prefix(here).unwrap_or(file);
-    short.display().to_string()
-}
-
-/// A size in bytes, in millions.
-fn megabytes(size: u64) -> String {
-    let tenths = (size + 50_000) / 100_000;
-    format!("{}.{} MB", tenths / 10, tenths % 10)
-}
-
-/// Removes what an earlier call left: a call that fails must not leave a zip that looks new.
-fn remove(file: &Path) -> Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", file.display()))
-        }
-        _ => Ok(()),
     }
 }

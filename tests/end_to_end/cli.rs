@@ -54,6 +54,52 @@ fn help_is_there_for_everything_and_tells_no_secret() {
 }
 
 #[test]
+fn every_shell_can_complete_commands_and_flags() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = Softlabel::new(["completions", shell]).ends(0).stdout;
+        for word in ["softlabel", "label", "serve", "max-cost", "argmax"] {
+            assert!(script.contains(word), "{word} is unknown to {shell}");
+        }
+    }
+    // What bash makes of it, where there is a bash.
+    let script = Softlabel::new(["completions", "bash"]).ends(0).stdout
+        + "COMP_WORDS=(softlabel label --max-cos) COMP_CWORD=2\n_softlabel softlabel --max-cos label\n\
+           echo \"${COMPREPLY[@]}\"\n";
+    if let Ok(bash) = Command::new("bash").args(["-c", &script]).output() {
+        assert_eq!(
+            String::from_utf8_lossy(&bash.stdout),
+            "--max-cost\n",
+            "{bash:?}"
+        );
+    }
+    let unknown = Softlabel::new(["completions", "dos"]).ends(2);
+    assert!(unknown.stderr.contains("bash"), "{unknown}");
+}
+
+#[test]
+fn every_command_has_its_man_page() {
+    let page = Softlabel::new(["man"]).ends(0).stdout;
+    assert!(page.contains(".TH softlabel 1"), "{page}");
+    for command in SUBCOMMANDS.iter().chain(&["serve", "completions", "man"]) {
+        assert!(
+            page.contains(&format!("softlabel\\-{command}(1)")),
+            "{page}"
+        );
+        let own = Softlabel::new(["man", command]).ends(0).stdout;
+        assert!(own.contains(&format!(".TH softlabel-{command} 1")), "{own}");
+    }
+    let nested = Softlabel::new(["man", "task", "show"]).ends(0).stdout;
+    assert!(nested.contains(".TH softlabel-task-show 1"), "{nested}");
+    let label = Softlabel::new(["man", "label"])
+        .env("AZURE_OPENAI_API_KEY", KEY)
+        .ends(0);
+    assert!(label.stdout.contains("\\-\\-max\\-cost"), "{label}");
+    assert!(!label.stdout.contains(KEY));
+    let unknown = Softlabel::new(["man", "lable"]).ends(2);
+    assert!(unknown.error().contains("label, info, test"), "{unknown}");
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_names_what_is_wrong() {
     let home = Home::new();
     let input = home.messages(&["one"]);

@@ -3,10 +3,12 @@
 //! Errors are printed here, once, as sentences that say what to do. Results go to stdout, progress
 //! and logs to stderr.
 
+mod completions;
 mod confirm;
 mod dry_run;
 mod info;
 mod label;
+mod man;
 mod open_files;
 mod pilot;
 mod places;
@@ -125,6 +127,8 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Subcommands::Task(command) => task::run(&command),
         Subcommands::Test(args) => runtime()?.block_on(test::run(*args)),
         Subcommands::Serve(args) => runtime()?.block_on(serve::run(*args)),
+        Subcommands::Completions(args) => completions::run(&args),
+        Subcommands::Man(args) => man::run(&args),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::money::Usd;
 use crate::run::manifest::ChunkLimits;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -38,6 +39,16 @@ Example:
   export AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com AZURE_OPENAI_API_KEY=…
   softlabel test --message \"why does my build fail?\"
   softlabel label --input data/v4 --output labeled/";
+
+const COMPLETIONS_HELP: &str = "\
+Example, for bash:
+  mkdir -p ~/.local/share/bash-completion/completions
+  softlabel completions bash >~/.local/share/bash-completion/completions/softlabel";
+
+const MAN_HELP: &str = "\
+Example:
+  mkdir -p ~/.local/share/man/man1
+  softlabel man label >~/.local/share/man/man1/softlabel-label.1";
 
 /// Settings that contradict each other or the world; exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +82,28 @@ pub enum Subcommands {
     Task(TaskCommand),
     /// Be the custom handler of an Azure Functions app; its host starts this.
     Serve(Box<ServeArgs>),
+    /// Print what a shell needs to complete commands, flags and values.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(CompletionsArgs),
+    /// Print a man page.
+    #[command(after_help = MAN_HELP)]
+    Man(ManArgs),
+}
+
+/// Settings of `softlabel completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Settings of `softlabel man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command whose page is printed, such as `label` or `task show`; without one, the page of softlabel itself.
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// Settings of `softlabel label`.

@@ -30,7 +30,7 @@ fn each_dependency_has_its_reason() {
 
 #[test]
 fn no_member_declares_a_version_of_its_own() {
-    for member in ["handler", "infra/checks", "package", "tests"] {
+    for member in ["handler", "infra/checks", "package", "tests", "xtask"] {
         let declared = declarations(&text(&format!("{member}/Cargo.toml")).unwrap());
         assert!(!declared.is_empty(), "{member}");
         for (section, _, line) in declared {

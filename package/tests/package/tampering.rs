@@ -1,5 +1,6 @@
 //! Zips that are no packages, each wrong in one thing.
 
+use crate::papers::NAMES;
 use crate::{executables, repository};
 use softlabel_package::archive;
 use softlabel_package::script_root::{Hosting, ScriptRoot};
@@ -16,6 +17,7 @@ fn good() -> BTreeMap<String, (u32, Vec<u8>)> {
     let mut files: BTreeMap<_, _> = files
         .map(|(name, contents)| (name, (0o644, contents)))
         .collect();
+    files.extend(NAMES.map(|paper| (paper.to_owned(), (0o644, b"text".to_vec()))));
     let executable = fs::read(executables::static_executable()).unwrap();
     files.insert("softlabel".to_owned(), (0o755, executable));
     files
@@ -68,6 +70,19 @@ fn an_executable_that_is_missing_is_caught() {
             .unwrap()
             .contains("lacks the executable softlabel")
     );
+}
+
+#[test]
+fn papers_that_are_missing_or_empty_are_caught() {
+    for paper in NAMES {
+        let mut files = good();
+        files.get_mut(paper).unwrap().1.clear();
+        let empty = complaint(files.clone()).unwrap();
+        files.remove(paper);
+        for complaint in [empty, complaint(files).unwrap()] {
+            assert!(complaint.contains(&format!("lacks {paper}")), "{complaint}");
+        }
+    }
 }
 
 #[test]
