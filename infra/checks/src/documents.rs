@@ -1,13 +1,41 @@
-//! The parts of `infra/README.md` that are made from the templates.
+//! The pages of the repository, and the parts of `infra/README.md` that are made from the templates.
 
 use crate::picture::draw;
 use crate::repository;
 use anyhow::Context;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
 
 /// The document, in the repository.
 pub const README: &str = "infra/README.md";
+
+/// Every page of the repository, by path.
+pub fn pages() -> anyhow::Result<BTreeMap<String, String>> {
+    let mut pages = BTreeMap::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(repository::root().join(&folder));
+        for entry in entries.with_context(|| format!("cannot read {folder}"))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = format!("{folder}{name}");
+            if entry.file_type()?.is_dir() {
+                // What is built or fetched, and what git keeps.
+                if !matches!(
+                    name.as_str(),
+                    "target" | "node_modules" | "bin" | "obj" | ".git"
+                ) {
+                    folders.push(format!("{path}/"));
+                }
+            } else if name.ends_with(".md") {
+                pages.insert(path.clone(), repository::text(&path)?);
+            }
+        }
+    }
+    Ok(pages)
+}
 
 /// Puts what the templates say now between the document's marks, `<!-- begin NAME -->` and
 /// `<!-- end NAME -->`.
