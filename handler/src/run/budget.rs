@@ -204,11 +204,11 @@ impl Budget {
         cap: Usd,
     ) -> Woken {
         let share = self.runs.entry(run.to_owned()).or_default();
-        let is_anothers = share
+        let is_held = share
             .chunks
             .get(&chunk)
             .is_some_and(|there| matches!(&there.state, Holding::HeldBy(other) if other != holder));
-        if !share.ended && (is_first || !is_anothers) {
+        if !share.ended && (is_first || !is_held) {
             let state = match refused {
                 Some((next_usd, wanted_usd)) => Holding::Refused {
                     next_usd,

@@ -1,7 +1,7 @@
 //! The files around the templates: parameters for azd, azure.yaml, hooks, workflows.
 
-use serde_json::{Map, Value};
-use softlabel_infra::repository::{functions, root, snapshot, template, text};
+use serde_json::{Map, Value, json};
+use softlabel_infra::repository::{functions, root, snapshot, template, text, texts};
 
 fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&text(path).unwrap()).unwrap()
@@ -132,36 +132,149 @@ fn the_hook_speaks_of_the_blob_trigger_and_of_outputs_that_there_are() {
     assert!(outputs.keys().all(|name| !name.starts_with("SOFTLABEL_")));
 }
 
+/// The jobs of each workflow, with the rights that they ask for.
+const JOBS: &[(&str, &[(&str, &[&str])])] = &[
+    (
+        "ci",
+        &[
+            ("checks", &["contents: read"]),
+            ("newest-rust", &["contents: read"]),
+            ("advisories", &["contents: read"]),
+        ],
+    ),
+    (
+        "deploy",
+        &[
+            ("build", &["contents: read"]),
+            ("attest", &["id-token: write", "attestations: write"]),
+            ("deploy", &["contents: read", "id-token: write"]),
+        ],
+    ),
+    (
+        "release",
+        &[
+            ("build", &["contents: read"]),
+            ("attest", &["id-token: write", "attestations: write"]),
+            ("publish", &["contents: write"]),
+        ],
+    ),
+];
+
+fn workflow(name: &str) -> Value {
+    yaml(&format!(".github/workflows/{name}.yml"))
+}
+
+fn steps(job: &Value) -> &[Value] {
+    job["steps"].as_array().unwrap()
+}
+
+/// What a step of a job runs, or the action that it uses.
+fn of_steps<'a>(job: &'a Value, key: &'static str) -> impl Iterator<Item = &'a str> {
+    steps(job)
+        .iter()
+        .filter_map(move |it| it.get(key)?.as_str())
+}
+
 #[test]
-fn workflows_pin_their_actions_and_ask_for_few_rights() {
-    for (path, expected) in [
-        (".github/workflows/ci.yml", vec!["contents: read"]),
-        (
-            ".github/workflows/deploy.yml",
-            vec!["contents: read", "id-token: write"],
-        ),
-    ] {
-        let workflow = yaml(path);
-        let permissions = workflow["permissions"].as_object().unwrap();
-        let permissions = permissions.iter().map(|(name, value)| {
-            let value = value.as_str().unwrap();
-            format!("{name}: {value}")
+fn jobs_ask_for_the_rights_that_they_need() {
+    let files = texts(".github/workflows", ".yml").unwrap();
+    assert_eq!(files.len(), JOBS.len());
+    for (name, expected) in JOBS {
+        let workflow = workflow(name);
+        assert_eq!(workflow["permissions"], Value::Object(Map::new()), "{name}");
+        let jobs = workflow["jobs"].as_object().unwrap().iter();
+        let found: Vec<_> = jobs
+            .map(|(job, body)| {
+                let rights = body["permissions"].as_object().unwrap().iter();
+                let rights = rights.map(|(name, it)| format!("{name}: {}", it.as_str().unwrap()));
+                (job.as_str(), rights.collect::<Vec<_>>())
+            })
+            .collect();
+        let expected = expected.iter().map(|(job, rights)| {
+            let rights = rights.iter().map(ToString::to_string);
+            (*job, rights.collect::<Vec<_>>())
         });
-        assert_eq!(permissions.collect::<Vec<_>>(), expected, "{path}");
-        let jobs = workflow["jobs"].as_object().unwrap();
-        assert!(!jobs.is_empty());
-        for job in jobs.values() {
-            assert!(job.get("permissions").is_none(), "{path}");
-            for step in job["steps"].as_array().unwrap() {
-                let Some(action) = step.get("uses").and_then(Value::as_str) else {
-                    continue;
-                };
-                let (_, pin) = action.split_once('@').unwrap();
-                let hex = pin.chars().all(|it| it.is_ascii_hexdigit());
-                assert!(pin.len() == 40 && hex, "{path}: {action}");
+        assert_eq!(found, expected.collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn who_may_sign_builds_nothing() {
+    for (name, jobs) in JOBS {
+        let workflow = workflow(name);
+        for (job, rights) in *jobs {
+            let body = &workflow["jobs"][job];
+            let builds = of_steps(body, "run").any(|it| it.contains("cargo"));
+            assert!(!(builds && rights.contains(&"id-token: write")), "{job}");
+            if rights.contains(&"attestations: write") {
+                assert_eq!(of_steps(body, "run").count(), 0, "{job}");
+                let checks_out = of_steps(body, "uses").any(|it| it.contains("checkout"));
+                assert!(!checks_out, "{job}");
             }
         }
     }
-    let text = text(".github/workflows/ci.yml").unwrap();
-    assert!(text.contains("run: .ci/run"));
+}
+
+#[test]
+fn only_the_main_branch_is_deployed_and_only_what_was_attested() {
+    let workflow = workflow("deploy");
+    let deploy = &workflow["jobs"]["deploy"];
+    assert_eq!(deploy["if"], "github.ref == 'refs/heads/main'");
+    assert_eq!(deploy["environment"], "production");
+    assert_eq!(deploy["needs"], json!(["build", "attest"]));
+    assert!(
+        text("infra/README.md")
+            .unwrap()
+            .contains("Deployment branches")
+    );
+}
+
+#[test]
+fn actions_are_pinned_to_commits() {
+    for (name, jobs) in JOBS {
+        let workflow = workflow(name);
+        for (job, _) in *jobs {
+            for action in of_steps(&workflow["jobs"][job], "uses") {
+                let (_, pin) = action.split_once('@').unwrap();
+                let hex = pin.chars().all(|it| it.is_ascii_hexdigit());
+                assert!(pin.len() == 40 && hex, "{name}: {action}");
+            }
+        }
+    }
+}
+
+#[test]
+fn workflows_build_with_the_rust_that_is_promised_and_the_lock_file() {
+    let manifest = text("Cargo.toml").unwrap();
+    let (_, rest) = manifest.split_once("rust-version = \"").unwrap();
+    let (version, _) = rest.split_once('"').unwrap();
+    let install = format!("rustup toolchain install {version} ");
+    for (name, jobs) in JOBS {
+        let workflow = workflow(name);
+        for (job, _) in *jobs {
+            let body = &workflow["jobs"][job];
+            let runs: Vec<_> = of_steps(body, "run").collect();
+            let uses_cargo = |run: &&str| run.contains("cargo") || run.contains(".ci/run");
+            if !runs.iter().any(uses_cargo) {
+                continue;
+            }
+            let installs = runs.iter().find(|it| it.contains("rustup")).unwrap();
+            let newest = *job == "newest-rust";
+            assert_eq!(installs.contains(&install), !newest, "{name}: {job}");
+        }
+    }
+    let scripts = texts(".github/workflows", ".yml").unwrap().into_iter();
+    let scripts = scripts.chain([(".ci/run".to_owned(), text(".ci/run").unwrap())]);
+    for (path, script) in scripts {
+        let lines = script
+            .lines()
+            .map(str::trim)
+            .filter(|it| !it.starts_with('#'));
+        let calls = lines.filter(|it| it.contains("cargo ") && !it.contains("cargo fmt"));
+        for call in calls {
+            assert!(call.contains("--locked"), "{path}: {call}");
+        }
+    }
+    let checks = &workflow("ci")["jobs"]["checks"];
+    assert!(of_steps(checks, "run").any(|it| it == ".ci/run"));
 }
