@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Deploys without azd: infra/hooks/deploy.sh ENVIRONMENT LOCATION alertEmail=… [PARAMETER=VALUE…]
 #
-# First the resources, then target/package/softlabel-flex.zip (`cargo zip` makes it), then what
+# First the resources, then target/package/softlabel-flex.zip (`cargo xtask zip` makes it), then what
 # postdeploy.sh sees to. Safe to repeat. Needs az, signed in to the subscription, Bicep 0.34.1 or newer
 # (`az bicep upgrade`), and Python 3.
 set -euo pipefail

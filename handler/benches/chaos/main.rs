@@ -1,4 +1,4 @@
-//! The function app on a very bad day: `cargo chaos --seeds 8 --seed 1`.
+//! The function app on a very bad day: `cargo xtask chaos --seeds 8 --seed 1`.
 //!
 //! Each seed is a local cloud with two instances of the app, the real executable over Azurite, in which
 //! messages and events come twice, late, out of order or not at all, storage loses answers, workers get

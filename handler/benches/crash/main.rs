@@ -1,4 +1,4 @@
-//! Kills and freezes the real binary at random instants and checks what it leaves: `cargo crash --kills
+//! Kills and freezes the real binary at random instants and checks what it leaves: `cargo xtask crash --kills
 //! 200 --freezes 20 --seed 1`.
 //!
 //! A dataset is labelled against a double of Azure OpenAI that fails, throttles and resets, leaves usage

@@ -2,7 +2,7 @@
 //! speed of whole runs of the real binary against the double of Azure OpenAI, size and start-up, and
 //! the function app in a cloud on this machine.
 //!
-//! `cargo figures` runs all of it and ends with 1 where a goal is missed.
+//! `cargo xtask figures` runs all of it and ends with 1 where a goal is missed.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 #![expect(clippy::indexing_slicing, reason = "a benchmark may fail loudly")]

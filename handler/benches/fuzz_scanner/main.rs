@@ -1,7 +1,7 @@
 //! Feeds damaged files to the scanner and damaged answers of the service to the teacher, by turns, and
 //! checks what must hold for each of them.
 //!
-//! `cargo fuzz --seconds 60 [--seed N] [--cases N]`
+//! `cargo xtask fuzz --seconds 60 [--seed N] [--cases N]`
 //!
 //! A failure prints the seed and the number of the case, writes the file or answer that caused it to
 //! `target/` and ends with 1. The same seed gives the same cases.

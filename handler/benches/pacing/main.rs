@@ -1,7 +1,7 @@
 //! Simulates fleets of processes on one deployment, in simulated time, and prints what share of its
 //! quota they use and how many calls it refuses. See `fleet` for what is simulated and how.
 //!
-//! `cargo pacing` runs all of it and ends with 1 where a goal is missed.
+//! `cargo xtask pacing` runs all of it and ends with 1 where a goal is missed.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 #![expect(clippy::indexing_slicing, reason = "a benchmark may fail loudly")]

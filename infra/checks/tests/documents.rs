@@ -54,7 +54,7 @@ fn queries() -> BTreeMap<String, String> {
 fn the_picture_and_the_parameters_are_those_of_the_files() {
     let readme = readme();
     let woven = weave(&readme).unwrap();
-    assert!(woven == readme, "run `cargo infra-docs`");
+    assert!(woven == readme, "run `cargo xtask infra-docs`");
 }
 
 #[test]

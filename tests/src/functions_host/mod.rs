@@ -1,7 +1,7 @@
 //! A double of the Azure Functions host, for apps with a custom handler.
 //!
 //! **It is a simulation of the documented contract**, and of what the sources of host 4.1037 and storage
-//! extension 5.3 say beyond it. `cargo real-host` runs the real listeners beside it and compares what they send
+//! extension 5.3 say beyond it. `cargo xtask real-host` runs the real listeners beside it and compares what they send
 //! to the worker and do to the queues. Where the two differ, the double is wrong.
 //!
 //! ```no_run

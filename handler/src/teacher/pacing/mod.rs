@@ -35,7 +35,7 @@
 //!
 //! The second it is. It costs each process that sends some **760 reads and 760 swaps an hour**, 910
 //! where sixteen meet at the record and one swap in seven is lost to another, and none while it is
-//! idle (`cargo pacing` counts them). A dead process's share is free **14 seconds** after its last
+//! idle (`cargo xtask pacing` counts them). A dead process's share is free **14 seconds** after its last
 //! renewal (12 of lease, 2 for clocks that differ), 11.5 after its death on average; one that leaves
 //! gives it back at once. A new one has its fair share when the others have renewed theirs: within six
 //! seconds. A pause that the service asks for holds for all callers of a process; another process meets a

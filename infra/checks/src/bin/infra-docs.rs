@@ -1,4 +1,4 @@
-//! Brings the parts of infra/README.md up to date that are made from the templates: `cargo infra-docs`.
+//! Brings the parts of infra/README.md up to date that are made from the templates: `cargo xtask infra-docs`.
 
 use anyhow::Context;
 use softlabel_infra::documents::{README, weave};

@@ -1,4 +1,4 @@
-//! The function app under the real listeners of Azure Functions and under the double of the host: `cargo real-host`.
+//! The function app under the real listeners of Azure Functions and under the double of the host: `cargo xtask real-host`.
 //!
 //! Storage is Azurite; Azure OpenAI and Event Grid are doubles. The same scenarios run on both hosts, side by side,
 //! and each ends with all turns labelled once, at the right place, with the service's own probabilities, within the

@@ -23,10 +23,10 @@ const HANG: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(3600)
 
 /// Run the function app under the real listeners of Azure Functions and under their double.
 ///
-/// The packages of `cargo zip` are run, or what --app or --debug says. The real host is $REAL_HOST, or real-host on the
+/// The packages of `cargo xtask zip` are run, or what --app or --debug says. The real host is $REAL_HOST, or real-host on the
 /// path; tests/real-host/README.md says how it is made.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo real-host", max_term_width = 100)]
+#[command(bin_name = "cargo xtask real-host", max_term_width = 100)]
 struct Args {
     /// Take the packages in this folder; by default target/package
     #[arg(long, value_name = "FOLDER")]

@@ -44,13 +44,16 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The packages that `cargo zip` made.
+    /// The packages that `cargo xtask zip` made.
     pub(crate) fn of_packages(repository: &Path, folder: &Path) -> Result<Self> {
         let read = |name: &str, hosting| {
             let zip = folder.join(name);
             let read = archive::read(&zip, hosting);
             read.with_context(|| {
-                format!("{} cannot be run: make it with `cargo zip`", zip.display())
+                format!(
+                    "{} cannot be run: make it with `cargo xtask zip`",
+                    zip.display()
+                )
             })
         };
         let (local, executable) = read("softlabel-local.zip", Hosting::Local)?;
