@@ -57,20 +57,23 @@ fn help_is_there_for_everything_and_tells_no_secret() {
 fn every_shell_can_complete_commands_and_flags() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = Softlabel::new(["completions", shell]).ends(0).stdout;
-        for word in ["softlabel", "label", "serve", "max-cost", "argmax"] {
+        for word in ["softlabel", "label", "serve", "max-cost"] {
             assert!(script.contains(word), "{word} is unknown to {shell}");
         }
     }
-    // What bash makes of it, where there is a bash.
-    let script = Softlabel::new(["completions", "bash"]).ends(0).stdout
-        + "COMP_WORDS=(softlabel label --max-cos) COMP_CWORD=2\n_softlabel softlabel --max-cos label\n\
-           echo \"${COMPREPLY[@]}\"\n";
-    if let Ok(bash) = Command::new("bash").args(["-c", &script]).output() {
-        assert_eq!(
-            String::from_utf8_lossy(&bash.stdout),
-            "--max-cost\n",
-            "{bash:?}"
+    // What bash makes of it: the last word, after the words before it.
+    let script = Softlabel::new(["completions", "bash"]).ends(0).stdout;
+    for (words, completed) in [
+        (["label", "--dry-run", "--max-cos"], "--max-cost\n"),
+        (["label", "--auth", ""], "key entra\n"),
+    ] {
+        let [first, before, word] = words;
+        let asked = format!(
+            "{script}\nCOMP_WORDS=(softlabel '{first}' '{before}' '{word}') COMP_CWORD=3\n\
+             _softlabel softlabel '{word}' '{before}'\necho \"${{COMPREPLY[@]}}\"\n"
         );
+        let bash = Command::new("bash").args(["-c", &asked]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&bash.stdout), completed, "{bash:?}");
     }
     let unknown = Softlabel::new(["completions", "dos"]).ends(2);
     assert!(unknown.stderr.contains("bash"), "{unknown}");
