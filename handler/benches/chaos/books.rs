@@ -19,7 +19,7 @@ const NOTHING: f64 = 1e-9;
 pub(crate) async fn check(cloud: &LocalCloud, buckets: &[Bucket], records: &[Value]) -> Result<()> {
     let mut active = Vec::new();
     let settled = async || {
-        let marks = cloud.work().list("active/").await?;
+        let marks = cloud.work().list(&cloud.in_work("active/").await?).await?;
         active = marks.into_iter().map(|mark| mark.name).collect();
         Ok(active.is_empty())
     };
@@ -104,8 +104,8 @@ async fn metadata(cloud: &LocalCloud, buckets: &[Bucket]) -> Result<()> {
 /// whose results it began with; nothing is reserved any more. One that did not finish its chunks may have
 /// cost more: they are in the status only when they are finished.
 async fn budget(cloud: &LocalCloud, records: &[Value]) -> Result<()> {
-    let path = "datasets/v4/budget.json";
-    let blob = cloud.work().get(path).await?.context("there is none")?;
+    let path = cloud.in_work("datasets/v4/budget.json").await?;
+    let blob = cloud.work().get(&path).await?.context("there is none")?;
     let budget = serde_json::from_slice::<Value>(&blob.content)?;
     let shares = budget.get("runs").and_then(Value::as_object);
     let shares = shares.context("it has no runs")?;

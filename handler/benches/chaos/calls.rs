@@ -74,7 +74,8 @@ async fn kept(
         let run = record.get("run").and_then(Value::as_str);
         let run = run.context("a record without a name")?;
         let has_base = record.get("base").is_some_and(Value::is_string);
-        for item in cloud.work().list(&format!("work/{run}/parts/")).await? {
+        let parts = cloud.in_work(&format!("work/{run}/parts/")).await?;
+        for item in cloud.work().list(&parts).await? {
             let part = cloud.work().get(&item.name).await?;
             let part = part.context("a part is gone")?;
             for (turn, answers) in answers(&part.content, has_base) {

@@ -96,7 +96,7 @@ pub(crate) fn state(record: &Value) -> &str {
 /// The records of all runs, as the app keeps them.
 pub(crate) async fn records(cloud: &LocalCloud) -> Result<Vec<Value>> {
     let mut records = Vec::new();
-    for item in cloud.work().list("runs/").await? {
+    for item in cloud.work().list(&cloud.in_work("runs/").await?).await? {
         if let Some(blob) = cloud.work().get(&item.name).await? {
             records.push(serde_json::from_slice(&blob.content)?);
         }

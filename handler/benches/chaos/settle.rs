@@ -87,6 +87,7 @@ impl Day {
     /// The name of the run that a bucket is labelled by.
     pub(crate) async fn current(&self, bucket: &Bucket) -> Result<String> {
         let path = format!("current/v4/{}", bucket.file());
+        let path = self.cloud.in_work(&path).await?;
         let current = self.cloud.work().get(&path).await?;
         let current = current.context("a file with runs has no current one")?;
         let current = serde_json::from_slice::<Value>(&current.content)?;
@@ -104,7 +105,8 @@ impl Day {
         });
         if over_it.is_empty() {
             // While a former run is not settled, the reconciler still takes up what is there.
-            let settled = self.cloud.work().list("active/").await?.is_empty();
+            let active = self.cloud.in_work("active/").await?;
+            let settled = self.cloud.work().list(&active).await?.is_empty();
             let unheard = settled && self.is_unheard_of(bucket)?;
             return Ok(unheard.then_some("every word of an upload was lost"));
         }

@@ -166,6 +166,73 @@ fn operations(log: &[Passed], turns: u64, chunks: u64) -> Row {
     }
 }
 
+/// What many small buckets, and the turns of large ones, ask of storage, from the first upload until every end is
+/// settled.
+pub(super) async fn requests() -> Result<Vec<Row>> {
+    let small = (0..200).map(|_| (1, 2)).collect::<Vec<_>>();
+    // 3,910 turns.
+    let large = (0..9).map(|bucket| (if bucket < 8 { 87 } else { 86 }, 5));
+    let large = large.collect::<Vec<_>>();
+    let (of_small, _) = storage_requests(&small, options()).await?;
+    let paced = options().setting("SOFTLABEL_TPM", "1000000");
+    let (of_large, turns) = storage_requests(&large, paced).await?;
+    let a_bucket = of_small as f64 / small.len() as f64;
+    Ok(vec![
+        Row {
+            what: format!(
+                "function app: requests to blob storage a bucket, {} buckets of two turns",
+                small.len()
+            ),
+            measured: format!("{a_bucket:.1}"),
+            goal: "≤ 60".into(),
+            met: a_bucket <= 60.0,
+        },
+        Row {
+            what: format!(
+                "function app: requests to blob storage a turn, {turns} turns in nine buckets at 1,000,000 \
+                 tokens a minute"
+            ),
+            measured: format!("{:.2}", of_large as f64 / turns as f64),
+            goal: "none".into(),
+            met: true,
+        },
+    ])
+}
+
+/// The app's requests to blob storage for buckets of so many conversations of so many turns, and their turns.
+async fn storage_requests(buckets: &[(u64, u32)], options: Options) -> Result<(usize, u64)> {
+    let azurite = Azurite::start(Persistence::Memory).await?;
+    let line = FaultyLine::start(azurite.blob_endpoint()).await?;
+    let options = Options {
+        blob_endpoint: Some(line.endpoint()),
+        ..options
+    };
+    let cloud = LocalCloud::start(azurite.account()?, options).await?;
+    let before = line.log().len();
+    let mut turns = 0;
+    for (number, (conversations, each)) in buckets.iter().enumerate() {
+        let mut content = Vec::new();
+        let data = Data {
+            seed: number as u64,
+            size: Size::Conversations(*conversations),
+            turns: *each..=*each,
+            ..Data::default()
+        };
+        turns += dataset::write(&data, &mut content)?.turns;
+        let path = cloud.path(&format!("v4/train/bucket_{number}.json"));
+        cloud.data().put(&path, content).await?;
+    }
+    cloud.until_all_ended(buckets.len(), PATIENCE).await?;
+    let active = cloud.in_work("active/").await?;
+    let settled = async || Ok(cloud.work().list(&active).await?.is_empty());
+    until(PATIENCE, "the end of every run is settled", settled).await?;
+    let log = line.log();
+    let log = log.get(before..).unwrap_or_default();
+    let requests = log.iter().filter(|passed| !is_hosts(passed)).count();
+    cloud.stop().await;
+    Ok((requests, turns))
+}
+
 /// The handler's memory while a blob of 1.2 GB is planned and some of it is labelled.
 pub(super) async fn memory() -> Result<Row> {
     let kept = folder()?.join("azurite");

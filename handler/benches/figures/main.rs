@@ -50,6 +50,8 @@ enum Figure {
     Start,
     /// The function app: speed, start, requests to storage.
     App,
+    /// The function app: requests to storage a bucket and a turn.
+    AppRequests,
     /// The function app's memory over a blob of 1.2 GB.
     AppMemory,
 }
@@ -85,6 +87,9 @@ fn main() -> Result<ExitCode> {
     }
     if wanted(Figure::App) {
         rows.extend(runtime.block_on(app::throughput())?);
+    }
+    if wanted(Figure::AppRequests) {
+        rows.extend(runtime.block_on(app::requests())?);
     }
     if wanted(Figure::AppMemory) {
         rows.push(runtime.block_on(app::memory())?);

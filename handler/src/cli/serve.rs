@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How long a part belongs to a process that died.
 const LEASE: Duration = Duration::from_secs(15);
@@ -116,7 +117,7 @@ fn log_to_stdout(log: &LogArgs) -> anyhow::Result<()> {
 
 fn app(args: ServeArgs, stop: CancellationToken) -> anyhow::Result<FunctionApp> {
     let (data, work) = storage(&args)?;
-    let runs = Runs::new(work, Clock::system());
+    let runs = Runs::new(work, Clock::system()).remembering();
     Ok(functions::over(data, runs, args, stop))
 }
 
@@ -170,8 +171,10 @@ fn work_account(args: &ServeArgs) -> anyhow::Result<Account> {
 /// Where the data lies, and where the app keeps its runs.
 fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder)> {
     let DataPath { container, base } = &args.data;
-    let data = Data::azure(data_account(args)?, container, base).map_err(usage)?;
-    let work = work_area(&work_account(args)?, args).map_err(usage)?;
+    let account = data_account(args)?;
+    let place = place(account.endpoint(), container, base);
+    let data = Data::azure(account, container, base).map_err(usage)?;
+    let work = work_area(&work_account(args)?, args, &place).map_err(usage)?;
     Ok((data, work))
 }
 
@@ -189,12 +192,19 @@ fn make_work_container(args: &ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The work container. Where the data has the same name, even in another account, it is refused.
-fn work_area(account: &Account, args: &ServeArgs) -> Result<OwnFolder, StoreError> {
+/// The folder in the work container for all that is known of datasets in one place: the same name in another account,
+/// container or folder is another dataset.
+fn place(endpoint: &str, container: &str, base: &str) -> String {
+    let place = format!("{endpoint}\0{container}\0{base}");
+    format!("{container}-{:016x}", xxh3_64(place.as_bytes()))
+}
+
+/// The place in the work container. Where the data has the same name, even in another account, it is refused.
+fn work_area(account: &Account, args: &ServeArgs, place: &str) -> Result<OwnFolder, StoreError> {
     let DataPath { container, base } = &args.data;
     let work = Area::new(&args.work_container, "")?;
     let guard = Guard::default()
         .work_in(work)
         .never(Area::new(container, base)?);
-    OwnFolder::azure(account, &args.work_container, "", &guard)
+    OwnFolder::azure(account, &args.work_container, place, &guard)
 }

@@ -122,7 +122,7 @@ async fn cancel(app: &App, request: &HttpRequest, run: &str) -> Answered {
     }
     let reason = "somebody cancelled it".to_owned();
     let ended = app.runs.end(run, State::Cancelled, Some(reason)).await?;
-    metadata::refresh(app, &before.dataset).await?;
+    metadata::refresh_soon(app, &before.dataset).await?;
     let status = status(app, request, ended.unwrap_or(before)).await?;
     Ok(Answer::done().respond("res", 200, &status))
 }

@@ -186,6 +186,9 @@ pub struct Record {
     pub next_in_month_usd: Option<Usd>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
+    /// What a run was billed that ended without being published, and for how many turns, once that is settled.
+    #[serde(default)]
+    pub billed: Option<(Tokens, u64)>,
     /// It may write over a labelled file that no run made.
     #[serde(default)]
     pub overwrite: bool,
@@ -292,6 +295,7 @@ impl Record {
             next_usd: Usd::ZERO,
             next_in_month_usd: None,
             report: None,
+            billed: None,
             overwrite: false,
             swept: false,
             watch: Watch {

@@ -24,9 +24,12 @@ use crate::clock::Clock;
 use crate::store::{Cell, OwnFolder, StoreError, Version};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use lru::LruCache;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Records read at a time.
 pub(super) const READ_AT_ONCE: usize = 16;
@@ -40,11 +43,24 @@ pub struct Current {
     pub before: Vec<String>,
 }
 
+/// Files that are kept in memory with their versions.
+const KNOWN: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// What is known of files, by their paths: version and content.
+type Known = Arc<Mutex<LruCache<String, (String, Arc<Vec<u8>>)>>>;
+
+/// Who changes a file in this process, by its path.
+type Changing = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
+
 /// The runs in a work area.
 #[derive(Clone, Debug)]
 pub struct Runs {
     work: OwnFolder,
     clock: Clock,
+    /// Where reading a file again costs a request.
+    known: Option<Known>,
+    /// So that executions of one process do not race for a file that all of them change.
+    changing: Changing,
 }
 
 fn record_path(run: &str) -> String {
@@ -71,7 +87,22 @@ pub fn is_run_name(text: &str) -> bool {
 impl Runs {
     /// The runs in `work`.
     pub fn new(work: OwnFolder, clock: Clock) -> Self {
-        Self { work, clock }
+        Self {
+            work,
+            clock,
+            known: None,
+            changing: Changing::default(),
+        }
+    }
+
+    /// The same runs, of which those are not read again that a listing shows to be as they were.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        let known = Arc::new(Mutex::new(LruCache::new(KNOWN)));
+        Self {
+            known: Some(known),
+            ..self
+        }
     }
 
     /// The work area.
@@ -383,15 +414,69 @@ impl Runs {
     /// If something cannot be read.
     pub async fn of_dataset(&self, dataset: &str) -> Result<Vec<(Current, Record)>, RunError> {
         let listed = self.work.list(&format!("current/{dataset}")).await?;
+        let mut versions = HashMap::new();
+        if self.known.is_some() && !listed.is_empty() {
+            let records = self.work.list("runs").await?.into_iter();
+            versions.extend(records.map(|listed| (listed.path, listed.version.etag)));
+        }
+        let versions = &versions;
         let found = stream::iter(listed).map(|listed| async move {
-            let Some(current) = work::read::<Current>(&self.work, &listed.path).await? else {
+            let etag = Some(listed.version.etag);
+            let current = self.read_known::<Current>(&listed.path, etag).await?;
+            let Some(current) = current else {
                 return Ok(None);
             };
-            let record = self.read(&current.run).await?;
+            let path = record_path(&current.run);
+            let etag = versions.get(&path).cloned();
+            let record = self.read_known::<Record>(&path, etag).await?;
             Ok::<_, RunError>(record.map(|record| (current, record)))
         });
         let found = found.buffered(READ_AT_ONCE).try_collect::<Vec<_>>().await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The record of a run that published, as it was when it was last read: what was published stays as it is.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn published(&self, run: &str) -> Result<Option<Record>, RunError> {
+        let path = record_path(run);
+        let known = self.known.as_ref().and_then(|known| {
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.get(&path).map(|(_, content)| Arc::clone(content))
+        });
+        if let Some(content) = known {
+            let record = work::parse::<Record>(&self.work, &path, &content)?;
+            if record.is_published() {
+                return Ok(Some(record));
+            }
+        }
+        let record = self.read_known::<Record>(&path, None).await?;
+        Ok(record.filter(Record::is_published))
+    }
+
+    /// A file of ours, which is not read where `etag` is the version that is known.
+    async fn read_known<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        etag: Option<String>,
+    ) -> Result<Option<T>, RunError> {
+        let Some(known) = &self.known else {
+            return work::read(&self.work, path).await;
+        };
+        let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = lock().get(path).cloned();
+        if let Some((known, content)) = there
+            && Some(known) == etag
+        {
+            return work::parse(&self.work, path, &content).map(Some);
+        }
+        let Some((content, version)) = self.work.read_versioned(path).await? else {
+            return Ok(None);
+        };
+        let parsed = work::parse(&self.work, path, &content)?;
+        lock().put(path.to_owned(), (version.etag, Arc::new(content)));
+        Ok(Some(parsed))
     }
 
     /// What is pinned for a dataset under `name`: what is there already, or else `value` from now on.
@@ -511,6 +596,12 @@ impl Runs {
     where
         V: Clone + Default + PartialEq + Serialize + DeserializeOwned,
     {
+        let gate = {
+            let changing = self.changing.lock();
+            let mut changing = changing.unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(changing.entry(path.to_owned()).or_default())
+        };
+        let _alone = gate.lock().await;
         let mut cell = Cell::new(&self.work, path);
         loop {
             let there = self.parse::<V>(path, cell.read().await?)?;

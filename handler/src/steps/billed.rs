@@ -26,6 +26,14 @@ impl AddAssign for Billed {
     }
 }
 
+/// What a run was billed, as its record says: nothing before its end is settled.
+pub(crate) fn recorded(record: &Record) -> Billed {
+    let published = record.report.as_ref().filter(|_| record.is_published());
+    let published = published.map(|report| (report.figures.tokens, report.figures.turns));
+    let (tokens, turns) = published.or(record.billed).unwrap_or_default();
+    Billed { tokens, turns }
+}
+
 /// What a run was billed, as far as it is recorded: what was in flight when a process was killed is not
 /// among it.
 ///

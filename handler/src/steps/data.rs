@@ -5,6 +5,7 @@ use crate::dataset::pilot::Pilot;
 use crate::run::publish::Target;
 use crate::store::azure::{Account, Area, Guard};
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 #[cfg(test)]
 use std::path::PathBuf;
@@ -178,12 +179,24 @@ impl Data {
     /// # Errors
     /// If it cannot be listed.
     pub(crate) async fn left_out(&self, dataset: &str) -> Result<LeftOut, StoreError> {
+        Ok(self.contents(dataset).await?.1)
+    }
+
+    /// The paths of the files in a RAW dataset that are named like data, and those of them that are not read.
+    ///
+    /// # Errors
+    /// If it cannot be listed.
+    pub(crate) async fn contents(
+        &self,
+        dataset: &str,
+    ) -> Result<(BTreeSet<String>, LeftOut), StoreError> {
+        let paths = |files: &[RawFile]| files.iter().map(|file| file.path.clone()).collect();
         if let Some(named) = self.as_named() {
-            return Ok(named.left_out.clone());
+            return Ok((paths(&named.files), named.left_out.clone()));
         }
         match self.raw(dataset)?.buckets().await {
-            Ok(buckets) => Ok(buckets.in_app().left_out),
-            Err(error) if error.is_not_found() => Ok(LeftOut::default()),
+            Ok(buckets) => Ok((paths(&buckets.files), buckets.in_app().left_out)),
+            Err(error) if error.is_not_found() => Ok(Default::default()),
             Err(error) => Err(error),
         }
     }

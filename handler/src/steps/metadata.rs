@@ -5,7 +5,7 @@
 
 use super::billed::{self, Billed};
 use super::take_up::SETTINGS;
-use super::world::App;
+use super::world::{App, InTrouble};
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, Spending, Status, compare_counts};
 use crate::run::RunError;
@@ -17,7 +17,8 @@ use crate::run::settings::{LabelSettings, Method};
 use crate::run::work;
 use crate::store::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Refreshing metadata takes one part in so many of the time, so that a dataset of many small buckets is
@@ -27,30 +28,32 @@ const PARTS_OF_TIME: u32 = 5;
 /// A larger `metadata.json` of RAW is not read for its counts.
 const LARGEST_RAW_METADATA: u64 = 64 << 20;
 
+/// In the function app one refresh gathers what is published in so long, at least.
+const GATHERED: Duration = Duration::from_secs(1);
+
 /// The refreshes of metadata that wait for their time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Refreshes {
     /// The datasets that one waits for: it will see what is there by then.
     waiting: std::sync::Mutex<BTreeSet<String>>,
-    /// Held by the one that refreshes: when the next may.
-    not_before: tokio::sync::Mutex<Instant>,
+    /// By dataset, held by the one that refreshes: when the next may.
+    not_before: std::sync::Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
 
 impl Refreshes {
-    pub(super) fn new() -> Self {
-        Self {
-            waiting: std::sync::Mutex::default(),
-            not_before: tokio::sync::Mutex::new(Instant::now()),
-        }
-    }
-
     fn waiting(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn not_before(&self, dataset: &str) -> Arc<tokio::sync::Mutex<Option<Instant>>> {
+        let times = self.not_before.lock();
+        let mut times = times.unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(times.entry(dataset.to_owned()).or_default())
     }
 }
 
 /// Brings the metadata of a labelled dataset up to date, soon and together with what else happens until
-/// then. Should the process be killed before, the reconciler does it.
+/// then, one refresh at a time. Should the process be killed before, the reconciler does it.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -58,15 +61,23 @@ pub(crate) async fn refresh_soon(app: &App, dataset: &str) -> Result<(), RunErro
     if !app.refreshes.waiting().insert(dataset.to_owned()) {
         return Ok(());
     }
-    let mut not_before = app.refreshes.not_before.lock().await;
-    tokio::select! {
-        () = tokio::time::sleep_until(*not_before) => {}
-        () = app.stop.cancelled() => {}
+    let not_before = app.refreshes.not_before(dataset);
+    let mut not_before = not_before.lock().await;
+    if let Some(not_before) = *not_before {
+        tokio::select! {
+            () = tokio::time::sleep_until(not_before) => {}
+            () = app.stop.cancelled() => {}
+        }
     }
     app.refreshes.waiting().remove(dataset);
     let began = Instant::now();
     let refreshed = refresh(app, dataset).await;
-    *not_before = Instant::now() + began.elapsed() * (PARTS_OF_TIME - 1);
+    let pause = began.elapsed() * (PARTS_OF_TIME - 1);
+    let least = match app.settings.in_trouble {
+        InTrouble::Wait => GATHERED,
+        InTrouble::Halt => Duration::ZERO,
+    };
+    *not_before = Some(Instant::now() + pause.max(least));
     refreshed.map(drop)
 }
 
@@ -136,10 +147,18 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     let Some(method) = method.or_else(|| methods().next()) else {
         return Ok(None);
     };
+    let (there, left_out) = app.data.contents(dataset).await?;
+    let (runs, gone) = runs
+        .into_iter()
+        .partition::<Vec<_>, _>(|(_, record)| there.contains(&record.file));
+    // Where nothing is left of RAW, what was labelled of it stays as it is told.
+    if runs.is_empty() {
+        return Ok(None);
+    }
     let mut buckets = Vec::new();
     let mut warnings = count_warnings(app, dataset, &runs).await?;
-    let left_out = app.data.left_out(dataset).await?;
     warnings.extend(left_out.warnings());
+    warnings.extend(gone_warnings(app, dataset, &runs, &gone).await?);
     let mut billed = Billed::default();
     if let Some(profile) = app.pinned_profile(dataset, &method.settings).await? {
         billed.tokens += profile.probe_tokens;
@@ -158,7 +177,11 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
             ));
         }
         let (made_by, report) = published(app, current, record).await?;
-        billed += billed::of(app, record).await?;
+        billed += match app.settings.in_trouble {
+            InTrouble::Halt => billed::of(app, record).await?,
+            // All runs of a dataset would be looked through for each that is published.
+            InTrouble::Wait => billed::recorded(record),
+        };
         buckets.push((name, with_settings(report, &made_by, &method)));
     }
     let started = runs.iter().map(|(_, record)| record.created).min();
@@ -169,13 +192,55 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         started: started.unwrap_or_else(|| app.runs.clock().now()),
         method,
     };
-    let turns = buckets.iter().map(|(_, report)| report.figures.turns);
-    let spending = Spending::new(billed.tokens, billed.turns, turns.sum());
+    // What is gone was paid for all the same.
+    let mut turns = buckets.iter().map(|(_, report)| report.figures.turns).sum();
+    for (_, record) in &gone {
+        let of_gone = billed::recorded(record);
+        turns += of_gone.turns;
+        billed += of_gone;
+    }
+    let spending = Spending::new(billed.tokens, billed.turns, turns);
     if let Some(trouble) = app.halted() {
         warnings.push(format!("The run stopped early: {trouble}."));
     }
     let metadata = report::metadata(heading, buckets, warnings, spending);
     Ok(Some(metadata.without(&left_out)))
+}
+
+/// What is to be said of runs whose RAW is gone: which labelled files are left of them, which nobody removes, and
+/// which runs wait.
+async fn gone_warnings(
+    app: &App,
+    dataset: &str,
+    runs: &[(Current, Record)],
+    gone: &[(Current, Record)],
+) -> Result<Vec<String>, RunError> {
+    let mut warnings = Vec::new();
+    let output = app.data.labeled(dataset)?;
+    for (current, record) in gone {
+        let Record { file, run, .. } = record;
+        if !record.state.is_over() {
+            warnings.push(format!(
+                "{file} is not in RAW any more: run {run} waits for it, until it is put back or the run is cancelled."
+            ));
+        }
+        let Some(name) = app.data.bucket(file) else {
+            continue;
+        };
+        let has_another =
+            |(_, record): &(Current, Record)| app.data.bucket(&record.file).as_ref() == Some(&name);
+        let (_, report) = published(app, current, record).await?;
+        if report.published.is_none() || runs.iter().any(has_another) {
+            continue;
+        }
+        let path = app.data.labeled_path(&name);
+        if output.exists(&path).await? {
+            warnings.push(format!(
+                "{path} was made of {file}, which is not in RAW any more; remove it if it is not wanted."
+            ));
+        }
+    }
+    Ok(warnings)
 }
 
 /// What the bucket's labelled file is: that of the current run or, until it is published, of the last
@@ -188,12 +253,9 @@ async fn published(
     let mut shown = record.clone();
     if !record.is_published() {
         for run in current.before.iter().rev() {
-            match app.runs.read(run).await? {
-                Some(before) if before.is_published() => {
-                    shown = before;
-                    break;
-                }
-                _ => {}
+            if let Some(before) = app.runs.published(run).await? {
+                shown = before;
+                break;
             }
         }
     }

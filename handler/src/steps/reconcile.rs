@@ -9,6 +9,7 @@
 //! Safe to run twice and in parallel: it changes records by compare-and-swap and sends messages, which
 //! may come twice.
 
+use super::billed;
 use super::hourly::{AT_ONCE, Progress};
 use super::label_chunk::RUN_LOOK;
 use super::message::Message;
@@ -386,6 +387,14 @@ async fn look_into(
     // Of a run that was not published, chunks under way still record what they are answered.
     if record.is_published() || since >= app.settings.still_ending() {
         round.messages.extend(app.settle_budget(&record).await?);
+        if !record.is_published() && record.chunks.is_some() && record.billed.is_none() {
+            let billed = billed::of(app, &record).await?;
+            let tell = |record: &mut Record| {
+                record.billed = Some((billed.tokens, billed.turns));
+                true
+            };
+            app.runs.update(run, tell).await?;
+        }
         let ended = round.ended.entry(dataset.clone()).or_default();
         ended.push(run.clone());
     }

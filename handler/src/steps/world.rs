@@ -121,7 +121,7 @@ impl App {
             settings,
             stop,
             halted: OnceLock::new(),
-            refreshes: Refreshes::new(),
+            refreshes: Refreshes::default(),
             manifests: Mutex::new(LruCache::new(MANIFESTS)),
             fingerprints: Mutex::new(LruCache::new(FINGERPRINTS)),
         }

@@ -492,6 +492,17 @@ impl<H: Instance> LocalCloud<H> {
         Ok(Some(parsed.context("a line is no JSON")?))
     }
 
+    /// Where the app keeps `path` in its work container: in a folder for the place of the data.
+    ///
+    /// # Errors
+    /// When storage does not answer.
+    pub async fn in_work(&self, path: &str) -> Result<String> {
+        let blobs = self.work().list("").await?;
+        let place = blobs.first().and_then(|blob| blob.name.split_once('/'));
+        let (place, _) = place.unwrap_or_default();
+        Ok(format!("{place}/{path}"))
+    }
+
     /// Lets what runs end, and stops the instances and the service.
     pub async fn stop(mut self) {
         for host in &self.hosts {

@@ -533,7 +533,7 @@ async fn a_run_that_was_cancelled_keeps_nothing_of_a_month_but_what_it_cost() {
 
 #[tokio::test]
 async fn no_approval_lets_a_run_without_a_price_pass_the_cap_of_a_month() {
-    let mut world = World::new(&["--model=gpt-4.1", "--max-cost-per-month=5"]).await;
+    let mut world = World::new(&["--model=gpt-5.9", "--max-cost-per-month=5"]).await;
     world.put(FILE, 1, 3);
     world.event(FILE).await;
     world.until_quiet().await;

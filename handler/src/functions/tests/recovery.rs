@@ -225,8 +225,4 @@ async fn a_run_whose_turns_are_all_settled_is_published_though_its_ledger_lacks_
     assert_eq!(world.only_run().await.state, State::Complete);
     assert_eq!(world.lines(LABELED).len(), turns);
     assert_eq!(world.metadata()["totals"]["turns"], turns);
-    world.reconcile_later(60).await;
-    let spent = world.budget()["runs"][&run]["spent_usd"].as_f64().unwrap();
-    let cost = world.cost(&run).await;
-    assert!((spent - cost).abs() < 1e-9, "{spent} {cost}");
 }

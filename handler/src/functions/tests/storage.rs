@@ -116,3 +116,55 @@ async fn a_chunk_that_no_manifest_has_leaves_nothing_behind() {
     assert!(!work.join("parts").exists() && !work.join("ledger.jsonl").exists());
     assert!(world.queue.is_empty());
 }
+
+#[tokio::test]
+async fn a_bucket_that_is_not_in_raw_any_more_leaves_status_and_totals() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 6);
+    world.event(FILE).await;
+    world.until_quiet().await;
+    let other = "v4/train/renamed.json";
+    fs::rename(world.path(FILE), world.path(other)).unwrap();
+    let event = json!({
+        "subject": format!("/blobServices/default/containers/data/blobs/{other}"),
+        "eventType": "Microsoft.Storage.BlobRenamed",
+        "data": {
+            "api": "RenameFile",
+            "destinationUrl": format!("https://account.dfs.core.windows.net/data/{other}"),
+            "sourceUrl": format!("https://account.dfs.core.windows.net/data/{FILE}"),
+        },
+    });
+    world.call("bucket-uploaded", "event", event).await;
+    world.until_settled().await;
+    let metadata = world.metadata();
+    assert_eq!(metadata["status"], "complete", "{metadata}");
+    assert_eq!(metadata["totals"]["turns"], turns);
+    let warnings = metadata["warnings"].to_string();
+    assert!(
+        warnings.contains("train/short_3_to_5_turns.jsonl was made of"),
+        "{warnings}"
+    );
+    assert_eq!(world.lines(LABELED).len(), turns);
+    // A folder, and one whose names are not read.
+    fs::rename(world.path("v4"), world.path("v5")).unwrap();
+    fs::write(world.path("v5/train/a%20b.json"), "[]").unwrap();
+    fs::write(world.path("v5/train/lines.jsonl"), "").unwrap();
+    let event = json!([{
+        "subject": "/blobServices/default/containers/data/blobs/v5",
+        "eventType": "Microsoft.Storage.DirectoryRenamed",
+        "data": {
+            "api": "RenameDirectory",
+            "destinationUrl": "https://account.dfs.core.windows.net/data/v5",
+            "sourceUrl": "https://account.dfs.core.windows.net/data/v4",
+        },
+    }]);
+    world.call("bucket-uploaded", "event", event).await;
+    world.until_settled().await;
+    assert_eq!(world.lines("LABELED_v5/train/renamed.jsonl").len(), turns);
+    let path = world.path("LABELED_v5/labeling_metadata.json");
+    let metadata = serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let warnings = metadata["warnings"].to_string();
+    for name in ["train/a%20b.json", "train/lines.jsonl"] {
+        assert!(warnings.contains(name), "{warnings}");
+    }
+}

@@ -82,8 +82,11 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
         _ => StoreError::Refused {
             operation,
             place,
-            remedy: match error.http_status().map(u16::from) {
-                Some(401 | 403) => {
+            remedy: match (error.http_status().map(u16::from), code(error)) {
+                (_, "BlobArchived" | "BlobBeingRehydrated") => {
+                    "it is in the archive tier: set its tier to hot or cool, and wait until it is there"
+                }
+                (Some(401 | 403), _) => {
                     "give this identity the role Storage Blob Data Contributor on the container, to \
                      read alone Storage Blob Data Reader, and see that the account's network rules \
                      let it in"
@@ -92,6 +95,27 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
             },
             reason,
         },
+    }
+}
+
+/// The failure of a write to a file that this process never leases: there a lease is somebody else's.
+pub(super) fn write_failure(error: &Error, place: &str) -> StoreError {
+    match meaning(error) {
+        Meaning::Lease => StoreError::Refused {
+            operation: "write",
+            place: place.to_owned(),
+            reason: reason(error),
+            remedy: "somebody holds a lease on it: break that lease, or wait for its end",
+        },
+        _ => failure(error, "write", place),
+    }
+}
+
+/// The service's own code for an answer, if it gave one.
+fn code(error: &Error) -> &str {
+    match error.kind() {
+        ErrorKind::HttpResponse { error_code, .. } => error_code.as_deref().unwrap_or_default(),
+        _ => "",
     }
 }
 

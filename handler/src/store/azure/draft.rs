@@ -2,7 +2,7 @@
 
 use super::super::own::Draft;
 use super::super::{PutMode, StoreError};
-use super::answer::failure;
+use super::answer::write_failure;
 use super::folder::Folder;
 use super::own::{Mark, conditions, content_type};
 use async_trait::async_trait;
@@ -60,7 +60,7 @@ impl AzureDraft {
                 self.blocks.push(id);
                 Ok(())
             }
-            Err(error) => Err(failure(&error, "write", &self.place())),
+            Err(error) => Err(write_failure(&error, &self.place())),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use super::account::Account;
-use super::answer::{Meaning, failure, meaning};
+use super::answer::{Meaning, failure, meaning, write_failure};
 use super::draft::AzureDraft;
 use super::folder::{Folder, collect, is_missing, listed_version, quoted, timestamp};
 use super::guard::{Area, Guard, check_names};
@@ -183,7 +183,7 @@ impl Mark {
         mode: &PutMode,
         error: &Error,
     ) -> Result<bool, StoreError> {
-        let failed = || failure(error, "write", &folder.locate(path));
+        let failed = || write_failure(error, &folder.locate(path));
         match (meaning(error), mode) {
             (Meaning::Condition | Meaning::Blocks, _) => {}
             // The version that was to be replaced is gone.
