@@ -25,6 +25,7 @@ mod gateway;
 mod harness;
 mod input;
 mod labels;
+mod openai;
 mod outage;
 mod output;
 mod pacing;

@@ -13,6 +13,7 @@ mod line;
 pub mod local_cloud;
 mod loopback;
 pub mod managed_identity;
+pub mod openai_compatible;
 #[cfg(unix)]
 pub mod real_host;
 #[cfg(unix)]

@@ -9,8 +9,7 @@ use crate::run::forecast::{Calls, Forecast, Pace, forecast};
 use crate::run::progress::Progress;
 use crate::single_process::Job;
 use crate::teacher::model::Price;
-use crate::teacher::pacing::Concurrency;
-use crate::teacher::profile::Profile;
+use crate::teacher::pacing::{Concurrency, Quota};
 use std::sync::Arc;
 
 /// Reads everything, counts, and prints the forecast.
@@ -26,7 +25,7 @@ pub(super) async fn run(
     let raw = job.raw()?;
     let (of_pilot, of_whole) = {
         let _display = Display::counting(screen, progress);
-        let profile = Profile::of_family(args.service.family());
+        let profile = args.service.profile();
         let forecast = async |manifests: &[_]| {
             let count = |turns| progress.found_done(turns);
             let (strategy, dedupe) = (args.labeling.strategy.0, !args.labeling.no_dedupe);
@@ -103,15 +102,28 @@ fn render(args: &LabelArgs, job: &Job, forecast: &Forecast, whole: Option<&Forec
             ),
         );
     }
+    let limit = |limit: f64| match limit < f64::from(Quota::NO_LIMIT) {
+        true => number(limit as u64),
+        false => "any number of".into(),
+    };
     table.row(
         "quota",
-        format!(
-            "{} tokens/min, {} requests/min: {}",
-            number(u64::from(args.service.tpm)),
-            number(u64::from(args.service.rpm)),
-            reach(forecast, &pace, with_rationales)
-        ),
+        match pace.quota.is_limited() {
+            true => format!(
+                "{} tokens/min, {} requests/min: {}",
+                limit(pace.quota.tpm),
+                limit(pace.quota.rpm),
+                reach(forecast, &pace, with_rationales)
+            ),
+            false => "none is set (--tpm, --rpm): --concurrency alone is the pace".into(),
+        },
     );
+    if args.service.encoding().label_ids().is_none() {
+        table.row(
+            "tokens",
+            "estimates: the model's tokenizer is not known (--encoding)",
+        );
+    }
     table.row(
         "assumed",
         format!(

@@ -4,19 +4,21 @@ use super::table::Table;
 use super::{Exit, print};
 use crate::config::{InfoArgs, ServiceArgs};
 use crate::labeling::label::Label;
+use crate::labeling::strategy;
 use crate::labeling::task::Task;
-use crate::labeling::{call, strategy};
 use crate::teacher::credential::Surroundings;
-use crate::teacher::endpoint::Endpoint;
-use crate::teacher::pacing::Concurrency;
-use crate::teacher::profile::Profile;
-use crate::teacher::tokens::{TOKEN_0, TOKEN_1};
+use crate::teacher::endpoint::Api;
+use crate::teacher::model;
+use crate::teacher::pacing::{Concurrency, Quota};
 use serde_json::{Value, json};
 
 /// Shows the effective settings. Nothing is sent.
 pub(super) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
     let task = args.task.task()?;
-    let info = collect(args, &task);
+    let service = args.service.clone().understood();
+    // What cannot be used is shown as such.
+    let service = service.unwrap_or_else(|_| args.service.clone());
+    let info = collect(args, &service, &task);
     let text = if args.json {
         format!("{}\n", serde_json::to_string_pretty(&info)?)
     } else {
@@ -26,8 +28,8 @@ pub(super) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
-fn collect(args: &InfoArgs, task: &Task) -> Value {
-    let (service, labeling) = (&args.service, &args.labeling);
+fn collect(args: &InfoArgs, service: &ServiceArgs, task: &Task) -> Value {
+    let labeling = &args.labeling;
     let patience = service.patience();
     let seconds = |time: std::time::Duration| json!(time.as_secs_f64());
     let strategies = strategy::strategies().iter().map(|strategy| {
@@ -39,29 +41,37 @@ fn collect(args: &InfoArgs, task: &Task) -> Value {
     });
     let labels =
         Label::BOTH.map(|label| json!({"label": u8::from(label), "meaning": task.meaning(label)}));
+    let ids = service.encoding().label_ids();
+    let limit = |limit: f64| match limit < f64::from(Quota::NO_LIMIT) {
+        true => json!(limit as u64),
+        false => json!("no limit"),
+    };
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "service": {
-            "endpoint": endpoint(&service.endpoint),
-            "url_form": match &service.api_version {
-                Some(version) if !version.trim().is_empty() => format!("dated, {version}"),
+            "api": service.api.as_str(),
+            "endpoint": endpoint(service),
+            "url_form": match (service.api, &service.api_version) {
+                (Api::OpenAi, _) => "plain".into(),
+                (_, Some(version)) if !version.trim().is_empty() => format!("dated, {version}"),
                 _ => "v1".into(),
             },
             "model": service.model,
             "deployment": service.deployment(),
             "model_family": service.family(),
-            "profile_before_the_probe": Profile::of_family(service.family()),
+            "profile_before_the_probe": service.profile(),
             "price_usd_per_million_tokens": service.price().map_or(json!("unknown"), |p| json!(p)),
+            "prices_of": model::prices_of(),
         },
         "credential": credential(service),
         "tokens": {
             "encoding": service.encoding().as_str(),
-            "id_of_0": TOKEN_0,
-            "id_of_1": TOKEN_1,
+            "id_of_0": ids.map_or(json!("unknown"), |[zero, _]| json!(zero)),
+            "id_of_1": ids.map_or(json!("unknown"), |[_, one]| json!(one)),
         },
         "limits": {
-            "tokens_a_minute": service.tpm,
-            "requests_a_minute": service.rpm,
+            "tokens_a_minute": limit(service.quota().tpm),
+            "requests_a_minute": limit(service.quota().rpm),
             "concurrency": match service.concurrency {
                 Concurrency::Fixed(calls) => json!(calls),
                 Concurrency::Auto(most) => json!(format!("auto, at most {most}")),
@@ -69,7 +79,7 @@ fn collect(args: &InfoArgs, task: &Task) -> Value {
             "message_tokens": labeling.message_tokens,
             "context_tokens": labeling.context_tokens,
             "rationale_tokens": task.rationale.tokens,
-            "top_logprobs": call::TOP_LOGPROBS,
+            "top_logprobs": service.profile().top_logprobs,
         },
         "retry": {
             "attempts": patience.attempts,
@@ -146,10 +156,14 @@ fn render(info: &Value) -> String {
 }
 
 /// The endpoint, if it is one that could be used: another one may carry a secret.
-fn endpoint(set: &Option<String>) -> String {
+fn endpoint(service: &ServiceArgs) -> String {
+    let set = match service.api {
+        Api::Azure => &service.endpoint,
+        Api::OpenAi => &service.base_url,
+    };
     match set.as_deref().map(str::trim) {
         None | Some("") => "not set".into(),
-        Some(text) => match Endpoint::new(text, "", None) {
+        Some(text) => match service.address() {
             Ok(_) => text.to_owned(),
             Err(error) => format!("not usable: {error}"),
         },

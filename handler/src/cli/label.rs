@@ -39,6 +39,7 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// Why the run could not begin or go on; what was labelled until then is kept.
 pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
     let screen = Screen::new(&args.log, args.progress)?;
+    args.service = args.service.understood()?;
     let open_files = OpenFiles::raise();
     let concurrency = args.service.concurrency;
     args.service.concurrency = concurrency.at_most(open_files.calls());

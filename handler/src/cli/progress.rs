@@ -264,6 +264,9 @@ impl Rates {
     /// The share of `quota` that is used, and what the calls in flight can `reach` of it, where that is
     /// less.
     fn of_the_quota(&self, quota: Quota, reach: Option<f64>) -> String {
+        if !quota.is_limited() {
+            return String::new();
+        }
         let (Some(&(then, _, before)), Some(&(at, _, now))) = (self.past.front(), self.past.back())
         else {
             return String::new();

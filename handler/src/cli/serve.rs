@@ -32,7 +32,7 @@ const LOOK_FOR_THE_HOST: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// If settings are missing or wrong, or the port is taken.
-pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
     // First: one that has gone already would not be noticed.
     let host = Host::of_process();
     OpenFiles::raise();
@@ -41,6 +41,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let stop = CancellationToken::new();
     let port = args.port;
     make_work_container(&args)?;
+    args.service = args.service.understood()?;
     if let Some(assumed) = args.service.assumed() {
         tracing::warn!(event = "model_unknown", "{assumed}");
     }

@@ -11,7 +11,6 @@ use crate::labeling::strategy::{Input, UserMessageOnly};
 use crate::labeling::task::{BUILT_IN, SCHEMA, Task};
 use crate::money::Usd;
 use crate::teacher::model::Price;
-use crate::teacher::profile::Profile;
 use crate::teacher::tokens::ENVELOPE;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -117,7 +116,7 @@ fn report(args: &TaskCheckArgs, task: &Arc<Task>, tokens_of_labels: [usize; 2]) 
         };
         call.cost(price)
     };
-    let profile = Profile::of_family(service.family());
+    let profile = service.profile();
     let label = prompts.classification(&nothing, &mark);
     let why = prompts.rationale(&nothing, Label::Zero, &mark);
     let section = sizes.a_section(&mark);

@@ -16,11 +16,12 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Why the deployment cannot be asked, or gave no label.
-pub(super) async fn run(args: TestArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(mut args: TestArgs) -> anyhow::Result<Exit> {
     let screen = Screen::new(&args.log, ProgressStyle::None)?;
     if is_blank(&args.message) {
         return Err(UsageError("--message is empty; give a text to label".into()).into());
     }
+    args.service = args.service.understood()?;
     let (service, labeling) = (&args.service, &args.labeling);
     let task = args.task.task()?;
     if let Some(assumed) = service.assumed() {

@@ -17,7 +17,6 @@ pub use labeling::{LabelingArgs, StrategyName, TaskArgs};
 pub use pilot::PilotArgs;
 pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
-pub(crate) use service::filled;
 pub use variables::{unknown_variables, without_empty_variables};
 
 use crate::money::Usd;

@@ -1,5 +1,6 @@
 //! Settings of whom to ask, with what credential, and how patiently.
 
+use super::UsageError;
 use super::values::{
     parse_concurrency, parse_scope, parse_secret_name, parse_time, parse_usd, parse_vault_url,
 };
@@ -10,8 +11,10 @@ use crate::teacher::breaker::Endurance;
 use crate::teacher::credential::{
     self, Auth, Identities, Secret, Surroundings, VaultChoice, VaultSecret,
 };
+use crate::teacher::endpoint::{Api, Endpoint, EndpointError, Target};
 use crate::teacher::model::{self, Family, Price};
 use crate::teacher::pacing::{Concurrency, Quota};
+use crate::teacher::profile::Profile;
 use crate::teacher::tariff::Tariff;
 use crate::teacher::tokens::Encoding;
 use crate::teacher::transport::Timeouts;
@@ -21,6 +24,10 @@ use std::time::Duration;
 
 const CREDENTIAL: &str = "Credential";
 
+/// The quota of a deployment of gpt-5.2 of the first tier: tokens and requests a minute.
+const TPM: u32 = 1_000_000;
+const RPM: u32 = 10_000;
+
 pub(super) const KEYVAULT_SECRET: &str = "azure-openai-api-key";
 
 pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
@@ -29,7 +36,27 @@ pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.defau
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceArgs {
-    /// The endpoint of the Azure OpenAI account.
+    /// The form of the API: Azure OpenAI's, or the plain one that OpenAI, vLLM, SGLang, llama.cpp's server
+    /// and Ollama speak.
+    #[arg(long, env = "SOFTLABEL_API", value_enum, default_value_t = Api::Azure)]
+    pub api: Api,
+    /// For --api openai the address below which /chat/completions is, such as
+    /// http://localhost:8000/v1.
+    #[arg(long, env = "OPENAI_BASE_URL", value_name = "URL")]
+    pub base_url: Option<String>,
+    /// The key of --api openai, where the service wants one. Set the variable: a flag is visible to every
+    /// user of the machine.
+    #[arg(
+        long, help_heading = CREDENTIAL,
+        env = "OPENAI_API_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    pub openai_api_key: Option<Secret>,
+    /// Take plain http to another machine for --api openai: key and messages travel in the clear.
+    #[arg(long, env = "SOFTLABEL_ALLOW_HTTP", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub allow_http: bool,
+    /// The endpoint of the Azure OpenAI account, or the whole target URI that the portal shows.
     #[arg(
         long,
         env = "AZURE_OPENAI_ENDPOINT",
@@ -90,22 +117,23 @@ pub struct ServiceArgs {
     /// Which parameters the model takes; by default known from its name.
     #[arg(long, env = "SOFTLABEL_MODEL_FAMILY", value_enum)]
     pub model_family: Option<Family>,
-    /// How the model counts tokens; by default known from its name.
+    /// How the model counts tokens; by default known from its name. Of other tokenizers counts are
+    /// estimates.
     #[arg(
         long,
         env = "SOFTLABEL_ENCODING",
-        value_name = "o200k_base|cl100k_base"
+        value_name = "o200k_base|cl100k_base|estimate"
     )]
     pub encoding: Option<Encoding>,
     /// The deployment's quota in tokens a minute: prompts and longest answers. Calls keep to it, and
-    /// to a lower limit where the service tells one.
-    #[arg(long, env = "SOFTLABEL_TPM", default_value_t = 1_000_000, value_name = "N",
+    /// to a lower limit where the service tells one. By default 1000000, and with --api openai none.
+    #[arg(long, env = "SOFTLABEL_TPM", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
-    pub tpm: u32,
-    /// The deployment's quota in requests a minute.
-    #[arg(long, env = "SOFTLABEL_RPM", default_value_t = 10_000, value_name = "N",
+    pub tpm: Option<u32>,
+    /// The deployment's quota in requests a minute. By default 10000, and with --api openai none.
+    #[arg(long, env = "SOFTLABEL_RPM", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
-    pub rpm: u32,
+    pub rpm: Option<u32>,
     /// Calls in flight at most; auto takes as many as the quota needs at the latency that is measured,
     /// up to 1000.
     #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value = "50", value_name = "N|auto",
@@ -161,27 +189,132 @@ pub struct ServiceArgs {
     pub price_output: Option<Usd>,
 }
 
+fn filled_str(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.trim().is_empty())
+}
+
 /// The text of a setting; blanks count as not set.
-pub(crate) fn filled(text: &Option<String>) -> Option<String> {
+fn filled(text: &Option<String>) -> Option<String> {
     text.clone().filter(|text| !text.trim().is_empty())
 }
 
 impl ServiceArgs {
+    /// The settings as they are meant: what a target URI says of deployment and version stands in its
+    /// own fields.
+    ///
+    /// # Errors
+    /// If an address is none, or settings contradict each other.
+    pub fn understood(mut self) -> Result<Self, UsageError> {
+        let usage = |error: EndpointError| UsageError(error.to_string());
+        if self.api == Api::OpenAi {
+            if self.auth == Auth::Entra {
+                let text = "--auth entra is for Azure OpenAI; leave it out with --api openai";
+                return Err(UsageError(text.into()));
+            }
+            let limited = self.tpm.is_some() || self.rpm.is_some();
+            if matches!(self.concurrency, Concurrency::Auto(_)) && !limited {
+                let text = "--concurrency auto takes what a quota needs, and with --api openai none is set; give \
+                            --tpm or --rpm, or a number of calls";
+                return Err(UsageError(text.into()));
+            }
+            return Ok(self);
+        }
+        let Some(endpoint) = filled(&self.endpoint) else {
+            return Ok(self);
+        };
+        let target = Target::read(&endpoint).map_err(usage)?;
+        let merge = |set: &mut Option<String>, url, what, setting| match (filled(set), url) {
+            (Some(set), Some(url)) if set != url => Err(usage(EndpointError::Contradiction {
+                what,
+                url,
+                setting,
+                set,
+            })),
+            (None, Some(url)) => {
+                *set = Some(url);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        let Target {
+            account,
+            deployment,
+            version,
+        } = target;
+        let named = "AZURE_OPENAI_DEPLOYMENT";
+        merge(&mut self.deployment, deployment, "deployment", named)?;
+        let dated = "AZURE_OPENAI_API_VERSION";
+        merge(&mut self.api_version, version, "API version", dated)?;
+        self.endpoint = Some(account);
+        Ok(self)
+    }
+
+    /// What a request names: the deployment, where the service has any.
     pub fn deployment(&self) -> &str {
-        self.deployment.as_deref().unwrap_or(&self.model)
+        match self.api {
+            Api::Azure => filled_str(&self.deployment).unwrap_or(&self.model),
+            Api::OpenAi => &self.model,
+        }
+    }
+
+    /// The base URL, where it is what decides who is asked.
+    pub fn pinned_base_url(&self) -> Option<String> {
+        let url = filled(&self.base_url).filter(|_| self.api == Api::OpenAi)?;
+        Some(url.trim().trim_end_matches('/').to_owned())
+    }
+
+    /// Where requests go.
+    ///
+    /// # Errors
+    /// If no address is set, or it is none.
+    pub fn address(&self) -> Result<Endpoint, UsageError> {
+        let usage = |error: EndpointError| UsageError(error.to_string());
+        match self.api {
+            Api::Azure => {
+                let endpoint = filled(&self.endpoint).ok_or_else(|| {
+                    UsageError(match &self.base_url {
+                        Some(_) => "no endpoint of Azure OpenAI is set; to ask the service at OPENAI_BASE_URL, \
+                                    give --api openai"
+                            .into(),
+                        None => "no endpoint is set; set AZURE_OPENAI_ENDPOINT to \
+                                 https://NAME.openai.azure.com"
+                            .into(),
+                    })
+                })?;
+                let version = filled(&self.api_version);
+                let endpoint = Endpoint::new(&endpoint, self.deployment(), version.as_deref());
+                let assumed = filled(&self.deployment).is_none();
+                Ok(endpoint.map_err(usage)?.named_after_model(assumed))
+            }
+            Api::OpenAi => {
+                let url = filled(&self.base_url).ok_or_else(|| {
+                    UsageError(
+                        "no base URL is set; set OPENAI_BASE_URL to the address below which /chat/completions \
+                         is, such as http://localhost:8000/v1 or https://api.openai.com/v1"
+                            .into(),
+                    )
+                })?;
+                Endpoint::openai(&url, &self.model, self.allow_http).map_err(usage)
+            }
+        }
     }
 
     /// The model's family, set or by its name.
     pub fn family(&self) -> Family {
         self.model_family
-            .unwrap_or_else(|| Family::of_model(&self.model))
+            .unwrap_or_else(|| Family::of_model_at(&self.model, self.api))
     }
 
-    /// The model's encoding, set or by its name; what is new counts as o200k_base.
+    /// The model's encoding, set or by its name; what is new counts as o200k_base in Azure, and as not
+    /// known elsewhere.
     pub fn encoding(&self) -> Encoding {
         self.encoding
-            .or_else(|| Encoding::for_model(&self.model))
-            .unwrap_or(Encoding::O200kBase)
+            .unwrap_or_else(|| Encoding::at(&self.model, self.api))
+    }
+
+    /// The parameters to begin with.
+    pub fn profile(&self) -> Profile {
+        Profile::new(self.family(), self.api, self.encoding())
     }
 
     /// The price of tokens that is set, if one is.
@@ -216,7 +349,11 @@ impl ServiceArgs {
     }
 
     pub fn quota(&self) -> Quota {
-        Quota::new(self.tpm, self.rpm)
+        let (tpm, rpm) = match self.api {
+            Api::Azure => (TPM, RPM),
+            Api::OpenAi => (Quota::NO_LIMIT, Quota::NO_LIMIT),
+        };
+        Quota::new(self.tpm.unwrap_or(tpm), self.rpm.unwrap_or(rpm))
     }
 
     pub fn timeouts(&self) -> Timeouts {
@@ -247,10 +384,15 @@ impl ServiceArgs {
                 name: self.keyvault_secret.clone(),
             }),
         };
+        let key = match self.api {
+            Api::Azure => &self.api_key,
+            Api::OpenAi => &self.openai_api_key,
+        };
         credential::Settings {
+            api: self.api,
             auth: self.auth,
             vault,
-            key: self.api_key.clone(),
+            key: key.clone(),
             entra_scope: self.entra_scope.clone(),
             identities: self.identities(surroundings),
             clock: Clock::system(),

@@ -1,13 +1,12 @@
 //! From settings to a teacher that is ready to be asked.
 
 use crate::clock::Clock;
-use crate::config::{CutArgs, LabelingArgs, ServiceArgs, UsageError, filled};
+use crate::config::{CutArgs, LabelingArgs, ServiceArgs};
 use crate::labeling::prompt::{Mark, Prompt, Prompts};
 use crate::labeling::strategy::Input;
 use crate::labeling::task::Task;
 use crate::run::settings::LabelSettings;
 use crate::teacher::credential::Surroundings;
-use crate::teacher::endpoint::Endpoint;
 use crate::teacher::pace::Pace;
 use crate::teacher::probe::{self, Settled};
 use crate::teacher::profile::Profile;
@@ -32,6 +31,8 @@ pub fn label_settings(
 ) -> LabelSettings {
     let strategy = labeling.strategy.0;
     LabelSettings {
+        api: service.api,
+        base_url: service.pinned_base_url(),
         model: service.model.clone(),
         model_family: service.family(),
         deployment: service.deployment().to_owned(),
@@ -48,15 +49,7 @@ pub fn label_settings(
 
 /// A line to the deployment, with a credential. Nothing is sent to the deployment yet.
 pub async fn transport(service: &ServiceArgs) -> anyhow::Result<Transport> {
-    let endpoint = filled(&service.endpoint).ok_or_else(|| {
-        UsageError(
-            "no endpoint is set; set AZURE_OPENAI_ENDPOINT to https://NAME.openai.azure.com".into(),
-        )
-    })?;
-    let version = filled(&service.api_version);
-    let endpoint = Endpoint::new(&endpoint, service.deployment(), version.as_deref())
-        .map_err(|error| UsageError(error.to_string()))?
-        .named_after_model(service.deployment.is_none());
+    let endpoint = service.address()?;
     let credential = service.credential(Surroundings::of_process());
     let credential = credential.obtain().await?;
     Transport::new(
@@ -81,7 +74,7 @@ pub async fn settle(
     task: &Arc<Task>,
 ) -> Result<Settled, Stop> {
     let prompt = harmless(labeling, service, task)?;
-    let profile = Profile::of_family(service.family());
+    let profile = service.profile();
     let patience = service.patience();
     let tariff = service.tariff(None);
     let Prompt { system, user } = &prompt;

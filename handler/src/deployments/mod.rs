@@ -15,6 +15,7 @@ use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
 use crate::steps::{Connect, Trouble};
 use crate::store::{OwnFolder, sentence};
+use crate::teacher::endpoint::Api;
 use crate::teacher::pace::Pace;
 use crate::teacher::sharing::keep_share;
 use crate::teacher::transport::Transport;
@@ -105,7 +106,11 @@ impl Deployments {
     fn shared_pace(&self, deployment: &str, sharing: &Sharing) -> Arc<Pace> {
         let (quota, concurrency) = (self.service.quota(), self.service.concurrency);
         let pace = Arc::new(Pace::shared(quota, concurrency));
-        let endpoint = self.service.endpoint.clone().unwrap_or_default();
+        let endpoint = match self.service.api {
+            Api::Azure => self.service.endpoint.clone(),
+            Api::OpenAi => self.service.pinned_base_url(),
+        };
+        let endpoint = endpoint.unwrap_or_default();
         let record = QuotaRecord::new(sharing.work.clone(), &endpoint, deployment);
         let (kept, stop) = (Arc::clone(&pace), sharing.stop.clone());
         tokio::spawn(async move {
@@ -119,6 +124,11 @@ impl Deployments {
     /// The settings of the service for a run, which may be about another deployment.
     fn service_of(&self, settings: &LabelSettings) -> ServiceArgs {
         ServiceArgs {
+            api: settings.api,
+            base_url: settings
+                .base_url
+                .clone()
+                .or_else(|| self.service.base_url.clone()),
             deployment: Some(settings.deployment.clone()),
             model: settings.model.clone(),
             model_family: Some(settings.model_family),

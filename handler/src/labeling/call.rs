@@ -12,6 +12,10 @@ pub const CLASSIFICATION_TEMPERATURE: f64 = 1.0;
 /// 5 is the most that the gpt-5 family gives, and leaves room for variants of "0" and "1".
 pub const TOP_LOGPROBS: u8 = 5;
 
+/// The most that services outside of Azure give. A small model's "0" and "1" are often not among the
+/// first five.
+pub const MOST_TOP_LOGPROBS: u8 = 20;
+
 /// `logit_bias` on the tokens "0" and "1", in logits (the API takes −100 to 100).
 ///
 /// It only steers sampling towards a label: the logprobs returned do not include it, and a bias

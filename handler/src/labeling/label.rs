@@ -21,10 +21,10 @@ impl Label {
     pub const BOTH: [Self; 2] = [Self::Zero, Self::One];
 
     /// The label that a token's text stands for: exactly "0" or "1" once ASCII whitespace is
-    /// trimmed, so that "10" is none.
+    /// trimmed, and the `▁` and `Ġ` by which vocabularies write a blank, so that "10" is none.
     #[must_use]
     pub fn from_token(text: &str) -> Option<Self> {
-        match text.trim_matches(|c: char| c.is_ascii_whitespace()) {
+        match text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '▁' || c == 'Ġ') {
             "0" => Some(Self::Zero),
             "1" => Some(Self::One),
             _ => None,
@@ -125,11 +125,13 @@ mod tests {
 
     #[test]
     fn only_the_bare_digit_is_a_label() {
-        for text in ["0", " 0", "0\n", "\t0 "] {
+        for text in ["0", " 0", "0\n", "\t0 ", "▁0", "Ġ0", "▁ 0"] {
             assert_eq!(Label::from_token(text), Some(Label::Zero), "{text:?}");
         }
         assert_eq!(Label::from_token("1"), Some(Label::One));
-        for text in ["", "10", "01", "0.", "\"0\"", "zero", "٠", "\u{a0}0", "０"] {
+        for text in [
+            "", "10", "01", "0.", "\"0\"", "zero", "٠", "\u{a0}0", "０", "▁", "▁10",
+        ] {
             assert_eq!(Label::from_token(text), None, "{text:?}");
         }
     }

@@ -509,6 +509,7 @@ pub(crate) mod tests {
     use crate::labeling::label::HardLabel;
     use crate::labeling::strategy::Limits;
     use crate::labeling::task::Task;
+    use crate::teacher::endpoint::Api;
     use crate::teacher::model::Family;
     use crate::teacher::tokens::Encoding;
 
@@ -518,6 +519,8 @@ pub(crate) mod tests {
 
     pub(crate) fn settings() -> LabelSettings {
         LabelSettings {
+            api: Api::Azure,
+            base_url: None,
             model: "gpt-5.2".into(),
             model_family: Family::Gpt5None,
             deployment: "d".into(),

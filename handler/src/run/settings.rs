@@ -3,6 +3,7 @@
 use crate::labeling::label::HardLabel;
 use crate::labeling::strategy::Limits;
 use crate::labeling::task::{self, Task};
+use crate::teacher::endpoint::Api;
 use crate::teacher::model::Family;
 use crate::teacher::profile::Profile;
 use crate::teacher::tokens::Encoding;
@@ -12,6 +13,12 @@ use std::sync::Arc;
 /// The settings that decide what a label is. Two runs that differ in one of them never mix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelSettings {
+    /// The form of the API; Azure's is not written down.
+    #[serde(default, skip_serializing_if = "Api::is_azure")]
+    pub api: Api,
+    /// Whom to ask in the plain form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
     /// The model.
     pub model: String,
     /// Which parameters it takes.
@@ -63,13 +70,26 @@ impl LabelSettings {
         let object = |settings: &Self| serde_json::to_value(settings).unwrap_or_default();
         let (here, there) = (object(self), object(theirs));
         let keys = here.as_object().into_iter().flatten();
-        // The version of the prompts tells one task from another in fewer words.
-        let keys = keys.filter(|(key, _)| *key != "task");
+        // The version of the prompts tells one task from another in fewer words, and what is not
+        // written down is looked at below.
+        let keys = keys.filter(|(key, _)| !["task", "api", "base_url"].contains(&key.as_str()));
         let differences = keys.filter_map(|(key, here)| {
             let there = there.get(key)?;
             (here != there).then(|| format!("{key}: {there} there, {here} here"))
         });
         let mut differences = differences.collect::<Vec<_>>();
+        let (mine, other) = (self.api.as_str(), theirs.api.as_str());
+        if mine != other {
+            differences.push(format!("api: {other:?} there, {mine:?} here"));
+        }
+        if self.base_url != theirs.base_url {
+            let said = |url: &Option<String>| match url {
+                Some(url) => format!("{url:?}"),
+                None => "none".into(),
+            };
+            let (mine, other) = (said(&self.base_url), said(&theirs.base_url));
+            differences.push(format!("base_url: {other} there, {mine} here"));
+        }
         let (mine, other) = (&self.task.name, &theirs.task.name);
         if mine != other {
             differences.push(format!("task: {other:?} there, {mine:?} here"));

@@ -306,10 +306,13 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, Troubl
 
 /// Under which name the request parameters of a deployment are pinned.
 fn profile_name(settings: &LabelSettings) -> String {
-    let whom = format!(
+    let mut whom = format!(
         "{}\0{}\0{:?}",
         settings.deployment, settings.model, settings.model_family
     );
+    if let Some(url) = &settings.base_url {
+        whom.push_str(&format!("\0{url}"));
+    }
     format!("profile-{:016x}", xxh3_64(whom.as_bytes()))
 }
 

@@ -78,8 +78,9 @@ pub enum Stop {
     Forbidden(String),
     /// 404.
     #[error(
-        "the service knows no such deployment or address ({0}); check \
-         AZURE_OPENAI_DEPLOYMENT, AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_VERSION"
+        "the service knows no such deployment, model or address ({0}); check \
+         AZURE_OPENAI_DEPLOYMENT, AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_VERSION, or with --api openai \
+         OPENAI_BASE_URL and --model"
     )]
     NotFound(String),
     /// 400 for a parameter that every request carries.
@@ -96,7 +97,8 @@ pub enum Stop {
     /// The deployment does not give token probabilities.
     #[error(
         "the deployment gives no log probabilities ({0}), without which there is no soft label; \
-         deploy a model that gives them, such as gpt-4.1 or gpt-5.2 at effort none"
+         deploy a model that gives them, such as gpt-4.1 or gpt-5.2 at effort none, or have the server give \
+         them"
     )]
     NoLogprobs(String),
     /// 429 for a day.
@@ -120,7 +122,7 @@ pub enum Stop {
     /// The first call found nobody who answers it, again and again.
     #[error(
         "the service cannot be reached, or does not answer as it should ({0}); check \
-         AZURE_OPENAI_ENDPOINT and the network"
+         AZURE_OPENAI_ENDPOINT, or with --api openai OPENAI_BASE_URL, and the network"
     )]
     Unreachable(String),
     /// Every call is refused for no reason that is known.
@@ -319,7 +321,15 @@ impl Says<'_> {
             || says("unknown parameter")
             || says("invalid value for '");
         // A parameter inside `messages` belongs to this request alone.
-        let param = error.param.clone().or_else(|| named(&error.message));
+        let param = error.param.clone();
+        let param = param.or_else(|| named(&error.message));
+        let ours = wire::parameter_in(param.as_deref().unwrap_or_default());
+        let ours = ours.or_else(|| wire::parameter_in(&error.message));
+        // Other servers name it in sentences of their own.
+        let (about_a_parameter, param) = match ours {
+            Some(ours) if !about_a_parameter => (true, Some(ours.to_owned())),
+            _ => (about_a_parameter, param),
+        };
         let about_messages = param.as_deref().is_some_and(|p| p.starts_with("messages"));
         if about_a_parameter && about_messages {
             return Disposition::Turn(rejected(self.http, sentence));

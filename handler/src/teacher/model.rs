@@ -3,6 +3,7 @@
 //! A deployment's name says nothing about its model, so all of it can be set; the names only give
 //! defaults.
 
+use super::endpoint::Api;
 use super::tokens::Encoding;
 use crate::dataset::figures::Tokens;
 use crate::money::Usd;
@@ -25,9 +26,19 @@ pub enum Family {
     Gpt5None,
     /// gpt-5, o-series: they reason first and give no log probabilities.
     Reasoning,
+    /// Models of other servers: `max_tokens`, log probabilities, and nothing that not all of them take.
+    Compatible,
 }
 
 impl Family {
+    /// The family of a model that is asked in this form of the API: other servers have other models.
+    pub fn of_model_at(model: &str, api: Api) -> Self {
+        match api {
+            Api::OpenAi if Encoding::for_model(model).is_none() => Self::Compatible,
+            _ => Self::of_model(model),
+        }
+    }
+
     /// The family of a model by its name; unknown names are taken for the newest kind.
     pub fn of_model(model: &str) -> Self {
         let model = base(model).to_ascii_lowercase();
@@ -115,8 +126,11 @@ pub fn assumed(model: &str, family: Family, encoding: Encoding, priced: bool) ->
     };
     Some(format!(
         "nothing is known of the model {model:?}: it is asked as the family {family} (--model-family), and its \
-         tokens are counted as {} (--encoding){price}",
-        encoding.as_str()
+         tokens are {} (--encoding){price}",
+        match encoding.label_ids() {
+            Some(_) => format!("counted as {}", encoding.as_str()),
+            None => "estimated".into(),
+        }
     ))
 }
 

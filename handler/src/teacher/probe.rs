@@ -5,12 +5,14 @@
 
 use super::ask::Patience;
 use super::disposition::{Disposition, Stop};
+use super::model::Family;
 use super::profile::{LengthParameter, Profile};
 use super::purse::Purse;
 use super::tariff::Tariff;
 use super::transport::{Exchange, Transport};
 use super::wire::{Answer, Choice, Request};
 use crate::dataset::figures::Tokens;
+use crate::labeling::call;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -270,6 +272,24 @@ fn no_logprobs(choice: &Choice) -> Stop {
     Stop::NoLogprobs(format!("it answered without them, finish_reason {finish}"))
 }
 
+/// The most candidates that a refusal speaks of: the last number in it.
+fn ceiling(profile: &Profile, message: &str) -> Option<u8> {
+    message
+        .rsplit(|c: char| !c.is_ascii_digit())
+        .find(|digits| !digits.is_empty())
+        .and_then(|digits| digits.parse().ok())
+        .filter(|ceiling| (1..profile.top_logprobs).contains(ceiling))
+}
+
+/// How many candidates to try where a refusal names no number: five, which all give who give any list, then
+/// one.
+fn fewer(profile: &Profile) -> u8 {
+    match profile.top_logprobs > call::TOP_LOGPROBS {
+        true => call::TOP_LOGPROBS,
+        false => 1,
+    }
+}
+
 /// The profile without what the deployment refuses, and what changed; `None` where nothing helps.
 fn adapt(profile: &Profile, param: Option<&str>, message: &str) -> Option<(Profile, String)> {
     let mut next = profile.clone();
@@ -291,6 +311,12 @@ fn adapt(profile: &Profile, param: Option<&str>, message: &str) -> Option<(Profi
             next.effort_none = false;
             "no reasoning_effort".into()
         }
+        // Some servers call the number of candidates so.
+        Some("logprobs") if ceiling(profile, message).is_some() => {
+            next.top_logprobs = ceiling(profile, message)?;
+            format!("top_logprobs is {}", next.top_logprobs)
+        }
+        Some("logprobs") if profile.family == Family::Compatible => return None,
         // Models that reason unless told otherwise give log probabilities at effort none only.
         Some("logprobs") => {
             next.effort_none = true;
@@ -303,12 +329,7 @@ fn adapt(profile: &Profile, param: Option<&str>, message: &str) -> Option<(Profi
             "no temperature, so the default of 1".into()
         }
         Some("top_logprobs") if profile.top_logprobs > 1 => {
-            next.top_logprobs = message
-                .rsplit(|c: char| !c.is_ascii_digit())
-                .find(|digits| !digits.is_empty())
-                .and_then(|digits| digits.parse().ok())
-                .filter(|&ceiling| (1..profile.top_logprobs).contains(&ceiling))
-                .unwrap_or(1);
+            next.top_logprobs = ceiling(profile, message).unwrap_or_else(|| fewer(profile));
             format!("top_logprobs is {}", next.top_logprobs)
         }
         _ if message.contains("max_tokens") && profile.classification_tokens < 16 => {

@@ -3,8 +3,9 @@
 //! A profile is settled once before a run and pinned in it. It is never adapted row by row, which
 //! would mix definitions of a label within one dataset.
 
+use super::endpoint::Api;
 use super::model::Family;
-use super::tokens;
+use super::tokens::{self, Encoding};
 use super::wire::{Message, Request};
 use crate::labeling::call;
 use serde::{Deserialize, Serialize};
@@ -39,23 +40,31 @@ impl Profile {
     /// The newer models answer 400 to `max_completion_tokens: 1`; they stop after the digit by
     /// themselves, so 16 costs nothing but its share of the quota.
     pub fn of_family(family: Family) -> Self {
-        let classic = family == Family::Classic;
+        Self::new(family, Api::Azure, Encoding::O200kBase)
+    }
+
+    /// The same, for a form of the API and a tokenizer: a bias needs the ids of the label tokens.
+    pub fn new(family: Family, api: Api, encoding: Encoding) -> Self {
+        let old = matches!(family, Family::Classic | Family::Compatible);
         Self {
             family,
-            length: if classic {
+            length: if old {
                 LengthParameter::MaxTokens
             } else {
                 LengthParameter::MaxCompletionTokens
             },
             classification_tokens: match family {
-                Family::Classic => 1,
+                Family::Classic | Family::Compatible => 1,
                 Family::Gpt5None => 16,
                 Family::Reasoning => 4096,
             },
             effort_none: family == Family::Gpt5None,
             temperature: family != Family::Reasoning,
-            top_logprobs: call::TOP_LOGPROBS,
-            logit_bias: classic,
+            top_logprobs: match api {
+                Api::Azure => call::TOP_LOGPROBS,
+                Api::OpenAi => call::MOST_TOP_LOGPROBS,
+            },
+            logit_bias: family == Family::Classic && encoding.label_ids().is_some(),
         }
     }
 

@@ -117,7 +117,7 @@ impl ServiceError {
             code: field("code").unwrap_or_default(),
             kind: field("type").unwrap_or_default(),
             status: status.iter().find_map(|name| field(name)?.parse().ok()),
-            param: field("param"),
+            param: field("param").or_else(|| places.iter().find_map(|place| located(place))),
             message: message.unwrap_or_default(),
             filtered: None,
         };
@@ -268,6 +268,14 @@ fn get<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 fn folded(text: &str) -> String {
     let letters = text.chars().filter(char::is_ascii_alphanumeric);
     letters.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The parameter that a check of the body's shape found at fault, as pydantic says it: the last word of
+/// `loc`.
+fn located(place: &Value) -> Option<String> {
+    let details = get(place, "detail").unwrap_or(place);
+    let first = details.get(0).unwrap_or(details);
+    written(get(first, "loc")?.as_array()?.last()?)
 }
 
 fn says_something(value: &Value) -> bool {

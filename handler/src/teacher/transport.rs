@@ -3,7 +3,7 @@
 use super::bill::{self, Bill, Ending};
 use super::credential::{Credential, Header, RenewalError};
 use super::disposition::{Disposition, Stop, dispose};
-use super::endpoint::Endpoint;
+use super::endpoint::{Api, Endpoint};
 use super::meter::Meter;
 use super::pacing::RateLimitHeaders;
 use super::wire::{Answer, Request};
@@ -172,7 +172,8 @@ impl Transport {
                     texts: &[user.content],
                     instructions: &[system.content],
                 };
-                let id = headers.get("apim-request-id");
+                let (_, service_id) = request_ids(self.endpoint.api());
+                let id = headers.get(service_id);
                 let id = id.and_then(|value| value.to_str().ok());
                 service_request_id = id.map(|id| mask.sentence(id));
                 let disposed = dispose(status, &headers, &body, self.clock.now(), mask);
@@ -236,19 +237,16 @@ impl Transport {
             reason: format!("the request cannot be written: {error}"),
             sent: false,
         })?;
-        let mut response = self
+        let (client_id, _) = request_ids(self.endpoint.api());
+        let mut request = self
             .http
             .post(self.endpoint.url().clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(
-                HeaderName::from_static("x-ms-client-request-id"),
-                id.to_string(),
-            )
-            .header(proof.name.clone(), proof.value.clone())
-            .body(body)
-            .send()
-            .await
-            .map_err(broken)?;
+            .header(HeaderName::from_static(client_id), id.to_string());
+        if !proof.value.is_empty() {
+            request = request.header(proof.name.clone(), proof.value.clone());
+        }
+        let mut response = request.body(body).send().await.map_err(broken)?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let mut bytes = Vec::new();
@@ -262,6 +260,14 @@ impl Transport {
             bytes.extend_from_slice(&part);
         }
         Ok((status, headers, bytes))
+    }
+}
+
+/// The headers that carry a request's ids: ours, and the service's.
+fn request_ids(api: Api) -> (&'static str, &'static str) {
+    match api {
+        Api::Azure => ("x-ms-client-request-id", "apim-request-id"),
+        Api::OpenAi => ("x-client-request-id", "x-request-id"),
     }
 }
 

@@ -55,6 +55,22 @@ impl Request<'_> {
     }
 }
 
+/// The parameters that a service may refuse; of two names the one that holds the other comes first.
+const PARAMETERS: [&str; 7] = [
+    "max_completion_tokens",
+    "max_tokens",
+    "reasoning_effort",
+    "temperature",
+    "top_logprobs",
+    "logprobs",
+    "logit_bias",
+];
+
+/// The parameter of ours that `text` names, if it does.
+pub(super) fn parameter_in(text: &str) -> Option<&'static str> {
+    PARAMETERS.into_iter().find(|name| text.contains(name))
+}
+
 /// One chat message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Message<'a> {

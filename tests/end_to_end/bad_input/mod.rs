@@ -2,6 +2,7 @@
 
 mod arguments;
 mod datasets;
+mod endpoints;
 mod environment;
 mod file_system;
 mod files;
@@ -201,6 +202,7 @@ fn table() -> Vec<Row> {
         pilots::rows(),
         environment::rows(),
         service::rows(),
+        endpoints::rows(),
         tasks::rows(),
         runs::rows(),
         file_system::disk_rows(),

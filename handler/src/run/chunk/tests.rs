@@ -18,7 +18,7 @@ use crate::store::RawFile;
 use crate::store::fickle::{Fickle, Mood};
 use crate::teacher::Teacher;
 use crate::teacher::credential::Surroundings;
-use crate::teacher::endpoint::Endpoint;
+use crate::teacher::endpoint::{Api, Endpoint};
 use crate::teacher::pace::Pace;
 use crate::teacher::pacing::{Concurrency, Quota};
 use crate::teacher::profile::Profile;
@@ -170,6 +170,8 @@ async fn labeler(service: &Double) -> Labeler {
         StdRng::seed_from_u64(1),
     );
     let settings = LabelSettings {
+        api: Api::Azure,
+        base_url: None,
         model: args.model.clone(),
         model_family: args.family(),
         deployment: args.deployment().to_owned(),

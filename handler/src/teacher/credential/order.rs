@@ -2,13 +2,14 @@
 
 use super::entra::Entra;
 use super::key;
+use super::proof::Proof;
 use super::renewal::{Credential, Source};
 use super::vault::{Vault, VaultSecret};
 use crate::clock::Clock;
 use crate::identity::{Attempt, Failure, Identities, NoCredential, Secret, Way};
+use crate::teacher::endpoint::{self, Api};
 use clap::ValueEnum;
 
-const KEY_VARIABLE: &str = "AZURE_OPENAI_API_KEY";
 const ENTRA: &str = "Entra token for the model";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +37,7 @@ pub enum VaultChoice {
 
 #[derive(Clone, Debug)]
 pub struct Settings {
+    pub api: Api,
     pub auth: Auth,
     pub vault: VaultChoice,
     pub key: Option<Secret>,
@@ -58,6 +60,7 @@ impl Settings {
             VaultChoice::NotTried(why) => ("Key Vault".to_owned(), Failure::new(*why)),
             VaultChoice::Ask(secret) => {
                 let vault = Vault {
+                    api: self.api,
                     secret: secret.clone(),
                     identities: self.identities.clone(),
                     clock: self.clock,
@@ -72,21 +75,28 @@ impl Settings {
             }
         };
         let asked = matches!(self.vault, VaultChoice::Ask(_));
-        match key::proof(self.key.as_ref()) {
+        let variable = endpoint::key(self.api);
+        match key::proof(self.api, self.key.as_ref()) {
             Ok(proof) => {
                 if asked {
                     tracing::warn!(
                         reason = %failure,
-                        "the vault gave no key, so {KEY_VARIABLE} is used ({way})"
+                        "the vault gave no key, so {variable} is used ({way})"
                     );
                 }
-                let advice = format!("check that {KEY_VARIABLE} belongs to AZURE_OPENAI_ENDPOINT");
+                let whose = endpoint::setting(self.api);
+                let advice = format!("check that {variable} belongs to {whose}");
                 Ok(Credential::fixed(proof, advice))
+            }
+            // Servers of one's own ask for none; the vault that was asked is another matter.
+            Err(_) if self.api == Api::OpenAi && !asked && self.has_no_key() => {
+                let advice = format!("the service wants a key: set {variable}");
+                Ok(Credential::fixed(Proof::none(), advice))
             }
             Err(no_key) => Err(NoCredential {
                 attempts: vec![
                     Attempt { way, failure },
-                    attempt(KEY_VARIABLE, no_key),
+                    attempt(variable, no_key),
                     attempt(ENTRA, Failure::new("not tried, --auth is key")),
                 ],
             }),
@@ -105,12 +115,16 @@ impl Settings {
                 let not_tried = Failure::new("not tried, --auth is entra");
                 let attempts = vec![
                     attempt("Key Vault", not_tried.clone()),
-                    attempt(KEY_VARIABLE, not_tried),
+                    attempt(endpoint::key(self.api), not_tried),
                     attempt(ENTRA, failure),
                 ];
                 Err(NoCredential { attempts })
             }
         }
+    }
+
+    fn has_no_key(&self) -> bool {
+        self.key.as_ref().is_none_or(Secret::is_empty)
     }
 
     /// What would be tried, in this order, and what not and why. Shows no secret and sends nothing.
@@ -124,6 +138,7 @@ impl Settings {
         let variable = match &self.key {
             _ if !key => "not tried, --auth is entra",
             Some(key) if !key.is_empty() => "set (not shown)",
+            _ if self.api == Api::OpenAi => "not set, so none is sent",
             _ => "not set",
         };
         let entra = if key {
@@ -133,7 +148,7 @@ impl Settings {
         };
         let sources = [
             ("Key Vault", vault),
-            (KEY_VARIABLE, variable.to_owned()),
+            (endpoint::key(self.api), variable.to_owned()),
             (ENTRA, entra),
         ];
         let sources = sources.map(|(name, text)| (name.to_owned(), text));
@@ -170,6 +185,7 @@ mod tests {
 
     fn settings(auth: Auth, key: Option<&str>) -> Settings {
         Settings {
+            api: Api::Azure,
             auth,
             vault: VaultChoice::NotTried("not tried, --no-keyvault"),
             key: key.map(Secret::new),

@@ -1,6 +1,7 @@
 //! The header that a request proves itself with.
 
 use crate::identity::{Failure, Secret};
+use crate::teacher::endpoint::Api;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::time::Duration;
 
@@ -21,6 +22,29 @@ impl Proof {
             value: header_value(key.expose(), "key")?,
             lifetime,
         })
+    }
+
+    /// A key for `api`, in the header that it wants.
+    pub fn key_for(api: Api, key: &Secret, lifetime: Option<Duration>) -> Result<Self, Failure> {
+        match api {
+            Api::Azure => Self::key(key, lifetime),
+            Api::OpenAi if key.is_empty() => Err(Failure::new("the key is empty")),
+            Api::OpenAi => Ok(Self {
+                name: AUTHORIZATION,
+                value: header_value(&format!("Bearer {}", key.expose()), "key")?,
+                lifetime,
+            }),
+        }
+    }
+
+    /// Nothing: the service asks nobody who he is. An empty header is not sent.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            name: AUTHORIZATION,
+            value: HeaderValue::from_static(""),
+            lifetime: None,
+        }
     }
 
     /// A token of Entra, sent as a bearer.

@@ -5,6 +5,7 @@ use super::proof::Proof;
 use super::renewal::Source;
 use crate::clock::Clock;
 use crate::identity::{Failure, Identities, Secret, client_options, explain};
+use crate::teacher::endpoint::{Api, setting};
 use azure_core::error::Error;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::future::BoxFuture;
@@ -27,6 +28,7 @@ impl fmt::Display for VaultSecret {
 
 #[derive(Clone, Debug)]
 pub(super) struct Vault {
+    pub(super) api: Api,
     pub(super) secret: VaultSecret,
     pub(super) identities: Identities,
     pub(super) clock: Clock,
@@ -38,10 +40,8 @@ impl Source for Vault {
     }
 
     fn advice(&self) -> String {
-        format!(
-            "check that the key in {} belongs to AZURE_OPENAI_ENDPOINT",
-            self.secret
-        )
+        let whose = setting(self.api);
+        format!("check that the key in {} belongs to {whose}", self.secret)
     }
 }
 
@@ -63,7 +63,8 @@ impl Vault {
         let end = secret.attributes.and_then(|attributes| attributes.expires);
         let lifetime = end.map(|end| until(end.unix_timestamp(), self.clock.now()));
         let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
-        Proof::key(&Secret::new(&secret.value.unwrap_or_default()), lifetime)
+        let key = Secret::new(&secret.value.unwrap_or_default());
+        Proof::key_for(self.api, &key, lifetime)
     }
 
     /// A new client each time: an old one would keep its token.

@@ -19,6 +19,16 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// As many a minute as nobody sends: no limit.
+    pub const NO_LIMIT: u32 = u32::MAX;
+
+    /// Whether anything keeps the pace down.
+    #[must_use]
+    pub fn is_limited(self) -> bool {
+        let none = f64::from(Self::NO_LIMIT);
+        self.tpm < none || self.rpm < none
+    }
+
     pub fn new(tpm: u32, rpm: u32) -> Self {
         Self {
             tpm: f64::from(tpm),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tiktoken_rs::CoreBPE;
 
 use self::pieces::{split_first, split_last};
+use super::endpoint::Api;
 use super::model::base;
 use crate::labeling::cut::TokenCounter;
 
@@ -34,6 +35,9 @@ pub enum Encoding {
     /// gpt-4 and gpt-3.5.
     #[serde(rename = "cl100k_base")]
     Cl100kBase,
+    /// A tokenizer that is not known: counts are those of o200k_base, and estimates.
+    #[serde(rename = "estimate")]
+    Estimate,
 }
 
 impl Encoding {
@@ -65,17 +69,37 @@ impl Encoding {
         }
     }
 
+    /// The tokenizer of a model that is asked in this form of the API. In Azure new models have that of the
+    /// newest ones; elsewhere nothing is known of them.
+    #[must_use]
+    pub fn at(model: &str, api: Api) -> Self {
+        Self::for_model(model).unwrap_or(match api {
+            Api::Azure => Self::O200kBase,
+            Api::OpenAi => Self::Estimate,
+        })
+    }
+
+    /// The ids of the tokens "0" and "1", where they are known.
+    #[must_use]
+    pub fn label_ids(self) -> Option<[u32; 2]> {
+        match self {
+            Self::O200kBase | Self::Cl100kBase => Some([TOKEN_0, TOKEN_1]),
+            Self::Estimate => None,
+        }
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::O200kBase => "o200k_base",
             Self::Cl100kBase => "cl100k_base",
+            Self::Estimate => "estimate",
         }
     }
 
     fn tokenizer(self) -> &'static CoreBPE {
         match self {
-            Self::O200kBase => tiktoken_rs::o200k_base_singleton(),
+            Self::O200kBase | Self::Estimate => tiktoken_rs::o200k_base_singleton(),
             Self::Cl100kBase => tiktoken_rs::cl100k_base_singleton(),
         }
     }
@@ -176,8 +200,9 @@ impl FromStr for Encoding {
         match name {
             "o200k_base" => Ok(Self::O200kBase),
             "cl100k_base" => Ok(Self::Cl100kBase),
+            "estimate" => Ok(Self::Estimate),
             other => Err(format!(
-                "unknown tokenizer {other:?}: use \"o200k_base\" or \"cl100k_base\""
+                "unknown tokenizer {other:?}: use \"o200k_base\", \"cl100k_base\" or \"estimate\""
             )),
         }
     }
