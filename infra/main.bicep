@@ -63,6 +63,9 @@ param modelCapacity int = 50
 @minValue(0)
 param requestsPerThousandTokens int = 0
 
+@description('Name of the task to ask, a blob tasks/NAME.toml in the work container. Empty: the built-in one.')
+param taskName string = ''
+
 @description('Show the model an API key from a Key Vault, instead of tokens of the app\'s identity.')
 param useKeyVault bool = false
 
@@ -373,6 +376,7 @@ module app 'app/function.bicep' = {
         SOFTLABEL_RETENTION_DAYS: string(retentionDays)
         SOFTLABEL_LOG: 'info'
       },
+      empty(taskName) ? {} : { SOFTLABEL_TASK_NAME: taskName },
       maximumCostPerMonth > 0 ? { SOFTLABEL_MAX_COST_PER_MONTH: string(maximumCostPerMonth) } : {},
       useKeyVault
         ? {

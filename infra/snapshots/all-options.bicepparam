@@ -16,6 +16,8 @@ param modelSku = 'DataZoneStandard'
 param modelCapacity = 33
 param requestsPerThousandTokens = 3
 
+param taskName = 'angry'
+
 param useKeyVault = true
 param openAiSecretName = 'labels-key'
 

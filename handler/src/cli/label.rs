@@ -131,6 +131,7 @@ fn app(
     let (labeling, service) = (args.labeling.clone(), args.service.clone());
     let settings = Settings {
         labels: deployments::label_settings(&labeling, &service, task),
+        task_name: None,
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         flush_every: FLUSH_EVERY,

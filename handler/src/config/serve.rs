@@ -3,7 +3,7 @@
 //! Connections are named as the Functions host names them, so that its triggers and the app read the
 //! same settings.
 
-use super::values::{parse_time, parse_usd};
+use super::values::{parse_task_name, parse_time, parse_usd};
 use super::{CutArgs, LabelingArgs, LogArgs, ServiceArgs};
 use crate::money::Usd;
 use crate::teacher::credential::Secret;
@@ -74,6 +74,10 @@ pub struct ServeArgs {
     #[arg(long, env = "SOFTLABEL_RETENTION_DAYS", default_value_t = 30, value_name = "DAYS",
           value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub retention_days: u32,
+    /// The task to ask: the name of a blob tasks/NAME.toml in the work container. By default the built-in
+    /// one.
+    #[arg(long, env = "SOFTLABEL_TASK_NAME", value_name = "NAME", value_parser = parse_task_name)]
+    pub task_name: Option<String>,
     /// US dollars that a dataset may cost. One that is estimated to cost more, or whose price is not
     /// known, waits until somebody approves it.
     #[arg(long, env = "SOFTLABEL_MAX_COST", default_value = "100", value_name = "USD",

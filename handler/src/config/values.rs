@@ -1,6 +1,7 @@
 //! What the values of settings look like.
 
 use super::service::{ENTRA_SCOPE, KEYVAULT_SECRET};
+use crate::labeling::task;
 use crate::money::{NotAnAmount, Usd};
 use crate::teacher::pacing::Concurrency;
 use std::time::Duration;
@@ -65,6 +66,17 @@ pub(super) fn parse_scope(text: &str) -> Result<String, String> {
             Ok(scope.to_owned())
         }
         _ => Err(format!("a scope looks like {ENTRA_SCOPE}")),
+    }
+}
+
+/// The name of a task. It becomes part of a blob's.
+pub(super) fn parse_task_name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        name if task::is_name(name) => Ok(name.to_owned()),
+        _ => Err(
+            "the name of a task is at most 64 small letters, digits, - and _, which begin with a letter or a digit"
+                .into(),
+        ),
     }
 }
 

@@ -5,13 +5,14 @@ use super::{FunctionError, bucket_uploaded, dataset_uploaded, http, runs};
 use crate::config::ServeArgs;
 use crate::deployments::{self, Deployments};
 use crate::host::{Answer, Failure, Functions, Invocation};
+use crate::labeling::label::Label;
 use crate::labeling::task::Task;
 use crate::run::funds::MonthlyCap;
 use crate::run::record::Record;
 use crate::run::runs::Runs;
 use crate::steps::{
     Answers, App, Data, InTrouble, Message, Settings, abandon_chunk, label_chunk, plan_bucket,
-    publish_bucket, reconcile, relabel,
+    publish_bucket, reconcile, relabel, tasks,
 };
 use crate::store::sentence;
 use async_trait::async_trait;
@@ -35,6 +36,7 @@ pub struct FunctionApp(pub(super) App);
 pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) -> FunctionApp {
     let settings = Settings {
         labels: deployments::label_settings(&args.labeling, &args.service, &Task::built_in()),
+        task_name: args.task_name,
         chunk: args.cut.limits(),
         salvage: args.cut.salvage,
         flush_every: FLUSH_EVERY,
@@ -79,6 +81,7 @@ impl FunctionApp {
             }
             Function::Reconcile => reconcile::run(app).await?,
             Function::Relabel => return self.relabel(invocation).await,
+            Function::Tasks => return self.put_task(invocation).await,
             Function::Runs => return runs::run(app, invocation).await,
         };
         Ok(send(Answer::done(), messages))
@@ -114,6 +117,26 @@ impl FunctionApp {
             );
             Vec::new()
         })
+    }
+
+    async fn put_task(&self, invocation: &Invocation) -> Result<Answer, FunctionError> {
+        let request = invocation.http("req")?;
+        let kept = async {
+            http::no_foreign_page(&request)?;
+            let name = request.params.get("name");
+            let name = name.map(String::as_str).unwrap_or_default();
+            tasks::put(&self.0, name, &request.body).await
+        };
+        let task = match kept.await {
+            Ok(task) => task,
+            Err(error) => return http::refuse(error),
+        };
+        let body = json!({
+            "name": task.name,
+            "prompt_version": task.version(),
+            "labels": {"0": task.meaning(Label::Zero), "1": task.meaning(Label::One)},
+        });
+        Ok(Answer::done().respond("res", 200, &body))
     }
 
     async fn relabel(&self, invocation: &Invocation) -> Result<Answer, FunctionError> {

@@ -18,10 +18,11 @@ pub(super) enum Function {
     Reconcile,
     Relabel,
     Runs,
+    Tasks,
 }
 
 /// A function, its name, and the name of the binding that triggers it.
-pub(super) const FUNCTIONS: [(Function, &str, &str); 9] = [
+pub(super) const FUNCTIONS: [(Function, &str, &str); 10] = [
     (Function::BucketUploaded, "bucket-uploaded", "event"),
     (Function::DatasetUploaded, "dataset-uploaded", "metadata"),
     (Function::PlanBucket, "plan-bucket", "plan"),
@@ -31,6 +32,7 @@ pub(super) const FUNCTIONS: [(Function, &str, &str); 9] = [
     (Function::Reconcile, "reconcile", "timer"),
     (Function::Relabel, "relabel", "req"),
     (Function::Runs, "runs", "req"),
+    (Function::Tasks, "tasks", "req"),
 ];
 
 /// The function of that name, with the binding that triggers it.

@@ -40,6 +40,21 @@ pub(super) fn error(status: u16, message: &str) -> Answer {
 /// # Errors
 /// [`Refusal::Wrong`] for the origin of another host, and for a body that is not declared as JSON.
 pub(super) fn no_web_page(request: &HttpRequest) -> Result<(), RequestError> {
+    no_foreign_page(request)?;
+    let kind = request.header("Content-Type").unwrap_or_default();
+    if !request.body.is_empty() && !is_json(kind) {
+        return Err(RequestError::wrong(
+            "the body is not declared as JSON; send the header Content-Type: application/json",
+        ));
+    }
+    Ok(())
+}
+
+/// The same for methods that a browser asks about first, whatever the body: PUT.
+///
+/// # Errors
+/// [`Refusal::Wrong`] for the origin of another host.
+pub(super) fn no_foreign_page(request: &HttpRequest) -> Result<(), RequestError> {
     let place = |url: &str| {
         let url = Url::parse(url).ok()?;
         Some((url.host_str()?.to_owned(), url.port_or_known_default()))
@@ -49,12 +64,6 @@ pub(super) fn no_web_page(request: &HttpRequest) -> Result<(), RequestError> {
     {
         return Err(RequestError::wrong(
             "the request comes from a web page of another host, its Origin; send it from a program",
-        ));
-    }
-    let kind = request.header("Content-Type").unwrap_or_default();
-    if !request.body.is_empty() && !is_json(kind) {
-        return Err(RequestError::wrong(
-            "the body is not declared as JSON; send the header Content-Type: application/json",
         ));
     }
     Ok(())

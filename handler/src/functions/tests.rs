@@ -30,6 +30,7 @@ mod money;
 mod recovery;
 mod requests;
 mod storage;
+mod tasks;
 mod uploads;
 mod wishes;
 

@@ -45,6 +45,9 @@ pub enum RunError {
     /// RAW could not be read.
     #[error(transparent)]
     Raw(StoreError),
+    /// The task that runs are to ask cannot be used.
+    #[error("SOFTLABEL_TASK_NAME names no task that can be asked: {0}")]
+    Task(String),
     /// RAW is not what the run was planned for.
     #[error(
         "{path} is not the file this run began with: its content was {planned} and is {found}; \

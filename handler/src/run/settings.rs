@@ -65,6 +65,16 @@ pub struct Method {
 }
 
 impl LabelSettings {
+    /// The same, asking about another task.
+    #[must_use]
+    pub fn about(self, task: Arc<Task>) -> Self {
+        Self {
+            prompt_version: task.version(),
+            task,
+            ..self
+        }
+    }
+
     /// What differs, as phrases such as `strategy: "with_context" there, "user_message_only" here`.
     pub fn differences(&self, theirs: &Self) -> Vec<String> {
         let object = |settings: &Self| serde_json::to_value(settings).unwrap_or_default();

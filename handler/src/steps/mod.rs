@@ -41,6 +41,7 @@ pub mod relabel;
 pub mod retention;
 pub mod status;
 mod take_up;
+pub mod tasks;
 mod trouble;
 mod wish;
 mod world;

@@ -27,6 +27,7 @@ struct Body {
     splits: Option<Vec<String>>,
     buckets: Option<Vec<String>>,
     strategy: Option<String>,
+    task: Option<String>,
     rationales: Option<bool>,
     model: Option<String>,
     deployment: Option<String>,
@@ -81,6 +82,7 @@ impl Body {
     /// Whether labels come out of it that are made otherwise than the dataset's.
     fn changes_settings(&self) -> bool {
         self.strategy.is_some()
+            || self.task.is_some()
             || self.rationales.is_some()
             || self.model.is_some()
             || self.deployment.is_some()
@@ -98,8 +100,8 @@ impl Body {
         settings.with_rationales = self.rationales.unwrap_or(settings.with_rationales);
         if let Some(model) = &self.model {
             settings.model.clone_from(model);
-            settings.model_family = Family::of_model(model);
-            settings.encoding = Encoding::for_model(model).unwrap_or(Encoding::O200kBase);
+            settings.model_family = Family::of_model_at(model, settings.api);
+            settings.encoding = Encoding::at(model, settings.api);
             settings.deployment.clone_from(model);
         }
         if let Some(deployment) = &self.deployment {
@@ -141,7 +143,7 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
     let dataset = &body.dataset;
     let files = files(app, &body).await?;
     let pinned = app.runs.pinned::<LabelSettings>(dataset, SETTINGS).await?;
-    let settings = wished_settings(app, &body, pinned.as_ref())?;
+    let settings = wished_settings(app, &body, pinned.as_ref()).await?;
     // Labels of the whole dataset that are made otherwise are what later uploads are to match.
     let whole = body.splits.is_none() && body.buckets.is_none() && body.only == Only::All;
     let sets = whole && pinned.as_ref() != Some(&settings);
@@ -202,15 +204,14 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
 
 /// The settings of the labels that are asked for: as the dataset is labelled now, but by the prompts of today, with
 /// what the request says otherwise.
-fn wished_settings(
+async fn wished_settings(
     app: &App,
     body: &Body,
     pinned: Option<&LabelSettings>,
 ) -> Result<LabelSettings, RequestError> {
-    let current = &app.settings.labels;
     if body.only == Only::Failed && body.changes_settings() {
-        let text = "\"only\": \"failed\" asks again as the bucket was asked; leave out strategy, rationales, \
-                    model and deployment";
+        let text = "\"only\": \"failed\" asks again as the bucket was asked; leave out task, strategy, \
+                    rationales, model and deployment";
         return Err(RequestError::wrong(text));
     }
     let pinned = pinned.filter(|pinned| {
@@ -218,7 +219,16 @@ fn wished_settings(
             && strategy::by_name(&pinned.strategy)
                 .is_ok_and(|known| known.version() == pinned.strategy_version)
     });
-    body.settings(pinned.unwrap_or(current))
+    let defaults = match (pinned, &body.task) {
+        (Some(pinned), _) => pinned.clone(),
+        (None, Some(_)) => app.settings.labels.clone(),
+        (None, None) => app.default_settings().await?,
+    };
+    let defaults = match &body.task {
+        Some(name) => defaults.about(app.task(name).await?),
+        None => defaults,
+    };
+    body.settings(&defaults)
 }
 
 /// Why a wish must wait while `record` goes on.

@@ -28,7 +28,10 @@ impl App {
     /// The settings of a dataset: those in force when its first run began, so that a new deployment
     /// of the app neither mixes labels nor buys them twice.
     pub(crate) async fn dataset_settings(&self, dataset: &str) -> Result<LabelSettings, RunError> {
-        let settings = self.settings.labels.clone();
+        if let Some(pinned) = self.runs.pinned(dataset, SETTINGS).await? {
+            return Ok(pinned);
+        }
+        let settings = self.default_settings().await?;
         self.runs.pin(dataset, SETTINGS, settings).await
     }
 

@@ -44,6 +44,8 @@ pub enum InTrouble {
 pub struct Settings {
     /// What decides what a label is, for datasets that nothing else is pinned for.
     pub labels: LabelSettings,
+    /// The kept task that is asked instead of theirs.
+    pub task_name: Option<String>,
     /// When a chunk is full.
     pub chunk: ChunkLimits,
     /// Label what is intact of files that are not.

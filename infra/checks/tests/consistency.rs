@@ -216,6 +216,7 @@ fn parameters_reach_the_settings_and_resources_that_they_are_for() {
         ("SOFTLABEL_CONCURRENCY", "7"),
         ("SOFTLABEL_MAX_COST", "20"),
         ("SOFTLABEL_RETENTION_DAYS", "3"),
+        ("SOFTLABEL_TASK_NAME", "angry"),
         ("SOFTLABEL_DATA", "sft-data/a/b"),
         ("SOFTLABEL_PRICE_INPUT", "2.5"),
         ("SOFTLABEL_KEYVAULT_SECRET", "labels-key"),

@@ -77,6 +77,11 @@ const APP: [(&str, &str, &[&str]); 9] = [
         "req: get post runs/{run?}/{action?}, function key",
         &["res: answer", "plans: queue plan-bucket"],
     ),
+    (
+        "tasks",
+        "req: put tasks/{name}, function key",
+        &["res: answer"],
+    ),
 ];
 
 /// Both zips, made by the command.
