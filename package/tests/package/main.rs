@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use zip::ZipArchive;
 
 /// What the host must find: each function with its trigger and its outputs.
-const APP: [(&str, &str, &[&str]); 9] = [
+const APP: [(&str, &str, &[&str]); 10] = [
     (
         "abandon-chunk",
         "chunk: queue label-chunk-poison",
