@@ -89,6 +89,13 @@ pub const TASKS: &[Task] = &[
         target: "scenarios",
     },
     Task {
+        name: "real-model",
+        about: "Label a few messages with a small model behind llama.cpp's server, and recompute the labels [3 min]",
+        program: Program::Bin,
+        package: "softlabel-doubles",
+        target: "real-model",
+    },
+    Task {
         name: "azurite",
         about: "Start the pinned Azurite, for everything that wants storage [until Ctrl-C]",
         program: Program::Bin,

