@@ -615,3 +615,43 @@ fn a_complete_run_asks_nothing_and_brings_back_what_was_deleted() {
     assert_eq!(fs::read(lone.output()).unwrap(), published);
     assert_eq!(lone.service.stats().requests, 0);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_restart_asks_at_a_terminal() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let lone = Lone::of(3, 0.0);
+    lone.label().ends(0);
+    for (answer, code) in [("n\n", 1), ("\n", 1), ("y\n", 0)] {
+        let asked = lone.service.stats().requests;
+        let label = lone.label().arg("--restart").command();
+        let words = std::iter::once(label.get_program()).chain(label.get_args());
+        let words = words.map(|word| word.to_str().unwrap());
+        let words = words.collect::<Vec<_>>().join(" ");
+        let envs = label.get_envs();
+        let envs = envs.filter_map(|(name, value)| Some((name, value?)));
+        // It gives the command a terminal, and passes on what is typed.
+        let mut terminal = Command::new("script");
+        let arguments = ["--quiet", "--return", "--command", &words, "/dev/null"];
+        let mut terminal = terminal
+            .args(arguments)
+            .env_clear()
+            .envs(envs)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut typed = terminal.stdin.take().unwrap();
+        typed.write_all(answer.as_bytes()).unwrap();
+        let ended = terminal.wait_with_output().unwrap();
+        drop(typed);
+        let shown = String::from_utf8_lossy(&ended.stdout).into_owned();
+        let says = shown.contains("3 labelled turns") && shown.contains("[y/N]");
+        assert!(says, "{shown}");
+        assert_eq!(ended.status.code(), Some(code), "{shown}");
+        let is_asked = lone.service.stats().requests > asked;
+        assert_eq!(is_asked, code == 0, "{shown}");
+    }
+    lone.lines(3);
+}

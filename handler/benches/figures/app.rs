@@ -30,7 +30,7 @@ const FILE: &str = "v4/train/short.json";
 /// Bytes of a staged block.
 const BLOCK: usize = 32 << 20;
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let service = Config {
         latency: Latency::Fixed {
@@ -132,7 +132,7 @@ fn start(ready: Duration) -> Row {
 }
 
 /// Whether the host asked, and not the app: for its own records, and for what may wake the blob trigger.
-fn is_hosts(passed: &Passed) -> bool {
+pub(super) fn is_hosts(passed: &Passed) -> bool {
     passed.path.contains("azure-webjobs-hosts")
         || passed.path.ends_with("/datasets") && passed.query.contains("comp=list")
 }

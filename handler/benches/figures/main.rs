@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
 mod app;
+mod runs;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -52,6 +53,8 @@ enum Figure {
     App,
     /// The function app: requests to storage a bucket and a turn.
     AppRequests,
+    /// The function app over 10,000 runs that are not at their end.
+    Runs,
     /// The function app's memory over a blob of 1.2 GB.
     AppMemory,
 }
@@ -90,6 +93,9 @@ fn main() -> Result<ExitCode> {
     }
     if wanted(Figure::AppRequests) {
         rows.extend(runtime.block_on(app::requests())?);
+    }
+    if wanted(Figure::Runs) {
+        rows.extend(runtime.block_on(runs::open())?);
     }
     if wanted(Figure::AppMemory) {
         rows.push(runtime.block_on(app::memory())?);

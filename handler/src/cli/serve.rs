@@ -35,8 +35,17 @@ const LOOK_FOR_THE_HOST: Duration = Duration::from_secs(2);
 pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
     // First: one that has gone already would not be noticed.
     let host = Host::of_process();
-    OpenFiles::raise();
+    let open_files = OpenFiles::raise();
     log_to_stdout(&args.log)?;
+    let concurrency = args.service.concurrency;
+    args.service.concurrency = concurrency.at_most(open_files.calls());
+    if args.service.concurrency != concurrency {
+        tracing::warn!(
+            calls = open_files.calls(),
+            "fewer calls are in flight than set, since this process may have no more than {open_files} files \
+             open"
+        );
+    }
     let mut signals = Signals::listen();
     let stop = CancellationToken::new();
     let port = args.port;

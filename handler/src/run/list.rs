@@ -32,7 +32,8 @@ pub struct Place {
 pub struct NoPlace;
 
 impl Place {
-    pub(crate) fn of(record: &Record) -> Self {
+    /// That of a run.
+    pub fn of(record: &Record) -> Self {
         Self {
             left: (LATEST - record.created.as_second()).clamp(0, LATEST),
             dataset: dataset_number(&record.dataset),
@@ -40,7 +41,8 @@ impl Place {
         }
     }
 
-    pub(crate) fn path(&self) -> String {
+    /// Of the blob that stands for it.
+    pub fn path(&self) -> String {
         format!("{FOLDER}/{self}")
     }
 }

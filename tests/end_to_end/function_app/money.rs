@@ -18,6 +18,9 @@ const FACTOR: f64 = 3.0;
 /// US dollars: more than the estimate, and about half of the bill.
 const CAP: f64 = 500.0;
 
+/// US dollars: about half of what both datasets cost.
+const MONTH: f64 = 100.0;
+
 /// What the service billed, in US dollars.
 fn billed(stats: &Stats) -> f64 {
     (stats.prompt_tokens as f64 * INPUT + stats.completion_tokens as f64 * OUTPUT) / 1e6
@@ -105,6 +108,69 @@ fn instances_of_which_one_is_killed_never_pass_the_cap_together() {
         );
         let whole = billed(&service.stats());
         assert!(whole > 1.5 * CAP, "{whole}");
+        cloud.stop().await;
+    });
+}
+
+#[test]
+fn two_datasets_on_two_instances_of_which_one_is_killed_keep_the_cap_of_a_month_together() {
+    on_the_cloud(async {
+        let service = Config {
+            prompt_cache: false,
+            ..slow(200.0)
+        };
+        let options = Options {
+            service,
+            instances: 2,
+            ..options()
+        };
+        let options = options
+            .setting("SOFTLABEL_CHUNK_TURNS", "8")
+            .setting("SOFTLABEL_NO_RATIONALES", "true")
+            .setting("SOFTLABEL_CONCURRENCY", SLOTS.to_string())
+            .setting("SOFTLABEL_PRICE_INPUT", INPUT.to_string())
+            .setting("SOFTLABEL_PRICE_OUTPUT", OUTPUT.to_string())
+            .setting("SOFTLABEL_MAX_COST", "1000000")
+            .setting("SOFTLABEL_MAX_COST_PER_MONTH", MONTH.to_string());
+        let cloud = cloud(options).await;
+        for (seed, path) in [(31, SHORT), (32, "w5/train/short_3_to_5_turns.json")] {
+            let (content, _) = bucket(seed, 40);
+            cloud.data().put(&cloud.path(path), content).await.unwrap();
+        }
+        let service = cloud.service();
+        let both = async || {
+            let log = service.log();
+            let calls = |caller| log.iter().filter(|call| call.caller == caller).count();
+            let mut hosts = cloud.hosts().iter();
+            Ok(hosts.all(|host| calls(cloud.caller(host)) > 2 * SLOTS))
+        };
+        until(PATIENCE, "both instances label", both).await.unwrap();
+        cloud.hosts()[1].kill_worker().await;
+        let used_up = async || {
+            let runs = cloud.runs().await?;
+            let waits = runs.iter().all(|run| run["state"] == "waiting");
+            Ok(runs.len() == 2 && waits && service.stats().in_flight == 0)
+        };
+        until(PATIENCE, "the month is used up", used_up)
+            .await
+            .unwrap();
+        let spent = billed(&service.stats());
+        assert!(spent <= MONTH && spent > 0.5 * MONTH, "{spent} of {MONTH}");
+        let asked = service.stats().requests;
+        let shown = cloud.call("GET", "runs", None).await.unwrap().body;
+        assert_eq!(shown["month"]["max_cost_usd"], json!(MONTH));
+        for run in shown["runs"].as_array().unwrap() {
+            let reason = run["reason"].as_str().unwrap();
+            assert!(reason.contains("SOFTLABEL_MAX_COST_PER_MONTH"), "{reason}");
+            let until = run["not_before"].as_str().unwrap();
+            assert!(until.ends_with("-01T00:00:00Z"), "{until}");
+            // An approval lifts a dataset's cap alone.
+            let approve = format!("runs/{}/approve", run["run"].as_str().unwrap());
+            let all = json!({"all": true});
+            let reply = cloud.call("POST", &approve, Some(&all)).await.unwrap();
+            assert_eq!(reply.status, 409, "{}", reply.body);
+        }
+        assert_eq!(service.stats().requests, asked);
         cloud.stop().await;
     });
 }

@@ -9,9 +9,35 @@ pub(crate) fn repair(json: &[u8]) -> String {
     valid
 }
 
+/// Repairs a JSON text so that different ones stay different: each escaped surrogate without a partner is
+/// written out as the six characters of its escape, each byte that is not UTF-8 as `\xff`.
+pub(super) fn repair_to_the_letter(text: &[u8]) -> String {
+    let mut valid = spelled_out(text, r"\\x");
+    for at in lone_surrogates(valid.as_bytes()).into_iter().rev() {
+        valid.insert(at, '\\');
+    }
+    escape_controls(valid)
+}
+
+/// The text with each byte that is not UTF-8 as two hexadecimal digits behind `mark`.
+pub(super) fn spelled_out(text: &[u8], mark: &str) -> String {
+    let mut valid = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        valid.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            valid.push_str(&format!("{mark}{byte:02x}"));
+        }
+    }
+    valid
+}
+
 /// Repairs a JSON text as [`repair`] does, and replaces control characters in it by their escapes.
 pub(super) fn repair_text(text: &[u8]) -> String {
-    let valid = repair(text);
+    escape_controls(repair(text))
+}
+
+/// Replaces control characters in a JSON text by their escapes.
+fn escape_controls(valid: String) -> String {
     if !valid.contains(is_control) {
         return valid;
     }

@@ -276,10 +276,9 @@ fn a_lone_surrogate_becomes_one_replacement_character() {
         (r"a\uD83Db\\ud83d", "a\u{fffd}b\\ud83d"),
         (r"\ud83dx\u00e4", "\u{fffd}x\u{e4}"),
     ] {
-        let fields = format!(r#""messageId":"{escaped}","userMessage":"{escaped}","\ud800":1"#);
+        let fields = format!(r#""userMessage":"{escaped}","\ud800":1"#);
         let turn = turn(fields);
         assert_eq!(turn.user_message, expected, "{escaped}");
-        assert_eq!(turn.message_id, expected, "{escaped}");
     }
 }
 
@@ -429,5 +428,26 @@ proptest! {
         }
         // The comparison is in `parse`.
         let _ = parse(&json);
+    }
+}
+
+#[test]
+fn ids_that_are_no_unicode_stay_apart() {
+    let id = |written: &[u8]| {
+        let mut bytes = br#"{"conversationId":"#.to_vec();
+        bytes.extend_from_slice(written);
+        bytes.extend_from_slice(br#","turnsArray":[]}"#);
+        Conversation::parse(&bytes).unwrap().id
+    };
+    for (written, shown) in [
+        (br#""a\ud800""#.as_slice(), r"a\ud800"),
+        (br#""a\ud801""#, r"a\ud801"),
+        (br#""\udc00\ud83d\ude00\ud800""#, "\\udc00\u{1f600}\\ud800"),
+        (b"\"a\xff\"", r"a\xff"),
+        (b"\"a\xfe\"", r"a\xfe"),
+        (b"{\"x\": \"\xff\"}", r#"{"x":"\xff"}"#),
+        (b"\"a\tb\xff\"", "a\tb\\xff"),
+    ] {
+        assert_eq!(id(written), shown, "{shown}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::repair::repair_text;
+use super::repair::{repair_text, repair_to_the_letter, spelled_out};
 use super::walk::{Cursor, Value};
 
 /// Content parts inside content parts: deeper than any API nests them.
@@ -20,7 +20,9 @@ pub(super) enum Message {
 pub(super) fn id(value: Option<Value<'_>>) -> String {
     match value.filter(|value| !is_no_id(*value)) {
         None => String::new(),
-        Some(Value { bytes, .. }) => text(bytes).unwrap_or_else(|| without_blanks(bytes)),
+        Some(Value { bytes, .. }) => {
+            text_repaired(bytes, repair_to_the_letter).unwrap_or_else(|| without_blanks(bytes))
+        }
     }
 }
 
@@ -139,12 +141,16 @@ pub(super) fn key(written: &[u8]) -> Cow<'_, [u8]> {
 
 /// The text that `written` is, with its quotes; `None` where it is none.
 pub(super) fn text(written: &[u8]) -> Option<String> {
+    text_repaired(written, repair_text)
+}
+
+fn text_repaired(written: &[u8], repair: fn(&[u8]) -> String) -> Option<String> {
     if written.first() != Some(&b'"') {
         return None;
     }
     // serde_json rejects some of what Python accepts. That is rare: repair only after a failure.
     let read = serde_json::from_slice(written);
-    read.or_else(|_| serde_json::from_str(&repair_text(written)))
+    read.or_else(|_| serde_json::from_str(&repair(written)))
         .ok()
 }
 
@@ -163,7 +169,7 @@ fn without_blanks(written: &[u8]) -> String {
         }
         rest = after;
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    spelled_out(&kept, r"\x")
 }
 
 /// The bytes of the text that `written` begins with, both quotes included.

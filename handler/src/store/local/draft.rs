@@ -117,7 +117,10 @@ impl Drop for DraftFile {
 pub(super) fn remove_stale(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if !is_file || !entry.file_name().to_str().is_some_and(is_draft) {
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        let is_ours = is_draft(name) || is_old_draft(name) && has_one_name(&entry);
+        if !is_file || !is_ours {
             continue;
         }
         let path = entry.path();
@@ -143,6 +146,31 @@ fn is_draft(name: &str) -> bool {
     };
     name.rsplit_once('.')
         .is_some_and(|(target, random)| !target.is_empty() && digits(random))
+}
+
+/// Whether a file is called as earlier versions called drafts of what they wrote, JSON and lines of it:
+/// `.NAME.unfinished`.
+fn is_old_draft(name: &str) -> bool {
+    let name = name.strip_prefix('.');
+    let target = name.and_then(|name| name.strip_suffix(UNFINISHED));
+    let is_written = |target: &str| {
+        let (name, ending) = target.rsplit_once('.').unwrap_or_default();
+        !name.is_empty() && ["json", "jsonl"].contains(&ending)
+    };
+    target.is_some_and(is_written)
+}
+
+/// Whether a file has no other name, which would make it somebody else's.
+fn has_one_name(entry: &fs::DirEntry) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        entry.metadata().is_ok_and(|file| file.nlink() == 1)
+    }
+    #[cfg(not(unix))]
+    {
+        entry.metadata().is_ok()
+    }
 }
 
 /// Makes a rename outlive a loss of power; a file system that cannot is not an error.
@@ -228,10 +256,17 @@ mod tests {
             ".a.unfinished",
             ".a.0123456789ABCDEF.unfinished",
             "a.0123456789abcdef.unfinished",
+            ".linked.json.unfinished",
+            ".json.unfinished",
         ];
-        for name in kept.iter().chain([&stale]) {
+        // As earlier versions called them.
+        let older = [".b.jsonl.unfinished", ".labeling_metadata.json.unfinished"];
+        for name in kept.iter().chain([&stale]).chain(&older) {
             fs::write(home.path().join(name), "left").unwrap();
         }
+        let elsewhere = tempfile::tempdir().unwrap();
+        let linked = home.path().join(".linked.json.unfinished");
+        fs::hard_link(linked, elsewhere.path().join("theirs")).unwrap();
         let held = File::open(home.path().join(kept[0])).unwrap();
         held.lock().unwrap();
         let own = OwnFolder::local_alone(home.path()).unwrap();
