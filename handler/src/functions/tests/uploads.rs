@@ -125,3 +125,40 @@ async fn a_new_version_takes_the_place_of_the_run_over_the_old_one() {
     assert!(states.contains(&State::Superseded) && states.contains(&State::Complete));
     assert_eq!(world.lines(LABELED).len(), turns);
 }
+
+#[tokio::test]
+async fn a_chat_in_another_format_is_labelled_as_any_file_and_a_packed_one_says_how_to_convert_it()
+{
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 1);
+    let chat = |n: usize| {
+        let said =
+            |turn: usize| json!({"role": "user", "content": format!("what about {n}.{turn}?")});
+        json!({"messages": [said(0), {"role": "assistant", "content": "a"}, said(1)]}).to_string()
+    };
+    let chats = (0..40).map(chat).collect::<Vec<_>>().join("\n");
+    fs::write(world.path(FILE), chats).unwrap();
+    world.event(FILE).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    let lines = world.lines(LABELED);
+    assert_eq!(lines.len(), 80);
+    let last = lines.last().unwrap();
+    assert_eq!(last["conversationId"], "train/short_3_to_5_turns.json:39");
+    assert_eq!(last["messageId"], "1");
+    let bucket = &world.metadata()["splits"]["train"]["short_3_to_5_turns"];
+    assert_eq!(bucket["format"], "messages");
+    assert_eq!(bucket["ids"]["messages"]["<turn index>"], 80);
+
+    let packed = "v4/train/packed.json";
+    fs::write(world.path(packed), b"PAR1\x15\x04PAR1").unwrap();
+    world.event(packed).await;
+    world.until_quiet().await;
+    let runs = world.runs().await;
+    let failed = runs.iter().find(|run| run.state == State::Failed).unwrap();
+    let reason = failed.reason.as_ref().unwrap();
+    assert!(
+        reason.contains("a Parquet file; convert it: python3"),
+        "{reason}"
+    );
+}
