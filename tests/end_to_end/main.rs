@@ -13,6 +13,7 @@
 mod bad_input;
 mod blobs;
 mod cli;
+mod compare;
 mod cost;
 mod credentials;
 mod details;

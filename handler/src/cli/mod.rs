@@ -3,6 +3,7 @@
 //! Errors are printed here, once, as sentences that say what to do. Results go to stdout, progress
 //! and logs to stderr.
 
+mod compare;
 mod completions;
 mod confirm;
 mod dry_run;
@@ -124,6 +125,7 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Subcommands::Info(args) => info::run(&args),
         Subcommands::Label(args) => runtime()?.block_on(label::run(*args)),
+        Subcommands::Compare(args) => runtime()?.block_on(compare::run(*args)),
         Subcommands::Task(command) => task::run(&command),
         Subcommands::Test(args) => runtime()?.block_on(test::run(*args)),
         Subcommands::Serve(args) => runtime()?.block_on(serve::run(*args)),

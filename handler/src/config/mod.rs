@@ -3,6 +3,7 @@
 //! Flags win over variables. A variable that is set to nothing counts as not set, and a `SOFTLABEL_`
 //! variable that no setting has stops the start, since it is a spelling mistake.
 
+mod compare;
 mod labeling;
 mod pilot;
 mod serve;
@@ -12,6 +13,7 @@ mod tests;
 mod values;
 mod variables;
 
+pub use compare::CompareArgs;
 pub(crate) use labeling::read_task;
 pub use labeling::{LabelingArgs, StrategyName, TaskArgs};
 pub use pilot::PilotArgs;
@@ -79,6 +81,8 @@ pub enum Subcommands {
     /// Show, check and describe tasks: the yes/no questions that are asked about messages.
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Compare two labelled outputs turn by turn: agreement, correlation, what moved most.
+    Compare(Box<CompareArgs>),
     /// Be the custom handler of an Azure Functions app; its host starts this.
     Serve(Box<ServeArgs>),
     /// Print what a shell needs to complete commands, flags and values.

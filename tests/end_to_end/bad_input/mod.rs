@@ -1,6 +1,7 @@
 //! Everything that can be wrong with what the program is given, in one table.
 
 mod arguments;
+mod comparisons;
 mod datasets;
 mod endpoints;
 mod environment;
@@ -199,6 +200,7 @@ fn table() -> Vec<Row> {
         files::rows(),
         datasets::rows(),
         arguments::rows(),
+        comparisons::rows(),
         pilots::rows(),
         environment::rows(),
         service::rows(),

@@ -56,7 +56,7 @@ impl Format {
     }
 
     /// Whether one record that is written over several lines may be all of a file.
-    pub(super) fn may_be_a_file(self) -> bool {
+    pub(crate) fn may_be_a_file(self) -> bool {
         self != Self::Turns
     }
 

@@ -1,0 +1,26 @@
+//! Settings of `softlabel compare`.
+
+use super::LogArgs;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
+use std::path::PathBuf;
+
+/// Two labelled outputs.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The one output: the folder of a labelled dataset or of a pilot, or the labelled file of a single one.
+    /// Both lie on this machine.
+    #[arg(env = "SOFTLABEL_COMPARE_A", value_name = "A")]
+    pub a: PathBuf,
+    /// The other one; differences are B - A.
+    #[arg(env = "SOFTLABEL_COMPARE_B", value_name = "B")]
+    pub b: PathBuf,
+    /// The RAW data that was labelled: the messages of the turns that moved most are shown.
+    #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "RAW")]
+    pub input: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub json: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
