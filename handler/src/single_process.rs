@@ -565,7 +565,7 @@ async fn begin(
 /// Writes down how the file of a run is cut, unless that is written already.
 async fn write_plan(app: &App, run: &str, manifest: &Manifest) -> Result<(), RunError> {
     let path = BucketPaths::of_run(run).manifest();
-    let content = work::content(app.runs.work(), &path, serde_json::to_vec(manifest))?;
+    let content = work::formatted(app.runs.work(), &path, manifest)?;
     app.runs.work().create(&path, content).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::check::{self, GivenUp};
 use crate::refusal::Refusal;
 use crate::tally::Tally;
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
@@ -110,6 +111,8 @@ pub(crate) struct Day {
     pub(crate) buckets: Vec<Bucket>,
     /// What may have cost answers.
     losses: Vec<Loss>,
+    /// When instances vanished.
+    vanished: Vec<Timestamp>,
     /// The runs that a person asked to be cancelled.
     pub(crate) cancelled: BTreeSet<String>,
     pub(crate) given_up: GivenUp,
@@ -160,6 +163,8 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
         service: service(seed)?,
         blob_endpoint: Some(line.endpoint()),
         instances: 2,
+        // As on the platform: nothing waits for it.
+        message_lease: Duration::from_secs(600),
         chaos: Chaos {
             seed,
             twice_at_once: 0.1,
@@ -189,6 +194,8 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     .setting("SOFTLABEL_ATTEMPTS", "20")
     .setting("SOFTLABEL_CALL_TIMEOUT", "5s")
     .setting("SOFTLABEL_STALL_AFTER", "2s")
+    .setting("SOFTLABEL_DEAD_AFTER", "3s")
+    .setting("SOFTLABEL_CHUNKS_OUT", "6")
     .setting("SOFTLABEL_TRIES", special.tries())
     .setting("SOFTLABEL_OUTAGE_AFTER", "100ms")
     .setting("SOFTLABEL_OUTAGE_PROBE", "200ms")
@@ -202,6 +209,7 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
         line,
         buckets: buckets.into(),
         losses: Vec::new(),
+        vanished: Vec::new(),
         cancelled: BTreeSet::new(),
         given_up: GivenUp::new(),
         tally: Tally::default(),
@@ -234,6 +242,7 @@ pub(crate) async fn live(seed: u64, echo: bool) -> Result<Tally> {
     }
     let (losses, given_up) = (&day.losses, &day.given_up);
     check::all(&day.cloud, &day.buckets, losses, given_up, &mut day.tally).await?;
+    day.tally.sent_again = day.sent_again();
     day.cloud.stop().await;
     Ok(day.tally)
 }
@@ -300,6 +309,7 @@ impl Day {
             }
             Event::Vanish => {
                 let (place, host) = self.instance()?;
+                self.vanished.push(Timestamp::now());
                 self.lose(&host, Host::crash).await;
                 self.tally.count("instance vanished");
                 self.cloud.replace_instance(place).await?;
@@ -335,6 +345,23 @@ impl Day {
             Event::Outage => self.storage_outage().await?,
         }
         Ok(())
+    }
+
+    /// The longest time after which what a vanished instance held was sent again, by what the reconciler said.
+    fn sent_again(&self) -> Option<Duration> {
+        let said = self.cloud.said();
+        let found = said.iter().filter(|line| line.contains("holder_died"));
+        let found = found.filter_map(|line| {
+            let line = serde_json::from_str::<Value>(line).ok()?;
+            line.get("timestamp")?.as_str()?.parse::<Timestamp>().ok()
+        });
+        let found = found.collect::<Vec<_>>();
+        let after = |vanished: &Timestamp| {
+            let later = found.iter().filter(|found| *found > vanished);
+            let after = later.min()?.duration_since(*vanished);
+            Duration::try_from(after).ok()
+        };
+        self.vanished.iter().filter_map(after).max()
     }
 
     /// Kills every worker at the moment in which one of them is about to do something in particular.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// Counts of a day.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) turns: usize,
     /// Runs by the state they ended in.
     pub(crate) states: BTreeMap<String, usize>,
+    /// The longest time after which what an instance held that vanished was sent again, without its host's queue.
+    pub(crate) sent_again: Option<Duration>,
     /// What went wrong.
     pub(crate) happened: BTreeMap<String, usize>,
 }
@@ -29,6 +32,7 @@ impl Tally {
         self.exposed += other.exposed;
         self.lost += other.lost;
         self.turns += other.turns;
+        self.sent_again = self.sent_again.max(other.sent_again);
         for (what, times) in &other.happened {
             *self.happened.entry(what.clone()).or_default() += times;
         }
@@ -56,6 +60,14 @@ impl fmt::Display for Tally {
             self.lost,
             list(&self.states),
             list(&self.happened)
-        )
+        )?;
+        match self.sent_again {
+            Some(after) => write!(
+                f,
+                "; what a vanished instance held was sent again within {:.1} s",
+                after.as_secs_f64()
+            ),
+            None => Ok(()),
+        }
     }
 }

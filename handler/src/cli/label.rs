@@ -142,6 +142,8 @@ fn app(
         call_timeout: service.call_timeout,
         stall_after: Duration::MAX,
         tries: 0,
+        dead_after: Duration::MAX,
+        chunks_out: None,
         retention_days: 0,
         window: deployments::window(&args.cut, &service),
         price: service.set_price(),

@@ -6,7 +6,7 @@ use super::signals::Signals;
 use crate::clock::Clock;
 use crate::config::{DataPath, LogArgs, ServeArgs, UsageError};
 use crate::functions::{self, FunctionApp};
-use crate::host;
+use crate::host::{self, HostProcess};
 use crate::identity::{Secret, Surroundings};
 use crate::run::runs::Runs;
 use crate::steps::Data;
@@ -25,16 +25,13 @@ const LEASE: Duration = Duration::from_secs(15);
 /// A message that a killed process had comes back at once; its lease is waited for.
 const LEASE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often this process looks whether the host that started it is there.
-const LOOK_FOR_THE_HOST: Duration = Duration::from_secs(2);
-
 /// Serves the host until a signal comes, or the host is gone.
 ///
 /// # Errors
 /// If settings are missing or wrong, or the port is taken.
 pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
     // First: one that has gone already would not be noticed.
-    let host = Host::of_process();
+    let host = HostProcess::of_process();
     let open_files = OpenFiles::raise();
     log_to_stdout(&args.log)?;
     let concurrency = args.service.concurrency;
@@ -82,30 +79,6 @@ pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
         _ = signals.first() => {}
     }
     Ok(exit)
-}
-
-/// The process that started this one, by its id; `None` where that cannot be told.
-struct Host(Option<u32>);
-
-impl Host {
-    fn of_process() -> Self {
-        #[cfg(unix)]
-        return Self(Some(std::os::unix::process::parent_id()));
-        #[cfg(not(unix))]
-        Self(None)
-    }
-
-    /// Comes to its end when the host has ended. One that was killed says nothing, and what its worker went on
-    /// buying would reach nobody. The kernel's parent-death signal is no help: it also comes when only the
-    /// thread that started this process ends.
-    async fn gone(self) {
-        if self.0.is_none() {
-            return std::future::pending().await;
-        }
-        while Self::of_process().0 == self.0 {
-            tokio::time::sleep(LOOK_FOR_THE_HOST).await;
-        }
-    }
 }
 
 /// One JSON object a line: the host takes lines of stderr for errors.

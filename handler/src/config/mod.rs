@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+pub use values::ChunksOut;
 use values::{parse_time, parse_usd};
 
 const AFTER_HELP: &str = "\

@@ -3,7 +3,7 @@
 //! Connections are named as the Functions host names them, so that its triggers and the app read the
 //! same settings.
 
-use super::values::{parse_task_name, parse_time, parse_usd};
+use super::values::{ChunksOut, parse_chunks_out, parse_task_name, parse_time, parse_usd};
 use super::{CutArgs, LabelingArgs, LogArgs, ServiceArgs};
 use crate::money::Usd;
 use crate::teacher::credential::Secret;
@@ -70,6 +70,17 @@ pub struct ServeArgs {
     #[arg(long, env = "SOFTLABEL_TRIES", default_value_t = 12, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub tries: u32,
+    /// An instance that gave no sign of life for so long is dead, and what it held is sent again. While it
+    /// holds something it gives one three times as often.
+    #[arg(long, env = "SOFTLABEL_DEAD_AFTER", default_value = "45s", value_name = "TIME",
+          value_parser = parse_time)]
+    pub dead_after: Duration,
+    /// Messages about chunks that are out at a time, for all runs together; each chunk that ends sends the
+    /// next. The host starts an instance for every 24. auto: as many as keep the instances busy that the
+    /// quota can use.
+    #[arg(long, env = "SOFTLABEL_CHUNKS_OUT", default_value = "auto", value_name = "N|auto",
+          value_parser = parse_chunks_out)]
+    pub chunks_out: ChunksOut,
     /// How many days the work of an ended run is kept: its full records, and what --only failed needs.
     #[arg(long, env = "SOFTLABEL_RETENTION_DAYS", default_value_t = 30, value_name = "DAYS",
           value_parser = clap::value_parser!(u32).range(1..=3650))]

@@ -28,6 +28,24 @@ pub(super) fn parse_concurrency(text: &str) -> Result<Concurrency, String> {
     }
 }
 
+/// Messages about chunks that are out at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunksOut {
+    /// As many as keep the instances busy that the quota can use.
+    Auto,
+    /// So many.
+    Fixed(u32),
+}
+
+/// A number of messages, or `auto`.
+pub(super) fn parse_chunks_out(text: &str) -> Result<ChunksOut, String> {
+    match text.parse::<u32>() {
+        Ok(chunks @ 1..=100_000) => Ok(ChunksOut::Fixed(chunks)),
+        Err(_) if text == "auto" => Ok(ChunksOut::Auto),
+        _ => Err("chunks that are out are a number in 1..=100000, or auto".into()),
+    }
+}
+
 /// A vault's address, without a slash at its end.
 pub(super) fn parse_vault_url(text: &str) -> Result<String, String> {
     let text = text.trim().trim_end_matches('/');
@@ -104,6 +122,15 @@ mod tests {
         assert_eq!(parse_concurrency("auto"), Ok(Concurrency::Auto(1000)));
         for wrong in ["", "0", "10001", "-1", "many", "1.5"] {
             assert!(parse_concurrency(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn chunks_out_are_a_number_or_auto() {
+        assert_eq!(parse_chunks_out("24"), Ok(ChunksOut::Fixed(24)));
+        assert_eq!(parse_chunks_out("auto"), Ok(ChunksOut::Auto));
+        for wrong in ["", "0", "100001", "all"] {
+            assert!(parse_chunks_out(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The variables that settings are read from.
 
 #[cfg(debug_assertions)]
-use crate::teacher::credential;
+use crate::{run::format_number, teacher::credential};
 use clap::Command;
 use clap::builder::Resettable;
 use std::ffi::{OsStr, OsString};
@@ -37,7 +37,9 @@ pub fn without_empty_variables(
 pub fn unknown_variables(command: &Command, set: impl IntoIterator<Item = String>) -> Vec<String> {
     let known = variables(command);
     #[cfg(debug_assertions)]
-    let known = [known, vec![credential::VAULT_LOOPBACK.to_owned()]].concat();
+    let for_tests = [credential::VAULT_LOOPBACK, format_number::OTHER_FORMAT].map(str::to_owned);
+    #[cfg(debug_assertions)]
+    let known = [known, for_tests.to_vec()].concat();
     let ours = set
         .into_iter()
         .filter(|name| name.starts_with("SOFTLABEL_"));
@@ -71,11 +73,10 @@ mod tests {
         assert_eq!(unknown_variables(&Cli::command(), set), ["SOFTLABEL_MODLE"]);
     }
 
-    /// The variable that leads a vault's requests to this machine, spelt out here, as a release build
-    /// does not know it.
+    /// The variables that tests set, spelt out here, as a release build does not know them.
     #[test]
-    fn the_vault_of_the_tests_can_be_reached_in_debug_builds_only() {
-        let set = ["SOFTLABEL_TEST_VAULT_LOOPBACK".to_owned()];
+    fn what_tests_set_is_known_in_debug_builds_only() {
+        let set = ["SOFTLABEL_TEST_VAULT_LOOPBACK", "SOFTLABEL_TEST_FORMAT"].map(str::to_owned);
         let unknown = unknown_variables(&Cli::command(), set.clone());
         assert_eq!(
             unknown,

@@ -1,7 +1,7 @@
 //! From settings to a teacher that is ready to be asked.
 
 use crate::clock::Clock;
-use crate::config::{CutArgs, LabelingArgs, ServiceArgs};
+use crate::config::{ChunksOut, CutArgs, LabelingArgs, ServiceArgs};
 use crate::labeling::prompt::{Mark, Prompt, Prompts};
 use crate::labeling::strategy::Input;
 use crate::labeling::task::Task;
@@ -20,6 +20,17 @@ use tokio::sync::Semaphore;
 
 /// Turns under way for each call in flight, so that a slow turn holds up no other.
 const WINDOW_PER_CALL: usize = 2;
+
+/// Messages of a queue that the host hands to an instance at a time; it starts an instance for each so
+/// many. `batchSize` and `newBatchThreshold` in host.json.
+const MESSAGES_AN_INSTANCE: u64 = 24;
+
+/// No quota is worth more instances. Fewer than any region lets an app have, so that other functions find
+/// some, too.
+const MOST_INSTANCES: u64 = 32;
+
+/// How long a call takes that takes long, in seconds: a rationale.
+const LONG_CALL: f64 = 2.0;
 
 /// What the probe asks about: harmless, and always the same.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
@@ -117,6 +128,19 @@ pub fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
     (service.concurrency.most() as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
 }
 
+/// Messages about chunks that are to be out at a time: enough to keep as many instances busy as the quota
+/// needs for its calls in flight.
+pub fn chunks_out(wanted: ChunksOut, service: &ServiceArgs) -> u64 {
+    match wanted {
+        ChunksOut::Fixed(chunks) => u64::from(chunks),
+        ChunksOut::Auto => {
+            let in_flight = (service.quota().rpm / 60.0 * LONG_CALL).ceil() as u64;
+            let instances = in_flight.div_ceil(u64::from(service.concurrency.most()));
+            instances.clamp(1, MOST_INSTANCES) * MESSAGES_AN_INSTANCE
+        }
+    }
+}
+
 pub fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(service.concurrency.most() as usize))
 }
@@ -141,4 +165,47 @@ pub fn teacher(
     Ok(Teacher::new(
         transport, profile, probe, patience, slots, pace, rng,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Cli, Subcommands};
+    use clap::Parser;
+    use std::path::Path;
+
+    #[test]
+    fn an_instance_takes_what_host_json_says() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host.json");
+        let host = std::fs::read(path).unwrap();
+        let host = serde_json::from_slice::<serde_json::Value>(&host).unwrap();
+        let queues = &host["extensions"]["queues"];
+        let number = |name: &str| queues[name].as_u64().unwrap();
+        let together = number("batchSize") + number("newBatchThreshold");
+        assert_eq!(together, MESSAGES_AN_INSTANCE);
+    }
+
+    #[test]
+    fn so_many_chunks_are_out_that_the_quota_can_be_used() {
+        for (args, out) in [
+            // 50,000 tokens a minute of gpt-5.2, 500,000, 1,000,000.
+            (vec!["--rpm=500"], 24),
+            (vec!["--rpm=5000"], 4 * 24),
+            (vec!["--rpm=10000"], 7 * 24),
+            (vec!["--rpm=10000", "--concurrency=auto"], 24),
+            (vec!["--rpm=10000000"], 32 * 24),
+            (vec!["--rpm=10000000", "--chunks-out=7"], 7),
+        ] {
+            let usual = ["softlabel", "serve", "--data=data", "--port=1"];
+            let cli = Cli::parse_from(usual.into_iter().chain(args.clone()));
+            let Subcommands::Serve(serve) = cli.command else {
+                panic!("serve was meant");
+            };
+            assert_eq!(
+                chunks_out(serve.chunks_out, &serve.service),
+                out,
+                "{args:?}"
+            );
+        }
+    }
 }

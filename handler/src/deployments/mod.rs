@@ -3,7 +3,9 @@
 
 mod connect;
 
-pub use connect::{label_settings, message_input, pace, settle, slots, teacher, transport, window};
+pub use connect::{
+    chunks_out, label_settings, message_input, pace, settle, slots, teacher, transport, window,
+};
 
 use crate::clock::Clock;
 use crate::config::{LabelingArgs, ServiceArgs};

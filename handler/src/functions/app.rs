@@ -1,12 +1,13 @@
 //! The function app: takes the invocations of the Functions host.
 
-use super::bindings::{FUNCTIONS, Function, function, message, send};
+use super::bindings::{FUNCTIONS, Function, function, message, send, step};
 use super::{FunctionError, bucket_uploaded, dataset_uploaded, http, runs};
 use crate::config::ServeArgs;
 use crate::deployments::{self, Deployments};
 use crate::host::{Answer, Failure, Functions, Invocation};
 use crate::labeling::label::Label;
 use crate::labeling::task::Task;
+use crate::run::RunError;
 use crate::run::funds::MonthlyCap;
 use crate::run::record::Record;
 use crate::run::runs::Runs;
@@ -47,6 +48,8 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
         call_timeout: args.service.call_timeout,
         stall_after: args.stall_after,
         tries: args.tries,
+        dead_after: args.dead_after,
+        chunks_out: Some(deployments::chunks_out(args.chunks_out, &args.service)),
         retention_days: args.retention_days,
         window: deployments::window(&args.cut, &args.service),
         price: args.service.set_price(),
@@ -59,7 +62,14 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
     };
     let work = runs.work().clone();
     let deployments = Deployments::shared(args.labeling, args.service, work, stop.clone());
-    FunctionApp(App::new(data, runs, Arc::new(deployments), settings, stop))
+    let app = App::new(data, runs, Arc::new(deployments), settings, stop);
+    let holder = Arc::clone(&app.holder);
+    tokio::spawn(async move {
+        if let Err(error) = holder.follow_former().await {
+            tracing::warn!(%error, "what a former worker of this host showed stays");
+        }
+    });
+    FunctionApp(app)
 }
 
 impl FunctionApp {
@@ -73,11 +83,19 @@ impl FunctionApp {
         let messages = match function {
             Function::BucketUploaded => bucket_uploaded::run(app, invocation).await?,
             Function::DatasetUploaded => dataset_uploaded::run(app, invocation).await?,
-            Function::PlanBucket => plan_bucket::run(app, message(invocation, trigger)?).await?,
-            Function::LabelChunk => label_chunk::run(app, message(invocation, trigger)?).await?,
-            Function::AbandonChunk => self.abandon(trigger, invocation).await,
+            Function::PlanBucket => {
+                let message = message(invocation, trigger)?;
+                app.held(Message::Plan, message, plan_bucket::run).await?
+            }
+            Function::LabelChunk => {
+                let message = message(invocation, trigger)?;
+                app.held(Message::Label, message, label_chunk::run).await?
+            }
+            Function::AbandonChunk => self.abandon(trigger, invocation).await?,
             Function::PublishBucket => {
-                publish_bucket::run(app, message(invocation, trigger)?).await?
+                let message = message(invocation, trigger)?;
+                app.held(Message::Publish, message, publish_bucket::run)
+                    .await?
             }
             Function::Reconcile => reconcile::run(app).await?,
             Function::Relabel => return self.relabel(invocation).await,
@@ -90,11 +108,16 @@ impl FunctionApp {
     /// Gives a chunk up. Its message counts as dealt with, whatever happens: the host has no further queue
     /// for what fails here, and leaves a message alone for good that failed five times. Where something
     /// cannot be read or written now, the reconciler sends the chunk again.
-    async fn abandon(&self, trigger: &'static str, invocation: &Invocation) -> Vec<Message> {
+    async fn abandon(
+        &self,
+        trigger: &'static str,
+        invocation: &Invocation,
+    ) -> Result<Vec<Message>, RunError> {
         let app = &self.0;
         let delivery = invocation.metadata("Id").unwrap_or_default();
         let given_up = match message(invocation, trigger) {
             Ok(message) => abandon_chunk::run(app, message, &delivery).await,
+            Err(FunctionError::Run(error)) => Err(error),
             Err(error) => {
                 let text = invocation.content(trigger);
                 let kept = abandon_chunk::keep_foreign(app, &delivery, text).await;
@@ -109,13 +132,16 @@ impl FunctionApp {
                 })
             }
         };
-        given_up.unwrap_or_else(|error| {
-            tracing::error!(
-                event = "abandon_failed",
-                error = sentence(&error),
-                "the chunk cannot be given up now; the reconciler sends it again"
-            );
-            Vec::new()
+        given_up.or_else(|error| match error.newer() {
+            Some(_) => Err(error),
+            None => {
+                tracing::error!(
+                    event = "abandon_failed",
+                    error = sentence(&error),
+                    "the chunk cannot be given up now; the reconciler sends it again"
+                );
+                Ok(Vec::new())
+            }
         })
     }
 
@@ -137,6 +163,35 @@ impl FunctionApp {
             "labels": {"0": task.meaning(Label::Zero), "1": task.meaning(Label::One)},
         });
         Ok(Answer::done().respond("res", 200, &body))
+    }
+
+    /// What an invocation comes to. One that is about something newer than this version of softlabel is left
+    /// for instances that know it, neither failed nor done.
+    async fn answer_or_leave(
+        &self,
+        function: Function,
+        trigger: &'static str,
+        invocation: &Invocation,
+    ) -> Result<Answer, FunctionError> {
+        let answer = self.answer(function, trigger, invocation).await;
+        let error = match answer {
+            Err(FunctionError::Run(error)) => error,
+            answer => return answer,
+        };
+        let is_asked = trigger == "req";
+        let Some(format) = error.newer().filter(|_| !is_asked) else {
+            return Err(error.into());
+        };
+        if let Some(step) = step(function) {
+            let message = invocation.message(trigger)?;
+            self.0.holder.leave(step, message, format).await?;
+        }
+        tracing::warn!(
+            event = "left_for_newer",
+            error = sentence(&error),
+            "this is left for instances of a newer version"
+        );
+        Ok(Answer::done())
     }
 
     async fn relabel(&self, invocation: &Invocation) -> Result<Answer, FunctionError> {
@@ -188,7 +243,7 @@ impl Functions for FunctionApp {
         let name = &invocation.function;
         let (function, trigger) =
             function(name).ok_or_else(|| FunctionError::Unknown(name.clone()))?;
-        let work = self.answer(function, trigger, &invocation);
+        let work = self.answer_or_leave(function, trigger, &invocation);
         // Labelling stops by itself: what is in flight is paid for, and is recorded.
         if function == Function::LabelChunk {
             return Ok(work.await?);
@@ -198,8 +253,11 @@ impl Functions for FunctionApp {
             tokio::time::sleep(TO_FINISH).await;
         };
         tokio::select! {
-            answer = work => Ok(answer?),
-            () = too_long => Err(FunctionError::Stopping.into()),
+            answer = work => return Ok(answer?),
+            () = too_long => {}
         }
+        // The host puts it back into its queue.
+        self.0.holder.show().await;
+        Err(FunctionError::Stopping.into())
     }
 }

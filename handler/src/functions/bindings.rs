@@ -3,8 +3,11 @@
 
 use super::FunctionError;
 use crate::host::{Answer, Invocation};
+use crate::run::RunError;
+use crate::run::format_number::{self, Formatted};
 use crate::steps::Message;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// What calls a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,30 +55,54 @@ pub(super) fn output(message: &Message) -> &'static str {
     }
 }
 
+/// The step that a function takes over its message, as a message names it.
+pub(super) fn step(function: Function) -> Option<&'static str> {
+    match function {
+        Function::PlanBucket => Some("plan"),
+        Function::LabelChunk => Some("label"),
+        Function::AbandonChunk => Some("abandon"),
+        Function::PublishBucket => Some("publish"),
+        _ => None,
+    }
+}
+
 /// Sends `messages` with an answer.
 pub(super) fn send(answer: Answer, messages: impl IntoIterator<Item = Message>) -> Answer {
     messages.into_iter().fold(answer, |answer, message| {
         let binding = output(&message);
         match message {
-            Message::Plan(message) | Message::Publish(message) => answer.send(binding, [message]),
-            Message::Label(message) | Message::Abandon(message) => answer.send(binding, [message]),
+            Message::Plan(message) | Message::Publish(message) => {
+                answer.send(binding, [Formatted::from(message)])
+            }
+            Message::Label(message) | Message::Abandon(message) => {
+                answer.send(binding, [Formatted::from(message)])
+            }
         }
     })
 }
 
-/// The message in a binding.
+/// The message in a binding, of any format that this version knows.
+///
+/// # Errors
+/// [`RunError::Newer`] if it is of a newer one, and if it is none of this app's.
 pub(super) fn message<M: DeserializeOwned>(
     invocation: &Invocation,
     binding: &'static str,
 ) -> Result<M, FunctionError> {
     let message = invocation.message(binding)?;
+    let format = message.get("format_number").and_then(Value::as_u64);
+    if let Some(format) = format.and_then(|format| u32::try_from(format).ok())
+        && format > format_number::own()
+    {
+        let path = format!("a message in {binding:?}");
+        return Err(RunError::Newer { path, format }.into());
+    }
     serde_json::from_value(message).map_err(|error| FunctionError::Message { binding, error })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 

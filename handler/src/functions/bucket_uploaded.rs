@@ -1,5 +1,6 @@
 //! `bucket-uploaded`: an event says that a blob was written, or that a blob or folder was renamed. Where that
-//! brought a bucket file of RAW, its run begins.
+//! brought a bucket file of RAW, its run begins, and is planned at once: another function would have to start
+//! first. What cannot be planned in time, or fails, is left to `plan-bucket`, so that no event comes again for it.
 //!
 //! Safe to run twice: a run's name follows from the blob and its ETag. That is the ETag which the blob has
 //! now, not the event's: metadata, properties and access control change it without an event of their own,
@@ -9,12 +10,14 @@ use super::FunctionError;
 use crate::dataset::layout;
 use crate::host::Invocation;
 use crate::run::RunError;
-use crate::steps::{App, Message, metadata};
+use crate::steps::{App, Message, RunMessage, metadata, plan_bucket};
 use crate::store::azure::decode;
+use crate::store::sentence;
 use jiff::Timestamp;
 use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 /// The operations after which a blob is whole. With a hierarchical namespace `CreateFile` comes first,
 /// of an empty file, and `FlushWithClose` at the end; over SFTP `SftpCreate`, and `SftpCommit` at the end.
@@ -70,6 +73,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
         Value::Array(events) => events,
         event => vec![event],
     };
+    let until = app.settings.deadline.map(|after| Instant::now() + after);
     let mut messages = Vec::new();
     for event in events {
         let event =
@@ -81,7 +85,9 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
             Err(reason) => ignored(&event, reason),
             Ok(Upload::Bucket { dataset, file }) => {
                 let taken_up = take_up(app, &event, &dataset, &file).await;
-                messages.extend(app.or_overlook(&dataset, taken_up).await?);
+                for message in app.or_overlook(&dataset, taken_up).await? {
+                    messages.extend(planned(app, message, until).await);
+                }
             }
             Ok(Upload::Dataset(dataset)) => {
                 let taken_up = app.take_up_all(&dataset, event.event_time).await;
@@ -113,6 +119,31 @@ async fn take_up(
         }
     }
     Ok(Vec::new())
+}
+
+/// Does here what a message asks for, if it has a run planned, until that moment.
+async fn planned(app: &App, message: Message, until: Option<Instant>) -> Vec<Message> {
+    match message {
+        Message::Plan(message) => plan(app, message, until).await,
+        message => vec![message],
+    }
+}
+
+/// Plans a run until that moment.
+async fn plan(app: &App, message: RunMessage, until: Option<Instant>) -> Vec<Message> {
+    let planning = app.held(Message::Plan, message.clone(), plan_bucket::run);
+    let planned = match until {
+        Some(until) => timeout_at(until, planning).await,
+        None => Ok(planning.await),
+    };
+    let why = match planned {
+        Ok(Ok(messages)) => return messages,
+        Ok(Err(error)) => sentence(&error),
+        Err(_) => "it took too long".to_owned(),
+    };
+    let run = &message.run;
+    tracing::warn!(run, why, "the run cannot be planned here and now");
+    vec![Message::Plan(message)]
 }
 
 const EMPTY: &str = "the blob is empty";

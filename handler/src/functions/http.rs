@@ -19,6 +19,9 @@ pub(super) fn refuse(refused: RequestError) -> Result<Answer, FunctionError> {
             );
             return Ok(self::error(503, &sentence(&error)));
         }
+        RequestError::Run(error) if error.newer().is_some() => {
+            return Ok(self::error(409, &error.to_string()));
+        }
         RequestError::Run(error) => return Err(error.into()),
     };
     let status = match refusal {

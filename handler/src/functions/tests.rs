@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 mod hourly;
+mod instances;
 mod listing;
 mod money;
 mod recovery;

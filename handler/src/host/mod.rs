@@ -6,8 +6,10 @@
 
 pub mod answer;
 pub mod invocation;
+pub mod process;
 pub mod server;
 
 pub use answer::{Answer, Failure};
 pub use invocation::{HttpRequest, Invocation};
+pub use process::HostProcess;
 pub use server::{Functions, is_json, serve};

@@ -156,7 +156,7 @@ impl Runs {
         }
         let last = places.last().cloned();
         let read = stream::iter(places.into_iter().take(EXAMINED)).map(|place| async move {
-            let record = self.read(&place.run).await;
+            let record = self.read_unless_newer(&place.run).await;
             record.map(|record| (place, record))
         });
         let mut read = read.buffered(READ_AT_ONCE);
@@ -186,7 +186,7 @@ impl Runs {
         let listed = places.iter().map(|place| &place.run);
         let listed = listed.collect::<BTreeSet<_>>();
         for run in runs.iter().filter(|run| !listed.contains(run)) {
-            if let Some(record) = self.read(run).await? {
+            if let Some(record) = self.read_unless_newer(run).await? {
                 self.list_run(&record).await?;
             }
         }

@@ -13,6 +13,7 @@ pub mod card;
 pub mod chunk;
 pub mod entry;
 pub mod forecast;
+pub mod format_number;
 pub mod funds;
 pub mod ledger;
 pub mod list;
@@ -170,6 +171,18 @@ pub enum RunError {
         /// The labelled file.
         path: String,
     },
+    /// Something of ours was written by a newer version of softlabel.
+    #[error(
+        "{path} was written by a newer version of softlabel, in format {format}: this one knows {}; go on with \
+         that version",
+        format_number::own()
+    )]
+    Newer {
+        /// The file, or the message.
+        path: String,
+        /// Its format.
+        format: u32,
+    },
     /// Something of ours in the work folder cannot be read.
     #[error("{path} in the work folder cannot be read ({reason}); start over with --restart")]
     Damaged {
@@ -195,6 +208,14 @@ impl RunError {
         match self {
             Self::Store(error) | Self::Raw(error) => error.is_not_found(),
             _ => false,
+        }
+    }
+
+    /// The format of what is newer than this version of softlabel, if that is why.
+    pub fn newer(&self) -> Option<u32> {
+        match self {
+            Self::Newer { format, .. } => Some(*format),
+            _ => None,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::store::Version;
 use crate::teacher::profile::Profile;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// Where a run stands.
@@ -171,6 +172,9 @@ pub struct Record {
     pub not_before: Option<Timestamp>,
     /// How many chunks there are, once it is planned.
     pub chunks: Option<u64>,
+    /// The first so many of them were sent. Without it all were, by an earlier version of softlabel.
+    #[serde(default)]
+    pub sent: Option<u64>,
     /// What it will cost at most, once that is estimated.
     #[serde(default)]
     pub estimated_usd: Option<Usd>,
@@ -290,6 +294,7 @@ impl Record {
             given_up: false,
             not_before: None,
             chunks: None,
+            sent: None,
             estimated_usd: None,
             forecast_usd: None,
             next_usd: Usd::ZERO,
@@ -408,10 +413,44 @@ impl Record {
         }
         self.profile.get_or_insert(profile);
         self.report.get_or_insert(report);
-        self.chunks = Some(chunks);
+        if self.chunks.replace(chunks).is_none() {
+            self.sent = Some(0);
+        }
         self.watch.moved = now;
         self.watch.sent = now;
         true
+    }
+
+    /// How many of its chunks are out: sent and, when the reconciler last looked, not finished.
+    pub fn out(&self) -> u64 {
+        let sent = self.sent.or(self.chunks).unwrap_or_default();
+        sent.saturating_sub(self.watch.finished)
+    }
+
+    /// Whether chunks of it were not sent yet.
+    pub fn has_more(&self) -> bool {
+        self.sent.is_some_and(|sent| self.chunks > Some(sent))
+    }
+
+    /// Lets `out` of its chunks be out: sent and not among the `finished`. Gives those that are to be sent
+    /// beside those that were.
+    pub fn let_out(&mut self, out: u64, finished: u64) -> Range<u64> {
+        let chunks = self.chunks.unwrap_or_default();
+        let sent = self.sent.unwrap_or(chunks).min(chunks);
+        let until = finished.saturating_add(out).clamp(sent, chunks);
+        if until > sent {
+            self.sent = Some(until);
+        }
+        sent..until
+    }
+
+    /// One of its chunks is finished: gives the next that is to be sent, if there is one.
+    pub fn let_next_out(&mut self) -> Option<u64> {
+        let next = self
+            .sent
+            .filter(|_| self.has_more() && !self.state.is_over())?;
+        self.sent = Some(next + 1);
+        Some(next)
     }
 
     /// Nothing can be done before `until`. One of many chunks that say so is enough; where somebody has to
@@ -568,6 +607,25 @@ pub(crate) mod tests {
         assert!(!record.wait("x".into(), at(9), at(7)));
         assert!(!record.resume(at(8)));
         assert_eq!((record.state, record.since), (State::Cancelled, at(5)));
+    }
+
+    #[test]
+    fn so_many_chunks_are_out_at_a_time() {
+        let mut run = planned("r", 10);
+        run.sent = Some(0);
+        assert_eq!(run.let_out(4, 0), 0..4);
+        assert_eq!(run.let_out(4, 0), 4..4);
+        assert_eq!((run.let_next_out(), run.let_next_out()), (Some(4), Some(5)));
+        // Three are finished, and one of them sent nothing.
+        assert_eq!(run.let_out(4, 3), 6..7);
+        // More may be out by now, or fewer.
+        assert_eq!(run.let_out(6, 3), 7..9);
+        assert_eq!(run.let_out(1, 3), 9..9);
+        assert_eq!((run.let_next_out(), run.let_next_out()), (Some(9), None));
+        assert_eq!(run.let_out(u64::MAX, 9), 10..10);
+        // All of an earlier version's were sent.
+        let mut run = planned("r", 10);
+        assert_eq!((run.let_out(4, 0), run.let_next_out()), (10..10, None));
     }
 
     #[test]

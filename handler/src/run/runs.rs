@@ -126,6 +126,17 @@ impl Runs {
         work::read(&self.work, &record_path(run)).await
     }
 
+    /// A run's record, if this version can read it: what is newer, instances of that version show.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn read_unless_newer(&self, run: &str) -> Result<Option<Record>, RunError> {
+        match self.read(run).await {
+            Err(error) if error.newer().is_some() => Ok(None),
+            read => read,
+        }
+    }
+
     /// Changes a run's record by `change`, which says whether it did; it may be asked again, about a
     /// newer record. Gives the record as it is then, or `None` if there is no such run.
     ///
@@ -310,14 +321,14 @@ impl Runs {
         Ok(named.collect())
     }
 
-    /// The records of all runs, in no order.
+    /// The records of all runs that this version can read, in no order.
     ///
     /// # Errors
     /// If something cannot be read.
     #[cfg(test)]
     pub(crate) async fn all(&self) -> Result<Vec<Record>, RunError> {
         let runs = stream::iter(self.listed().await?);
-        let read = runs.map(|(run, _)| async move { self.read(&run).await });
+        let read = runs.map(|(run, _)| async move { self.read_unless_newer(&run).await });
         let records = read.buffered(READ_AT_ONCE).try_collect::<Vec<_>>().await?;
         Ok(records.into_iter().flatten().collect())
     }
@@ -624,6 +635,6 @@ impl Runs {
     }
 
     fn content<T: Serialize>(&self, path: &str, value: &T) -> Result<Vec<u8>, RunError> {
-        work::content(&self.work, path, serde_json::to_vec(value))
+        work::formatted(&self.work, path, value)
     }
 }

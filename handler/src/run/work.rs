@@ -1,6 +1,7 @@
 //! The JSON files in a run's work area.
 
 use super::RunError;
+use super::format_number::{self, Formatted};
 use crate::store::OwnFolder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,15 +20,20 @@ pub async fn read<T: DeserializeOwned>(
     parse(work, path, &content).map(Some)
 }
 
-/// Understands the content of a JSON file of ours.
+/// Understands the content of a JSON file of ours, of any format that this version knows.
 ///
 /// # Errors
-/// If it is not what it should be.
+/// [`RunError::Newer`] if it is of a newer one, and if it is not what it should be.
 pub fn parse<T: DeserializeOwned>(
     work: &OwnFolder,
     path: &str,
     content: &[u8],
 ) -> Result<T, RunError> {
+    let format = format_number::of(content);
+    if format > format_number::own() {
+        let path = work.locate(path);
+        return Err(RunError::Newer { path, format });
+    }
     serde_json::from_slice(content).map_err(|error| RunError::Damaged {
         path: work.locate(path),
         reason: error.to_string(),
@@ -39,7 +45,19 @@ pub fn parse<T: DeserializeOwned>(
 /// # Errors
 /// If it cannot be written.
 pub async fn write<T: Serialize>(work: &OwnFolder, path: &str, value: &T) -> Result<(), RunError> {
-    put(work, path, serde_json::to_vec(value)).await
+    put(work, path, serde_json::to_vec(&Formatted::from(value))).await
+}
+
+/// The content of a JSON file of ours, with its format.
+///
+/// # Errors
+/// If it cannot be written as JSON.
+pub fn formatted<T: Serialize>(
+    work: &OwnFolder,
+    path: &str,
+    value: &T,
+) -> Result<Vec<u8>, RunError> {
+    content(work, path, serde_json::to_vec(&Formatted::from(value)))
 }
 
 /// The same, laid out for people.

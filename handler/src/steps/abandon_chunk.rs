@@ -135,6 +135,7 @@ async fn give_up(
     let again = app.settle_chunk(&record, chunk, finished.own().usd).await?;
     let complete = app.ledger(&record).await?.count() >= chunks;
     let mut messages = again;
+    messages.extend(app.hand_over(&record).await?);
     messages.extend(complete.then(|| Message::publish(&run)));
     Ok(messages)
 }

@@ -8,9 +8,11 @@ use super::trouble::Trouble;
 use super::world::{App, InTrouble};
 use crate::money::Usd;
 use crate::run::RunError;
+use crate::run::budget::{BUDGET, Budget};
 use crate::run::chunk::{ChunkEnd, ChunkJob};
 use crate::run::funds::ChunkFunds;
 use crate::run::manifest::Manifest;
+use crate::run::month::Month;
 use crate::run::paths::BucketPaths;
 use crate::run::record::{Record, State};
 use crate::run::turn::Labeler;
@@ -217,6 +219,17 @@ async fn unaffordable(
             app.has_unknown_model(record, &model).await?;
         }
         Refused::Unreachable(why) => {
+            // What is newer than this version is left, and no reason to wait.
+            let budget = app.runs.pinned::<Budget>(&record.dataset, BUDGET).await;
+            let month = Month::of(app.runs.clock().now());
+            let account = app.runs.account(month).await;
+            for read in [budget.map(drop), account.map(drop)] {
+                if let Err(error) = read
+                    && error.newer().is_some()
+                {
+                    return Err(error);
+                }
+            }
             let why = format!("the remaining budget cannot be read: {why}");
             app.wait(record, Trouble::Connection(why)).await?;
         }
@@ -301,6 +314,7 @@ async fn finished(
         "the chunk is labelled"
     );
     let mut messages = app.settle_chunk(record, chunk, finished.own().usd).await?;
+    messages.extend(app.hand_over(record).await?);
     let complete = lines >= chunks && app.ledger(record).await?.count() >= chunks;
     messages.extend(complete.then(|| Message::publish(&record.run)));
     Ok(messages)
@@ -366,6 +380,21 @@ impl App {
         }
         let manifest = self.manifest(&record).await?;
         Ok(manifest.map(|manifest| (record, manifest)))
+    }
+
+    /// A chunk of a run is finished: gives the message for the next one that was not sent yet. Should it get
+    /// lost, the reconciler sends it.
+    pub(crate) async fn hand_over(&self, record: &Record) -> Result<Option<Message>, RunError> {
+        if !record.has_more() {
+            return Ok(None);
+        }
+        let mut next = None;
+        let hand_over = self.runs.update(&record.run, |record| {
+            next = record.let_next_out();
+            next.is_some()
+        });
+        hand_over.await?;
+        Ok(next.map(|next| Message::label(&record.run, next)))
     }
 
     /// Waits until as many turns may be under way; `None` where it is to stop first.

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 /// One message, with the step that it wakes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
 pub enum Message {
     /// Wakes `plan_bucket`.
     Plan(RunMessage),

@@ -1,4 +1,5 @@
-//! `plan-bucket`: cuts a run's file into chunks and sends a message for each that is not finished.
+//! `plan-bucket`: cuts a run's file into chunks and sends messages for those that are not finished: for the
+//! first of them, where only so many may be out. From then on each chunk that ends sends the next.
 //!
 //! Safe to run twice: the manifest is written once, the request parameters are settled once a dataset
 //! and deployment, and a chunk that was finished is not sent again. It is also how a run goes on that
@@ -13,6 +14,7 @@ use crate::labeling::strategy;
 use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::budget::{Budget, Share};
+use crate::run::ledger::Ledger;
 use crate::run::manifest::Manifest;
 use crate::run::paths::BucketPaths;
 use crate::run::plan::{PlanError, plan};
@@ -30,7 +32,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Chunks of a run: their messages leave in one answer to the host.
 const MOST_CHUNKS: usize = 40_000;
 
-/// Plans a run, and gives a message for each chunk that is not finished.
+/// Plans a run, and gives a message for each chunk that may be out and is not finished.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -104,16 +106,21 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
+    let paths = BucketPaths::of_run(run);
+    let ledger = Ledger::of_run(app.runs.work(), &paths, chunks).await?;
+    let out = app.chunks_out().await?;
     let planned = app.runs.update(run, |record| {
         let pending = publish::pending(&manifest);
-        record.planned(profile.clone(), pending, chunks, now)
+        let planned = record.planned(profile.clone(), pending, chunks, now);
+        let more = !record.state.is_over() && !record.let_out(out, ledger.count()).is_empty();
+        planned || more
     });
     let Some(record) = planned.await?.filter(|record| !record.state.is_over()) else {
         return Ok(Vec::new());
     };
-    let ledger = app.ledger(&record).await?;
     app.send_chunks(&record, &manifest, &ledger).await?;
-    let unfinished = (0..chunks).filter(|chunk| !ledger.has(*chunk));
+    let sent = 0..record.sent.unwrap_or(chunks);
+    let unfinished = sent.filter(|chunk| !ledger.has(*chunk));
     let messages = unfinished.map(|chunk| Message::label(run, chunk));
     let mut messages = messages.collect::<Vec<_>>();
     tracing::info!(
@@ -250,7 +257,7 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
             }
         },
     };
-    let content = work::content(app.runs.work(), &path, serde_json::to_vec(&manifest))?;
+    let content = work::formatted(app.runs.work(), &path, &manifest)?;
     app.runs.work().create(&path, content).await?;
     app.manifest(record).await
 }
@@ -487,6 +494,14 @@ impl App {
             Ok(Some(version)) => self.is_of(&record, &version).await,
             Ok(None) => Ok(false),
             Err(error) => Err(RunError::Raw(error)),
+        }
+    }
+
+    /// How many chunks of a run may be out now: its share of what all may have.
+    async fn chunks_out(&self) -> Result<u64, RunError> {
+        match self.settings.chunks_out {
+            Some(_) => Ok(self.settings.share(self.runs.active().await?.len())),
+            None => Ok(u64::MAX),
         }
     }
 }

@@ -123,7 +123,7 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
         );
         return Ok(());
     };
-    let content = work::content(work, &plan, serde_json::to_vec(manifest.as_ref()))?;
+    let content = work::formatted(work, &plan, manifest.as_ref())?;
     work.swap(&plan, content, &planned.version).await?;
     let report = BucketReport {
         run: Some(record.run.clone()),

@@ -2,7 +2,7 @@
 //!
 //! Each run whose end is not settled is looked at: one that does not move has its messages sent again,
 //! one that waited goes on, one whose chunks are all finished is published, one that does not move
-//! whatever is tried is ended. Of one that has ended the metadata is brought up to date and, where RAW
+//! whatever is tried is ended; what a process held that died is sent again. Of one that has ended the metadata is brought up to date and, where RAW
 //! is another version by now, that version is taken up. Once an hour work that is past its retention is
 //! removed, and files are taken up of which no word came.
 //!
@@ -96,6 +96,25 @@ impl Settings {
         self.stall_after / 10
     }
 
+    /// How many chunks of each of so many runs may be out: sent and not finished. So `label-chunk`, which the
+    /// platform scales by the length of its queue, never takes all instances that there may be.
+    pub(crate) fn share(&self, runs: usize) -> u64 {
+        let all = self.chunks_out.unwrap_or(u64::MAX);
+        (all / runs.max(1) as u64).max(1)
+    }
+
+    /// How many more chunks of each run may be out by now, as others have ended, or as whoever finished a chunk
+    /// did not send the next.
+    fn more_out(&self, records: &[Record]) -> u64 {
+        let labeling = records
+            .iter()
+            .filter(|record| record.state == State::Labeling);
+        let out = labeling.clone().map(Record::out).sum();
+        let runs = labeling.filter(|record| record.has_more()).count();
+        let all = self.chunks_out.unwrap_or_default();
+        all.saturating_sub(out).div_ceil(runs.max(1) as u64)
+    }
+
     /// How long it waits at most.
     pub(crate) fn longest_wait(&self) -> Duration {
         self.stall_after * 3
@@ -183,6 +202,8 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
         !record.state.is_over() && now.duration_since(record.watch.moved) < stalled
     };
     let moving = records.iter().filter(|record| moves(record)).count();
+    let is_open = records.iter().any(|record| !record.state.is_over());
+    let more_out = app.settings.more_out(&records);
     let begun_with = records.iter().flat_map(|record| record.bases().cloned());
     let begun_with = begun_with.collect::<BTreeSet<_>>();
     let mut progress = Progress::read(app, KIND).await?;
@@ -199,7 +220,7 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     let looks = in_time.map(|record| {
         let others_move = moving > usize::from(moves(&record));
         async move {
-            let found = look(app, &record, others_move).await;
+            let found = look(app, &record, others_move, more_out).await;
             (record.run, found)
         }
     });
@@ -209,6 +230,8 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     while let Some((run, found)) = looks.next().await {
         match found {
             Ok(found) => round.add(found),
+            // It is left for a reconciler that knows it.
+            Err(error) if error.newer().is_some() => {}
             // One run that cannot be looked at is no reason not to look at the others.
             Err(error) => {
                 tracing::error!(run, %error, "the run cannot be reconciled now");
@@ -222,6 +245,12 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     progress.up_to = progress.up_to.filter(|_| looked < all);
     if progress.up_to != began {
         progress.write(app, KIND).await?;
+    }
+    if is_open {
+        match super::orphans::send_again(app, &round.messages).await {
+            Ok(orphans) => round.messages.extend(orphans),
+            Err(error) => tracing::error!(%error, "dead holders cannot be looked for now"),
+        }
     }
     round.settle(app).await;
     // What was decided must be sent, whatever becomes of old work.
@@ -249,6 +278,7 @@ async fn records(app: &App, now: Timestamp) -> Result<Vec<Record>, RunError> {
                 app.runs.settled(&run).await.map(|()| None)
             }
             Ok(None) => Ok(None),
+            Err(error) if error.newer().is_some() => Ok(None),
             Err(error) => {
                 tracing::error!(run, %error, "the run's record cannot be read");
                 Ok(None)
@@ -264,6 +294,8 @@ async fn records(app: &App, now: Timestamp) -> Result<Vec<Record>, RunError> {
 struct Round {
     /// What is to be sent.
     messages: Vec<Message>,
+    /// How many more chunks of the run that is looked at may be out.
+    more_out: u64,
     /// Runs that have ended, by dataset.
     ended: BTreeMap<String, Vec<String>>,
 }
@@ -287,7 +319,9 @@ impl Round {
                 let settled = stream::iter(settled);
                 settled.buffered(AT_ONCE).try_collect::<()>().await
             };
-            if let Err(error) = settled.await {
+            if let Err(error) = settled.await
+                && error.newer().is_none()
+            {
                 tracing::error!(dataset, %error, "the metadata cannot be brought up to date now");
             }
         }
@@ -331,8 +365,16 @@ fn log(records: &[Record], waiting_datasets: usize, stalled: SignedDuration, now
 }
 
 /// Looks at one run, and gives what is to be done.
-async fn look(app: &App, record: &Record, others_move: bool) -> Result<Round, RunError> {
-    let mut round = Round::default();
+async fn look(
+    app: &App,
+    record: &Record,
+    others_move: bool,
+    more_out: u64,
+) -> Result<Round, RunError> {
+    let mut round = Round {
+        more_out,
+        ..Round::default()
+    };
     look_into(app, record, others_move, &mut round).await?;
     Ok(round)
 }
@@ -462,9 +504,15 @@ async fn go_on(
     let patience = app.settings.patience();
     let now = app.runs.clock().now();
     let mut action = Action::Leave;
+    let mut more = 0..0;
     let decided = app.runs.update(run, |record| {
         let before = record.clone();
         action = decide(record, finished, others_move, &patience, now);
+        let is_under_way = action == Action::Leave && record.state == State::Labeling;
+        more = match is_under_way && !record.given_up {
+            true => record.let_out((record.out() + round.more_out).max(1), finished),
+            false => 0..0,
+        };
         *record != before
     });
     let Some(record) = decided.await? else {
@@ -489,7 +537,9 @@ async fn go_on(
         );
     }
     match action {
-        Action::Leave => {}
+        Action::Leave => round
+            .messages
+            .extend(more.map(|chunk| Message::label(run, chunk))),
         Action::SendAgain => round.messages.push(Message::plan(run)),
         Action::Publish => round.messages.push(Message::publish(run)),
         Action::GiveUp => give_up(app, &record, &ledger, round).await?,

@@ -71,7 +71,12 @@ impl App {
             let version = self.raw_version(dataset, &file.path).await;
             match version.map_err(RunError::Raw)? {
                 Some(version) if version.length > 0 => {
-                    messages.extend(self.take_up(dataset, &file.path, version, made).await?);
+                    match self.take_up(dataset, &file.path, version, made).await {
+                        Ok(planned) => messages.extend(planned),
+                        // Its run is one of a newer version, whose instances look through datasets, too.
+                        Err(error) if error.newer().is_some() => {}
+                        Err(error) => return Err(error),
+                    }
                 }
                 _ => {}
             }

@@ -1,9 +1,11 @@
 //! What all steps share.
 
 use super::data::Data;
+use super::holder::Holder;
 use super::labelers::{Answers, Connect, Labelers};
 use super::metadata::Refreshes;
 use super::trouble::Trouble;
+use crate::host::HostProcess;
 use crate::money::Usd;
 use crate::run::RunError;
 use crate::run::funds::MonthlyCap;
@@ -67,6 +69,11 @@ pub struct Settings {
     pub stall_after: Duration,
     /// How often that may be in vain before the run is ended.
     pub tries: u32,
+    /// A process that gave no sign of life for so long is dead: what it held is sent again.
+    pub dead_after: Duration,
+    /// Messages about chunks that are out at a time, for all runs together; without a number all are sent
+    /// at once.
+    pub chunks_out: Option<u64>,
     /// How long the work of an ended run is kept, in days.
     pub retention_days: u32,
     /// Turns under way at a time in this process.
@@ -99,6 +106,8 @@ pub struct App {
     /// Why the process stops, where it does not wait.
     halted: OnceLock<Trouble>,
     pub(super) refreshes: Refreshes,
+    /// What this process was handed and has not answered.
+    pub(crate) holder: Arc<Holder>,
     manifests: Mutex<LruCache<String, Arc<Manifest>>>,
     /// By dataset, file and mark.
     pub(super) fingerprints: Mutex<LruCache<String, String>>,
@@ -114,9 +123,12 @@ impl App {
         settings: Settings,
         stop: CancellationToken,
     ) -> Self {
+        let host = HostProcess::of_process().name();
+        let holder = Holder::new(runs.work().clone(), &host, settings.dead_after);
         Self {
             data,
             runs,
+            holder: Arc::new(holder),
             labelers: Labelers::new(connect, settings.answers),
             window: Arc::new(Semaphore::new(settings.window)),
             scans: Semaphore::new(SCANS),

@@ -21,6 +21,9 @@ pub enum StoreError {
         expected: String,
         found: String,
     },
+    /// Something is still copied into it, so that it is not whole.
+    #[error("{place} is still being copied; try again when the copy is complete")]
+    Copying { place: String },
     #[error("{place} must not be written: {reason}")]
     Forbidden { place: String, reason: String },
     /// Another process works on the same run, or took over from this one.
@@ -112,7 +115,14 @@ impl StoreError {
 
     /// Whether the same may work later by itself.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Contended { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. } | Self::Contended { .. } | Self::Copying { .. }
+        )
+    }
+
+    pub fn is_copying(&self) -> bool {
+        matches!(self, Self::Copying { .. })
     }
 }
 

@@ -192,11 +192,14 @@ fn figures_on_the_page_are_what_their_sums_give() {
     let rationales = dollars(337.0, 128.0);
     let minutes = |tokens: f64| (100_000.0 * tokens / 500_000.0).round();
     let chunks = (100_000.0_f64 / 128.0).ceil();
-    let most = (chunks / 24.0).ceil();
+    // Calls of two seconds, 50 in flight in each instance, of 10 requests for each 1,000 tokens.
+    let busy = |capacity: f64| (capacity * 10.0 / 60.0 * 2.0 / 50.0).ceil();
+    let most = busy(500.0);
     let seconds = |tokens: f64| minutes(tokens) * 60.0 * most * 2.0;
     let instances = |tokens: f64| seconds(tokens) * 0.000_026;
-    let leases = chunks * (minutes(1004.0) * 60.0 / 30.0);
-    let writes = (100_000.0 + leases) * 0.05 / 10_000.0;
+    let signs = most * 4.0 * (minutes(1004.0) * 60.0 / 30.0);
+    let written = 100_000.0 + signs + 3.0 * chunks;
+    let writes = written * 0.05 / 10_000.0;
     let with = labels + rationales + instances(1004.0) + writes + 0.05;
     let without = labels + instances(539.0) + writes + 0.05;
     let thousands = |number: f64| {
@@ -205,24 +208,24 @@ fn figures_on_the_page_are_what_their_sums_give() {
     };
     // With a tenth of the capacity.
     let hours = minutes(1004.0) * 10.0 / 60.0;
-    let ready = 3.0 * 2.0 * 2_592_000.0 * 0.000_004;
+    assert!((busy(50.0) - 1.0).abs() < f64::EPSILON);
+    let one = hours * 3600.0 * 2.0 * 0.000_026;
     for figure in [
         format!("| {labels:.0} |"),
         format!("| {rationales:.0} |"),
-        format!("24 of {chunks} chunks, {most} in all"),
+        format!("| instances | {most}, as many"),
+        format!("each of {chunks} chunks"),
         format!("= {} minutes", minutes(1004.0)),
-        format!("= {} GB-s, at most", thousands(seconds(1004.0))),
+        format!("= {} GB-s |", thousands(seconds(1004.0))),
         format!("| {:.2} |", instances(1004.0)),
-        format!("{} writes", thousands(100_000.0 + leases)),
+        format!("{} writes", thousands(written)),
         format!("| {writes:.2} |"),
         format!("**{with:.0}**"),
         format!("{} minutes | **{without:.0}**", minutes(539.0)),
         format!(
-            "{:.0} hours, and instances come to {:.0}",
-            hours.floor(),
-            instances(1004.0) * 10.0
+            "{:.0} hours, on one instance, which comes to {one:.2}",
+            hours.floor()
         ),
-        format!("**{ready:.0} a month**"),
     ] {
         assert!(readme.contains(&figure), "{figure}");
     }

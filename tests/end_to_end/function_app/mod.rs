@@ -3,6 +3,7 @@
 
 mod api;
 mod faults;
+mod instances;
 mod money;
 mod quota;
 mod uploads;

@@ -1,8 +1,10 @@
 //! Datasets that are dropped.
 
 use super::*;
+use reqwest::Method;
 use serde_json::json;
 use softlabel_doubles::event_grid::Faults;
+use softlabel_doubles::faulty_line::{Fault, FaultyLine, When};
 use softlabel_doubles::functions_host::Outcome;
 
 #[test]
@@ -55,6 +57,37 @@ fn a_dataset_that_is_dropped_is_labelled() {
         assert_discreet(&cloud, &samples.join(dataset));
         // Nothing that was written started anything: a file has an event, and a run.
         assert_eq!(cloud.runs().await.unwrap().len(), 9);
+        cloud.stop().await;
+    });
+}
+
+#[test]
+fn a_copy_that_is_not_complete_is_looked_at_again_later() {
+    on_the_cloud(async {
+        let azurite = Azurite::shared().await.unwrap();
+        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
+        let options = Options {
+            blob_endpoint: Some(line.endpoint()),
+            ..options()
+        };
+        let cloud = cloud(options).await;
+        let looked_at = When::new(Method::HEAD, SHORT).times(usize::MAX);
+        line.plan(Fault::Header("x-ms-copy-status", "pending"), looked_at);
+        let (content, turns) = bucket(17, 6);
+        cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
+        let waits = async || {
+            let runs = cloud.runs().await?;
+            Ok(runs.first().is_some_and(|run| run["state"] == "waiting"))
+        };
+        softlabel_doubles::until(PATIENCE, "the run waits", waits)
+            .await
+            .unwrap();
+        let reason = cloud.runs().await.unwrap()[0]["reason"].to_string();
+        assert!(reason.contains("still being copied"), "{reason}");
+        assert!(cloud.service().log().is_empty());
+        line.clear();
+        cloud.until_all_ended(1, PATIENCE).await.unwrap();
+        assert_labeled(&cloud, SHORT_LABELED, &turns).await;
         cloud.stop().await;
     });
 }

@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -209,6 +209,15 @@ async fn pass(
             Some(answer) => answer.map(|body| Body::new(CutBody::new(body, after))),
             None => StatusCode::BAD_GATEWAY.into_response(),
         },
+        Some(Fault::Header(name, value)) => {
+            let mut answer = answer.unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response());
+            let (name, value) = (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+            answer.headers_mut().insert(name, value);
+            answer
+        }
         None => answer.unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
     }
 }

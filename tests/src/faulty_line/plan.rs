@@ -18,6 +18,8 @@ pub enum Fault {
     StatusAfter(u16),
     /// The answer ends after so many bytes of its body.
     CutBody(u64),
+    /// The service does what it was asked, and the answer has this header, too.
+    Header(&'static str, &'static str),
     /// No answer until the caller gives up; the service hears nothing.
     Hang,
 }

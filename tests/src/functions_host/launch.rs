@@ -33,11 +33,13 @@ impl Launch {
             .all()
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()));
+        // By which the platform tells instances apart.
+        let instance = ("WEBSITE_INSTANCE_ID".to_owned(), Uuid::new_v4().to_string());
         Self {
             app: app.executable.clone(),
             root: app.root.clone(),
             arguments: app.arguments.clone(),
-            environment: inherited.chain(settings).collect(),
+            environment: inherited.chain([instance]).chain(settings).collect(),
         }
     }
 

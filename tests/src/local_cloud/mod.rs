@@ -296,6 +296,11 @@ impl<H: Instance> LocalCloud<H> {
         Ok(())
     }
 
+    /// Changes a setting of the app, for instances that start from now on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.options.settings.insert(name.to_owned(), value.into());
+    }
+
     /// The settings of the app, as the portal would show them.
     fn settings(&self) -> BTreeMap<String, String> {
         let options = &self.options;
@@ -362,6 +367,12 @@ impl<H: Instance> LocalCloud<H> {
     pub fn host(&self) -> Result<&Arc<H>> {
         let host = self.hosts.iter().find(|host| host.runs(HTTP_FUNCTION));
         host.context("there is no instance of the app that answers HTTP")
+    }
+
+    /// What all instances and their workers said so far, a line each, of those that are gone, too.
+    pub fn said(&self) -> Vec<String> {
+        let hosts = self.former.iter().chain(&self.hosts);
+        hosts.flat_map(|host| host.lines()).collect()
     }
 
     /// What Event Grid let through.

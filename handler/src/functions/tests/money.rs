@@ -89,7 +89,7 @@ async fn a_finished_chunk_has_nothing_reserved_and_has_spent_what_its_line_says(
     world.put(FILE, 1, 12);
     world.event(FILE).await;
     // Planned, and one chunk labelled.
-    assert!(world.step().await && world.step().await);
+    assert!(world.step().await);
     let run = world.only_run().await.run;
     let cost = world.cost(&run).await;
     let share = world.budget()["runs"][&run].clone();
@@ -160,7 +160,6 @@ async fn a_chunk_that_ends_late_does_not_stop_a_run_that_was_let_go_on() {
     let mut world = World::new(&["--max-cost=5"]).await;
     world.put(FILE, 1, 6);
     world.event(FILE).await;
-    assert!(world.step().await);
     let before = world.only_run().await;
     world.queue.clear();
     assert!(world.app.outgrown(&before, usd("1")).await.unwrap());
@@ -220,7 +219,6 @@ async fn a_run_waits_once_a_model_answers_whose_price_is_not_known() {
     let mut world = World::new(&["--max-cost=5", "--concurrency=2"]).await;
     let turns = world.put(FILE, 1, 12);
     world.event(FILE).await;
-    assert!(world.step().await, "it is planned");
     deploy_another_model(&world);
     world.until_quiet().await;
     let run = world.only_run().await;
@@ -244,7 +242,6 @@ async fn a_run_whose_price_is_not_known_any_more_waits_until_it_is() {
     let mut world = World::new(&prices).await;
     let turns = world.put(FILE, 1, 6);
     world.event(FILE).await;
-    assert!(world.step().await);
     assert!(world.only_run().await.estimated_usd.is_some());
     let price = world.app.settings.price.take();
     world.until_quiet().await;
@@ -264,7 +261,6 @@ async fn a_run_goes_on_by_itself_once_another_run_has_given_back_what_it_reserve
     let mut world = World::new(&["--max-cost=0.2", "--concurrency=2"]).await;
     let turns = world.put(FILE, 1, 24);
     world.event(FILE).await;
-    assert!(world.step().await, "it is planned");
     let run = world.only_run().await;
     // Another run has been promised nothing, and keeps all but a few calls.
     let most = usd("0.2").saturating_sub(run.estimated_usd.unwrap().times(1, 20));
@@ -301,7 +297,6 @@ async fn what_was_in_flight_when_a_process_was_killed_counts_as_spent() {
     let mut world = World::new(&["--max-cost=5"]).await;
     let turns = world.put(FILE, 1, 3);
     world.event(FILE).await;
-    assert!(world.step().await, "it is planned");
     let run = world.only_run().await.run;
     let credit = "{\"credit\":0.5}\n";
     let part = world
@@ -480,7 +475,6 @@ async fn what_a_killed_instance_had_reserved_of_a_month_counts_until_its_chunk_i
     let mut world = World::new(&["--max-cost-per-month=0.2", "--concurrency=2"]).await;
     let turns = world.put(FILE, 1, 12);
     world.event(FILE).await;
-    assert!(world.step().await, "it is planned");
     let run = world.only_run().await.run;
     // An instance claimed nearly all of the month for the first chunk, and was killed.
     let runs = world.app.runs.clone();

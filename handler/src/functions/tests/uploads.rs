@@ -117,7 +117,7 @@ async fn a_new_version_takes_the_place_of_the_run_over_the_old_one() {
     world.put(FILE, 1, 12);
     world.event(FILE).await;
     // Planned, and one chunk labelled.
-    assert!(world.step().await && world.step().await);
+    assert!(world.step().await);
     let turns = world.put(FILE, 2, 6);
     world.event(FILE).await;
     world.until_quiet().await;

@@ -76,6 +76,11 @@ impl RawBlobs for AzureRaw {
         path: &str,
         version: Option<&Version>,
     ) -> Result<(Version, Blocks), StoreError> {
+        let properties = self.0.properties(path).await?;
+        if properties.is_some_and(|properties| properties.is_copying) {
+            let place = self.0.locate(path);
+            return Err(StoreError::Copying { place });
+        }
         let etag = version.map(|version| version.etag.as_str());
         let (version, mut body) = self.0.open(path, None, etag).await?;
         let (blocks, received) = mpsc::channel(BLOCKS_AHEAD);

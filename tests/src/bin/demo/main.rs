@@ -35,6 +35,9 @@ struct Args {
     /// Where the labelled dataset appears; by default target/demo.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Take this executable, instead of building one.
+    #[arg(long, value_name = "PATH")]
+    executable: Option<PathBuf>,
     /// Print what the app logs.
     #[arg(long, conflicts_with = "local")]
     echo: bool,
@@ -54,7 +57,11 @@ async fn main() -> Result<ExitCode> {
         .parent()
         .context("the package lies in the repository")?
         .to_owned();
-    let softlabel = build(&repository)?;
+    let softlabel = match &args.executable {
+        Some(executable) => std::path::absolute(executable)
+            .with_context(|| format!("cannot find {}", executable.display()))?,
+        None => build(&repository)?,
+    };
     let output = match &args.output {
         Some(output) => output.clone(),
         None => {

@@ -12,8 +12,6 @@ mod compare;
 #[cfg(unix)]
 mod instances;
 #[cfg(unix)]
-mod not_yet;
-#[cfg(unix)]
 mod poison;
 #[cfg(unix)]
 mod report;

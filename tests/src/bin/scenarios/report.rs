@@ -4,8 +4,6 @@ use std::fmt;
 
 use anyhow::Result;
 
-use crate::not_yet;
-
 /// What a scenario measured, and which of its expectations were met.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -47,12 +45,9 @@ impl Report {
         found
     }
 
-    /// Whether everything is as it is known to be: what is expected holds, and what does not hold yet does not.
+    /// Whether everything is as expected.
     pub(crate) fn is_good(&self) -> bool {
-        self.expectations.iter().all(|it| {
-            let known = not_yet::reason(self.scenario, it.what);
-            it.unmet.is_some() == known.is_some()
-        })
+        self.expectations.iter().all(|it| it.unmet.is_none())
     }
 }
 
@@ -64,17 +59,8 @@ impl fmt::Display for Report {
             write!(f, "; {figure}")?;
         }
         for Expectation { what, unmet } in &self.expectations {
-            match (unmet, not_yet::reason(self.scenario, what)) {
-                (None, None) => {}
-                (None, Some(_)) => {
-                    let list = "tests/src/bin/scenarios/not_yet.rs";
-                    write!(
-                        f,
-                        "\n       holds by now: {what}; take it off the list in {list}"
-                    )?;
-                }
-                (Some(_), Some(reason)) => write!(f, "\n       not yet: {what}: {reason}")?,
-                (Some(unmet), None) => write!(f, "\n       does not hold: {what}: {unmet}")?,
+            if let Some(unmet) = unmet {
+                write!(f, "\n       does not hold: {what}: {unmet}")?;
             }
         }
         Ok(())

@@ -34,6 +34,9 @@ struct Args {
     /// Build softlabel without optimisation and run that, laid out as in a package
     #[arg(long, conflicts_with = "app")]
     debug: bool,
+    /// Take this executable, laid out as in a package
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["app", "debug"])]
+    executable: Option<PathBuf>,
     /// Run only scenarios whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -232,6 +235,11 @@ async fn run(args: &Args) -> Result<ExitCode> {
 fn app(args: &Args) -> Result<App> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     let repository = repository.context("the package lies in the repository")?;
+    if let Some(executable) = &args.executable {
+        let executable = std::path::absolute(executable)
+            .with_context(|| format!("cannot find {}", executable.display()))?;
+        return App::of_executable(repository, executable);
+    }
     if args.debug {
         return App::of_executable(repository, build(repository)?);
     }

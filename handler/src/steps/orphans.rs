@@ -1,0 +1,111 @@
+//! Messages whose holder died: they are sent again, each once, without waiting until the host's queue shows
+//! them again.
+//!
+//! Which messages those are, their [holders](super::holder) show. One that is done by now, or that somebody
+//! else holds, is not sent again. When the old message comes back after all, it finds nothing left to do, or
+//! a lease that another execution has.
+
+use super::holder::{HOLDERS, Sign};
+use super::message::Message;
+use super::world::App;
+use crate::run::record::State;
+use crate::run::{RunError, work};
+use crate::store::{Listed, Version};
+use jiff::SignedDuration;
+
+/// Sends again what dead holders held, beside what `is_sent` already.
+///
+/// # Errors
+/// If the holders cannot be listed, or something cannot be read.
+pub(super) async fn send_again(app: &App, is_sent: &[Message]) -> Result<Vec<Message>, RunError> {
+    let now = app.runs.clock().now();
+    let after = SignedDuration::try_from(app.settings.dead_after).unwrap_or(SignedDuration::MAX);
+    let is_dead = |sign: &Listed| now.duration_since(sign.modified) > after;
+    let signs = app.runs.work().list(HOLDERS).await?;
+    let (dead, alive) = signs.into_iter().partition::<Vec<_>, _>(is_dead);
+    if dead.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut known = is_sent.to_vec();
+    for sign in alive {
+        match work::read::<Sign>(app.runs.work(), &sign.path).await {
+            Ok(sign) => known.extend(sign.unwrap_or_default().held),
+            Err(error) if error.newer().is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut again = Vec::new();
+    for Listed { path, .. } in dead {
+        // A sign that cannot be read is no reason not to look at the others.
+        match mourn(app, &path, &known).await {
+            Ok(orphans) => {
+                known.extend(orphans.clone());
+                again.extend(orphans);
+            }
+            // It is left for a reconciler that knows it.
+            Err(error) if error.newer().is_some() => {}
+            Err(error) => tracing::error!(path, %error, "a dead holder cannot be looked at now"),
+        }
+    }
+    Ok(again)
+}
+
+/// Takes over what a dead holder held. Only one who looks does: the sign is emptied before.
+async fn mourn(app: &App, path: &str, known: &[Message]) -> Result<Vec<Message>, RunError> {
+    let work = app.runs.work();
+    let Some((content, version)) = work.read_versioned(path).await? else {
+        return Ok(Vec::new());
+    };
+    let held = work::parse::<Sign>(work, path, &content)?.held;
+    if held.is_empty() {
+        work.remove_file(path).await?;
+        return Ok(Vec::new());
+    }
+    let mut orphans = Vec::new();
+    for message in &held {
+        let is_new = !known.contains(message) && !orphans.contains(message);
+        if is_new && is_left(app, message, known).await? {
+            orphans.push(message.clone());
+        }
+    }
+    if !empty(app, path, &version).await? {
+        // It is alive after all, or another reconciler was quicker.
+        return Ok(Vec::new());
+    }
+    tracing::warn!(
+        event = "holder_died",
+        holder = path,
+        held = held.len(),
+        sent = orphans.len(),
+        "a process gives no sign of life: what it held is sent again"
+    );
+    Ok(orphans)
+}
+
+async fn empty(app: &App, path: &str, over: &Version) -> Result<bool, RunError> {
+    let work = app.runs.work();
+    let content = work::formatted(work, path, &Sign::default())?;
+    Ok(work.swap(path, content, over).await?)
+}
+
+/// Whether what a message asks for is still to be done, and nothing that `is_sent` asks for it too.
+async fn is_left(app: &App, message: &Message, is_sent: &[Message]) -> Result<bool, RunError> {
+    let run = match message {
+        Message::Plan(message) | Message::Publish(message) => &message.run,
+        Message::Label(message) | Message::Abandon(message) => &message.run,
+    };
+    let Some(record) = app.runs.read(run).await? else {
+        return Ok(false);
+    };
+    if is_sent.contains(&Message::plan(run)) {
+        return Ok(false);
+    }
+    Ok(match (message, record.state) {
+        (Message::Plan(_), state) => state == State::Planning,
+        (Message::Label(message) | Message::Abandon(message), State::Labeling) => {
+            !record.given_up && !app.ledger(&record).await?.has(message.chunk)
+        }
+        (Message::Publish(_), State::Labeling) => app.ledger(&record).await?.is_full(&record),
+        _ => false,
+    })
+}
