@@ -254,11 +254,19 @@ mod tests {
     #[async_trait]
     impl Functions for Three {
         fn names(&self) -> Vec<&'static str> {
-            vec!["well", "badly", "panics"]
+            vec!["well", "badly", "panics", "large"]
+        }
+
+        fn reads_data(&self, function: &str) -> bool {
+            function != "large"
         }
 
         async fn invoke(&self, invocation: Invocation) -> Result<Answer, Failure> {
             match invocation.function.as_str() {
+                "large" => {
+                    let kept = invocation.metadata("kept");
+                    Ok(Answer::done().send("out", [json!({ "kept": kept })]))
+                }
                 "well" => Ok(Answer::done().send("out", [json!({"id": invocation.id})])),
                 "badly" => Err(Failure::new("Bad", "it went badly")),
                 _ => panic!("mid-air"),
@@ -309,6 +317,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_function_does_not_read_may_be_of_any_size() {
+        let (url, stop, serving) = start().await;
+        let blob = "x".repeat(LARGEST_BODY);
+        for data in [json!({"blob": blob}), json!({"a": {"b": [1, null]}})] {
+            let body = json!({"Data": data, "Metadata": {"kept": "v4"}}).to_string();
+            let (status, _, body) = call(&url, "large", body.leak()).await;
+            assert_eq!((status, body.contains("v4")), (200, true));
+        }
+        let (status, _, _) = call(&url, "large", "{\"Data\": {\"blob\": \"cut").await;
+        assert_eq!(status, 400);
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn every_invocation_gets_its_own_answer() {
         let (url, stop, serving) = start().await;
         let ready = reqwest::get(&url).await.unwrap();
@@ -323,7 +346,10 @@ mod tests {
         let (status, _, body) = call(&url, "panics", "{}").await;
         assert_eq!((status, body.contains("mid-air")), (500, true));
         let (status, _, body) = call(&url, "unheard-of", "{}").await;
-        assert_eq!((status, body.contains("well, badly, panics")), (404, true));
+        assert_eq!(
+            (status, body.contains("well, badly, panics, large")),
+            (404, true)
+        );
         let (status, _, _) = call(&url, "well", "no JSON").await;
         assert_eq!(status, 400);
         let invalid: [&[(&str, &str)]; 4] = [

@@ -75,6 +75,71 @@ pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Resu
     Ok(())
 }
 
+/// Labels that are there are not bought again; settings that are put back bring theirs back.
+pub(crate) async fn same_again<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+    let cloud = cloud::<H>(stage.options(Hosting::Local)).await?;
+    let bucket = Bucket::generated("v4/train/short.json", 20, 7)?;
+    bucket.upload(&cloud).await?;
+    let began = Instant::now();
+    ended(&cloud, 1, began, PATIENCE).await?;
+    for granted in [
+        json!({ "dataset": "v4" }),
+        json!({ "dataset": "v4", "only": "failed" }),
+    ] {
+        call(&cloud, 200, "relabel", Some(&granted)).await?;
+    }
+    let nowhere = json!({ "dataset": "v4", "splits": ["train", "nowhere"] });
+    call(&cloud, 400, "relabel", Some(&nowhere)).await?;
+    let mut bought = 0;
+    let strategies = ["with_context", "user_message_only", "with_context"];
+    for (number, strategy) in strategies.into_iter().enumerate() {
+        let relabel = json!({ "dataset": "v4", "strategy": strategy });
+        call(&cloud, 202, "relabel", Some(&relabel)).await?;
+        ended(&cloud, number + 2, began, PATIENCE).await?;
+        call(&cloud, 200, "relabel", Some(&relabel)).await?;
+        let asked = cloud.service().log().len();
+        ensure!(
+            number == 0 || asked == bought,
+            "what is put back was bought again"
+        );
+        bought = asked;
+    }
+    let turns = checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
+    report.figure(format!(
+        "{turns} turns labelled twice, published four times"
+    ));
+    cloud.stop().await;
+    Ok(())
+}
+
+/// A file is removed while it is labelled, and put back: the run waits, and goes on with what it has.
+pub(crate) async fn not_there<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+    let mut options = stage.options(Hosting::Local);
+    options.service.latency = Latency::Fixed { ms: 500.0 };
+    let options = options
+        .setting("SOFTLABEL_CONCURRENCY", "4")
+        .setting("SOFTLABEL_CHUNK_TURNS", "8")
+        .setting("SOFTLABEL_STALL_AFTER", "30s");
+    let cloud = cloud::<H>(options).await?;
+    let bucket = Bucket::generated("v4/train/short.json", 40, 8)?;
+    bucket.upload(&cloud).await?;
+    let begun = async || Ok(cloud.service().log().len() > 8);
+    until(PATIENCE, "labelling began", begun).await?;
+    cloud.data().delete(&cloud.path(&bucket.path)).await?;
+    let waits = async || Ok(state(&cloud).await? == Some("waiting".to_owned()));
+    until(PATIENCE, "the run waits for its file", waits).await?;
+    let began = Instant::now();
+    bucket.upload(&cloud).await?;
+    let took = ended(&cloud, 1, began, PATIENCE).await?;
+    checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
+    report.figure(format!(
+        "{:.1} s from the file's return to the last label",
+        took.as_secs_f64()
+    ));
+    cloud.stop().await;
+    Ok(())
+}
+
 /// The state of the newest run, if there is one.
 async fn state<H: Instance>(cloud: &LocalCloud<H>) -> Result<Option<String>> {
     let runs = cloud.runs().await?;

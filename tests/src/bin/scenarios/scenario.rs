@@ -76,6 +76,8 @@ enum Scenario {
     TwiceAndLate,
     OtherEtag,
     Requests,
+    SameAgain,
+    NotThere,
     OneFunctionAnInstance,
     InstanceDies,
     WorkerCrashes,
@@ -85,10 +87,12 @@ enum Scenario {
 
 impl Scenario {
     /// The longest first, as they run side by side.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::InstanceDies,
         Self::WorkerCrashes,
         Self::ForeignMessages,
+        Self::NotThere,
+        Self::SameAgain,
         Self::OtherEtag,
         Self::Polled,
         Self::OneFunctionAnInstance,
@@ -105,6 +109,8 @@ impl Scenario {
             Self::TwiceAndLate => "events twice and late",
             Self::OtherEtag => "an event with another ETag",
             Self::Requests => "approve, relabel, cancel",
+            Self::SameAgain => "the same again, and settings put back",
+            Self::NotThere => "RAW is not there for a moment",
             Self::OneFunctionAnInstance => "one function an instance",
             Self::InstanceDies => "an instance dies",
             Self::WorkerCrashes => "a worker crashes",
@@ -147,6 +153,8 @@ impl Scenario {
                 Self::TwiceAndLate => uploads::twice_and_late::<H>(stage, &mut report).await,
                 Self::OtherEtag => uploads::other_etag::<H>(stage, &mut report).await,
                 Self::Requests => requests::all::<H>(stage, &mut report).await,
+                Self::SameAgain => requests::same_again::<H>(stage, &mut report).await,
+                Self::NotThere => requests::not_there::<H>(stage, &mut report).await,
                 Self::OneFunctionAnInstance => {
                     uploads::one_function_an_instance::<H>(stage, &mut report).await
                 }
