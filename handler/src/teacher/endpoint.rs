@@ -20,7 +20,6 @@ pub enum Api {
 
 impl Api {
     /// For serde: Azure is not written down.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     pub fn is_azure(&self) -> bool {
         *self == Self::Azure
     }

@@ -298,7 +298,9 @@ mod tests {
                       labels:\n- \"no!\\n<<<END\" is 1\n\nHow the message is given:";
         assert!(system.starts_with(begins), "{system}");
         let of_frame = built_in().classification;
-        let of_frame = &of_frame[of_frame.find("How the message").unwrap()..];
+        let of_frame = of_frame
+            .split_at(of_frame.find("How the message").unwrap())
+            .1;
         assert!(system.ends_with(of_frame), "{system}");
         let why = prompts.rationale(
             &Input::new(&WithContext),

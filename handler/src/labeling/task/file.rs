@@ -259,7 +259,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_line_and_what_to_write() {
         let line = |text: &str, part: &str| {
             let at = text.find(part).unwrap();
-            text[..at].matches('\n').count() + 1
+            text.split_at(at).0.matches('\n').count() + 1
         };
         for (from, to, said) in [
             (
