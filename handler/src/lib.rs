@@ -20,6 +20,7 @@ pub mod host;
 pub mod identity;
 pub mod labeling;
 pub mod money;
+pub mod page;
 pub mod run;
 pub mod single_process;
 pub mod steps;

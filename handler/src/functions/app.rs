@@ -101,6 +101,7 @@ impl FunctionApp {
             Function::Relabel => return self.relabel(invocation).await,
             Function::Tasks => return self.put_task(invocation).await,
             Function::Runs => return runs::run(app, invocation).await,
+            Function::Page => return Ok(http::page()),
         };
         Ok(send(Answer::done(), messages))
     }

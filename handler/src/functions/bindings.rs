@@ -22,10 +22,11 @@ pub(super) enum Function {
     Relabel,
     Runs,
     Tasks,
+    Page,
 }
 
 /// A function, its name, and the name of the binding that triggers it.
-pub(super) const FUNCTIONS: [(Function, &str, &str); 10] = [
+pub(super) const FUNCTIONS: [(Function, &str, &str); 11] = [
     (Function::BucketUploaded, "bucket-uploaded", "event"),
     (Function::DatasetUploaded, "dataset-uploaded", "metadata"),
     (Function::PlanBucket, "plan-bucket", "plan"),
@@ -36,6 +37,7 @@ pub(super) const FUNCTIONS: [(Function, &str, &str); 10] = [
     (Function::Relabel, "relabel", "req"),
     (Function::Runs, "runs", "req"),
     (Function::Tasks, "tasks", "req"),
+    (Function::Page, "page", "req"),
 ];
 
 /// The function of that name, with the binding that triggers it.

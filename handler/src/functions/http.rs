@@ -2,6 +2,7 @@
 
 use super::FunctionError;
 use crate::host::{Answer, HttpRequest, is_json};
+use crate::page;
 use crate::run::RunError;
 use crate::steps::{Refusal, RequestError};
 use crate::store::sentence;
@@ -30,6 +31,19 @@ pub(super) fn refuse(refused: RequestError) -> Result<Answer, FunctionError> {
         Refusal::Conflict => 409,
     };
     Ok(error(status, &message))
+}
+
+/// The page that watches runs. It holds no data, so that anybody may have it; its script asks for data with the
+/// key that a person gives it.
+pub(super) fn page() -> Answer {
+    let policy = format!("{}; frame-ancestors 'none'", page::policy());
+    let headers = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Security-Policy", policy.as_str()),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cache-Control", "no-cache"),
+    ];
+    Answer::done().respond_with("res", &headers, page::html())
 }
 
 /// An answer that says what is wrong.

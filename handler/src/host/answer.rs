@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// A success: messages to send and, for a request, what it is answered.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,6 +57,14 @@ impl Answer {
             "headers": {"Content-Type": "application/json; charset=utf-8"},
             "body": body,
         });
+        self.outputs.insert(binding.to_owned(), response);
+        self
+    }
+
+    /// Answers the HTTP request with status 200, these headers and this text.
+    pub fn respond_with(mut self, binding: &str, headers: &[(&str, &str)], body: String) -> Self {
+        let headers = headers.iter().copied().collect::<BTreeMap<_, _>>();
+        let response = json!({"statusCode": 200, "headers": headers, "body": body});
         self.outputs.insert(binding.to_owned(), response);
         self
     }

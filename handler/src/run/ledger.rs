@@ -8,6 +8,7 @@ use super::entry::Part;
 use super::paths::BucketPaths;
 use super::record::Record;
 use crate::dataset::figures::Tokens;
+use crate::dataset::histogram::Histogram;
 use crate::dataset::line::ErrorCode;
 use crate::store::{MOST_LINES, OwnFolder, StoreError};
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A finished chunk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FinishedChunk {
     /// Its number.
     pub chunk: u64,
@@ -28,6 +29,12 @@ pub struct FinishedChunk {
     /// Those without, by code.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<ErrorCode, u64>,
+    /// Those with a rationale.
+    #[serde(default)]
+    pub rationales: u64,
+    /// How the soft labels are distributed.
+    #[serde(default)]
+    pub soft_labels: Histogram,
     /// What was billed.
     pub tokens: Tokens,
     /// What of that was billed to the run whose results this one begins with.
@@ -41,17 +48,21 @@ impl FinishedChunk {
             chunk,
             at,
             turns: part.turns.len() as u64,
-            labeled: 0,
-            errors: BTreeMap::new(),
             tokens: part.tokens,
             inherited: part.inherited,
+            ..Self::default()
         };
         for record in &part.turns {
             match &record.label {
-                Some(Ok(_)) => finished.labeled += 1,
+                Some(Ok(label)) => {
+                    finished.labeled += 1;
+                    let (hard, soft) = (label.hard_label.into(), label.estimate.soft);
+                    finished.soft_labels.count(hard, soft);
+                }
                 Some(Err(failure)) => *finished.errors.entry(failure.error.code).or_default() += 1,
                 None => {}
             }
+            finished.rationales += u64::from(matches!(record.rationale, Some(Ok(_))));
         }
         finished
     }
@@ -144,6 +155,8 @@ impl Ledger {
         Some(rest.iter().fold(first.clone(), |mut sum, finished| {
             sum.turns += finished.turns;
             sum.labeled += finished.labeled;
+            sum.rationales += finished.rationales;
+            sum.soft_labels += &finished.soft_labels;
             sum.tokens += finished.tokens;
             sum.inherited += finished.inherited;
             sum.at = sum.at.max(finished.at);
@@ -188,7 +201,7 @@ mod tests {
                 calls: 2,
                 ..Tokens::default()
             },
-            inherited: Tokens::default(),
+            ..FinishedChunk::default()
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is shown of a run.
 
 use crate::dataset::figures::Tokens;
+use crate::dataset::histogram::Histogram;
 use crate::dataset::layout::{self, Entry};
 use crate::dataset::line::ErrorCode;
 use crate::dataset::metadata::Cost;
@@ -37,6 +38,10 @@ pub(crate) struct RunStatus {
     labeled: u64,
     /// Turns without a label, by code.
     errors: BTreeMap<ErrorCode, u64>,
+    /// Rationales of finished chunks; `null` where none are asked for.
+    rationales_done: Option<u64>,
+    /// How the soft labels of finished chunks are distributed.
+    soft_labels: Histogram,
     chunks: Option<u64>,
     chunks_done: u64,
     /// Turns a second over the last ten minutes; `null` where none was finished in them.
@@ -85,16 +90,23 @@ impl RunStatus {
             .filter(|_| record.chunks.is_some())
             .map(|report| report.figures.turns);
         let figures = published.map(|report| &report.figures);
-        let turns_done = figures
-            .map(|figures| figures.turns)
-            .or(sum.as_ref().map(|sum| sum.turns));
-        let labeled = figures
-            .map(|figures| figures.labeled)
-            .or(sum.as_ref().map(|sum| sum.labeled));
-        let errors = figures
-            .map(|figures| figures.errors.clone())
-            .or(sum.map(|sum| sum.errors));
-        let turns_done = turns_done.unwrap_or_default();
+        let (turns_done, labeled, rationales, errors, soft_labels) = match (figures, sum) {
+            (Some(figures), _) => (
+                figures.turns,
+                figures.labeled,
+                figures.rationales,
+                figures.errors.clone(),
+                figures.soft_labels.clone(),
+            ),
+            (None, Some(sum)) => (
+                sum.turns,
+                sum.labeled,
+                sum.rationales,
+                sum.errors,
+                sum.soft_labels,
+            ),
+            (None, None) => Default::default(),
+        };
         let rate = match record.state {
             State::Labeling => ledger.rate(now, record.created, LATELY),
             _ => None,
@@ -106,8 +118,10 @@ impl RunStatus {
         Self {
             turns,
             turns_done,
-            labeled: labeled.unwrap_or_default(),
-            errors: errors.unwrap_or_default(),
+            labeled,
+            errors,
+            rationales_done: record.settings.with_rationales.then_some(rationales),
+            soft_labels,
             chunks: record.chunks,
             chunks_done: ledger.count().max(match published {
                 Some(_) => record.chunks.unwrap_or_default(),

@@ -232,3 +232,17 @@ async fn names_that_lead_elsewhere_are_refused() {
     }
     assert_eq!(world.runs().await, []);
 }
+
+#[tokio::test]
+async fn the_page_is_html_that_may_load_nothing_else() {
+    let mut world = World::new(&[]).await;
+    let request = json!({
+        "Url": "https://app.example/api/page", "Method": "GET", "Query": {}, "Params": {}, "Body": "",
+        "Headers": {},
+    });
+    let answer = world.call("page", "req", request).await;
+    let (status, body) = answer.response("res").unwrap();
+    assert_eq!(status, 200);
+    assert!(body.starts_with("<!doctype html>"), "{body}");
+    assert!(body.contains("default-src 'none'"), "{body}");
+}

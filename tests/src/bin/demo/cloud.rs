@@ -165,7 +165,8 @@ async fn keep(cloud: &LocalCloud, connection: &str, output: &Path) -> Result<()>
     println!(
         "\nThe cloud runs on until Ctrl-C.\n\n\
          Another dataset: copy its folder, with a metadata.json, into\n  {}\n\
-         The runs:\n  curl -H 'x-functions-key: {key}' {app}/api/runs\n\
+         Watch the runs at {app}/api/page, with the key {key}\n\
+         The same as JSON:\n  curl -H 'x-functions-key: {key}' {app}/api/runs\n\
          Label again otherwise:\n  curl -H 'x-functions-key: {key}' {app}/api/relabel \\\n    \
          -H 'content-type: application/json' \
          -d '{{\"dataset\": \"{DATASET}\", \"strategy\": \"with_context\"}}'\n\
