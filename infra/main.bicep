@@ -107,6 +107,9 @@ param maximumCostPerMonth int = 0
 @maxValue(365)
 param retentionDays int = 30
 
+@description('Put messages of users into the reports, which lie beside the labels. Without it they hold none.')
+param reportTexts bool = false
+
 @description('Further settings of softlabel by their variables, such as SOFTLABEL_STRATEGY, or the prices of a model that it does not know: without prices every dataset waits for approval.')
 param moreSettings object = {}
 
@@ -374,6 +377,7 @@ module app 'app/function.bicep' = {
         SOFTLABEL_CONCURRENCY: string(concurrency)
         SOFTLABEL_MAX_COST: string(maximumCost)
         SOFTLABEL_RETENTION_DAYS: string(retentionDays)
+        SOFTLABEL_REPORT_TEXTS: reportTexts ? 'true' : 'false'
         SOFTLABEL_LOG: 'info'
       },
       empty(taskName) ? {} : { SOFTLABEL_TASK_NAME: taskName },

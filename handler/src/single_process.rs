@@ -24,6 +24,7 @@ use crate::run::report::Metadata;
 use crate::run::settings::LabelSettings;
 use crate::run::work;
 use crate::steps::billed::{self, Billed};
+use crate::steps::report::{self, Written};
 use crate::steps::{App, Message, Trouble, metadata, publish_bucket, retention};
 use crate::store::{RawFile, RawFolder, StoreError, Version};
 use queue::Queue;
@@ -530,6 +531,11 @@ impl Job {
         }
         retention::remove_replaced(&self.app, &self.dataset).await?;
         Ok(metadata)
+    }
+
+    /// Writes the report of what there is.
+    pub async fn report(&self) -> Written {
+        report::write(&self.app, &self.dataset).await
     }
 }
 

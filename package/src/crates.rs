@@ -10,8 +10,25 @@ use std::process::Command;
 /// The package that the executable is of.
 pub const PACKAGE: &str = "softlabel";
 
-/// The features that packages are built with.
-pub const FEATURES: &str = "jemalloc";
+/// What an executable can do, as features of cargo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Features {
+    /// What the function app needs, and nothing that only a person asks for.
+    App,
+    /// Everything.
+    CommandLine,
+}
+
+impl Features {
+    /// How cargo is told.
+    pub fn arguments(self) -> &'static [&'static str] {
+        const ARGUMENTS: &[&str] = &["--features", "jemalloc", "--no-default-features"];
+        match self {
+            Self::App => ARGUMENTS,
+            Self::CommandLine => ARGUMENTS.split_at(2).0,
+        }
+    }
+}
 
 /// A crate's name and version.
 pub type Id = (String, String);
@@ -42,14 +59,12 @@ pub struct Crate {
 /// Macros and build scripts run when it is built and are not in it.
 ///
 /// Asks cargo, which downloads what is not on this machine yet.
-pub fn linked(repository: &Path, target: &str) -> Result<Vec<Crate>> {
+pub fn linked(repository: &Path, target: &str, features: Features) -> Result<Vec<Crate>> {
     let tree = [
         "tree",
         "--locked",
         "--package",
         PACKAGE,
-        "--features",
-        FEATURES,
         "--edges",
         "normal,no-proc-macro",
         "--target",
@@ -59,18 +74,28 @@ pub fn linked(repository: &Path, target: &str) -> Result<Vec<Crate>> {
         "--format",
         "{p}",
     ];
+    let tree = [&tree[..], features.arguments()].concat();
     let linked: BTreeSet<Id> = cargo(repository, &tree)?.lines().filter_map(id).collect();
-    let features = format!("{PACKAGE}/{FEATURES}");
     let metadata = [
         "metadata",
         "--locked",
         "--format-version",
         "1",
-        "--features",
-        &features,
         "--filter-platform",
         target,
     ];
+    // Of a workspace's features cargo wants to know whose they are.
+    let of_package = |argument: &&str| match argument.starts_with("--") {
+        true => (*argument).to_owned(),
+        false => format!("{PACKAGE}/{argument}"),
+    };
+    let features = features
+        .arguments()
+        .iter()
+        .map(of_package)
+        .collect::<Vec<_>>();
+    let features = features.iter().map(String::as_str);
+    let metadata = metadata.into_iter().chain(features).collect::<Vec<_>>();
     let metadata: Metadata = serde_json::from_str(&cargo(repository, &metadata)?)
         .context("cannot read what cargo metadata says")?;
     let lock = repository.join("Cargo.lock");

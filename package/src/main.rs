@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use softlabel_package::crates::Features;
 use softlabel_package::papers::Papers;
 use softlabel_package::place::{self, megabytes, remove, short};
 use softlabel_package::portable::{self, Place, Processor};
@@ -66,12 +67,13 @@ fn make(args: &Args) -> Result<()> {
         remove(zip)?;
     }
     let processor = Processor::X86_64;
-    let papers = Papers::make(repository, processor.target())?;
+    let papers = Papers::make(repository, processor.target(), Features::App)?;
     let executable = match &args.executable {
         Some(executable) => executable.clone(),
         None => {
             let target = &target;
-            portable::build(Place { repository, target }, processor, &papers, &[])?.executable
+            let place = Place { repository, target };
+            portable::build(place, (processor, Features::App), &papers, &[])?.executable
         }
     };
     let contents =

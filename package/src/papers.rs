@@ -1,6 +1,7 @@
 //! What accompanies an executable: softlabel's licence, the licences of what is in it, and its bill of
 //! materials.
 
+use crate::crates::Features;
 use crate::{crates, notices, sbom};
 use anyhow::{Context, Result};
 use std::fs;
@@ -25,9 +26,9 @@ pub struct Papers {
 }
 
 impl Papers {
-    /// Makes the papers for an executable for `target`, a triple.
-    pub fn make(repository: &Path, target: &str) -> Result<Self> {
-        let crates = crates::linked(repository, target)?;
+    /// Makes the papers for an executable with `features` for `target`, a triple.
+    pub fn make(repository: &Path, target: &str, features: Features) -> Result<Self> {
+        let crates = crates::linked(repository, target, features)?;
         let license = repository.join(LICENSE);
         let license =
             fs::read(&license).with_context(|| format!("cannot read {}", license.display()))?;

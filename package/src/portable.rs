@@ -5,7 +5,7 @@
 //! linker and makes the wheel. Both are installed under the target folder, at the versions of
 //! `requirements.txt`.
 
-use crate::crates::{FEATURES, PACKAGE};
+use crate::crates::{Features, PACKAGE};
 use crate::papers::Papers;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -68,12 +68,12 @@ pub struct Place<'a> {
     pub target: &'a Path,
 }
 
-/// Builds the `softlabel` executable in release mode for `processor`, and a wheel of it with `papers`.
+/// Builds the `softlabel` executable with `features` in release mode for `processor`, and a wheel of it with `papers`.
 /// `shared` are files for everybody on the machine, by their paths below the prefix that a wheel is
 /// installed into (`share/man/…`). Installs the tools where they are not there yet.
 pub fn build(
     place: Place<'_>,
-    processor: Processor,
+    (processor, features): (Processor, Features),
     papers: &Papers,
     shared: &[(String, Vec<u8>)],
 ) -> Result<Built> {
@@ -88,7 +88,7 @@ pub fn build(
     let mut build = Command::new(installed.join("bin").join("maturin"));
     build
         .args(["build", "--quiet", "--release", "--locked", "--zig"])
-        .args(["--features", FEATURES])
+        .args(features.arguments())
         .args(["--target", target, "--compatibility", GLIBC])
         .arg("--target-dir")
         .arg(place.target)

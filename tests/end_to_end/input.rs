@@ -432,6 +432,7 @@ fn splits_and_buckets_are_whatever_the_dataset_brings() {
         "details/ümläut/größe.jsonl",
         "holdout/very long.jsonl",
         "labeling_metadata.json",
+        "report.html",
         "ümläut/größe.jsonl",
     ];
     assert_eq!(files(&labeled), expected.map(|file| labeled.join(file)));

@@ -95,7 +95,7 @@ fn the_sample_dataset_is_labelled_turn_by_turn_as_the_service_taught_it() {
     let rationales = rationales.collect::<HashMap<_, _>>();
     let taught = taught(&service, &asked);
 
-    let mut expected_files = ["labeling_metadata.json", "README.md"]
+    let mut expected_files = ["labeling_metadata.json", "README.md", "report.html"]
         .map(|name| labeled.join(name))
         .to_vec();
     let metadata = json_file(&labeled.join("labeling_metadata.json"));

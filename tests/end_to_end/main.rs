@@ -34,6 +34,7 @@ mod pilot;
 mod profiles;
 mod prompts;
 mod raw;
+mod reading;
 mod resume;
 mod service;
 mod tasks;

@@ -4,14 +4,13 @@ use super::open_files::OpenFiles;
 use super::progress::{Bill, Display};
 use super::screen::Screen;
 use super::signals::Signals;
-use super::table::{Table, counted, number, percent, time};
-use super::{Exit, confirm, dry_run, pilot, places, print};
+use super::table::{counted, number};
+use super::{Exit, confirm, dry_run, pilot, places, print, summary};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only, UsageError};
 use crate::dataset::layout;
-use crate::dataset::metadata::{Cost, Spending, Status};
+use crate::dataset::metadata::{Cost, Status};
 use crate::deployments::{self, Deployments};
-use crate::labeling::label::Label;
 use crate::labeling::task::Task;
 use crate::run::RunError;
 use crate::run::funds::MonthlyCap;
@@ -20,9 +19,9 @@ use crate::run::report::Metadata;
 use crate::run::runs::Runs;
 use crate::run::settings::Method;
 use crate::single_process::{Claim, Job, Resume};
+use crate::steps::report::Written;
 use crate::steps::{Answers, App, Data, InTrouble, Named, Settings, Trouble};
 use crate::store::{OwnFolder, StoreError};
-use crate::teacher::meter::Reading;
 use crate::teacher::transport::Transport;
 use anyhow::anyhow;
 use std::collections::BTreeMap;
@@ -139,6 +138,7 @@ fn app(
         deadline: None,
         in_trouble: InTrouble::Halt,
         answers: Answers::OfAll,
+        report: args.report.options(),
         call_timeout: service.call_timeout,
         stall_after: Duration::MAX,
         tries: 0,
@@ -270,11 +270,28 @@ impl Command<'_> {
         };
         // What was read last may be the work of another process.
         claim.prove().await?;
+        // Whoever stops it does not want to wait; `softlabel report` makes one of what there is.
+        let report = match metadata.is_some() && stopped.exit().is_none() {
+            true => Some(job.report().await),
+            false => None,
+        };
         if let Some(metadata) = &metadata {
             let seconds = started.elapsed().as_secs_f64();
-            let summary = summary(metadata, teacher.meter(), seconds);
+            summary::print(metadata, teacher.meter(), seconds)?;
             let path = named.metadata.locate(layout::LABELED_METADATA);
-            print(&format!("{summary}\nmetadata: {path}\n"))?;
+            let mut places = format!("\nmetadata: {path}\nlabels:   {}\n", named.labeled_at());
+            match &report {
+                Some(Written::There(place)) => places.push_str(&format!("report:   {place}\n")),
+                Some(Written::Foreign(place)) => screen.line(&format!(
+                    "warning: {place} is no report of softlabel, or was changed since, and is left as it is; \
+                     move it away, or write over it with --overwrite"
+                )),
+                Some(Written::Failed(reason)) => {
+                    screen.line(&format!("warning: there is no report: {reason}"));
+                }
+                None => {}
+            }
+            print(&places)?;
         }
         let is_complete = metadata
             .as_ref()
@@ -293,22 +310,31 @@ impl Command<'_> {
                 });
             }
             Some(Trouble::Service(stop)) => {
-                let text = format!(
-                    "the run stopped early, what was answered is kept, and {again} continues"
-                );
+                let kept = kept(&job, progress).await?;
+                let text = format!("the run stopped early, {kept}, and {again} continues");
                 return Err(anyhow::Error::new(stop.clone()).context(text));
             }
             Some(trouble) => return Err(anyhow!("{trouble}")),
             None => {}
         }
         if let Some(exit) = stopped.exit().filter(|_| !is_complete) {
-            screen.line(&format!(
-                "stopped; everything answered is kept, and {again} continues"
-            ));
+            let kept = kept(&job, progress).await?;
+            screen.line(&format!("stopped: {kept}, and {again} continues"));
             return Ok(exit);
         }
         Ok(metadata.map_or(Exit::Partial, |metadata| exit(&metadata, screen)))
     }
+}
+
+/// What of a run that stopped need not be asked again.
+async fn kept(job: &Job, progress: &Progress) -> Result<String, RunError> {
+    let (answered, turns) = (job.billed().await?.turns, progress.read().turns_total);
+    let verb = if answered == 1 { "is" } else { "are" };
+    Ok(format!(
+        "{} of {} {verb} answered and kept",
+        number(answered),
+        counted(turns, "turn")
+    ))
 }
 
 fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
@@ -349,127 +375,4 @@ pub(super) fn usd(cost: Cost) -> String {
         Cost::Usd(usd) => format!("{usd:.4} USD"),
         Cost::Unknown(_) => "unknown; set --price-input and --price-output".into(),
     }
-}
-
-/// What a person wants to know at the end.
-fn summary(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
-    let totals = &metadata.totals;
-    let tokens = totals.tokens;
-    let mut table = Table::default();
-    table.row("status", metadata.status.as_str());
-    table.row("task", &metadata.settings.settings.task.name);
-    table.row("labelled dataset", &metadata.labeled_dataset);
-    if let Some(pilot) = &metadata.pilot {
-        let of = number(pilot.of_turns);
-        table.row(
-            "pilot",
-            format!("{}: {} of {of} turns", pilot.name, number(totals.turns)),
-        );
-    }
-    table.row("conversations", number(totals.conversations));
-    if totals.broken_conversations > 0 {
-        table.row("  not readable", number(totals.broken_conversations));
-    }
-    table.row("turns", number(totals.turns));
-    table.row("  labelled", number(totals.labeled));
-    for (label, turns) in [(Label::Zero, totals.label_0), (Label::One, totals.label_1)] {
-        let name = format!("    {}", u8::from(label));
-        let meaning = metadata.settings.settings.task.meaning(label);
-        table.row(name, format!("{}: {meaning}", number(turns)));
-    }
-    table.row("  not labelable", number(totals.not_labelable));
-    table.row("  failed", number(totals.failed));
-    for (code, count) in &totals.errors {
-        table.row(format!("    {code}"), number(*count));
-    }
-    if let Some(mean) = totals.mean_soft_label {
-        table.row("mean soft label", format!("{mean:.4}"));
-    }
-    table.row(
-        "only bounded",
-        format!(
-            "{} ({})",
-            number(totals.censored),
-            percent(totals.censored, totals.labeled)
-        ),
-    );
-    table.row(
-        "hard against soft",
-        format!(
-            "{} ({})",
-            number(totals.contradictions),
-            percent(totals.contradictions, totals.labeled)
-        ),
-    );
-    if metadata.settings.settings.with_rationales {
-        table.row(
-            "rationales",
-            format!(
-                "{}, {} failed",
-                number(totals.rationales),
-                number(totals.rationale_failures)
-            ),
-        );
-    }
-    if totals.cut_messages > 0 {
-        table.row("cut to the token limit", number(totals.cut_messages));
-    }
-    table.row(
-        "identical turns",
-        format!(
-            "{} ({}) took the answer of another",
-            number(totals.reused),
-            percent(totals.reused, totals.turns)
-        ),
-    );
-    let buckets = || metadata.splits.values().flat_map(BTreeMap::values);
-    let pending = buckets().filter(|bucket| bucket.published.is_none());
-    let pending = pending.count() as u64;
-    if pending > 0 {
-        let text = format!("{}, not counted above or below", counted(pending, "bucket"));
-        table.row("not published yet", text);
-    }
-    table.row("duplicate keys", number(totals.duplicate_keys));
-    table.row(
-        "tokens billed",
-        format!(
-            "{} in ({} cached), {} out, {} calls",
-            number(tokens.prompt),
-            number(tokens.cached),
-            number(tokens.completion),
-            number(tokens.calls)
-        ),
-    );
-    table.row(
-        "tokens charged to the quota",
-        format!("{} (prompts and longest answers)", number(tokens.reserved)),
-    );
-    table.row("cost", usd(metadata.cost_usd));
-    let Spending {
-        cost_usd,
-        projected_cost_usd,
-        ..
-    } = metadata.spending;
-    if pending > 0 {
-        let projected = match projected_cost_usd {
-            Cost::Usd(usd) => format!(", about {usd:.4} USD at the end"),
-            Cost::Unknown(_) => String::new(),
-        };
-        table.row("spent so far", format!("{}{projected}", usd(cost_usd)));
-    }
-    table.row(
-        "this process",
-        format!(
-            "{} requests in {}, {} billed, {} failed and tried again, {} answered 429",
-            number(meter.sent),
-            time(seconds),
-            match Cost::of(meter.tokens) {
-                Cost::Usd(usd) => format!("{usd:.4} USD"),
-                Cost::Unknown(_) => "an unknown sum".into(),
-            },
-            number(meter.retried),
-            number(meter.throttled)
-        ),
-    );
-    table.render()
 }

@@ -7,6 +7,7 @@ mod compare;
 mod completions;
 mod confirm;
 mod dry_run;
+mod export;
 mod info;
 mod label;
 mod man;
@@ -14,9 +15,12 @@ mod open_files;
 mod pilot;
 mod places;
 mod progress;
+mod report;
 mod screen;
 mod serve;
+mod show;
 mod signals;
+mod summary;
 mod table;
 mod task;
 mod test;
@@ -128,6 +132,9 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
         Subcommands::Compare(args) => runtime()?.block_on(compare::run(*args)),
         Subcommands::Task(command) => task::run(&command),
         Subcommands::Test(args) => runtime()?.block_on(test::run(*args)),
+        Subcommands::Export(args) => runtime()?.block_on(export::run(*args)),
+        Subcommands::Show(args) => runtime()?.block_on(show::run(*args)),
+        Subcommands::Report(args) => runtime()?.block_on(report::run(*args)),
         Subcommands::Serve(args) => runtime()?.block_on(serve::run(*args)),
         Subcommands::Completions(args) => completions::run(&args),
         Subcommands::Man(args) => man::run(&args),
@@ -144,8 +151,12 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Writes a result to stdout. Whoever reads may have gone, which is no error.
 fn print(text: &str) -> io::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     match io::stdout()
-        .write_all(text.as_bytes())
+        .write_all(bytes)
         .and_then(|()| io::stdout().flush())
     {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

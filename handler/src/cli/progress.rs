@@ -11,6 +11,7 @@ use crate::teacher::Teacher;
 use crate::teacher::meter::Reading;
 use crate::teacher::pacing::Quota;
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,55 +33,41 @@ const NEARLY_ALL: f64 = 0.97;
 /// Shows the progress of a run until it is dropped.
 pub(super) struct Display {
     task: JoinHandle<()>,
-    bar: Option<ProgressBar>,
+    bars: Vec<ProgressBar>,
 }
 
 impl Display {
     /// Shows how the files are scanned.
     pub(super) fn scanning(screen: &Screen, progress: &Arc<Progress>) -> Self {
         let progress = Arc::clone(progress);
-        Self::show(
-            screen,
-            "scanning {bar:30} {percent:>3} %  {msg}",
-            move || {
-                let now = progress.read();
-                let text = format!(
-                    "{} of {} MB",
-                    now.bytes_scanned >> 20,
-                    now.bytes_total >> 20
-                );
-                View {
-                    position: now.bytes_scanned,
-                    length: now.bytes_total,
-                    text,
-                }
-            },
-        )
+        Self::show(screen, &["scanning"], move || {
+            let now = progress.read();
+            let (done, all) = (now.bytes_scanned, now.bytes_total);
+            let text = format!("{} of {} MB", done >> 20, all >> 20);
+            View::plain(
+                (done, all),
+                text,
+                json!({"doing": "scanning", "bytes_done": done, "bytes": all}),
+            )
+        })
     }
 
     /// Shows how the tokens of the turns are counted.
     pub(super) fn counting(screen: &Screen, progress: &Arc<Progress>) -> Self {
         let progress = Arc::clone(progress);
-        Self::show(
-            screen,
-            "counting {bar:30} {percent:>3} %  {msg}",
-            move || {
-                let now = progress.read();
-                let text = format!(
-                    "{} of {} turns",
-                    number(now.turns_done),
-                    number(now.turns_total)
-                );
-                View {
-                    position: now.turns_done,
-                    length: now.turns_total,
-                    text,
-                }
-            },
-        )
+        Self::show(screen, &["counting"], move || {
+            let now = progress.read();
+            let (done, all) = (now.turns_done, now.turns_total);
+            let text = format!("{} of {} turns", number(done), number(all));
+            View::plain(
+                (done, all),
+                text,
+                json!({"doing": "counting", "turns_done": done, "turns": all}),
+            )
+        })
     }
 
-    /// Shows how the turns are labelled.
+    /// Shows how the turns are labelled: a bar for labels and, where they are asked for, one for rationales.
     pub(super) fn labeling(
         screen: &Screen,
         progress: &Arc<Progress>,
@@ -89,43 +76,63 @@ impl Display {
     ) -> Self {
         let (progress, teacher) = (Arc::clone(progress), Arc::clone(teacher));
         let mut rates = Rates::since(Instant::now(), &progress.read(), teacher.meter());
-        Self::show(screen, "{bar:30} {percent:>3} %  {msg}", move || {
+        let names = ["labels", "rationales"];
+        let names = names.get(..1 + usize::from(bill.with_rationales));
+        Self::show(screen, names.unwrap_or_default(), move || {
             let (now, meter) = (progress.read(), teacher.meter());
             let pace = teacher.pace();
             let left = left(&now, bill.with_rationales, pace.quota(), pace.most());
-            let mut text = counters(&now, bill.with_rationales);
-            text.push_str(&rates.text(Instant::now(), &now, meter));
+            let mut pace_text = rates.text(Instant::now(), &now, meter);
             if let Some(left) = left {
-                text.push_str(&format!(", about {} left", time(left.seconds)));
+                pace_text.push_str(&format!(", about {} left", time(left.seconds)));
             }
-            text.push_str(&rates.of_the_quota(pace.quota(), pace.reach()));
-            text.push_str(&bill.text(meter, left));
-            text.push_str(&condition(&teacher));
+            let mut rest = rates.of_the_quota(pace.quota(), pace.reach());
+            rest.push_str(&bill.text(meter, left));
+            rest.push_str(&condition(&teacher));
+            let bar = |kind: Kind, text: &str| Bar {
+                position: kind.done,
+                length: kind.turns,
+                text: text.trim_start_matches(", ").to_owned(),
+            };
+            // What holds the run up is seen first.
+            let held_up = condition(&teacher);
+            let bars = match bill.with_rationales {
+                true => vec![
+                    bar(now.labels, &format!("{held_up}{pace_text}")),
+                    bar(now.rationales, &rest),
+                ],
+                false => vec![bar(now.labels, &format!("{held_up}{pace_text}{rest}"))],
+            };
+            let line = format!("{}{pace_text}{rest}", counters(&now, bill.with_rationales));
             View {
-                position: now.turns_done,
-                length: now.turns_total,
-                text,
+                bars,
+                line: format!("{}  {line}", percent(now.turns_done, now.turns_total)),
+                json: bill.json(&now, meter, left),
             }
         })
     }
 
     fn show(
         screen: &Screen,
-        template: &str,
+        names: &[&str],
         mut look: impl FnMut() -> View + Send + 'static,
     ) -> Self {
-        let bar = (screen.style() == ProgressStyle::Bar).then(|| {
-            let style = BarStyle::with_template(template).unwrap_or(BarStyle::default_bar());
-            screen
-                .bars()
-                .add(ProgressBar::new(0).with_style(style.progress_chars("━╸─")))
+        let template = "{prefix:10} {bar:16} {human_pos}/{human_len}  {wide_msg}";
+        let style = BarStyle::with_template(template).unwrap_or(BarStyle::default_bar());
+        let style = style.progress_chars("━╸─");
+        let bars = names
+            .iter()
+            .filter(|_| screen.style() == ProgressStyle::Bar);
+        let bars = bars.map(|name| {
+            let bar = ProgressBar::new(0).with_style(style.clone());
+            screen.bars().add(bar.with_prefix((*name).to_owned()))
         });
-        let (shown, screen) = (bar.clone(), screen.clone());
+        let bars = bars.collect::<Vec<_>>();
+        let (shown, screen) = (bars.clone(), screen.clone());
         let task = tokio::spawn(async move {
-            let every = if shown.is_some() {
-                BAR_EVERY
-            } else {
-                LINE_EVERY
+            let every = match screen.style() {
+                ProgressStyle::Bar => BAR_EVERY,
+                _ => LINE_EVERY,
             };
             let mut tick = tokio::time::interval(every);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -133,41 +140,55 @@ impl Display {
             loop {
                 tick.tick().await;
                 let view = look();
-                match &shown {
-                    Some(bar) => {
-                        bar.set_length(view.length);
-                        bar.set_position(view.position);
-                        bar.set_message(view.text);
-                    }
-                    None if screen.style() == ProgressStyle::Lines => {
-                        screen.line(&format!(
-                            "{}  {}",
-                            percent(view.position, view.length),
-                            view.text
-                        ));
-                    }
-                    None => {}
+                for (shown, bar) in shown.iter().zip(view.bars) {
+                    shown.set_length(bar.length);
+                    shown.set_position(bar.position);
+                    shown.set_message(bar.text);
+                }
+                match screen.style() {
+                    ProgressStyle::Lines => screen.line(&view.line),
+                    ProgressStyle::Json => screen.json(&json!({"progress": view.json})),
+                    _ => {}
                 }
             }
         });
-        Self { task, bar }
+        Self { task, bars }
     }
 }
 
 impl Drop for Display {
     fn drop(&mut self) {
         self.task.abort();
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bars.iter().for_each(ProgressBar::finish_and_clear);
     }
 }
 
-/// What is shown at one instant.
+/// What is shown at one instant, in each style.
 struct View {
+    bars: Vec<Bar>,
+    line: String,
+    json: Value,
+}
+
+/// What a bar shows.
+struct Bar {
     position: u64,
     length: u64,
     text: String,
+}
+
+impl View {
+    fn plain((position, length): (u64, u64), text: String, json: Value) -> Self {
+        Self {
+            line: format!("{}  {text}", percent(position, length)),
+            bars: vec![Bar {
+                position,
+                length,
+                text,
+            }],
+            json,
+        }
+    }
 }
 
 /// What a run costs: what was billed before this process, and whether rationales are asked for.
@@ -189,6 +210,29 @@ impl Bill {
             (Cost::Usd(usd), None) => format!(", {usd:.2} USD"),
             (Cost::Unknown(_), _) => ", cost unknown".into(),
         }
+    }
+}
+
+impl Bill {
+    /// The same for machines, with how far the run is. What cannot be told is `null`.
+    fn json(&self, now: &Snapshot, meter: Reading, left: Option<Projection>) -> Value {
+        let mut tokens = self.before.tokens;
+        tokens += meter.tokens;
+        let kind = |kind: &Kind| json!({"done": kind.done, "turns": kind.turns});
+        let usd = Cost::of(tokens).usd();
+        json!({
+            "doing": "labeling",
+            "turns_done": now.turns_done,
+            "turns": now.turns_total,
+            "labels": kind(&now.labels),
+            "rationales": self.with_rationales.then(|| kind(&now.rationales)),
+            "errors": now.errors,
+            "requests": meter.sent,
+            "throttled": meter.throttled,
+            "usd": usd,
+            "usd_at_end": usd.zip(left).map(|(usd, left)| usd + left.usd),
+            "seconds_left": left.map(|left| left.seconds.round()),
+        })
     }
 }
 

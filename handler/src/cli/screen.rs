@@ -2,7 +2,9 @@
 
 use crate::config::{LogArgs, ProgressStyle, UsageError};
 use crate::text::visible_lines;
+use anstream::{AutoStream, ColorChoice};
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -39,7 +41,7 @@ impl Screen {
         })?;
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_ansi(io::stderr().is_terminal())
+            .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
             .with_writer(screen.clone())
             .finish();
         // Only a second call in one process fails, and there the first one stays.
@@ -59,11 +61,26 @@ impl Screen {
 
     /// Writes a line of text above the bars. File names may hold anything: what is not seen is escaped.
     pub(super) fn line(&self, text: &str) {
+        if self.style == ProgressStyle::Json {
+            return self.json(&json!({"message": text}));
+        }
         let text = visible_lines(text);
         // stderr may be closed; there is nobody left to tell.
         self.bars.suspend(|| {
             let _ = writeln!(io::stderr(), "{text}");
         });
+    }
+}
+
+impl Screen {
+    /// Writes a line for machines.
+    pub(super) fn json(&self, value: &Value) {
+        let _ = writeln!(io::stderr(), "{value}");
+    }
+
+    /// Removes the bars, since the process ends.
+    pub(super) fn clear(&self) {
+        let _ = self.bars.clear();
     }
 }
 

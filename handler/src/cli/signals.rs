@@ -38,6 +38,7 @@ impl Signals {
         tokio::spawn(async move {
             while let Some(number) = self.next().await {
                 if first.0.swap(number, Relaxed) != 0 {
+                    screen.clear();
                     std::process::exit(i32::from(Exit::Signal(number).code()));
                 }
                 stop.cancel();

@@ -6,6 +6,7 @@
 mod compare;
 mod labeling;
 mod pilot;
+mod read;
 mod serve;
 mod service;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use compare::CompareArgs;
 pub(crate) use labeling::read_task;
 pub use labeling::{LabelingArgs, StrategyName, TaskArgs};
 pub use pilot::PilotArgs;
+pub use read::{ExportArgs, ReadArgs, ReportArgs, RunReportArgs, ShowArgs};
 pub use serve::{DataPath, ServeArgs};
 pub use service::ServiceArgs;
 pub use variables::{unknown_variables, without_empty_variables};
@@ -84,6 +86,12 @@ pub enum Subcommands {
     Task(TaskCommand),
     /// Compare two labelled outputs turn by turn: agreement, correlation, what moved most.
     Compare(Box<CompareArgs>),
+    /// Write a labelled dataset as Parquet, CSV, JSON Lines, or tasks for Label Studio: a row a turn.
+    Export(Box<ExportArgs>),
+    /// Show turns of a labelled dataset, with labels, rationales and, given RAW, texts.
+    Show(Box<ShowArgs>),
+    /// Write the report of a labelled dataset, one HTML file, also of a run that is half done.
+    Report(Box<ReportArgs>),
     /// Be the custom handler of an Azure Functions app; its host starts this.
     Serve(Box<ServeArgs>),
     /// Print what a shell needs to complete commands, flags and values.
@@ -173,6 +181,8 @@ pub struct LabelArgs {
     pub labeling: LabelingArgs,
     #[command(flatten)]
     pub service: ServiceArgs,
+    #[command(flatten)]
+    pub report: RunReportArgs,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -299,6 +309,8 @@ pub enum ProgressStyle {
     Bar,
     /// A line every few seconds.
     Lines,
+    /// A JSON object a line, every few seconds, and one for each message.
+    Json,
     /// Nothing.
     None,
 }

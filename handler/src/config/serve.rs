@@ -4,7 +4,7 @@
 //! same settings.
 
 use super::values::{ChunksOut, parse_chunks_out, parse_task_name, parse_time, parse_usd};
-use super::{CutArgs, LabelingArgs, LogArgs, ServiceArgs};
+use super::{CutArgs, LabelingArgs, LogArgs, RunReportArgs, ServiceArgs};
 use crate::money::Usd;
 use crate::teacher::credential::Secret;
 use clap::Args;
@@ -105,6 +105,8 @@ pub struct ServeArgs {
     pub labeling: LabelingArgs,
     #[command(flatten)]
     pub service: ServiceArgs,
+    #[command(flatten)]
+    pub report: RunReportArgs,
     #[command(flatten)]
     pub log: LogArgs,
 }

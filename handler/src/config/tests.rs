@@ -55,7 +55,11 @@ fn the_documents_list_every_setting() {
     let mut serve = settings_table("serve");
     serve.retain(|row| !label.contains(row));
     let mut current = document.clone();
-    for (name, rows) in [("label", label), ("serve", serve)] {
+    let commands = ["export", "show", "report"].map(|name| (name, settings_table(name)));
+    for (name, rows) in [("label", label), ("serve", serve)]
+        .into_iter()
+        .chain(commands)
+    {
         let (begin, end) = (
             format!("<!-- begin {name} -->\n"),
             format!("<!-- end {name} -->"),

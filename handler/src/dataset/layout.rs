@@ -18,8 +18,14 @@ pub const LABELED_METADATA: &str = "labeling_metadata.json";
 /// The dataset card of a labelled dataset, which says what `load_dataset` of Hugging Face loads.
 pub const CARD: &str = "README.md";
 
+/// The report of a labelled dataset.
+pub const REPORT: &str = "report.html";
+
 /// The folder in a labelled dataset of what its lines do not show, laid out as the dataset itself.
 const DETAILS: &str = "details";
+
+/// What a lone file's dataset is called in its work folder.
+pub const LONE: &str = "file";
 
 /// What the lines of a lone file do not show, beside its metadata.
 pub const LONE_DETAILS: &str = "details.jsonl";

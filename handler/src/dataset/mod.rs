@@ -12,3 +12,4 @@ pub mod metadata;
 pub mod packed;
 pub mod pilot;
 pub mod scanner;
+pub mod seal;

@@ -45,6 +45,7 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
         deadline: Some(args.invocation_deadline),
         in_trouble: InTrouble::Wait,
         answers: Answers::OfRun,
+        report: args.report.options(),
         call_timeout: args.service.call_timeout,
         stall_after: args.stall_after,
         tries: args.tries,

@@ -14,6 +14,7 @@ use crate::dataset::metadata::{BucketReport, LabeledFile, Status};
 use crate::labeling::label::{Label, contradicts};
 use crate::store::{OwnFolder, Publication, PutMode, StoreError};
 use std::fmt;
+use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 /// "0" and "1" together below this: the model wanted to say something else.
@@ -78,18 +79,7 @@ pub async fn draft(
 ) -> Result<Draft, RunError> {
     let mut labels = Written::begin(to_labels).await?;
     let mut details = Written::begin(to_details).await?;
-    let mut lines = Lines {
-        split: manifest.split.clone(),
-        bucket: manifest.bucket.clone(),
-        figures: Figures {
-            conversations: manifest.conversations,
-            broken_conversations: manifest.broken_conversations,
-            ..Figures::default()
-        },
-        soft_labels: 0.0,
-        // All of it at once: growing would take twice as much for a moment.
-        keys: Vec::with_capacity(usize::try_from(manifest.turns).unwrap_or_default()),
-    };
+    let mut lines = Lines::new(manifest);
     for (number, chunk) in manifest.chunks.iter().enumerate() {
         let part = paths.part(number);
         let content = work.read(&part).await?.unwrap_or_default();
@@ -113,22 +103,10 @@ pub async fn draft(
         labels.add(&texts.labels).await?;
         details.add(&texts.details).await?;
     }
-    let Lines {
-        mut figures,
-        soft_labels,
-        mut keys,
-        ..
-    } = lines;
-    keys.sort_unstable();
-    figures.duplicate_keys = keys
-        .windows(2)
-        .filter(|pair| pair.first() == pair.last())
-        .count() as u64;
-    figures.mean_soft_label = (figures.labeled > 0).then(|| soft_labels / figures.labeled as f64);
     let report = BucketReport {
         labeled_file: Some(labels.file()),
         details_file: Some(details.file()),
-        ..report(manifest, figures, clock)
+        ..report(manifest, lines.figures(), clock)
     };
     Ok(Draft {
         labels,
@@ -230,12 +208,56 @@ pub fn pending(manifest: &Manifest) -> BucketReport {
 
 /// The lines of some turns.
 #[derive(Debug, Default)]
-struct Texts {
-    labels: Vec<u8>,
-    details: Vec<u8>,
+pub(crate) struct Texts {
+    pub(crate) labels: Vec<u8>,
+    pub(crate) details: Vec<u8>,
+}
+
+/// What would be published of a run that goes on, for whoever reads it: the lines of the turns of which
+/// something is known.
+#[derive(Debug)]
+pub(crate) struct SoFar {
+    manifest: Arc<Manifest>,
+    work: OwnFolder,
+    paths: BucketPaths,
+    chunk: usize,
+    lines: Lines,
+}
+
+impl SoFar {
+    pub(crate) fn new(manifest: Arc<Manifest>, work: OwnFolder, paths: BucketPaths) -> Self {
+        Self {
+            lines: Lines::new(&manifest),
+            manifest,
+            work,
+            paths,
+            chunk: 0,
+        }
+    }
+
+    /// The lines of the next chunk; `None` after the last one.
+    ///
+    /// # Errors
+    /// If its part cannot be read.
+    pub(crate) async fn next(&mut self) -> Result<Option<Texts>, StoreError> {
+        let Some(chunk) = self.manifest.chunks.get(self.chunk) else {
+            return Ok(None);
+        };
+        let part = self.work.read(&self.paths.part(self.chunk)).await?;
+        self.chunk += 1;
+        let mut part = Part::read(&part.unwrap_or_default(), chunk.turns);
+        part.turns.retain(|turn| turn.label.is_some());
+        Ok(Some(self.lines.add(&part).unwrap_or_default()))
+    }
+
+    /// The figures of the lines that were read.
+    pub(crate) fn figures(self) -> Figures {
+        self.lines.figures()
+    }
 }
 
 /// The labelled file in the making.
+#[derive(Debug)]
 struct Lines {
     split: Option<String>,
     bucket: Option<String>,
@@ -247,6 +269,39 @@ struct Lines {
 }
 
 impl Lines {
+    fn new(manifest: &Manifest) -> Self {
+        Self {
+            split: manifest.split.clone(),
+            bucket: manifest.bucket.clone(),
+            figures: Figures {
+                conversations: manifest.conversations,
+                broken_conversations: manifest.broken_conversations,
+                ..Figures::default()
+            },
+            soft_labels: 0.0,
+            // All of it at once: growing would take twice as much for a moment.
+            keys: Vec::with_capacity(usize::try_from(manifest.turns).unwrap_or_default()),
+        }
+    }
+
+    /// The figures of the turns that were added.
+    fn figures(self) -> Figures {
+        let Self {
+            mut figures,
+            soft_labels,
+            mut keys,
+            ..
+        } = self;
+        keys.sort_unstable();
+        figures.duplicate_keys = keys
+            .windows(2)
+            .filter(|pair| pair.first() == pair.last())
+            .count() as u64;
+        let labeled = figures.labeled;
+        figures.mean_soft_label = (labeled > 0).then(|| soft_labels / labeled as f64);
+        figures
+    }
+
     /// The lines of a chunk's turns, or the number of a turn of which nothing is known.
     fn add(&mut self, part: &Part) -> Result<Texts, usize> {
         self.figures.tokens += part.tokens;

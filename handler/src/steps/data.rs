@@ -2,6 +2,7 @@
 
 use crate::dataset::layout::{self, BucketName, Entry, LeftOut};
 use crate::dataset::pilot::Pilot;
+use crate::labeled::Location;
 use crate::run::publish::Target;
 use crate::store::azure::{Account, Area, Guard};
 use crate::store::{OwnFolder, RawFile, RawFolder, StoreError};
@@ -57,6 +58,15 @@ pub struct Named {
     pub pilot: Option<Pilot>,
     /// The folder of the metadata: `output` for a dataset, the work folder for a lone file.
     pub metadata: OwnFolder,
+}
+
+impl Named {
+    /// Where the labelled files appear, as a person would write it: the dataset's folder, or the lone file.
+    pub fn labeled_at(&self) -> String {
+        let file = self.lone_output.as_deref().unwrap_or_default();
+        let place = self.output.locate(file);
+        place.trim_end_matches('/').to_owned()
+    }
 }
 
 impl Data {
@@ -253,6 +263,25 @@ impl Data {
             true => layout::LONE_DETAILS.to_owned(),
             false => layout::details_path(name),
         }
+    }
+
+    /// A labelled dataset, to be read as a whole.
+    ///
+    /// # Errors
+    /// If that can be no name of one.
+    pub(crate) fn to_read(&self, dataset: &str) -> Result<Location, StoreError> {
+        let labels = self.labeled_to_read(dataset)?;
+        let named = self.as_named();
+        Ok(Location {
+            metadata: match named {
+                Some(named) => named.metadata_files.clone(),
+                None => labels.clone(),
+            },
+            labels,
+            lone: named.and_then(|named| named.lone_output.clone()),
+            work: None,
+            dataset: None,
+        })
     }
 
     /// The folder in which the metadata of a labelled dataset lies, as `labeling_metadata.json`.

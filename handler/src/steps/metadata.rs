@@ -8,6 +8,7 @@ use super::take_up::SETTINGS;
 use super::world::{App, InTrouble};
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, Spending, Status, compare_counts};
+use crate::dataset::seal;
 use crate::run::RunError;
 use crate::run::card;
 use crate::run::record::{Record, State};
@@ -100,7 +101,7 @@ pub(crate) async fn refresh(app: &App, dataset: &str) -> Result<Option<Metadata>
         let Some(mut metadata) = compile(app, dataset).await? else {
             return Ok(None);
         };
-        let foreign = card_there.as_ref().is_some_and(|card| !card::is_ours(card));
+        let foreign = card_there.as_ref().is_some_and(|card| !seal::is_ours(card));
         let keeps_card = foreign && !app.settings.overwrite;
         if keeps_card {
             metadata
@@ -134,7 +135,7 @@ pub(crate) async fn foreign_card(app: &App, dataset: &str) -> Result<Option<Stri
     }
     let output = app.data.labeled(dataset)?;
     let card = output.read(layout::CARD).await?;
-    let foreign = card.filter(|card| !card::is_ours(card));
+    let foreign = card.filter(|card| !seal::is_ours(card));
     Ok(foreign.map(|_| card::foreign(&output.locate(layout::CARD))))
 }
 

@@ -9,6 +9,7 @@
 //! publish_bucket  makes the labelled file of a run's parts
 //! reconcile       repairs what an event, a message or a process lost
 //! relabel         begins runs over what is labelled already
+//! report          writes the report of a dataset whose runs have ended
 //! retention       removes the work of runs that ended long ago
 //! ```
 //!
@@ -40,6 +41,7 @@ mod raw_version;
 pub mod reconcile;
 mod refusal;
 pub mod relabel;
+pub mod report;
 pub mod retention;
 pub mod status;
 mod take_up;

@@ -13,9 +13,9 @@ use super::billed;
 use super::hourly::{AT_ONCE, Progress};
 use super::label_chunk::RUN_LOOK;
 use super::message::Message;
-use super::metadata;
 use super::trouble::Trouble;
 use super::world::{App, Settings};
+use super::{metadata, report};
 use crate::run::RunError;
 use crate::run::ledger::Ledger;
 use crate::run::record::{Record, State};
@@ -314,6 +314,7 @@ impl Round {
         for (dataset, runs) in &self.ended {
             let settled = async {
                 metadata::refresh(app, dataset).await?;
+                report::write_when_ended(app, dataset).await?;
                 let runs = runs.iter().cloned();
                 let settled = runs.map(|run| async move { app.runs.settled(&run).await });
                 let settled = stream::iter(settled);

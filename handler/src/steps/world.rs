@@ -7,6 +7,7 @@ use super::metadata::Refreshes;
 use super::trouble::Trouble;
 use crate::host::HostProcess;
 use crate::money::Usd;
+use crate::report;
 use crate::run::RunError;
 use crate::run::funds::MonthlyCap;
 use crate::run::manifest::{ChunkLimits, Manifest};
@@ -63,6 +64,8 @@ pub struct Settings {
     pub in_trouble: InTrouble,
     /// Who takes the answers of whom.
     pub answers: Answers,
+    /// What the report of a dataset holds.
+    pub report: report::Options,
     /// How long a call may take.
     pub call_timeout: Duration,
     /// A run that does not move for so long has its messages sent again.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use softlabel_package::crates::Features;
 use softlabel_package::papers::Papers;
 use softlabel_package::place::{self, megabytes, remove, short};
 use softlabel_package::portable::{self, Place, Processor};
@@ -54,14 +55,15 @@ fn make(args: &Args) -> Result<()> {
     };
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let processor = Processor::of_this_machine()?;
-    let papers = Papers::make(repository, processor.target())?;
+    let build = (processor, Features::CommandLine);
+    let papers = Papers::make(repository, processor.target(), Features::CommandLine)?;
     let place = Place {
         repository,
         target: &target,
     };
     let executable = match &args.executable {
         Some(executable) => executable.clone(),
-        None => portable::build(place, processor, &papers, &[])?.executable,
+        None => portable::build(place, build, &papers, &[])?.executable,
     };
     let version = release::version(&executable)?;
     let shared = release::shared(&executable)?;
@@ -73,7 +75,7 @@ fn make(args: &Args) -> Result<()> {
     say(&archive)?;
     if args.executable.is_none() {
         // Nothing is compiled again: the wheel gets what only the executable could tell.
-        let made = portable::build(place, processor, &papers, &shared)?.wheel;
+        let made = portable::build(place, build, &papers, &shared)?.wheel;
         let name = made.file_name().context("the wheel has no name")?;
         let wheel = output.join(name);
         fs::copy(&made, &wheel).with_context(|| format!("cannot write {}", wheel.display()))?;

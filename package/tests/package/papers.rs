@@ -25,6 +25,7 @@ fn linked() -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let tree = Command::new(cargo)
         .args(["tree", "--locked", "-p", "softlabel", "-F", "jemalloc"])
+        .arg("--no-default-features")
         .args([
             "-e",
             "no-dev,no-build,no-proc-macro",

@@ -1,5 +1,6 @@
 //! From the paths of the command line to where a run reads and writes.
 
+pub(super) mod read;
 mod spot;
 
 use crate::config::{LabelArgs, UsageError};
@@ -20,9 +21,6 @@ struct Named {
     output: Spot,
     work: Option<Spot>,
 }
-
-/// What a lone file's dataset is called in its work folder.
-const LONE: &str = "file";
 
 /// Resolves input and output, and refuses what would write into RAW. Gives the work folder, too.
 ///
@@ -278,7 +276,7 @@ async fn lone_file(
             name,
             path: input.name()?,
         }],
-        dataset: format!("{LONE}{}", ending(pilot.as_ref())),
+        dataset: format!("{}{}", layout::LONE, ending(pilot.as_ref())),
         pilot,
         source: input.to_string(),
         labeled: output.to_string(),

@@ -1,0 +1,172 @@
+//! One turn after the other, with its label and its details.
+
+use super::ReadError;
+use super::lines::Lines;
+use crate::dataset::details::Details;
+use crate::dataset::layout::BucketName;
+use crate::dataset::line::LabelingError;
+use crate::run::publish::{SoFar, Texts};
+use crate::store::RawFolder;
+use serde::Deserialize;
+use std::collections::VecDeque;
+
+/// What a labelled line says, and what its details do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Number of the line in its bucket, counted from 0; of those that are there, where it is not published.
+    pub number: u64,
+    pub label: Label,
+    /// What an earlier version published has none of it.
+    pub details: Option<Details<'static>>,
+}
+
+/// A labelled line.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Label {
+    #[serde(rename = "conversationId")]
+    pub conversation_id: String,
+    #[serde(rename = "messageId")]
+    pub message_id: String,
+    pub split: Option<String>,
+    pub bucket: Option<String>,
+    pub hard_label: Option<u8>,
+    pub soft_label: Option<f64>,
+    pub rationale: Option<String>,
+    pub labeling_error: Option<LabelingError>,
+}
+
+/// The rows of a bucket, one after the other.
+#[derive(Debug)]
+pub struct Rows {
+    name: BucketName,
+    number: u64,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Published {
+        labels: Lines,
+        details: Option<Lines>,
+        place: String,
+    },
+    SoFar {
+        so_far: Box<SoFar>,
+        ready: VecDeque<(Label, Details<'static>)>,
+    },
+    Nothing,
+}
+
+impl Rows {
+    pub(super) async fn published(
+        name: BucketName,
+        (folder, path): &(RawFolder, String),
+        (details_folder, details_path): &(RawFolder, String),
+    ) -> Result<Self, ReadError> {
+        let details = match details_path.is_empty() {
+            true => None,
+            false => match Lines::open(details_folder, details_path).await {
+                Ok(details) => Some(details),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Ok(Self {
+            name,
+            number: 0,
+            source: Source::Published {
+                labels: Lines::open(folder, path).await?,
+                details,
+                place: folder.locate(path),
+            },
+        })
+    }
+
+    pub(super) fn so_far(name: BucketName, so_far: SoFar) -> Self {
+        Self {
+            name,
+            number: 0,
+            source: Source::SoFar {
+                so_far: Box::new(so_far),
+                ready: VecDeque::new(),
+            },
+        }
+    }
+
+    pub(super) fn nothing(name: BucketName) -> Self {
+        Self {
+            name,
+            number: 0,
+            source: Source::Nothing,
+        }
+    }
+
+    /// Which bucket this is.
+    pub fn name(&self) -> &BucketName {
+        &self.name
+    }
+
+    /// The next row; `None` after the last one.
+    ///
+    /// # Errors
+    /// If a line cannot be read, or the details are those of other lines.
+    pub async fn next(&mut self) -> Result<Option<Row>, ReadError> {
+        let number = self.number;
+        let found = match &mut self.source {
+            Source::Nothing => None,
+            Source::Published {
+                labels,
+                details,
+                place,
+            } => {
+                let damaged = |reason: String| ReadError::Damaged {
+                    place: format!("{place}, line {}", number + 1),
+                    reason,
+                };
+                let Some(line) = labels.next().await? else {
+                    return Ok(None);
+                };
+                let label = serde_json::from_slice::<Label>(line)
+                    .map_err(|error| damaged(error.to_string()))?;
+                let details = match details {
+                    None => None,
+                    Some(details) => {
+                        let line = details.next().await?.unwrap_or_default();
+                        let read = serde_json::from_slice::<Details<'static>>(line);
+                        let details = read.ok().filter(|details| {
+                            details.conversation_id == label.conversation_id
+                                && details.message_id == label.message_id
+                        });
+                        let other = || damaged("its details are those of another line".into());
+                        Some(details.ok_or_else(other)?)
+                    }
+                };
+                Some((label, details))
+            }
+            Source::SoFar { so_far, ready } => {
+                while ready.is_empty() {
+                    let Some(Texts { labels, details }) = so_far.next().await? else {
+                        break;
+                    };
+                    let lines = |text: &[u8]| {
+                        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec);
+                        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>()
+                    };
+                    for (label, details) in lines(&labels).iter().zip(lines(&details)) {
+                        let read = serde_json::from_slice(label)
+                            .and_then(|label| Ok((label, serde_json::from_slice(&details)?)));
+                        ready.extend(read.ok());
+                    }
+                }
+                let next = ready.pop_front();
+                next.map(|(label, details)| (label, Some(details)))
+            }
+        };
+        self.number += 1;
+        Ok(found.map(|(label, details)| Row {
+            number,
+            label,
+            details,
+        }))
+    }
+}
