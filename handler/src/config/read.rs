@@ -1,7 +1,6 @@
 //! Settings of the commands that read a labelled dataset.
 
 use super::LogArgs;
-use super::service::filled;
 use crate::export::{Format, parse_range};
 use crate::identity::{Identities, Surroundings};
 use crate::report;
@@ -41,7 +40,10 @@ impl ReadArgs {
     /// The identities of this process.
     pub fn identities(&self) -> Identities {
         Identities {
-            client_id: filled(&self.identity_client_id),
+            client_id: self
+                .identity_client_id
+                .clone()
+                .filter(|id| !id.trim().is_empty()),
             only: None,
             surroundings: Surroundings::of_process(),
             connect_timeout: CONNECT_TIMEOUT,
