@@ -132,8 +132,11 @@ fn the_hook_speaks_of_the_blob_trigger_and_of_outputs_that_there_are() {
     assert!(outputs.keys().all(|name| !name.starts_with("SOFTLABEL_")));
 }
 
-/// The jobs of each workflow, with the rights that they ask for.
-const JOBS: &[(&str, &[(&str, &[&str])])] = &[
+/// A job and the rights that it asks for.
+type Job = (&'static str, &'static [&'static str]);
+
+/// The jobs of each workflow.
+const JOBS: &[(&str, &[Job])] = &[
     (
         "ci",
         &[
