@@ -99,8 +99,9 @@ fn log_to_stdout(log: &LogArgs) -> anyhow::Result<()> {
 }
 
 fn app(args: ServeArgs, stop: CancellationToken) -> anyhow::Result<FunctionApp> {
-    let (data, work) = storage(&args)?;
-    let runs = Runs::new(work, Clock::system()).remembering();
+    let (data, work, shared) = storage(&args)?;
+    let runs = Runs::new(work, Clock::system());
+    let runs = runs.sharing(shared).remembering();
     Ok(functions::over(data, runs, args, stop))
 }
 
@@ -151,14 +152,15 @@ fn work_account(args: &ServeArgs) -> anyhow::Result<Account> {
     account(args, "AzureWebJobsStorage", parts)
 }
 
-/// Where the data lies, and where the app keeps its runs.
-fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder)> {
+/// Where the data lies, where the app keeps its runs, and where it keeps what is not about this data.
+fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder, OwnFolder)> {
     let DataPath { container, base } = &args.data;
     let account = data_account(args)?;
     let place = place(account.endpoint(), container, base);
     let data = Data::azure(account, container, base).map_err(usage)?;
-    let work = work_area(&work_account(args)?, args, &place).map_err(usage)?;
-    Ok((data, work))
+    let work = work_account(args)?;
+    let area = |folder| work_area(&work, args, folder).map_err(usage);
+    Ok((data, area(&place)?, area("")?))
 }
 
 /// In an emulator nobody else makes the work container; in the cloud the deployment does.
@@ -182,12 +184,12 @@ fn place(endpoint: &str, container: &str, base: &str) -> String {
     format!("{container}-{:016x}", xxh3_64(place.as_bytes()))
 }
 
-/// The place in the work container. Where the data has the same name, even in another account, it is refused.
-fn work_area(account: &Account, args: &ServeArgs, place: &str) -> Result<OwnFolder, StoreError> {
+/// A folder of the work container, or all of it. Where the data has the same name, even in another account, it is refused.
+fn work_area(account: &Account, args: &ServeArgs, folder: &str) -> Result<OwnFolder, StoreError> {
     let DataPath { container, base } = &args.data;
     let work = Area::new(&args.work_container, "")?;
     let guard = Guard::default()
         .work_in(work)
         .never(Area::new(container, base)?);
-    OwnFolder::azure(account, &args.work_container, place, &guard)
+    OwnFolder::azure(account, &args.work_container, folder, &guard)
 }

@@ -61,7 +61,7 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
             None => MonthlyCap::Unlimited,
         },
     };
-    let work = runs.work().clone();
+    let work = runs.shared().clone();
     let deployments = Deployments::shared(args.labeling, args.service, work, stop.clone());
     let app = App::new(data, runs, Arc::new(deployments), settings, stop);
     let holder = Arc::clone(&app.holder);

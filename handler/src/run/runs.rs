@@ -7,9 +7,10 @@
 //! overlooked/<dataset>         a dataset that storage refused to show when something was uploaded
 //! current/<dataset>/<file>     which run is the file's current one, and which were before
 //! datasets/<dataset>/…         what is pinned for a dataset
-//! months/<month>.json          what all datasets cost in a month
 //! work/<run>/…                 manifest, parts, ledger
 //! ```
+//!
+//! What all datasets cost in a month stands in `months/<month>.json` of what the app shares.
 //!
 //! Invariant: of the runs of one file the current one alone publishes. A run becomes current once, by
 //! a compare-and-swap that is made only while RAW still is the version the run is about, so that a
@@ -56,6 +57,8 @@ type Changing = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
 #[derive(Clone, Debug)]
 pub struct Runs {
     work: OwnFolder,
+    /// What belongs to the app as a whole, whichever data it works on.
+    shared: OwnFolder,
     clock: Clock,
     /// Where reading a file again costs a request.
     known: Option<Known>,
@@ -88,6 +91,7 @@ impl Runs {
     /// The runs in `work`.
     pub fn new(work: OwnFolder, clock: Clock) -> Self {
         Self {
+            shared: work.clone(),
             work,
             clock,
             known: None,
@@ -105,9 +109,21 @@ impl Runs {
         }
     }
 
+    /// The same runs of an app that keeps in `shared` what does not belong to one place of data: tasks, what a
+    /// month costs, how instances divide a quota.
+    #[must_use]
+    pub fn sharing(self, shared: OwnFolder) -> Self {
+        Self { shared, ..self }
+    }
+
     /// The work area.
     pub fn work(&self) -> &OwnFolder {
         &self.work
+    }
+
+    /// What belongs to the app as a whole, whichever data it works on.
+    pub fn shared(&self) -> &OwnFolder {
+        &self.shared
     }
 
     /// Where "now" comes from.
@@ -574,7 +590,7 @@ impl Runs {
         change: impl FnMut(&mut Budget) -> T + Send,
     ) -> Result<T, RunError> {
         let path = format!("datasets/{dataset}/{BUDGET}.json");
-        self.change(&path, change).await
+        self.change(&self.work, &path, change).await
     }
 
     /// Changes the account of a month by `change`, which may be asked again, about a newer one. Gives what
@@ -587,7 +603,8 @@ impl Runs {
         month: Month,
         change: impl FnMut(&mut Account) -> T + Send,
     ) -> Result<T, RunError> {
-        self.change(&account_path(month), change).await
+        self.change(&self.shared, &account_path(month), change)
+            .await
     }
 
     /// What all datasets cost in a month.
@@ -595,12 +612,13 @@ impl Runs {
     /// # Errors
     /// If it cannot be read.
     pub async fn account(&self, month: Month) -> Result<Account, RunError> {
-        let account = work::read(&self.work, &account_path(month)).await?;
+        let account = work::read(&self.shared, &account_path(month)).await?;
         Ok(account.unwrap_or_default())
     }
 
     async fn change<V, T>(
         &self,
+        folder: &OwnFolder,
         path: &str,
         mut change: impl FnMut(&mut V) -> T + Send,
     ) -> Result<T, RunError>
@@ -613,13 +631,14 @@ impl Runs {
             Arc::clone(changing.entry(path.to_owned()).or_default())
         };
         let _alone = gate.lock().await;
-        let mut cell = Cell::new(&self.work, path);
+        let mut cell = Cell::new(folder, path);
         loop {
-            let there = self.parse::<V>(path, cell.read().await?)?;
-            let before = there.unwrap_or_default();
+            let there = cell.read().await?;
+            let there = there.map(|content| work::parse::<V>(folder, path, &content));
+            let before = there.transpose()?.unwrap_or_default();
             let mut after = before.clone();
             let given = change(&mut after);
-            if after == before || cell.write(self.content(path, &after)?).await? {
+            if after == before || cell.write(work::formatted(folder, path, &after)?).await? {
                 return Ok(given);
             }
         }

@@ -23,7 +23,7 @@ pub async fn put(app: &App, name: &str, text: &str) -> Result<Task, RequestError
     let task = task::parse(text, &format!("{name}.toml"));
     let task = task.map_err(|error| RequestError::wrong(error.to_string()))?;
     let content = text.as_bytes().to_vec();
-    app.runs.work().replace(&path, content).await?;
+    app.runs.shared().replace(&path, content).await?;
     tracing::info!(
         event = "task_kept",
         task = name,
@@ -51,8 +51,8 @@ impl App {
     /// If there is none, it is wrong, or it cannot be read.
     pub(crate) async fn task(&self, name: &str) -> Result<Arc<Task>, RequestError> {
         let path = named(name)?;
-        let place = || self.runs.work().locate(&path);
-        let Some(content) = self.runs.work().read(&path).await? else {
+        let place = || self.runs.shared().locate(&path);
+        let Some(content) = self.runs.shared().read(&path).await? else {
             let built_in = Task::built_in();
             return match built_in.name == name {
                 true => Ok(built_in),

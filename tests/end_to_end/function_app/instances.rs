@@ -146,7 +146,13 @@ fn an_upgrade_in_the_middle_of_a_run_that_is_rolled_back_and_made_again_harms_no
             .unwrap();
         // It is taken away again. The older one leaves what it cannot read.
         let mut losses = vec![stopped(&cloud, &newer).await];
-        let left = async || Ok(!cloud.work().list("holders/left/").await?.is_empty());
+        let left = async || {
+            Ok(!cloud
+                .work()
+                .list(&cloud.in_work("holders/left/").await?)
+                .await?
+                .is_empty())
+        };
         until(PATIENCE, "the older one leaves messages", left)
             .await
             .unwrap();
@@ -185,7 +191,7 @@ async fn stopped(cloud: &LocalCloud, host: &Arc<Host>) -> Loss {
 
 /// The record of the only run.
 async fn record(cloud: &LocalCloud) -> anyhow::Result<Value> {
-    let records = cloud.work().list("runs/").await?;
+    let records = cloud.work().list(&cloud.in_work("runs/").await?).await?;
     let record = cloud.work().get(&records[0].name).await?.unwrap();
     Ok(serde_json::from_slice(&record.content)?)
 }

@@ -509,8 +509,11 @@ impl<H: Instance> LocalCloud<H> {
     /// When storage does not answer.
     pub async fn in_work(&self, path: &str) -> Result<String> {
         let blobs = self.work().list("").await?;
-        let place = blobs.first().and_then(|blob| blob.name.split_once('/'));
-        let (place, _) = place.unwrap_or_default();
+        let folders = blobs.iter().filter_map(|blob| blob.name.split_once('/'));
+        let mut folders = folders.map(|(folder, _)| folder);
+        let shared = ["months", "quota", "tasks"];
+        let place = folders.find(|folder| !shared.contains(folder));
+        let place = place.unwrap_or_default();
         Ok(format!("{place}/{path}"))
     }
 
