@@ -96,6 +96,20 @@ pub const TASKS: &[Task] = &[
         target: "real-model",
     },
     Task {
+        name: "browser",
+        about: "Drive Chromium through the page that watches runs [1 min]",
+        program: Program::Bin,
+        package: "softlabel-doubles",
+        target: "browser",
+    },
+    Task {
+        name: "tutorial",
+        about: "Run the commands of docs/tutorial.md; --renew writes what they print [30 s]",
+        program: Program::Bin,
+        package: "softlabel-doubles",
+        target: "tutorial",
+    },
+    Task {
         name: "azurite",
         about: "Start the pinned Azurite, for everything that wants storage [until Ctrl-C]",
         program: Program::Bin,
