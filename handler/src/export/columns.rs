@@ -101,6 +101,10 @@ impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) name: &'static str,
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(dead_code, reason = "only Parquet has types")
+    )]
     pub(super) kind: Kind,
     pub(super) cell: for<'a> fn(&Turn<'a>) -> Cell<'a>,
 }

@@ -142,7 +142,9 @@ fn wrong_with_cargo(words: &[&str]) -> Option<String> {
 }
 
 fn wrong_with(command: &str) -> Option<String> {
-    let words: Vec<_> = command.split(' ').collect();
+    // What comes after a pipe is another program's.
+    let words = command.split(' ').take_while(|word| *word != "|");
+    let words: Vec<_> = words.collect();
     let (program, rest) = words.split_first()?;
     match *program {
         "softlabel" => wrong_with_softlabel(rest),

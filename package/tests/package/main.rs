@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use zip::ZipArchive;
 
 /// What the host must find: each function with its trigger and its outputs.
-const APP: [(&str, &str, &[&str]); 10] = [
+const APP: [(&str, &str, &[&str]); 11] = [
     (
         "abandon-chunk",
         "chunk: queue label-chunk-poison",
@@ -33,7 +33,11 @@ const APP: [(&str, &str, &[&str]); 10] = [
     (
         "bucket-uploaded",
         "event: queue bucket-uploaded",
-        &["plans: queue plan-bucket"],
+        &[
+            "plans: queue plan-bucket",
+            "chunks: queue label-chunk",
+            "publishes: queue publish-bucket",
+        ],
     ),
     (
         "dataset-uploaded",
@@ -48,6 +52,7 @@ const APP: [(&str, &str, &[&str]); 10] = [
             "publishes: queue publish-bucket",
         ],
     ),
+    ("page", "req: get page, anonymous key", &["res: answer"]),
     (
         "plan-bucket",
         "plan: queue plan-bucket",
