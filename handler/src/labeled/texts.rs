@@ -1,8 +1,8 @@
 //! What was said in the turns of a bucket, read beside its rows.
 
 use super::{Bucket, ReadError, Row};
-use crate::dataset::conversation::Conversation;
-use crate::dataset::scanner::{Found, Scanner};
+use crate::dataset::conversation::{Conversation, Format, ParseError};
+use crate::dataset::scanner::{Accept, Found, Scanner};
 use crate::store::{RawFolder, StoreError};
 use bytes::Bytes;
 use std::fmt;
@@ -11,8 +11,19 @@ use tokio::sync::mpsc;
 /// As long as a conversation may ever be.
 const LONGEST: usize = 1024 << 20;
 
-/// How a conversation is read.
-type Read = fn(&[u8]) -> Result<Conversation, crate::dataset::conversation::ParseError>;
+/// Reads the conversations of a file in its format.
+#[derive(Clone, Copy)]
+struct Read(Format);
+
+impl Accept<Conversation> for Read {
+    fn accept(&mut self, bytes: &[u8], _: bool) -> Result<Conversation, ParseError> {
+        Conversation::read(bytes, self.0)
+    }
+
+    fn may_be_a_file(&self) -> bool {
+        self.0.may_be_a_file()
+    }
+}
 
 /// What was said in a turn, half surrogate pairs as U+FFFD.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +36,7 @@ pub struct Said {
 /// The texts of a bucket, in the order of RAW. Memory holds a conversation and a block.
 pub struct Texts {
     place: String,
+    format: Format,
     blocks: mpsc::Receiver<Result<Bytes, StoreError>>,
     scanner: Scanner<Conversation, Read>,
     ended: bool,
@@ -62,8 +74,9 @@ impl Texts {
         }
         Ok(Self {
             place,
+            format: bucket.report.format,
             blocks,
-            scanner: Scanner::new(Conversation::parse as Read).with_max_conversation_bytes(LONGEST),
+            scanner: Scanner::new(Read(bucket.report.format)).with_max_conversation_bytes(LONGEST),
             ended: false,
             current: None,
             next: 0,
@@ -107,8 +120,11 @@ impl Texts {
         self.next += 1;
         let found = self.current.as_ref().and_then(|(_, conversation)| {
             let turn = conversation.turns.get(at)?;
-            let same = conversation.id == row.label.conversation_id
-                && turn.message_id == row.label.message_id;
+            // Ids that were made are not in RAW, which may be called otherwise by now.
+            let is =
+                |raw: &str, ours: &str| raw == ours || raw.is_empty() && self.format.makes_ids();
+            let same = is(&conversation.id, &row.label.conversation_id)
+                && is(&turn.message_id, &row.label.message_id);
             same.then_some((conversation, turn))
         });
         let Some((conversation, turn)) = found else {
