@@ -204,3 +204,35 @@ fn packed_files_of_a_dataset_are_named_as_unread_with_their_command() {
         assert!(outcome.stderr.contains(command), "{outcome}");
     }
 }
+
+/// The texts of a labelled file are found again in the format of its RAW file.
+#[test]
+fn a_file_of_every_format_is_exported_with_its_texts() {
+    for file in [
+        "openai_messages.jsonl",
+        "sharegpt.json",
+        "vscode_chat_export.json",
+        "turns_array_text.jsonl",
+    ] {
+        let (service, out) = (Service::well(), Home::new());
+        let (input, path) = (samples().join("formats").join(file), out.path("out.jsonl"));
+        Softlabel::label(&service, &input, &path).ends(0);
+        let exported = out.path("exported.jsonl");
+        let export = Command::new(env!("CARGO_BIN_EXE_softlabel"))
+            .arg("export")
+            .arg(&path)
+            .args(["--to", "jsonl"])
+            .arg("--input")
+            .arg(&input)
+            .arg("-o")
+            .arg(&exported)
+            .output()
+            .unwrap();
+        assert!(export.status.success(), "{file}: {export:?}");
+        let asked = service.classifications();
+        let asked = asked.iter().map(message_of).collect::<BTreeSet<_>>();
+        let texts = lines(&exported).into_iter();
+        let texts = texts.map(|line| line["message"].as_str().unwrap().to_owned());
+        assert_eq!(texts.collect::<BTreeSet<_>>(), asked, "{file}");
+    }
+}

@@ -8,6 +8,8 @@ use crate::dataset::figures::Figures;
 use crate::dataset::histogram::{BARS, Histogram};
 use crate::dataset::metadata::Cost;
 use crate::labeled::{Labeled, Metadata};
+use crate::labeling::label::Label;
+use crate::labeling::task::Task;
 use crate::shown::{counted, number, percent, time};
 use crate::text::visible;
 use askama::Template;
@@ -15,6 +17,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const SCRIPT: &str = include_str!("../../templates/report.js");
 const STYLE: &str = include_str!("../../templates/report.css");
@@ -85,6 +88,7 @@ impl Page {
     ) -> Self {
         let metadata = &labeled.metadata;
         let totals = &metadata.totals;
+        let task = task(metadata);
         let buckets = labeled.buckets.iter().map(|bucket| bucket.name.to_string());
         let buckets = buckets.collect::<Vec<_>>();
         Self {
@@ -94,8 +98,9 @@ impl Page {
             script: SCRIPT,
             status: metadata.status.as_str(),
             sentence: sentence(metadata),
-            meanings: ["0", "1"].map(|label| meaning(metadata, label)),
-            head: head(metadata),
+            meanings: [Label::Zero, Label::One]
+                .map(|label| visible(task.meaning(label)).into_owned()),
+            head: head(metadata, &task),
             counts: counts(totals),
             picture: svg(&totals.soft_labels, "How the soft labels are distributed"),
             bars: bars(&totals.soft_labels),
@@ -141,11 +146,11 @@ fn setting(metadata: &Metadata, name: &str) -> String {
     visible(found).into_owned()
 }
 
-/// What a label means, in the words of the task.
-fn meaning(metadata: &Metadata, label: &str) -> String {
-    let task = metadata.settings.get("task");
-    let meaning = task.and_then(|task| task.get("label")?.get(label)?.get("meaning")?.as_str());
-    visible(meaning.unwrap_or("not recorded")).into_owned()
+/// What was asked. The built-in task is not written into the metadata.
+fn task(metadata: &Metadata) -> Arc<Task> {
+    let written = metadata.settings.get("task");
+    let task = written.and_then(|task| serde_json::from_value(task.clone()).ok());
+    task.map_or_else(Task::built_in, Arc::new)
 }
 
 fn sentence(metadata: &Metadata) -> String {
@@ -174,7 +179,7 @@ fn dollars(cost: Cost) -> String {
     }
 }
 
-fn head(metadata: &Metadata) -> Vec<(&'static str, String)> {
+fn head(metadata: &Metadata, task: &Task) -> Vec<(&'static str, String)> {
     let seconds = metadata.completed.map(|completed| {
         let lasted = completed.duration_since(metadata.started);
         time(lasted.as_secs_f64())
@@ -184,6 +189,7 @@ fn head(metadata: &Metadata) -> Vec<(&'static str, String)> {
         _ => String::new(),
     };
     vec![
+        ("task", visible(&task.name).into_owned()),
         (
             "model",
             format!("{}{answered_by}", setting(metadata, "model")),
