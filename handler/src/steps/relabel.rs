@@ -1,6 +1,6 @@
 //! `relabel`: a person asks to label what is there, again or in another way.
 //!
-//! Safe to ask twice: see [`wish`](super::wish). `force` buys everything anew and takes the place of runs in
+//! Safe to ask twice: see `wish`. `force` buys everything anew and takes the place of runs in
 //! progress.
 
 use super::message::Message;
