@@ -16,7 +16,7 @@ use std::path::Path;
 /// Characters of a message that are shown.
 const SHOWN: usize = 400;
 
-/// What of the settings tells one labelling from another.
+/// The settings that distinguish one labelling from another.
 const SETTINGS: [&str; 6] = [
     "model",
     "deployment",
@@ -115,7 +115,7 @@ fn settings(output: &Output) -> impl Iterator<Item = (String, serde_json::Value)
     SETTINGS.into_iter().filter_map(of)
 }
 
-/// What a person should know before the figures are believed.
+/// What a person should know before trusting the figures.
 fn warnings(comparison: &Comparison, sides: [&Output; 2]) -> Vec<String> {
     let mut warnings = Vec::new();
     let [a, b] = sides.map(|side| &side.metadata);
@@ -257,7 +257,7 @@ fn tenths(figures: &Figures) -> String {
     text
 }
 
-/// A turn, in one line, and its message below. Texts may hold anything: what is not seen is escaped.
+/// A turn in one line, with its message below. Invisible characters in texts are escaped.
 fn line(moved: &Moved) -> String {
     let [hard_a, hard_b] = moved.hard_labels;
     let [soft_a, soft_b] = moved.soft_labels;

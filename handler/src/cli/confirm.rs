@@ -1,4 +1,4 @@
-//! A question before something is thrown away that was paid for.
+//! Asks before paid results are discarded.
 
 use super::label::usd;
 use super::screen::Screen;
@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use std::io::{self, BufRead, IsTerminal};
 use tokio::sync::oneshot;
 
-/// Says what a restart throws away, and lets a person confirm it: by `yes`, or at the terminal.
+/// Says what a restart discards, and lets a person confirm it: by `yes`, or at the terminal.
 ///
 /// # Errors
 /// If nobody confirms it.
@@ -32,7 +32,7 @@ pub(super) async fn restart(screen: &Screen, yes: bool, replaced: Replaced) -> a
     }
     screen.line(&format!("{loss}. Go on? [y/N]"));
     let (answer, answered) = oneshot::channel();
-    // Not one of the runtime's threads: at its end it would wait for the answer.
+    // A thread outside the runtime: the runtime would wait for the answer before it shuts down.
     std::thread::spawn(move || answer.send(is_yes(io::stdin().lock())));
     match answered.await {
         Ok(true) => Ok(()),

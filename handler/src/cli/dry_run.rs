@@ -1,4 +1,4 @@
-//! `softlabel label --dry-run`: what a run will take, without a call.
+//! `softlabel label --dry-run`: the cost and time of a run, without a call.
 
 use super::progress::Display;
 use super::screen::Screen;

@@ -11,7 +11,7 @@ use std::collections::BinaryHeap;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
-/// More than this is not held back.
+/// Bytes that are buffered before they are written.
 const FLUSH_BYTES: usize = 256 << 10;
 
 /// Writes the rows of a labelled dataset in another shape.
@@ -137,7 +137,7 @@ async fn choice(args: &ExportArgs, opened: &Opened) -> anyhow::Result<Choice> {
     }
     match smallest.peek() {
         Some(greatest) => choice.sample = Some(*greatest),
-        // None is wanted, or none is there.
+        // A range that no soft label is in: no row is wanted, or there is none.
         None => choice.uncertain = Some(2.0..=2.0),
     }
     Ok(choice)

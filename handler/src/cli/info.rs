@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub(super) fn run(args: &InfoArgs) -> anyhow::Result<Exit> {
     let task = args.task.task()?;
     let service = args.service.clone().understood();
-    // What cannot be used is shown as such.
+    // Unusable settings are shown as they are.
     let service = service.unwrap_or_else(|_| args.service.clone());
     let info = collect(args, &service, &task);
     let text = if args.json {

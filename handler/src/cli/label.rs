@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// A result waits no longer than this before it is appended: a kill costs so much work.
+/// The longest time a result waits before it is appended, and so the work that a kill costs.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
 /// Labels what the arguments name.
@@ -67,7 +67,7 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
     let task = args.task.task()?;
     let pilot = pilot::wanted(&args, &task)?;
     let (named, work) = places::resolve(&args, pilot).await?;
-    // Before the files are read: what is wrong here is told at once.
+    // Before the files are read, so that mistakes here are reported at once.
     let transport = match args.dry_run {
         true => None,
         false => Some(deployments::transport(&args.service).await?),
@@ -111,7 +111,7 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
     };
     let labeled = tokio::select! {
         labeled = command.label(&named, signals, started) => labeled,
-        // What is in flight ends with this process: another one asks again.
+        // Calls in flight end with this process; the process that took over asks again.
         lost = claim.lost() => Err(lost.into()),
     };
     claim.release().await;
@@ -161,7 +161,7 @@ fn app(
     ))
 }
 
-/// Reads every file, and tells what a person should look at.
+/// Reads every file, and prints what a person should look at.
 async fn plan(
     args: &LabelArgs,
     app: &Arc<App>,
@@ -188,7 +188,7 @@ async fn plan(
     Ok(job)
 }
 
-/// To write where that must not be is wrong usage.
+/// An output where writing is forbidden is wrong usage.
 fn refused(error: RunError) -> anyhow::Error {
     match error {
         RunError::Foreign { .. } => UsageError(error.to_string()).into(),
@@ -229,7 +229,7 @@ impl Command<'_> {
             confirm::restart(screen, args.yes, job.replaced()).await?;
             let settled = job.settle().await;
             let (profile, is_new) = settled.map_err(|trouble| anyhow!("{trouble}"))?;
-            // The last one only says that it was answered.
+            // The last reason only says that the probe was answered.
             let reasons = profile.api_profile_reasons.iter().rev().skip(1).rev();
             for reason in reasons.filter(|_| is_new) {
                 screen.line(&format!("the deployment wants other parameters: {reason}"));
@@ -270,7 +270,7 @@ impl Command<'_> {
         };
         // What was read last may be the work of another process.
         claim.prove().await?;
-        // Whoever stops it does not want to wait; `softlabel report` makes one of what there is.
+        // A user who stops the run does not want to wait; `softlabel report` makes a report later.
         let report = match metadata.is_some() && stopped.exit().is_none() {
             true => Some(job.report().await),
             false => None,
@@ -296,7 +296,7 @@ impl Command<'_> {
         let is_complete = metadata
             .as_ref()
             .is_some_and(|metadata| metadata.status == Status::Complete);
-        // With --restart the same command would replace what it is to continue.
+        // With --restart the same command would discard what it should continue.
         let again = match args.restart {
             true => "the same command without --restart",
             false => "the same command",
@@ -326,7 +326,7 @@ impl Command<'_> {
     }
 }
 
-/// What of a run that stopped need not be asked again.
+/// What a stopped run has answered and will not ask again.
 async fn kept(job: &Job, progress: &Progress) -> Result<String, RunError> {
     let (answered, turns) = (job.billed().await?.turns, progress.read().turns_total);
     let verb = if answered == 1 { "is" } else { "are" };

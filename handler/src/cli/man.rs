@@ -22,7 +22,7 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// Each command has its own page; the commands called `help` would have one for each of them again.
+/// Each command has a page of its own; the generated `help` commands would repeat all of them.
 fn without_help(command: Command) -> Command {
     command
         .disable_help_subcommand(true)

@@ -67,7 +67,7 @@ pub fn run() -> ExitCode {
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // To stdout for --help, to stderr for mistakes; a closed pipe is nobody's mistake.
+            // --help goes to stdout, mistakes to stderr. A closed pipe is not an error.
             let _ = error.print();
             for name in blamed_variables(&error) {
                 let _ = writeln!(io::stderr(), "The value comes from the variable {name}.");
@@ -96,7 +96,7 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command.try_get_matches_from(std::env::args_os())?)
 }
 
-/// The variables that `error` is about: it names flags alone, also where none was given.
+/// The variables that `error` is about: clap names only flags, even if the value came from a variable.
 fn blamed_variables(error: &clap::Error) -> BTreeSet<String> {
     let context = |kind| error.get(kind).map(ToString::to_string);
     let flag = context(ContextKind::InvalidArg);
@@ -143,13 +143,13 @@ fn execute(cli: Cli) -> anyhow::Result<Exit> {
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        // File work is short; each thread would keep memory of its own.
+        // File work is short, and each thread keeps memory of its own.
         .max_blocking_threads(8)
         .enable_all()
         .build()
 }
 
-/// Writes a result to stdout. Whoever reads may have gone, which is no error.
+/// Writes a result to stdout. A closed pipe is not an error.
 fn print(text: &str) -> io::Result<()> {
     print_bytes(text.as_bytes())
 }

@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-/// For what is neither a call nor a step: the runtime, locks, logs, and files that are open for an
-/// instant.
+/// Files of the runtime, locks and logs, and files that are open for an instant.
 const RESERVE: usize = 64;
 
-/// A chunk has its part open, a bucket that is published its draft, and each may read another file.
+/// A step has a part or a draft open, and may read another file.
 const PER_STEP: usize = 2;
 
-/// The most that is needed, and that macOS takes where it names no limit.
+/// The most that softlabel needs, and the most that macOS accepts when it reports no limit.
 #[cfg(unix)]
 const ENOUGH: u64 = 10_240;
 
@@ -18,14 +17,14 @@ const ENOUGH: u64 = 10_240;
 pub(super) struct OpenFiles(usize);
 
 impl OpenFiles {
-    /// Raises the soft limit to the hard one, where that is more.
+    /// Raises the soft limit to the hard limit.
     #[cfg(unix)]
     pub(super) fn raise() -> Self {
         use rustix::process::{Resource, getrlimit, setrlimit};
         let before = getrlimit(Resource::Nofile);
         let mut raised = before;
         raised.current = before.maximum;
-        // Where that is refused, a lower one may not be.
+        // If that is refused, a lower limit may be accepted.
         if setrlimit(Resource::Nofile, raised).is_err()
             && before.current.is_some_and(|current| current < ENOUGH)
         {

@@ -27,7 +27,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Rates are those of the last minute.
 const RATES_OVER: Duration = Duration::from_secs(60);
 
-/// Calls in flight that can reach so much of the quota are enough.
+/// The share of the quota from which the calls in flight count as enough.
 const NEARLY_ALL: f64 = 0.97;
 
 /// Shows the progress of a run until it is dropped.
@@ -199,7 +199,7 @@ pub(super) struct Bill {
 }
 
 impl Bill {
-    /// What was billed, and what it comes to at the end, as far as that can be told.
+    /// What was billed, and the projected cost at the end if it is known.
     fn text(&self, meter: Reading, left: Option<Projection>) -> String {
         let mut tokens = self.before.tokens;
         tokens += meter.tokens;
@@ -214,7 +214,7 @@ impl Bill {
 }
 
 impl Bill {
-    /// The same for machines, with how far the run is. What cannot be told is `null`.
+    /// The same for machines, with the progress of the run. Unknown values are `null`.
     fn json(&self, now: &Snapshot, meter: Reading, left: Option<Projection>) -> Value {
         let mut tokens = self.before.tokens;
         tokens += meter.tokens;
@@ -249,7 +249,7 @@ fn counters(now: &Snapshot, with_rationales: bool) -> String {
     }
 }
 
-/// What is left of the run, as far as that can be told.
+/// What is left of the run, if it can be projected.
 fn left(now: &Snapshot, with_rationales: bool, quota: Quota, in_flight: u32) -> Option<Projection> {
     let kinds = [now.labels, now.rationales];
     let kinds = kinds.get(..1 + usize::from(with_rationales))?;

@@ -65,7 +65,7 @@ impl Screen {
             return self.json(&json!({"message": text}));
         }
         let text = visible_lines(text);
-        // stderr may be closed; there is nobody left to tell.
+        // stderr may be closed; then there is nowhere to report to.
         self.bars.suspend(|| {
             let _ = writeln!(io::stderr(), "{text}");
         });

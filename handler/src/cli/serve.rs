@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// How long a part belongs to a process that died.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// A message that a killed process had comes back at once; its lease is waited for.
+/// Longer than a lease: the message of a killed process comes back at once, and waits for the lease to end.
 const LEASE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Serves the host until a signal comes, or the host is gone.
@@ -30,7 +30,7 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// If settings are missing or wrong, or the port is taken.
 pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
-    // First: one that has gone already would not be noticed.
+    // Ask first: a host that is already gone would go unnoticed later.
     let host = HostProcess::of_process();
     let open_files = OpenFiles::raise();
     log_to_stdout(&args.log)?;
@@ -52,7 +52,7 @@ pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
         tracing::warn!(event = "model_unknown", "{assumed}");
     }
     let app = app(args, stop.clone())?;
-    // Last: the host takes any answer for readiness.
+    // Listen last: the host takes any answer as readiness.
     let listener = TcpListener::bind(("127.0.0.1", port))
         .await
         .with_context(|| format!("cannot listen on 127.0.0.1:{port}; is another process there?"))?;
@@ -81,7 +81,7 @@ pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// One JSON object a line: the host takes lines of stderr for errors.
+/// One JSON object a line, to stdout: the host logs lines of stderr as errors.
 fn log_to_stdout(log: &LogArgs) -> anyhow::Result<()> {
     let filter = log
         .filter("info")
@@ -163,7 +163,7 @@ fn storage(args: &ServeArgs) -> anyhow::Result<(Data, OwnFolder, OwnFolder)> {
     Ok((data, area(&place)?, area("")?))
 }
 
-/// In an emulator nobody else makes the work container; in the cloud the deployment does.
+/// Makes the work container in an emulator; in the cloud the deployment makes it.
 fn make_work_container(args: &ServeArgs) -> anyhow::Result<()> {
     if args.work_connection.is_none() {
         return Ok(());

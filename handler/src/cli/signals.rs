@@ -1,5 +1,4 @@
-//! Ctrl-C and its kin: the first signal lets what is in flight finish, the second one ends the
-//! process at once.
+//! SIGINT and SIGTERM: the first signal lets calls in flight finish, the second ends the process at once.
 
 use super::Exit;
 use super::screen::Screen;
@@ -22,11 +21,11 @@ impl Stopped {
 }
 
 impl Signals {
-    /// How a process ends that has nothing to finish, when a signal comes.
+    /// Waits for a signal, and gives the exit of a process that has nothing to finish.
     pub(super) async fn first(&mut self) -> Exit {
         match self.next().await {
             Some(number) => Exit::Signal(number),
-            // It cannot be told.
+            // Signals cannot be caught.
             None => std::future::pending().await,
         }
     }

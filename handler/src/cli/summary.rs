@@ -66,7 +66,7 @@ fn histogram(histogram: &Histogram) -> String {
     }
     text.push_str("\nsoft labels\n");
     for (tenth, count) in tenths.iter().enumerate() {
-        // What is there is seen.
+        // A bar that is not empty has at least one character.
         let length = (count * LONGEST).div_ceil(highest);
         let bar = "█".repeat(usize::try_from(length).unwrap_or_default());
         // Writing into a text never fails.

@@ -17,13 +17,13 @@ use rand::rngs::StdRng;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Figures are for so many turns.
+/// The number of turns that costs are given for.
 const TURNS: u64 = 1000;
 
-/// The service caches the beginning of prompts that have at least so many tokens in common,
+/// The fewest common tokens at the beginning of prompts from which the service caches them,
 const CACHED_FROM: u64 = 1024;
 
-/// and of those with more, whole blocks of so many.
+/// and the size of the blocks in which it caches tokens beyond that.
 const CACHED_BLOCK: u64 = 128;
 
 /// Shows, checks or describes tasks. Nothing is sent.
@@ -40,7 +40,7 @@ pub(super) fn run(command: &TaskCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// What is known of a task before it is asked.
+/// What `task check` reports about a task.
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
@@ -74,7 +74,7 @@ struct Cost {
     /// Whether the constant beginning is long enough to be cached.
     cached: bool,
     cached_usd_saved: Option<Usd>,
-    /// What it would take to make it long enough, where it is not.
+    /// Tokens that the constant beginning lacks to be cached; 0 if it is long enough.
     tokens_to_caching: u64,
     charged_tokens_more_if_cached: u64,
     usd_if_cached: Option<Usd>,

@@ -52,8 +52,8 @@ pub struct Figures {
     pub compared: u64,
     /// Those with the same hard label, as a share.
     pub agreement: f64,
-    /// Cohen's κ of the hard labels, in [-1, 1]: agreement beyond that of chance. `null` where both have one
-    /// and the same hard label alone, so that chance explains everything.
+    /// Cohen's κ of the hard labels, in [-1, 1]: agreement beyond that of chance. `null` where all hard
+    /// labels of both are the same, so that chance explains everything.
     pub kappa: Option<f64>,
     /// Turns by hard label: `hard_labels[a][b]`.
     pub hard_labels: [[u64; 2]; 2],
@@ -145,7 +145,7 @@ fn kappa(hard: [[u64; 2]; 2]) -> Option<f64> {
     let n = a + b + c + d;
     let observed = (a + d) / n;
     let chance = ((a + b) * (a + c) + (c + d) * (b + d)) / (n * n);
-    // Whole numbers tell exactly whether both have one and the same label alone.
+    // Whole numbers decide exactly whether all labels of both are the same.
     let [[both_0, only_b], [only_a, both_1]] = hard;
     let is_constant = only_a + only_b == 0 && (both_0 == 0 || both_1 == 0);
     (!is_constant).then(|| (observed - chance) / (1.0 - chance))

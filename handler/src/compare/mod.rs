@@ -23,8 +23,8 @@ pub struct Comparison {
     pub in_both: u64,
     /// Those of them without a label in A, and in B.
     pub without_label: [u64; 2],
-    /// Those of them whose ids are there more than once and whose place in RAW is not known: they were
-    /// paired in their order.
+    /// Those of them whose ids occur more than once and whose place in RAW is unknown: they were paired
+    /// in order.
     pub paired_by_order: u64,
     /// What the labels are, of the turns that are labelled in both; `None` where none is.
     #[serde(flatten)]
@@ -68,7 +68,7 @@ pub async fn compare(a: &Output, b: &Output, raw: Option<&Raw>) -> Result<Compar
     let mut turns = [a, b].map(|side| side.buckets.iter().map(|it| it.report.figures.turns).sum());
     for (number, (of_a, of_b)) in buckets.iter().enumerate() {
         let common = pairs::common(of_a, of_b)?;
-        // The files themselves know best.
+        // The counts of the files themselves, which metadata may contradict.
         for (side, (bucket, found)) in [of_a, of_b].into_iter().zip(common.turns).enumerate() {
             if let Some(turns) = turns.get_mut(side) {
                 *turns = *turns - bucket.report.figures.turns + found;

@@ -1,4 +1,4 @@
-//! A labelled output on this machine as it lies there: its metadata, and its turns line by line.
+//! A labelled output on this machine: its metadata, and its turns line by line.
 
 use crate::dataset::details::Details;
 use crate::dataset::layout::{self, BucketName};

@@ -22,7 +22,7 @@ pub(super) struct Common {
     pub(super) pairs: Vec<Pair>,
     /// The turns of each.
     pub(super) turns: [u64; 2],
-    /// The pairs whose ids are there more than once, and that were paired by their order alone.
+    /// The pairs whose ids occur more than once, and that were paired only by their order.
     pub(super) by_order: u64,
 }
 
@@ -34,7 +34,7 @@ struct Entry {
     label: Option<Labeled>,
 }
 
-/// What tells a turn from others.
+/// What identifies a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     /// Where it stands in RAW, which is the same file for both.
@@ -78,7 +78,7 @@ pub(super) fn common(a: &Bucket, b: &Bucket) -> Result<Common, OutputError> {
     Ok(joined(a, b, By::Ids))
 }
 
-/// The turns of a bucket; `None` where one does not know what tells it from others.
+/// The turns of a bucket; `None` if a turn lacks what identifies it.
 fn entries(bucket: &Bucket, by: By) -> Result<Option<Vec<Entry>>, OutputError> {
     let mut rows = bucket.rows()?;
     let mut entries = Vec::new();

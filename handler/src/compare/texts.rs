@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub struct Raw {
     pub folder: RawFolder,
-    /// The file in it, for the labels of a single one, which may be called otherwise by now.
+    /// The file in it, for the labels of a single file. It may have been renamed since.
     pub file: Option<String>,
 }
 

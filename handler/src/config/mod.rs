@@ -54,7 +54,7 @@ Example:
   mkdir -p ~/.local/share/man/man1
   softlabel man label >~/.local/share/man/man1/softlabel-label.1";
 
-/// Settings that contradict each other or the world; exit code 2.
+/// Settings that are invalid or contradict each other; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);

@@ -10,10 +10,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Connecting to a storage account takes no longer,
+/// The time limit for connecting to a storage account,
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// and neither does an identity.
+/// and for getting a token from an identity.
 const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is read.

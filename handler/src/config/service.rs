@@ -1,4 +1,4 @@
-//! Settings of whom to ask, with what credential, and how patiently.
+//! Settings of the service: address, credential, quota, time limits and retries.
 
 use super::UsageError;
 use super::values::{
@@ -32,7 +32,7 @@ pub(super) const KEYVAULT_SECRET: &str = "azure-openai-api-key";
 
 pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
 
-/// Whom to ask, and how patiently.
+/// The service, and how patiently it is asked.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceArgs {
@@ -199,11 +199,10 @@ fn filled(text: &Option<String>) -> Option<String> {
 }
 
 impl ServiceArgs {
-    /// The settings as they are meant: what a target URI says of deployment and version stands in its
-    /// own fields.
+    /// The settings with deployment and API version taken out of a target URI into their own fields.
     ///
     /// # Errors
-    /// If an address is none, or settings contradict each other.
+    /// If an address is invalid, or settings contradict each other.
     pub fn understood(mut self) -> Result<Self, UsageError> {
         let usage = |error: EndpointError| UsageError(error.to_string());
         if self.api == Api::OpenAi {
@@ -249,7 +248,7 @@ impl ServiceArgs {
         Ok(self)
     }
 
-    /// What a request names: the deployment, where the service has any.
+    /// The name in a request: the deployment, or the model where the service has no deployments.
     pub fn deployment(&self) -> &str {
         match self.api {
             Api::Azure => filled_str(&self.deployment).unwrap_or(&self.model),
@@ -257,7 +256,7 @@ impl ServiceArgs {
         }
     }
 
-    /// The base URL, where it is what decides who is asked.
+    /// The base URL, if requests go there.
     pub fn pinned_base_url(&self) -> Option<String> {
         let url = filled(&self.base_url).filter(|_| self.api == Api::OpenAi)?;
         Some(url.trim().trim_end_matches('/').to_owned())
@@ -266,7 +265,7 @@ impl ServiceArgs {
     /// Where requests go.
     ///
     /// # Errors
-    /// If no address is set, or it is none.
+    /// If no address is set, or it is invalid.
     pub fn address(&self) -> Result<Endpoint, UsageError> {
         let usage = |error: EndpointError| UsageError(error.to_string());
         match self.api {
@@ -305,8 +304,8 @@ impl ServiceArgs {
             .unwrap_or_else(|| Family::of_model_at(&self.model, self.api))
     }
 
-    /// The model's encoding, set or by its name; what is new counts as o200k_base in Azure, and as not
-    /// known elsewhere.
+    /// The model's encoding, set or derived from its name. Unknown models count as o200k_base in Azure,
+    /// and as unknown elsewhere.
     pub fn encoding(&self) -> Encoding {
         self.encoding
             .unwrap_or_else(|| Encoding::at(&self.model, self.api))

@@ -31,9 +31,9 @@ pub(super) fn parse_concurrency(text: &str) -> Result<Concurrency, String> {
 /// Messages about chunks that are out at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunksOut {
-    /// As many as keep the instances busy that the quota can use.
+    /// Enough to keep the instances busy that the quota can use.
     Auto,
-    /// So many.
+    /// This many.
     Fixed(u32),
 }
 

@@ -14,7 +14,7 @@ fn variables(command: &Command) -> Vec<String> {
     own.map(str::to_owned).chain(below).collect()
 }
 
-/// The command, blind to variables that are set to nothing: they count as not set.
+/// The command without the variables that are set to nothing: they count as not set.
 pub fn without_empty_variables(
     command: Command,
     value: &dyn Fn(&OsStr) -> Option<OsString>,
@@ -33,7 +33,7 @@ pub fn without_empty_variables(
     command.mut_subcommands(|command| without_empty_variables(command, value))
 }
 
-/// The names among `set` that look like ours but are no setting.
+/// The names among `set` that begin with `SOFTLABEL_` and are not settings.
 pub fn unknown_variables(command: &Command, set: impl IntoIterator<Item = String>) -> Vec<String> {
     let known = variables(command);
     #[cfg(debug_assertions)]

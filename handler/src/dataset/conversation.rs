@@ -1,10 +1,9 @@
 //! One conversation of a RAW file, reduced to what labelling needs.
 //!
 //! [`Conversation::read`] and [`Reader`] share one walk over the JSON, so that what the plan
-//! counted is what a chunk later reads. Of each conversation only ids, what the user wrote and what the
-//! model answered are looked at; the rest is skipped, whatever it is. Where those stand depends on the
-//! file's [`Format`]; `docs/input.md` has the table. `userName` is never read, and no error text quotes
-//! data.
+//! counted is what a chunk later reads. Only ids, the user's messages and the model's answers are read
+//! from each conversation; the rest is skipped, whatever it is. Where they stand depends on the file's
+//! [`Format`]; `docs/input.md` has the table. `userName` is never read, and no error text quotes data.
 
 use std::fmt;
 

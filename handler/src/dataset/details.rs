@@ -1,4 +1,4 @@
-//! One line of the details of a LABELED file: what is known of a turn and its line does not show.
+//! One line of the details of a LABELED file: what is known about a turn beyond its labelled line.
 //!
 //! Invariant: a details file has as many lines as its labelled file, about the same turns in the same order.
 
@@ -17,7 +17,8 @@ pub struct Place {
     pub turn_index: Option<i64>,
 }
 
-/// What is known of a turn, as one line of JSON. What a turn without a label has not is `null` or `false`.
+/// The details of a turn, as one line of JSON. Values that a turn without a label lacks are `null` or
+/// `false`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details<'a> {
     /// As in the labelled line.

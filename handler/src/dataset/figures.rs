@@ -18,8 +18,8 @@ pub struct Tokens {
     /// Prompt tokens that the service took from its cache.
     pub cached: u64,
     pub completion: u64,
-    /// Tokens that the quota was charged, which is no money: prompt and longest answer of each attempt,
-    /// whatever came of it.
+    /// Tokens that were charged to the quota, which are not money: prompt and longest answer of each
+    /// attempt, successful or not.
     #[serde(default)]
     pub reserved: u64,
     /// US dollars for all of that, at the prices that were in force when the calls were made.
@@ -39,7 +39,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Tokens {
-    /// What is left without `other`, which is a part of these.
+    /// These without `other`, which is a part of them.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self {

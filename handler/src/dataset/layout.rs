@@ -21,13 +21,13 @@ pub const CARD: &str = "README.md";
 /// The report of a labelled dataset.
 pub const REPORT: &str = "report.html";
 
-/// The folder in a labelled dataset of what its lines do not show, laid out as the dataset itself.
+/// The folder with the details of a labelled dataset, laid out like the dataset itself.
 const DETAILS: &str = "details";
 
 /// What a lone file's dataset is called in its work folder.
 pub const LONE: &str = "file";
 
-/// What the lines of a lone file do not show, beside its metadata.
+/// The details of a lone file, beside its metadata.
 pub const LONE_DETAILS: &str = "details.jsonl";
 
 /// What the names of the exporter's lists of invalid records begin with.
@@ -220,7 +220,7 @@ pub fn raw_dataset(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Checks that storage and those on the way to it read the names in a path alike.
+/// Checks that storage and every proxy read the names in a path alike.
 pub fn has_blob_names(path: &str) -> Result<(), &'static str> {
     path.split('/').try_for_each(is_blob_name)
 }
@@ -248,8 +248,8 @@ pub fn labeled_path(name: &BucketName) -> String {
     }
 }
 
-/// The path of the details of a bucket inside its labelled dataset. It never is that of a labelled file,
-/// which lies in no folder of a split.
+/// The path of the details of a bucket inside its labelled dataset. It is never the path of a
+/// labelled file, which has one folder fewer.
 pub fn details_path(name: &BucketName) -> String {
     format!("{DETAILS}/{}", labeled_path(name))
 }

@@ -38,11 +38,11 @@ impl Status {
 pub struct SourceFile {
     /// The file's name in its dataset, or its path where it stands alone.
     pub path: String,
-    /// The store's mark of this version.
+    /// The store's identifier of this version (an ETag).
     pub etag: String,
     /// Bytes.
     pub length: u64,
-    /// Hash of the content (XXH3, 128 bits), which tells whether RAW changed.
+    /// Hash of the content (XXH3, 128 bits), which shows whether RAW changed.
     pub fingerprint: String,
 }
 
@@ -120,8 +120,7 @@ pub struct BucketReport {
     /// The run of the function app that it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// Everything that decides what its labels are, where that is something else than for the
-    /// dataset.
+    /// The settings of its labels, if they differ from the dataset's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<serde_json::Value>,
     /// The pilot that labelled some of the bucket's turns, if one did.

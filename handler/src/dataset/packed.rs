@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// How many bytes of a file tell what it is.
+/// Bytes at the beginning of a file that show what it is.
 pub const TELLING_BYTES: u64 = 6;
 
 /// Reads a Parquet file group by group, whatever its size, and keeps lists and objects as they are.
@@ -116,7 +116,7 @@ impl Packed {
     }
 }
 
-/// A path as a shell takes it for one word, and no command takes it for an option.
+/// A path quoted so that a shell reads one word and no command reads an option.
 fn quoted(path: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-:@%+=,".contains(&byte);
     let path = match path.starts_with('-') {

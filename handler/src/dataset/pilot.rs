@@ -12,9 +12,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Selection {
-    /// So many turns at random, of each split and bucket in proportion to its turns.
+    /// A random sample of this many turns, from each split and bucket in proportion to its turns.
     Sample { sample: u64, seed: u64 },
-    /// The first so many of the whole input.
+    /// The first turns of the whole input, this many.
     First { limit: u64 },
 }
 

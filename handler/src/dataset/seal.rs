@@ -1,6 +1,6 @@
-//! The mark at the end of a file that is written again and again, such as a dataset card. It holds the file's
-//! own fingerprint, so that one that somebody wrote or changed is told from ours by itself. It is a comment in
-//! Markdown and in HTML.
+//! The mark at the end of a file that softlabel keeps up to date, such as a dataset card. It holds the
+//! file's own fingerprint, so that the file itself shows whether a person wrote or changed it. It is a
+//! comment in Markdown and in HTML.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -18,7 +18,8 @@ fn mark(text: &str) -> String {
     format!("{MARK}{:032x} -->\n", xxh3_128(text.as_bytes()))
 }
 
-/// Whether a file was written by this program and changed by nobody. An empty one is nobody's work.
+/// Whether softlabel wrote the file and it was not changed since. An empty file counts as softlabel's,
+/// since nobody's work is in it.
 pub fn is_ours(content: &[u8]) -> bool {
     let parts = str::from_utf8(content).ok().and_then(|content| {
         let at = content.rfind(MARK)?;

@@ -21,15 +21,14 @@ use tokio::sync::Semaphore;
 /// Turns under way for each call in flight, so that a slow turn holds up no other.
 const WINDOW_PER_CALL: usize = 2;
 
-/// Messages of a queue that the host hands to an instance at a time; it starts an instance for each so
-/// many. `batchSize` and `newBatchThreshold` in host.json.
+/// Messages of a queue that the host hands to an instance at a time, and for which it starts an instance:
+/// `batchSize` plus `newBatchThreshold` in host.json.
 const MESSAGES_AN_INSTANCE: u64 = 24;
 
-/// No quota is worth more instances. Fewer than any region lets an app have, so that other functions find
-/// some, too.
+/// The most instances for labelling. Every region allows more, so that other functions get instances too.
 const MOST_INSTANCES: u64 = 32;
 
-/// How long a call takes that takes long, in seconds: a rationale.
+/// The latency of a long call, a rationale, in seconds.
 const LONG_CALL: f64 = 2.0;
 
 /// What the probe asks about: harmless, and always the same.
@@ -92,7 +91,7 @@ pub async fn settle(
     probe::settle(transport, profile, system, user, patience, tariff).await
 }
 
-/// The harmless classification that finds out how the service is.
+/// The harmless classification that tests whether the service answers.
 fn harmless(
     labeling: &LabelingArgs,
     service: &ServiceArgs,
@@ -128,7 +127,7 @@ pub fn window(cut: &CutArgs, service: &ServiceArgs) -> usize {
     (service.concurrency.most() as usize * WINDOW_PER_CALL).max(2 * cut.chunk_turns as usize)
 }
 
-/// Messages about chunks that are to be out at a time: enough to keep as many instances busy as the quota
+/// The number of chunk messages in the queue or in work: enough to keep the instances busy that the quota
 /// needs for its calls in flight.
 pub fn chunks_out(wanted: ChunksOut, service: &ServiceArgs) -> u64 {
     match wanted {

@@ -61,8 +61,8 @@ impl Deployments {
         Self::new(labeling, service, sharing, None, Arc::default())
     }
 
-    /// The deployments of a process whose quotas are all its own. `transport` is its connection to the
-    /// deployment that the settings name, if it is there already; `progress` is told of the turns.
+    /// The deployments of a process that shares no quota. `transport` is its open connection to the
+    /// deployment in the settings, if there is one; `progress` counts the turns.
     pub fn alone(
         labeling: LabelingArgs,
         service: ServiceArgs,

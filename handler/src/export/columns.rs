@@ -113,7 +113,7 @@ const fn column(name: &'static str, kind: Kind, cell: for<'a> fn(&Turn<'a>) -> C
     Column { name, kind, cell }
 }
 
-/// What of the details is told; `null` where there are none.
+/// A column from the details; `null` where there are none.
 macro_rules! detail {
     ($name:literal, $kind:expr, |$details:ident| $value:expr) => {
         column($name, $kind, |turn| {

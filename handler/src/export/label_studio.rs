@@ -20,7 +20,7 @@ pub(super) struct Tasks {
     has_begun: bool,
 }
 
-/// One turn: its text, what tells it from others, and its label, with the soft label as the score.
+/// One turn: its text, its ids, and its label, with the soft label as the score.
 fn task(turn: &Turn<'_>) -> Value {
     let label = &turn.row.label;
     let said = turn.said;

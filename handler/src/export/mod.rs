@@ -121,7 +121,7 @@ pub fn sheet(options: Options) -> Result<Box<dyn Sheet>, ExportError> {
 /// Which rows are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// Those alone whose soft label lies between these.
+    /// Only rows whose soft label is in this range.
     pub uncertain: Option<RangeInclusive<f64>>,
     /// The greatest draw of a row that is taken, where not all are.
     pub sample: Option<u64>,

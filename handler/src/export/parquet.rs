@@ -79,7 +79,7 @@ impl Parquet {
         let schema = schema.build().map_err(failed)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            // Of texts they would only be long.
+            // Statistics of texts would only be long.
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("softlabel ", env!("CARGO_PKG_VERSION")).to_owned());
         let written = Shared::default();

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// A process that is to end gives so long to whatever can be begun again at no cost: a scan of a large
+/// The time that a stopping process gives to work that can be repeated at no cost: a scan of a large
 /// file, a draft.
 const TO_FINISH: Duration = Duration::from_secs(5);
 
-/// Results wait no longer than this before they are appended: an append costs money.
+/// The longest time a result waits before it is appended. Not shorter, because an append costs money.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// The function app, one a process.
@@ -107,9 +107,9 @@ impl FunctionApp {
         Ok(send(Answer::done(), messages))
     }
 
-    /// Gives a chunk up. Its message counts as dealt with, whatever happens: the host has no further queue
-    /// for what fails here, and leaves a message alone for good that failed five times. Where something
-    /// cannot be read or written now, the reconciler sends the chunk again.
+    /// Gives a chunk up. Its message counts as done, whatever happens: the host has no poison queue for
+    /// this queue, and never delivers a message again that failed five times. If something cannot be read
+    /// or written now, the reconciler sends the chunk again.
     async fn abandon(
         &self,
         trigger: &'static str,
@@ -167,8 +167,8 @@ impl FunctionApp {
         Ok(Answer::done().respond("res", 200, &body))
     }
 
-    /// What an invocation comes to. One that is about something newer than this version of softlabel is left
-    /// for instances that know it, neither failed nor done.
+    /// The result of an invocation. A message in a format newer than this version is left for instances
+    /// of that version: it is neither failed nor done.
     async fn answer_or_leave(
         &self,
         function: Function,
@@ -219,7 +219,7 @@ impl FunctionApp {
         };
         let (under_way, published) = (shown(&begun.under_way), shown(&begun.published));
         let answer = match begun.under_way.is_empty() {
-            // Nothing is accepted that would do nothing.
+            // 202 would promise work; here there is none.
             true => Answer::done().respond("res", 200, &json!({"runs": published})),
             false => {
                 let body = json!({"runs": under_way, "published": published});
@@ -236,7 +236,7 @@ impl Functions for FunctionApp {
         FUNCTIONS.map(|(_, name, _)| name).to_vec()
     }
 
-    /// Of a dataset's `metadata.json` it matters that it is there.
+    /// The content of a dataset's `metadata.json` does not matter, only that it is there.
     fn reads_data(&self, name: &str) -> bool {
         !matches!(function(name), Some((Function::DatasetUploaded, _)))
     }

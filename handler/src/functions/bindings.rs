@@ -86,7 +86,7 @@ pub(super) fn send(answer: Answer, messages: impl IntoIterator<Item = Message>) 
 /// The message in a binding, of any format that this version knows.
 ///
 /// # Errors
-/// [`RunError::Newer`] if it is of a newer one, and if it is none of this app's.
+/// [`RunError::Newer`] if its format is newer, and if it is not a message of this app.
 pub(super) fn message<M: DeserializeOwned>(
     invocation: &Invocation,
     binding: &'static str,

@@ -1,6 +1,7 @@
 //! `bucket-uploaded`: an event says that a blob was written, or that a blob or folder was renamed. Where that
 //! brought a bucket file of RAW, its run begins, and is planned at once: another function would have to start
-//! first. What cannot be planned in time, or fails, is left to `plan-bucket`, so that no event comes again for it.
+//! first. Work that takes too long or fails is left to `plan-bucket`, so that the event is not delivered
+//! again.
 //!
 //! Safe to run twice: a run's name follows from the blob and its ETag. That is the ETag which the blob has
 //! now, not the event's: metadata, properties and access control change it without an event of their own,
@@ -121,7 +122,7 @@ async fn take_up(
     Ok(Vec::new())
 }
 
-/// Does here what a message asks for, if it has a run planned, until that moment.
+/// Plans the run of a message here, until that moment; other messages are passed on.
 async fn planned(app: &App, message: Message, until: Option<Instant>) -> Vec<Message> {
     match message {
         Message::Plan(message) => plan(app, message, until).await,
@@ -158,7 +159,7 @@ fn ignored(event: &Event, reason: &str) {
     );
 }
 
-/// What an event is about, or why it begins nothing.
+/// What an event is about, or why it starts no run.
 fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
     if RENAMED.contains(&event.event_type.as_str()) {
         let url = event.data.destination_url.as_deref();

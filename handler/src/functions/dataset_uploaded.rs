@@ -1,7 +1,7 @@
-//! `dataset-uploaded`: a dataset's `metadata.json` was written, which the exporter uploads last. Every
-//! bucket file that is there has its run begun, if it has none, and the counts are compared anew.
+//! `dataset-uploaded`: a dataset's `metadata.json` was written, which the exporter uploads last. Begins
+//! the run of every bucket file that has none, and compares the counts again.
 //!
-//! Safe to run twice: what is under way or published is left alone, see [`wish`](crate::steps).
+//! Safe to run twice: runs under way and published files stay as they are, see [`wish`](crate::steps).
 
 use super::FunctionError;
 use crate::dataset::layout;
@@ -44,7 +44,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
     Ok(messages)
 }
 
-/// When the file was written, as the trigger tells it.
+/// When the file was written, according to the trigger.
 fn written(invocation: &Invocation) -> Option<Timestamp> {
     let properties = invocation.metadata("Properties")?;
     let properties = serde_json::from_str::<Value>(&properties).ok()?;

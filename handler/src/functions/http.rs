@@ -33,8 +33,8 @@ pub(super) fn refuse(refused: RequestError) -> Result<Answer, FunctionError> {
     Ok(error(status, &message))
 }
 
-/// The page that watches runs. It holds no data, so that anybody may have it; its script asks for data with the
-/// key that a person gives it.
+/// The page that shows runs. It needs no key because it holds no data; its script asks for data with the
+/// key that the user types.
 pub(super) fn page() -> Answer {
     let policy = format!("{}; frame-ancestors 'none'", page::policy());
     let headers = [
@@ -51,8 +51,8 @@ pub(super) fn error(status: u16, message: &str) -> Answer {
     Answer::done().respond("res", status, &json!({"error": message}))
 }
 
-/// Lets a request pass that changes something, if no web page can have made a browser send it: a browser
-/// names the page's `Origin`, and asks this app first whether it may declare a body as JSON.
+/// Refuses a changing request that a web page may have made a browser send. A browser names the page's
+/// `Origin`, and asks this app for permission before it declares a body as JSON.
 ///
 /// # Errors
 /// [`Refusal::Wrong`] for the origin of another host, and for a body that is not declared as JSON.

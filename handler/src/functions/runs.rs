@@ -60,7 +60,7 @@ async fn all(app: &App, request: &HttpRequest) -> Answered {
         .try_collect::<Vec<_>>()
         .await?;
     let month = match app.month_status().await {
-        // Instances of a newer version keep it by now.
+        // An instance of a newer version may have written it already.
         Err(error) if error.newer().is_some() => None,
         read => Some(read?),
     };

@@ -15,12 +15,12 @@ const MACHINE_FILES: [&str; 2] = [
     "/proc/sys/kernel/random/boot_id",
 ];
 
-/// The process that started this one, by its id; `None` where that cannot be told.
+/// The id of the process that started this one; `None` if it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostProcess(Option<u32>);
 
 impl HostProcess {
-    /// The host of this process. Ask early: one that has gone already would not be noticed.
+    /// The host of this process. Ask early: a host that is already gone cannot be noticed later.
     pub fn of_process() -> Self {
         #[cfg(unix)]
         return Self(Some(std::os::unix::process::parent_id()));
@@ -28,8 +28,8 @@ impl HostProcess {
         Self(None)
     }
 
-    /// A name that tells it from all others, on any machine and at any time, as far as that can be told.
-    /// Workers that it starts one after the other get the same.
+    /// A name that is unique over machines and time, as far as the system allows. All workers that the
+    /// host starts get the same name.
     pub fn name(self) -> String {
         let mut hash = Xxh3Default::new();
         let mut add = |part: &str| {
@@ -52,9 +52,9 @@ impl HostProcess {
         format!("{:016x}", hash.digest())
     }
 
-    /// Comes to its end when the host has ended. One that was killed says nothing, and what its worker went on
-    /// buying would reach nobody. The kernel's parent-death signal is no help: it also comes when only the
-    /// thread that started this process ends.
+    /// Returns when the host has ended. A killed host sends no signal, and answers that its worker paid
+    /// for after that would be lost. The kernel's parent-death signal is no help: it also comes when only
+    /// the thread that started this process ends.
     pub async fn gone(self) {
         if self.0.is_none() {
             return std::future::pending().await;

@@ -50,8 +50,8 @@ struct Server {
     invocations: TaskTracker,
 }
 
-/// Serves `functions` on `listener` until `stop` is cancelled. Then no invocation is taken any more,
-/// and it returns when those under way have been answered.
+/// Serves `functions` on `listener` until `stop` is cancelled. After that it accepts no invocation, and
+/// returns once those under way are answered.
 pub async fn serve(
     listener: TcpListener,
     functions: Arc<dyn Functions>,

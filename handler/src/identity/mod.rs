@@ -93,7 +93,7 @@ impl Surroundings {
 pub struct Identities {
     /// The client id of a user-assigned identity; without one the system-assigned identity is meant.
     pub client_id: Option<String>,
-    /// The one way to take; without it all are tried in their order.
+    /// The only way to try; by default all are tried in order.
     pub only: Option<Way>,
     pub surroundings: Surroundings,
     /// For a connection to a token endpoint.

@@ -1,8 +1,8 @@
-//! A labelled dataset as it lies there, to be read: what `export`, `show` and `report` are about.
+//! A labelled dataset to read, for `export`, `show` and `report`.
 //!
-//! Buckets that are published are read from their labelled files and details; those that are not, as far as
-//! they are, from the parts in the work area. With RAW beside it a turn has its text, too. Nothing here
-//! writes, and memory does not grow with the dataset.
+//! Published buckets are read from their labelled files and details, unpublished buckets from the parts
+//! in the work area, as far as they are labelled. With RAW beside it a turn has its text, too. Nothing
+//! here writes, and memory does not grow with the dataset.
 
 mod lines;
 mod rows;
@@ -157,7 +157,7 @@ impl Labeled {
                 });
             }
         }
-        // What is not published is counted as far as it is.
+        // Unpublished buckets count as far as they are labelled.
         if buckets
             .iter()
             .any(|bucket| bucket.report.published.is_none())
@@ -190,7 +190,7 @@ impl Source {
             Some(file) => (file.clone(), layout::LONE_DETAILS.to_owned()),
             None => (layout::labeled_path(name), layout::details_path(name)),
         };
-        // An earlier version published none; a file in its place would be somebody else's.
+        // An earlier version published no details; a file in their place is not softlabel's.
         let details = match report.details_file {
             Some(_) => details,
             None => String::new(),

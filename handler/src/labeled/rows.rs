@@ -16,7 +16,7 @@ pub struct Row {
     /// Number of the line in its bucket, counted from 0; of those that are there, where it is not published.
     pub number: u64,
     pub label: Label,
-    /// What an earlier version published has none of it.
+    /// Files of an earlier version have no details.
     pub details: Option<Details<'static>>,
 }
 

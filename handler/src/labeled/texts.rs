@@ -120,7 +120,7 @@ impl Texts {
         self.next += 1;
         let found = self.current.as_ref().and_then(|(_, conversation)| {
             let turn = conversation.turns.get(at)?;
-            // Ids that were made are not in RAW, which may be called otherwise by now.
+            // Generated ids are not in RAW, and depend on its name, which may have changed.
             let is =
                 |raw: &str, ours: &str| raw == ours || raw.is_empty() && self.format.makes_ids();
             let same = is(&conversation.id, &row.label.conversation_id)
@@ -145,7 +145,7 @@ impl Texts {
         })
     }
 
-    /// Goes on behind `row`, whose text is not wanted.
+    /// Skips `row`, whose text is not wanted.
     ///
     /// # Errors
     /// As [`of`](Self::of).

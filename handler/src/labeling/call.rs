@@ -1,5 +1,5 @@
-//! What a labelling call asks of the model, whichever model it is. Which of these a deployment
-//! takes, and under which parameter names, is the teacher's business.
+//! What a labelling call asks of the model, whichever model it is. The teacher decides which of these a
+//! deployment takes, and under which parameter names.
 
 /// Sampling temperature of the classification call.
 ///

@@ -10,7 +10,7 @@ const MESSAGE: usize = 3_000;
 const RATIONALE: usize = 1_500;
 const OTHER: usize = 300;
 
-/// The beginning of `text` that takes no more than so many bytes in the page.
+/// The beginning of `text` that takes at most `most` bytes in the page.
 fn clipped(text: &str, most: usize) -> String {
     let mut bytes = 0;
     let fits = |c: &char| {

@@ -1,4 +1,4 @@
-//! The report of a labelled dataset: one HTML file that holds all it needs and asks nobody for anything.
+//! The report of a labelled dataset: one HTML file that holds all it needs and loads nothing.
 //!
 //! Counts are those of the metadata; histograms are exact; of the turns it shows those that are worth reading
 //! and a sample. Its size does not grow with the dataset, and neither does memory.

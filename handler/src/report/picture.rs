@@ -7,8 +7,7 @@ use std::fmt::Write;
 const STEP: u64 = 12;
 const HEIGHT: u64 = 100;
 
-/// The picture of a histogram. A square root of heights would lie; bars that would not be seen get a height of
-/// one unit.
+/// The picture of a histogram. Heights are linear; bars that would be invisible get a height of one unit.
 pub(super) fn svg(histogram: &Histogram, title: &str) -> String {
     let highest = histogram.bars().map(|(zeros, ones)| zeros + ones).max();
     let highest = highest.unwrap_or_default().max(1);

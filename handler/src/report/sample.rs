@@ -27,8 +27,7 @@ type Key = (usize, u64);
 struct First(BTreeSet<(u64, Key)>);
 
 impl First {
-    /// Takes a row where it is among the first `most`; gives the one that it takes the place of, or itself
-    /// where it is not.
+    /// Takes a row if it is among the first `most`; gives the row that drops out, which may be this one.
     fn take(&mut self, rank: u64, key: Key, most: usize) -> Option<Key> {
         self.0.insert((rank, key));
         let last = (self.0.len() > most).then(|| self.0.pop_last()).flatten();

@@ -1,8 +1,8 @@
 //! Answers by what was asked: identical questions are asked once.
 //!
 //! Whoever asks first sends the call; others with the same question wait for it. Successes stay for
-//! a while in a bounded cache, failures never do. A call lives as long as somebody waits for it: with
-//! the last of them it ends, and gives back what it holds.
+//! a while in a bounded cache, failures never do. A call lives as long as a caller waits for it: with the
+//! last caller it ends, and gives back what it holds.
 
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::LabelingError;
@@ -23,7 +23,7 @@ pub enum Asked<T> {
     Answer(Arc<T>),
     /// It was not, and what was billed all the same.
     Failure(LabelingError, Tokens),
-    /// Nothing is sent any more; nothing is known.
+    /// Sending has stopped before an answer came.
     Stopped,
     /// Asking panicked; nothing is known.
     BrokeOff,
@@ -40,7 +40,7 @@ impl<T> Clone for Asked<T> {
     }
 }
 
-/// A call under way. Whoever waits has one of these, and it is aborted with the last of them.
+/// A call under way. Each waiting caller holds a clone, and the call is aborted with the last one.
 type Underway<T> = Shared<BoxFuture<'static, Asked<T>>>;
 
 enum Known<T> {
@@ -61,8 +61,8 @@ impl<T: Send + Sync + 'static> Answers<T> {
         }
     }
 
-    /// The answer to the question `key`, through `ask` where nobody asked it before, and whether it
-    /// is somebody else's.
+    /// The answer to the question `key`, by calling `ask` if it is the first to ask it, and whether
+    /// another caller asked it.
     pub async fn get(
         &self,
         key: u128,
@@ -91,7 +91,7 @@ impl<T: Send + Sync + 'static> Answers<T> {
         };
         let asked = underway.clone().await;
         let mut known = lock(known);
-        // By now another one may be asked under the same key.
+        // Another call may be under way under the same key.
         let is_this = match known.peek(&key) {
             Some(Known::Underway(there)) => {
                 there.upgrade().is_some_and(|there| there.ptr_eq(&underway))
@@ -122,7 +122,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks in a task of its own, so that it goes on whoever of those who wait is aborted.
+/// Asks in a task of its own, so that it continues when a waiting caller is aborted.
 fn start<T: Send + Sync + 'static>(
     ask: impl Future<Output = Asked<T>> + Send + 'static,
 ) -> Underway<T> {

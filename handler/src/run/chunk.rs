@@ -39,7 +39,7 @@ pub struct ChunkJob {
     pub bases: Vec<BucketPaths>,
     /// The round that the run is in.
     pub round: u32,
-    /// A result waits no longer than this before it is appended: a kill costs so much work.
+    /// The longest time a result waits before it is appended, and so the work that a kill costs.
     pub flush_every: Duration,
     /// Ends it early: nothing more is sent, what is in flight is answered and recorded.
     pub stop: CancellationToken,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 /// While a result waits for longer than this, nothing more is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// More than this is not held back.
+/// Bytes that are buffered before they are written.
 const FLUSH_BYTES: usize = 64 << 10;
 
 /// A line of a part, and when it became known.

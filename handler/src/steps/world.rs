@@ -53,7 +53,7 @@ pub struct Settings {
     pub chunk: ChunkLimits,
     /// Label what is intact of files that are not.
     pub salvage: bool,
-    /// Results wait no longer than this before they are appended: a kill costs so much work.
+    /// The longest time a result waits before it is appended, and so the work that a kill costs.
     pub flush_every: Duration,
     /// Whether labelled files are written over that no run made.
     pub overwrite: bool,

@@ -106,7 +106,7 @@ fn is_folder(input: &Path) -> anyhow::Result<bool> {
     Ok(kind.is_dir())
 }
 
-/// What is added to the names of outputs, so that a pilot never takes the place of the whole.
+/// The ending of output names that keeps a pilot from replacing the whole output.
 fn ending(pilot: Option<&Pilot>) -> String {
     pilot.map_or(String::new(), |pilot| format!(".pilot-{}", pilot.name))
 }
@@ -182,7 +182,7 @@ async fn dataset(
     let labeled_at = output.join(&labeled);
     let work_at = work.clone().unwrap_or_else(|| match &output {
         Spot::Local(_) => output.join(".softlabel").join(&name),
-        // Beside it nothing may be written.
+        // Nothing may be written beside a labelled dataset in a container.
         Spot::Blob(_) => labeled_at.join(".softlabel"),
     });
     let output = own.folder(&labeled_at, "--output").await?;
@@ -236,7 +236,7 @@ async fn lone_file(
             prefix = layout::LABELED_PREFIX
         )));
     }
-    // Where the file lies in a dataset, nothing of that dataset may be written.
+    // If the file lies in a dataset, nothing in that dataset may be written.
     let dataset = match folder.parent() {
         Some(dataset) if dataset.is_dataset().await? => Some(dataset),
         _ => None,
@@ -296,7 +296,7 @@ async fn protected(input: &Spot, dataset: Option<&Spot>) -> Result<Protected, St
     };
     let (root, inside) = match dataset {
         Some(Spot::Local(root)) => {
-            // A link elsewhere in the dataset that leads nowhere costs this file nothing.
+            // A broken link elsewhere in the dataset does not matter for this file.
             let entries = RawFolder::local(root).entries().await;
             (root, entries.unwrap_or_default())
         }
@@ -316,7 +316,7 @@ fn in_folder(args: &LabelArgs, input: &Spot, output: Spot) -> anyhow::Result<Spo
     if !ends && !is_there {
         return Ok(output);
     }
-    // As it was given: what is called so may be a link.
+    // The name as it was given, which may be that of a link.
     let stem = match input {
         Spot::Local(_) => Spot::Local(args.input.clone()).stem(),
         Spot::Blob(_) => input.stem(),
@@ -361,7 +361,7 @@ fn check_names(name: &BucketName) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where what is ours may lie.
+/// Where softlabel may write.
 struct Own<'a> {
     /// What must not be written.
     raw: &'a Spot,
@@ -398,7 +398,7 @@ impl Own<'_> {
     }
 }
 
-/// What is in the way of a folder at `path`: the file that has its name or that of a folder above.
+/// The file that keeps a folder from being made at `path`: it has the name of the folder or of one above.
 fn occupied(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     let there = path.ancestors().find(|path| path.exists())?;

@@ -1,4 +1,4 @@
-//! Where a labelled dataset that is to be read lies, and RAW beside it.
+//! Opens the labelled dataset that a command reads, and RAW with it.
 
 use super::spot::{Accounts, Spot};
 use super::usage;
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Opened {
     raw_folder: Option<RawFolder>,
 }
 
-/// Which work folder is looked into where none is given.
+/// The work folder to read if none is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Work {
     /// None.
@@ -112,7 +112,7 @@ pub(in crate::cli) async fn open(args: &ReadArgs, which: Work) -> anyhow::Result
             Some(match raw.parent().filter(|_| is_file) {
                 None => raw.raw()?,
                 Some(folder) => {
-                    // It may be called otherwise than when it was labelled.
+                    // The file may have been renamed since it was labelled.
                     let name = raw.name()?;
                     let buckets = labeled.buckets.iter_mut();
                     buckets.for_each(|bucket| bucket.report.source.path.clone_from(&name));

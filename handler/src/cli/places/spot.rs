@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The shortest lease there is: so long a killed run keeps the next one waiting.
+/// The shortest lease that Azure grants: after a kill the next run waits this long.
 const LEASE: Duration = Duration::from_secs(15);
 
 /// Longer than a lease, so that a run can be continued at once after a kill.

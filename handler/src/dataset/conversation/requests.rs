@@ -45,8 +45,8 @@ pub(super) fn turns<G: Gather>(json: &mut Cursor<'_>, gather: &mut G) -> Result<
     })
 }
 
-/// Gives what of a response is the model's text. Its parts have a `kind` where they are something else:
-/// tools, progress, edits, references; Markdown is old or new.
+/// Gives the model's text in a response. Parts that are something else (tools, progress, edits,
+/// references) have another `kind`; Markdown has its own, in older and newer versions.
 fn shown<'a>(response: Value<'a>, mut show: impl FnMut(Value<'a>)) {
     if !response.bytes.starts_with(b"[") {
         show(response);

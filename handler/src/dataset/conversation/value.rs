@@ -139,7 +139,7 @@ pub(super) fn key(written: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The text that `written` is, with its quotes; `None` where it is none.
+/// The text that `written` holds, which includes its quotes; `None` if it is not a text.
 pub(super) fn text(written: &[u8]) -> Option<String> {
     text_repaired(written, repair_text)
 }
@@ -154,7 +154,7 @@ fn text_repaired(written: &[u8], repair: fn(&[u8]) -> String) -> Option<String> 
         .ok()
 }
 
-/// A value as it is written, but for the blanks outside of its texts.
+/// A value as it is written, without the blanks outside its texts.
 fn without_blanks(written: &[u8]) -> String {
     let mut kept = Vec::with_capacity(written.len());
     let mut rest = written;

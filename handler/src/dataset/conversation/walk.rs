@@ -130,8 +130,8 @@ pub(super) fn conversation<G: Gather>(
     }
 }
 
-/// The turns in a text that holds a list of them as JSON; `None` where it holds something else. What is
-/// wrong in it is where the text is.
+/// The turns in a text that holds a list of them as JSON; `None` where it holds something else. Errors in
+/// it are reported at the text's position.
 fn turns_in_text<G: Gather>(json: &mut Cursor<'_>) -> Result<Option<G>, ParseError> {
     let value = json.value()?;
     let Some(text) = value::text(value.bytes) else {
@@ -177,7 +177,7 @@ pub(super) struct Cursor<'a> {
     depth: usize,
     /// The position in the array that is walked over.
     element: Option<u32>,
-    /// Where values are said to stand, if that is not where they do.
+    /// The position to report for values, if it is not their own.
     shown_at: Option<usize>,
     structure: Structure,
 }

@@ -91,7 +91,8 @@ impl Prompts {
     }
 }
 
-/// How the message is given, whatever the task. `labeled` says what is done with it, `data` what the data are.
+/// How the message is given, the same for every task. `labeled` says what is done with it, `data` what
+/// the data are.
 fn given(labeled: &str, data: &str, even: &str) -> String {
     format!(
         "How the message is given: one or more sections, each between a line that begins with <<<BEGIN and a \

@@ -83,8 +83,8 @@ pub enum NoLabel {
 }
 
 impl Candidate {
-    /// The text, from the bytes where they are given; `None` where these are not UTF-8, as those
-    /// of a token that holds a part of a character.
+    /// The text, from the bytes if they are given; `None` if they are not UTF-8, as in a token that holds
+    /// part of a character.
     fn text(&self) -> Option<&str> {
         match &self.bytes {
             Some(bytes) => std::str::from_utf8(bytes).ok(),

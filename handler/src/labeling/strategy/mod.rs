@@ -30,7 +30,7 @@ pub const DEFAULT: &str = "user_message_only";
 pub struct Limits {
     /// Most of any one message or answer; longer ones are cut in the middle.
     pub message_tokens: usize,
-    /// Most of everything that is shown beside the message to be labelled.
+    /// Most tokens of everything that is shown beside the message.
     pub context_tokens: usize,
 }
 

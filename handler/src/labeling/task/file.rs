@@ -1,4 +1,4 @@
-//! Reading a task file. What is wrong is told with its line.
+//! Reads a task file. Errors name the line.
 
 use super::Task;
 use std::collections::HashMap;

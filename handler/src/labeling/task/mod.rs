@@ -30,7 +30,7 @@ pub struct Task {
     /// Its name in summaries and metadata: small letters, digits, - and _, at most 64, a letter or a digit first.
     #[cfg_attr(test, schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")))]
     pub name: String,
-    /// The first paragraph of what the model is told: what the messages are, and what is to be decided.
+    /// The first paragraph of the prompt: what the messages are, and what to decide about them.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub question: String,
     /// Rules for the border between 0 and 1.
@@ -90,7 +90,7 @@ pub struct Example {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Rationale {
-    /// The first paragraph of what the model is told; without one it is made of the question.
+    /// The first paragraph of the prompt; by default derived from the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introduction: Option<String>,
     /// What it has to say, as a request without a full stop.
