@@ -13,7 +13,7 @@ pub fn number(n: u64) -> String {
     text
 }
 
-/// So many of something: `1 turn`, `12,345 turns`.
+/// A count with its noun: `1 turn`, `12,345 turns`.
 pub fn counted(n: u64, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", number(n))

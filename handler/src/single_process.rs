@@ -61,7 +61,7 @@ pub struct Job {
     dataset: String,
     resume: Resume,
     buckets: Vec<Bucket>,
-    /// Files of earlier runs that are not there any more.
+    /// Files of earlier runs that are gone.
     gone: Vec<String>,
     warnings: Vec<String>,
     /// What it cost to settle the request parameters.
@@ -90,7 +90,7 @@ struct Bucket {
 
 impl Job {
     /// Reads what earlier processes left, and every bucket file among `files` to its end. Nothing is
-    /// written that stays, and nothing is sent.
+    /// sent, and only drafts are written.
     ///
     /// # Errors
     /// If an output cannot be written, if the settings are not those of the runs that are there, if RAW changed under them, or if a file
@@ -244,7 +244,7 @@ impl Job {
         let is_pilot = self.app.data.pilot().is_some();
         let mut whole = None;
         let manifest = match (planned, &record) {
-            // Of which turns a pilot is made, the whole file says.
+            // The selection of a pilot's turns depends on the whole file.
             (Some(planned), Some(record)) if record.source.etag == version.etag && !is_pilot => {
                 self.progress.scanned(version.length);
                 planned
@@ -358,7 +358,7 @@ impl Job {
     /// Refuses to write over labelled files that no run made.
     async fn refuse_foreign(&self) -> Result<(), RunError> {
         for bucket in &self.buckets {
-            // One that is all labelled may have published in the instant in which it was killed.
+            // A run that is fully labelled may have published just before it was killed.
             let is_labeled = match &bucket.record {
                 Some(record) => self.app.ledger(record).await?.is_full(record),
                 None => false,
@@ -435,8 +435,8 @@ impl Job {
     /// Writes down what is to be labelled, under the request parameters `profile`. Gives the messages
     /// that set the steps going.
     ///
-    /// A restart forgets the earlier runs here and no sooner: by now the files are good and the service
-    /// has answered, so that nothing that was paid for is lost to a wrong key.
+    /// A restart discards the earlier runs here and not before: the files are readable and the service
+    /// has answered, so a wrong key loses no paid result.
     ///
     /// # Errors
     /// If something cannot be read or written.
@@ -511,8 +511,8 @@ impl Job {
         Ok(billed)
     }
 
-    /// Delivers `messages` and all that come of them, about `most` at a time, until every run has ended or the process is to
-    /// stop. Gives the metadata as it is then, if any run was planned.
+    /// Delivers `messages` and all that follow from them, about `most` at a time, until every run has
+    /// ended or the process stops. Gives the metadata at that time, if any run was planned.
     ///
     /// # Errors
     /// The first thing that made it stop. What was labelled until then is kept.
@@ -590,9 +590,9 @@ async fn forget_damaged(app: &App, dataset: &str, file: &str) -> Result<(), RunE
     }
 }
 
-/// A run whose labelled file and details are what it published: where one is not there or was cut off, or is
-/// to have other names, they are published again, without a call. Where its parts have not all of it any more, a run begins with what
-/// they have.
+/// A published run whose labelled file and details are intact. If one is missing, cut off or needs
+/// another name, both are published again without a call. If its parts are incomplete, a run starts from
+/// what they hold.
 async fn restored(
     app: &App,
     dataset: &str,
@@ -609,7 +609,7 @@ async fn restored(
         return Ok(record);
     }
     match publish_bucket::again(app, &record).await {
-        // For the details alone nothing is asked.
+        // Missing details alone are no reason to ask the model.
         Err(RunError::Incomplete { .. } | RunError::BaseGone { .. }) if labels_are_good => {
             Ok(record)
         }
@@ -622,7 +622,7 @@ async fn restored(
     }
 }
 
-/// What to do about a file that is not whole, of which `intact` conversations are.
+/// What to do about a damaged file with `intact` readable conversations.
 fn with_salvage(remedy: String, intact: u64) -> String {
     match intact {
         0 => remedy,

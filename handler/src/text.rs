@@ -56,8 +56,8 @@ fn is_unseen(c: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// What must not be shown of one request: its secrets, what it asks about, and what it says of how to
-/// answer, which has everyday words in common with any sentence.
+/// What must not be shown of one request: its secrets, what it asks about, and its instructions, which
+/// share everyday words with any sentence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mask<'a> {
     pub secrets: &'a [&'a str],
@@ -128,7 +128,7 @@ struct Unit {
     end: usize,
 }
 
-/// Marks what of `said` is a stretch of `text`, at least `length` characters long.
+/// Marks the stretches of `said` that also occur in `text` and are at least `length` characters long.
 fn hide(said: &[Unit], text: &[Unit], length: usize, hidden: &mut [bool]) {
     let key = |window: &[Unit]| window.iter().map(|unit| unit.value).collect::<String>();
     let mut wanted: HashMap<String, bool> = said

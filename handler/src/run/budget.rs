@@ -1,29 +1,28 @@
-//! What a dataset may cost: a cap, what somebody approved beyond it, and how its runs use that.
+//! What a dataset may cost: a cap, an approved amount above it, and how its runs use them.
 //!
-//! A budget is changed by compare-and-swap only. Before a chunk sends calls it [reserves](Budget::reserve)
+//! A budget is changed only by compare-and-swap. Before a chunk sends calls it [reserves](Budget::reserve)
 //! what they may cost, all of its calls where there is room. Its line in the run's ledger
-//! [settles](Budget::settle) that: the reservation goes, and what the chunk has cost is spent. So a chunk
-//! takes about two writes. A chunk whose work ends before that [rests](Budget::rest): it keeps reserved
-//! what it has cost. One that was killed keeps all it had reserved until its next holder, who learns from
-//! its part what it may have cost, reserves anew.
+//! [settles](Budget::settle) that: the reservation goes, and the chunk's cost is spent. So a chunk takes
+//! about two writes. A chunk whose work ends earlier [rests](Budget::rest): it keeps reserved what it has
+//! cost. A chunk whose process was killed keeps its whole reservation until the next holder learns from
+//! its part what it may have cost, and reserves again.
 //!
-//! A chunk for which there is no money rests too, and is sent again when others have given back enough.
-//! When none of them can, the run waits for an approval of what it will cost.
+//! A chunk without money rests too, and is sent again when other chunks have given back enough. If none
+//! of them can, the run waits for approval of its projected cost.
 //!
 //! # How far the cap can be passed
 //!
-//! A call is let through at its prompt and longest answer at full price, and one whose answer has no
-//! readable bill counts as that. So all instances together, however many are started and killed, are billed
-//! no more than the cap, and beyond it at most:
+//! A call is admitted at the full price of its prompt and longest answer, and counts as that if its
+//! answer has no readable bill. So all instances together, however many are started and killed, are
+//! billed no more than the cap, except for:
 //!
-//! * where the service counts more tokens in prompts than we do, the tokens by which it does so in the
-//!   calls that are in flight when the first bill shows it: for each process and run one call a slot
-//!   (`SOFTLABEL_CONCURRENCY`). From then on estimates are that much higher;
-//! * the calls that settle the request parameters, a few for a dataset and deployment;
-//! * where another model answers than the one that is priced, the calls in flight when its first answer
-//!   says so.
+//! * tokens that the service counts in prompts beyond softlabel's estimate, in calls that are in flight
+//!   when the first bill shows the difference: for each process and run one call per slot
+//!   (`SOFTLABEL_CONCURRENCY`). From then on estimates are higher by the difference;
+//! * the calls that settle the request parameters, a few for each dataset and deployment;
+//! * calls in flight when the first answer shows that another model than the priced one answers.
 //!
-//! Nothing bounds a run whose price is not known, once somebody approved that.
+//! A run whose price is unknown is not bounded once it was approved.
 
 use super::ledger::Ledger;
 use crate::money::Usd;
@@ -36,7 +35,7 @@ pub const BUDGET: &str = "budget";
 /// The budget of a dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// What somebody approved, if more than the cap.
+    /// The approved amount, if it is above the cap.
     pub approved_usd: Option<Usd>,
     /// What each run has of it.
     pub runs: BTreeMap<String, Share>,
@@ -67,15 +66,15 @@ pub struct Reservation {
     pub state: Holding,
 }
 
-/// Whether anybody may spend what is reserved for a chunk.
+/// Who may spend what is reserved for a chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holding {
     /// The holder of this name may.
     HeldBy(String),
-    /// The chunk was sent, and whoever takes it will.
+    /// Nobody yet: the chunk was sent, and its next holder will.
     Sent,
-    /// Nobody may. There was no money for a call.
+    /// Nobody: there was no money for a call.
     Refused {
         /// What the call may cost.
         next_usd: Usd,
@@ -96,16 +95,16 @@ impl Holding {
 /// Why nothing is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReserved {
-    /// There is not so much.
+    /// Less than that is left.
     Empty,
-    /// The chunk has another holder by now, or its run has ended.
+    /// The chunk has another holder, or its run has ended.
     Overtaken,
 }
 
 /// What a change means for chunks that there was no money for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Woken {
-    /// Chunks that are to be sent again, with their runs.
+    /// Chunks to send again, with their runs.
     pub again: Vec<(String, u64)>,
     /// Runs that have used up what they may spend, and what a call may cost that there was no money for.
     pub exhausted: Vec<(String, Usd)>,
@@ -148,8 +147,8 @@ impl Budget {
         room.max(promised.unwrap_or_default())
     }
 
-    /// Promises `run` that it may cost `usd` in all, or what it was promised before if that is more; says
-    /// whether there is so much. Without it nothing changes.
+    /// Promises `run` that it may cost `usd` in all, or its earlier promise if that is more. Returns
+    /// false, and changes nothing, if less is left.
     pub fn promise(&mut self, run: &str, usd: Usd, cap: Usd) -> bool {
         let room = self.room(run, cap);
         let share = self.runs.get(run);
@@ -231,8 +230,8 @@ impl Budget {
         self.wake(cap)
     }
 
-    /// The chunks of `run` that are not in its `ledger` are sent. `found` are those of them that have cost
-    /// something nobody has reserved: the run was labelled without a cap.
+    /// Notes that the chunks of `run` that are not in its `ledger` are sent. `found` are the chunks among
+    /// them that have cost something without a reservation, because the run was labelled without a cap.
     pub fn send(&mut self, run: &str, ledger: &Ledger, found: &BTreeMap<u64, Usd>) {
         let share = self.runs.entry(run.to_owned()).or_default();
         if share.ended {
@@ -276,8 +275,8 @@ impl Budget {
         self.approved_usd = Some(self.approved_usd.unwrap_or_default().max(usd));
     }
 
-    /// Finds the chunks that there is money for by now or, where nobody can give anything back any more, the
-    /// runs that have used up theirs.
+    /// Finds the chunks that can be paid now or, if no chunk can give anything back, the runs that have
+    /// used up their money.
     fn wake(&mut self, cap: Usd) -> Woken {
         let mut woken = Woken::default();
         let mut refused = Vec::new();
@@ -299,7 +298,7 @@ impl Budget {
             let left = self.room(run, cap);
             let left = left.saturating_sub(committed.unwrap_or_default());
             if *next <= left {
-                // So that no other chunk takes it meanwhile.
+                // Reserved now, so that no other chunk takes it.
                 let reserved = *wanted.max(next).min(&left);
                 self.change(run, *chunk, reserved, Holding::Sent);
                 woken.again.push((run.clone(), *chunk));

@@ -100,7 +100,7 @@ fn split_name(folder: &str, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// A pattern that stands for this path alone.
+/// A pattern that matches only this path.
 fn literal(path: &str) -> String {
     path.chars().fold(String::new(), |mut pattern, c| {
         match c {

@@ -73,13 +73,12 @@ impl ChunkJob {
     }
 
     /// Labels what is left of the chunk. `appender` is at the end of its part, which holds `lines`.
-    /// `window` holds a permit a turn, given back turn by turn, so that whoever opens chunks knows how
-    /// much is under way. Calls are paid from `reserve`; without one they may cost anything.
+    /// `window` holds a permit for each turn, given back turn by turn, which tells the opener of chunks
+    /// how much is under way. Calls are paid from `reserve`; without one their cost is not limited.
     ///
     /// # Errors
-    /// If RAW cannot be read, is another version or not as it was planned; if the part cannot be
-    /// written; and if something panicked. What became known until then is in the part, save where
-    /// that cannot be written.
+    /// If RAW cannot be read, has changed or does not match the plan; if the part cannot be written; and
+    /// if something panicked. Results until then are in the part, unless the part cannot be written.
     pub async fn run(
         &self,
         labeler: &Arc<Labeler>,
@@ -130,7 +129,7 @@ impl ChunkJob {
         Ok((ChunkEnd::Finished, spent))
     }
 
-    /// The turns that are left, with what the model is to be shown.
+    /// The turns that are left, with the input that the model sees.
     async fn jobs(
         &self,
         chunk: &Chunk,
@@ -218,7 +217,7 @@ impl ChunkJob {
     }
 }
 
-/// Tells the progress what of the calls an earlier process had settled.
+/// Counts in the progress the calls that an earlier process had settled.
 fn found(records: &[TurnRecord], round: u32, labeler: &Labeler) {
     let (mut settled, mut labeled, mut rationales, mut done) = (0, 0, 0, 0);
     for record in records {

@@ -223,7 +223,7 @@ pub struct Part {
     pub turns: Vec<TurnRecord>,
     /// Everything billed, also for calls that belong to no turn.
     pub tokens: Tokens,
-    /// What of that was billed to the run whose results this one begins with.
+    /// The part of that which was billed to the run whose results this run starts from.
     pub inherited: Tokens,
     /// Lines that cannot be read, or are about no turn of the chunk.
     pub unreadable: usize,
@@ -280,8 +280,8 @@ impl Part {
         self.tokens.without(self.inherited)
     }
 
-    /// What calls may have been billed that were in flight when the process was killed that made them:
-    /// nothing else says what became of them.
+    /// What may have been billed for calls in flight when their process was killed: nothing else records
+    /// how they ended.
     pub fn lost(&self) -> Option<Tokens> {
         let usd = self.credit.saturating_sub(self.own().usd);
         (usd > Usd::ZERO).then_some(Tokens {

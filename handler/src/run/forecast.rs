@@ -102,7 +102,7 @@ impl Forecast {
         }
     }
 
-    /// The time that the quota alone asks for, in seconds.
+    /// The time that the quota requires, in seconds.
     pub fn seconds_at_quota(&self, pace: &Pace, with_rationales: bool) -> f64 {
         let rationales = if with_rationales {
             self.rationales
@@ -131,7 +131,7 @@ impl Forecast {
         }
     }
 
-    /// The time that the calls in flight alone ask for, in seconds.
+    /// The time that the limit on calls in flight requires, in seconds.
     pub fn seconds_in_flight(&self, pace: &Pace, with_rationales: bool) -> f64 {
         let in_flight = self.in_flight(pace, with_rationales);
         self.waiting(pace, with_rationales) / f64::from(in_flight)
@@ -150,7 +150,7 @@ impl Forecast {
 }
 
 /// Reads every chunk of `manifests` and adds up what labelling it will take. With `dedupe`, identical
-/// inputs within reach of each other count as one call. `seen` is told the turns of each chunk.
+/// inputs within reach of each other count as one call. `seen` is called with the turns of each chunk.
 ///
 /// # Errors
 /// If RAW cannot be read, or changed since it was planned.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// How much may be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// What a dataset may cost where nobody approved more.
+    /// What a dataset may cost without an approval.
     pub dataset: Usd,
     /// What all datasets may cost in a month.
     pub month: MonthlyCap,
@@ -48,7 +48,7 @@ pub struct ChunkFunds {
     dataset: String,
     run: String,
     chunk: u64,
-    /// Tells this execution from all others.
+    /// Identifies this execution.
     holder: String,
     caps: Caps,
     state: Mutex<State>,
@@ -83,8 +83,8 @@ impl ChunkFunds {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The execution ends before the chunk is finished, which has cost `spent`; `refused` says what a call
-    /// may cost that the dataset's budget had no money for, if that is why.
+    /// The execution ends before the chunk, which has cost `spent`, is finished. `refused` is the highest
+    /// cost of a call that the dataset's budget could not pay, if that is why.
     ///
     /// # Errors
     /// If a budget cannot be changed; then what was reserved stays so until the chunk is taken again.
@@ -110,7 +110,7 @@ impl ChunkFunds {
 }
 
 impl ChunkFunds {
-    /// Claims the money of the month, for one who holds that of the dataset.
+    /// Claims money of the month, after money of the dataset was reserved.
     async fn claim(&self, wish: Wish) -> Result<Result<Usd, Pot>, RunError> {
         if self.caps.month == MonthlyCap::NotKept {
             return Ok(Ok(wish.wanted));

@@ -1,8 +1,8 @@
-//! The ledger of a run: a line for each chunk that is finished, with what became of its turns. When its
+//! The ledger of a run: a line for each finished chunk, with how its turns ended. When its
 //! file is full, another one goes on.
 //!
-//! It tells whether all is there and how far a run is, without a look at any part. A chunk may stand
-//! in it twice, as after a lost answer: the first line counts.
+//! It shows the progress of a run, and whether all chunks are finished, without reading a part. A chunk
+//! may be listed twice, for example after a lost answer: the first line counts.
 
 use super::entry::Part;
 use super::paths::BucketPaths;
@@ -37,7 +37,7 @@ pub struct FinishedChunk {
     pub soft_labels: Histogram,
     /// What was billed.
     pub tokens: Tokens,
-    /// What of that was billed to the run whose results this one begins with.
+    /// The part of that which was billed to the run whose results this run starts from.
     pub inherited: Tokens,
 }
 

@@ -98,7 +98,7 @@ impl Wanted {
 pub struct Page {
     /// Their records, the newest first.
     pub records: Vec<Record>,
-    /// After which place the list goes on, if it may.
+    /// The place after which the list continues, if it may.
     pub next: Option<Place>,
 }
 
@@ -174,8 +174,8 @@ impl Runs {
         Ok(page)
     }
 
-    /// Gives every run its place that has none, as one that was begun by an earlier version of the program,
-    /// or by a process that was killed; and takes those out of the list that are gone.
+    /// Adds the missing places of runs that an earlier version began, or whose process was killed; and
+    /// removes the places of runs that are gone.
     ///
     /// # Errors
     /// If something cannot be read or written.

@@ -75,7 +75,7 @@ pub enum RunError {
         /// What is found.
         found: String,
     },
-    /// Preparing a chunk panicked. How is not told: a panic's words may hold a text.
+    /// Preparing a chunk panicked. The panic's message is left out because it may hold a text.
     #[error(
         "softlabel broke off while it prepared {place}, which is an error in it; report it, and \
          give the command again"
@@ -194,7 +194,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether storage will not do what it should for now, through no fault of the run.
+    /// Whether storage fails for now, through no fault of the run.
     pub fn is_storage_down(&self) -> bool {
         let error = match self {
             Self::Store(error) | Self::Raw(error) => error,
@@ -219,7 +219,7 @@ impl RunError {
         }
     }
 
-    /// Whether RAW is not there any more as the run was planned for.
+    /// Whether RAW is gone, or another version than the run was planned for.
     pub fn is_raw_changed(&self) -> bool {
         match self {
             Self::RawChanged { .. } => true,

@@ -1,11 +1,11 @@
-//! What all datasets of an app cost in a calendar month, UTC, so that a cap on that can be kept.
+//! What all datasets of an app cost in a calendar month (UTC), so that a cap can be enforced.
 //!
 //! A call counts in the month in which the money for it is set aside. A chunk claims what its calls may
-//! cost in a month before it sends them. When it rests it keeps what it has cost, and when it stands in
-//! its run's ledger that is spent. One that was killed keeps all that it had claimed until its next holder
-//! claims anew.
+//! cost in a month before it sends them. When it rests it keeps claimed what it has cost; once it is
+//! in its run's ledger, that is spent. A chunk whose process was killed keeps its whole claim until its
+//! next holder claims again.
 //!
-//! An account is changed by compare-and-swap only, by all instances.
+//! All instances change an account only by compare-and-swap.
 
 use super::ledger::Ledger;
 use crate::money::Usd;
@@ -59,12 +59,12 @@ pub struct Claim {
     pub from_usd: Usd,
     /// What it may have cost in all at the end of it.
     pub to_usd: Usd,
-    /// Who may spend it; nobody where the chunk rests.
+    /// Who may spend it; `None` while the chunk rests.
     pub holder: Option<String>,
 }
 
 impl Claim {
-    /// What of the month's money it takes.
+    /// The money of the month that it takes.
     fn usd(&self) -> Usd {
         self.to_usd.saturating_sub(self.from_usd)
     }
@@ -87,8 +87,8 @@ impl Account {
         self.spent_usd + probes + self.all().map(Claim::usd).sum()
     }
 
-    /// Lets a chunk cost `wanted` in all, or less, but no less than `least`; gives how much that is, or
-    /// nothing where the `cap` does not leave so much. It has cost `sent` so far.
+    /// Lets a chunk that has cost `sent` so far cost `wanted` in all, or less, but at least `least`.
+    /// Gives that amount, or `None` if the `cap` leaves less than `least`.
     pub fn claim(
         &mut self,
         (run, chunk): (&str, u64),
@@ -117,8 +117,8 @@ impl Account {
         Some(to_usd)
     }
 
-    /// The work on a chunk ends after it has cost `usd` in all, and it is not finished. Nothing changes
-    /// where another holder has it by now.
+    /// The work on an unfinished chunk ends after it has cost `usd` in all. Nothing changes if another
+    /// holder has the chunk.
     pub fn rest(&mut self, (run, chunk): (&str, u64), holder: &str, usd: Usd) {
         let chunks = self.claims.get_mut(run);
         if let Some(claim) = chunks.and_then(|chunks| chunks.get_mut(&chunk))

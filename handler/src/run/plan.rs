@@ -55,7 +55,7 @@ pub async fn plan(
     });
     let (manifest, end) = match scanned.await {
         Ok(result) => result?,
-        // The task neither panics nor is it cancelled, save when the process ends.
+        // The task neither panics nor is cancelled, except when the process ends.
         Err(error) => return Err(StoreError::broken_off("scan", shown, error).into()),
     };
     match end {

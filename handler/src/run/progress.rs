@@ -1,4 +1,4 @@
-//! How far a run is, for whoever shows it.
+//! The progress of a run, to be shown.
 
 use super::projection::Kind;
 use crate::dataset::figures::Tokens;
@@ -95,8 +95,8 @@ impl Progress {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An earlier process settled the label of so many turns, gave so many of them one, and settled the
-    /// rationale of so many.
+    /// Counts what an earlier process did: turns whose label was settled, those of them with a label, and
+    /// turns whose rationale was settled.
     pub fn found_calls(&self, settled: u64, labeled: u64, rationales: u64) {
         let mut calls = self.calls();
         calls.labels.done += settled;

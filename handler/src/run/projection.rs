@@ -1,8 +1,8 @@
-//! What a run will have cost, and how much longer it takes: told from the calls of each kind that are
-//! answered, and the turns that still want one.
+//! Projects what a run will cost and how much longer it takes, from the answered calls of each kind and
+//! the turns that still need one.
 //!
-//! Labels come first and are cheap, rationales follow and are dear, so the two are never added up before
-//! each is projected on its own.
+//! Labels come first and are cheap, rationales follow and are expensive, so each is projected on its own
+//! before they are added.
 
 use crate::dataset::figures::Tokens;
 use crate::money::Usd;
@@ -37,7 +37,7 @@ pub struct Projection {
 }
 
 impl Kind {
-    /// A call was answered that was in flight for so long.
+    /// A call was answered after being in flight this long.
     pub fn answered(&mut self, tokens: Tokens, in_flight: Duration) {
         self.tokens += tokens;
         self.in_flight += in_flight;
@@ -65,12 +65,12 @@ impl Kind {
 }
 
 impl Projection {
-    /// Projects the `kinds` of calls of a run whose first answer came so long ago (`since`), under a
-    /// `quota` and with so many calls in flight at most. `None` while too little is known.
+    /// Projects the `kinds` of calls of a run whose first answer came `since` ago, under a `quota` and
+    /// with at most `in_flight` calls at a time. `None` while too little is known.
     ///
-    /// Two things can hold a run up: the quota, by which a call weighs what it is charged, and the calls in
-    /// flight, by which it weighs as long as it takes. The one that has had more to do until now decides
-    /// what calls weigh; how fast they went until now decides the time.
+    /// Two things limit the speed of a run: the quota, where a call weighs the tokens that it is charged,
+    /// and the calls in flight, where it weighs its latency. The limit that was used more so far decides
+    /// the weight of calls; the speed so far decides the time.
     pub fn of(kinds: &[Kind], since: Duration, quota: Quota, in_flight: u32) -> Option<Self> {
         let mut usd = Usd::ZERO;
         let (mut done, mut left) = (Weight::default(), Weight::default());

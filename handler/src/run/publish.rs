@@ -27,7 +27,7 @@ pub struct Target {
     pub folder: OwnFolder,
     /// Its path there.
     pub path: String,
-    /// Of so many of its first bytes it is noted what they are.
+    /// The number of first bytes whose hash is recorded.
     pub beginning: u64,
 }
 
@@ -51,8 +51,8 @@ impl Draft {
         [&self.labels, &self.details].map(|written| written.beginning.as_ref())
     }
 
-    /// Makes the files appear, or gives `None` where the mode of one leaves the file that is there alone.
-    /// The details come first: where there are labels, what was known of them is there too.
+    /// Publishes the files, or gives `None` if the mode of one keeps an existing file. The details come
+    /// first, so that labels never appear without them.
     ///
     /// # Errors
     /// If one cannot be committed.
@@ -213,8 +213,8 @@ pub(crate) struct Texts {
     pub(crate) details: Vec<u8>,
 }
 
-/// What would be published of a run that goes on, for whoever reads it: the lines of the turns of which
-/// something is known.
+/// The lines that an unfinished run would publish now, for readers: those of turns about which something
+/// is known.
 #[derive(Debug)]
 pub(crate) struct SoFar {
     manifest: Arc<Manifest>,
@@ -302,7 +302,7 @@ impl Lines {
         figures
     }
 
-    /// The lines of a chunk's turns, or the number of a turn of which nothing is known.
+    /// The lines of a chunk's turns, or the number of a turn about which nothing is known.
     fn add(&mut self, part: &Part) -> Result<Texts, usize> {
         self.figures.tokens += part.tokens;
         let mut texts = Texts::default();

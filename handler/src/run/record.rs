@@ -26,7 +26,7 @@ pub enum State {
     Labeling,
     /// Nothing can be done before some time, such as in an outage of the service.
     Waiting,
-    /// It would cost more than its dataset may, until somebody approves that.
+    /// It would cost more than its dataset may, and waits for approval.
     AwaitingApproval,
     /// Every turn that can be labelled has its label.
     Complete,
@@ -36,7 +36,7 @@ pub enum State {
     Failed,
     /// Another run, or another version of RAW, took its place.
     Superseded,
-    /// Somebody cancelled it.
+    /// It was cancelled by a request.
     Cancelled,
 }
 
@@ -87,7 +87,7 @@ impl State {
 pub enum Origin {
     /// Its file was uploaded.
     Upload,
-    /// Somebody asked for it.
+    /// A request asked for it.
     Relabel,
 }
 
@@ -145,8 +145,8 @@ pub struct Record {
     /// The run that was its file's current one when it was asked for.
     #[serde(default)]
     pub replaces: Option<String>,
-    /// When somebody asked for labels of the whole dataset that are made as its own: once it is published,
-    /// later uploads are labelled like it.
+    /// When a request asked to label the whole dataset in this way: once this run is published, later
+    /// uploads are labelled like it.
     #[serde(default)]
     pub sets_dataset: Option<Timestamp>,
     /// 0, or one more than that of `base`.
@@ -165,14 +165,14 @@ pub struct Record {
     /// It waits until storage does what it should, however long that takes.
     #[serde(default)]
     pub waits_for_storage: bool,
-    /// It does not move whatever is tried: what is not labelled yet gets no further try.
+    /// It made no progress whatever was tried: unlabelled turns get no further try.
     #[serde(default)]
     pub given_up: bool,
     /// Before that nothing is tried, while it waits.
     pub not_before: Option<Timestamp>,
     /// How many chunks there are, once it is planned.
     pub chunks: Option<u64>,
-    /// The first so many of them were sent. Without it all were, by an earlier version of softlabel.
+    /// The number of first chunks that were sent. `None` if an earlier version of softlabel sent all.
     #[serde(default)]
     pub sent: Option<u64>,
     /// What it will cost at most, once that is estimated.
@@ -184,8 +184,8 @@ pub struct Record {
     /// What a call may cost that there was no money for.
     #[serde(default)]
     pub next_usd: Usd,
-    /// It waits for the next month, or a higher cap on what a month may cost, which had no money for a call
-    /// of so much.
+    /// It waits for the next month, or a higher cap on a month: the month could not pay a call of this
+    /// cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_in_month_usd: Option<Usd>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
@@ -356,8 +356,8 @@ impl Record {
         }
     }
 
-    /// Whether what it published is all that it can give: turns that failed are asked again on request, but
-    /// those of a run that came to nothing or was given up are still wanted.
+    /// Whether its result is final: failed turns are asked again only on request, but the turns of a run
+    /// that published nothing or was given up are still wanted.
     pub fn is_satisfying(&self) -> bool {
         let report = self
             .report
@@ -432,8 +432,8 @@ impl Record {
         self.sent.is_some_and(|sent| self.chunks > Some(sent))
     }
 
-    /// Lets `out` of its chunks be out: sent and not among the `finished`. Gives those that are to be sent
-    /// beside those that were.
+    /// Lets `out` of its chunks be out, which means sent and not among the `finished`. Gives the further
+    /// chunks to send.
     pub fn let_out(&mut self, out: u64, finished: u64) -> Range<u64> {
         let chunks = self.chunks.unwrap_or_default();
         let sent = self.sent.unwrap_or(chunks).min(chunks);
@@ -444,7 +444,7 @@ impl Record {
         sent..until
     }
 
-    /// One of its chunks is finished: gives the next that is to be sent, if there is one.
+    /// One of its chunks is finished: gives the next chunk to send, if there is one.
     pub fn let_next_out(&mut self) -> Option<u64> {
         let next = self
             .sent
@@ -453,8 +453,8 @@ impl Record {
         Some(next)
     }
 
-    /// Nothing can be done before `until`. One of many chunks that say so is enough; where somebody has to
-    /// approve its cost first, that stays.
+    /// Nothing can be done before `until`. One chunk that reports it is enough; a run that waits for
+    /// approval keeps doing so.
     pub fn wait(&mut self, reason: String, until: Timestamp, now: Timestamp) -> bool {
         let waits = matches!(self.state, State::Waiting | State::AwaitingApproval);
         if waits || self.given_up || !self.enter(State::Waiting, Some(reason), now) {
@@ -502,7 +502,7 @@ impl Record {
         self.state == State::Waiting && self.enter(state, None, now)
     }
 
-    /// There is money again in a month: it goes on as if it had not stood still.
+    /// A month has money again: the run continues as if it had not waited.
     pub fn resume_in_month(&mut self, now: Timestamp) -> bool {
         if self.next_in_month_usd.is_none() || !self.resume(now) {
             return false;
@@ -512,8 +512,8 @@ impl Record {
         true
     }
 
-    /// It does not move whatever is tried: what is not labelled yet gets no further try, and nothing
-    /// makes it wait any more.
+    /// It made no progress whatever was tried: unlabelled turns get no further try, and the run does not
+    /// wait again.
     pub fn give_up(&mut self, now: Timestamp) {
         self.resume(now);
         if !std::mem::replace(&mut self.given_up, true) {

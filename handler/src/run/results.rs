@@ -1,7 +1,8 @@
 //! Results on their way into a part.
 //!
-//! They are appended as they come. While that takes too long nobody may ask, and where it fails nobody
-//! asks any more: a kill or a lost part costs what was in flight and the results of two seconds.
+//! They are appended as they come. While an append takes too long no further call is sent, and if it
+//! fails none is sent at all: a kill or a lost part costs the calls in flight and the results of two
+//! seconds.
 
 use super::entry::Note;
 use super::switch::Switch;

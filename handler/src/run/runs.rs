@@ -12,9 +12,9 @@
 //!
 //! What all datasets cost in a month stands in `months/<month>.json` of what the app shares.
 //!
-//! Invariant: of the runs of one file the current one alone publishes. A run becomes current once, by
-//! a compare-and-swap that is made only while RAW still is the version the run is about, so that a
-//! late word of an older version changes nothing.
+//! Invariant: only the current run of a file publishes. A run becomes current once, by a compare-and-swap
+//! that is made only while RAW is still the version that the run is about, so that a late message about
+//! an older version changes nothing.
 
 use super::RunError;
 use super::budget::{BUDGET, Budget};
@@ -57,7 +57,7 @@ type Changing = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
 #[derive(Clone, Debug)]
 pub struct Runs {
     work: OwnFolder,
-    /// What belongs to the app as a whole, whichever data it works on.
+    /// What belongs to the app as a whole, for all places of data.
     shared: OwnFolder,
     clock: Clock,
     /// Where reading a file again costs a request.
@@ -99,7 +99,7 @@ impl Runs {
         }
     }
 
-    /// The same runs, of which those are not read again that a listing shows to be as they were.
+    /// The same runs, with a cache: records that a listing shows to be unchanged are not read again.
     #[must_use]
     pub fn remembering(self) -> Self {
         let known = Arc::new(Mutex::new(LruCache::new(KNOWN)));
@@ -121,7 +121,7 @@ impl Runs {
         &self.work
     }
 
-    /// What belongs to the app as a whole, whichever data it works on.
+    /// What belongs to the app as a whole, for all places of data.
     pub fn shared(&self) -> &OwnFolder {
         &self.shared
     }
@@ -210,11 +210,11 @@ impl Runs {
         Ok(record)
     }
 
-    /// Begins a run and makes it the current one of its file, or finds it as it is. `raw` tells the
-    /// version of RAW that is there now, `None` where it is gone.
+    /// Begins a run and makes it the current one of its file, or finds it as it is. `raw` gives the
+    /// version of RAW that exists now, `None` if RAW is gone.
     ///
     /// Safe to repeat and to be killed in: the mark comes first, then the record, then the place as
-    /// current run, and each is taken as it is where it is there.
+    /// current run, and existing ones are kept.
     ///
     /// # Errors
     /// If something cannot be read or written.
@@ -237,7 +237,7 @@ impl Runs {
         let content = self.content(&path, &record)?;
         let created = self.work.create(&path, content).await?;
         if created {
-            // By now the reconciler may have taken the first one for a beginning that was cut short.
+            // The reconciler may have removed the first mark, taking it for an interrupted start.
             self.work.replace(&active_path(&run), Vec::new()).await?;
             let Record { dataset, file, .. } = &record;
             tracing::info!(event = "run_began", run, dataset, file, "a run begins");
@@ -255,7 +255,7 @@ impl Runs {
                 }
                 _ => {}
             }
-            // Somebody had this version labelled before word of its upload came.
+            // A request had this version labelled before the event of its upload came.
             if record.origin == Origin::Upload
                 && let Some(current) = &current
                 && record.replaces.as_ref() != Some(&current.run)
@@ -319,7 +319,7 @@ impl Runs {
                     .await?;
                 Ok(false)
             }
-            // Its beginning was cut short; whoever began it is told again.
+            // Its start was interrupted; the caller starts it again.
             _ => Ok(false),
         }
     }
@@ -380,7 +380,7 @@ impl Runs {
             .collect())
     }
 
-    /// The end of a run is settled: the reconciler need not look at it any more.
+    /// The end of a run is settled: the reconciler stops looking at it.
     ///
     /// # Errors
     /// If the mark cannot be removed.
@@ -568,7 +568,7 @@ impl Runs {
         let path = format!("datasets/{dataset}/{name}.json");
         let mut cell = Cell::new(&self.work, &path);
         loop {
-            // Against what was read: who has lost the right to it meanwhile replaces nothing.
+            // Replaces only what was read: a process that lost its right in between replaces nothing.
             let there = self.parse::<T>(&path, cell.read().await?)?;
             let Some(value) = change(there) else {
                 return Ok(());

@@ -11,12 +11,12 @@ use super::ledger::Ledger;
 use crate::store::{Appender, OwnFolder};
 
 impl ChunkJob {
-    /// Takes over a part that holds `lines`: lets it begin with that of the base, if there is one, and
-    /// records what a killed process may have spent. Gives what the part says then.
+    /// Takes over a part that holds `lines`: copies the base's part to its beginning, if there is a base,
+    /// and records what a killed process may have spent. Gives what the part then holds.
     ///
     /// # Errors
-    /// [`RunError::BaseGone`] if the base had results that are not there any more; and if the base
-    /// cannot be read or the part cannot be written.
+    /// [`RunError::BaseGone`] if results of the base are gone; and if the base cannot be read or the part
+    /// cannot be written.
     pub async fn take_over(
         &self,
         work: &OwnFolder,
@@ -59,14 +59,14 @@ impl ChunkJob {
             let path = base.part(self.number);
             let part = work.read(&path).await?;
             let is_last = number + 1 == self.bases.len();
-            // One that was killed before it had taken everything over is no base yet.
+            // A run that was killed before it had copied all of its own base is not a base yet.
             let is_whole = |part: &Vec<u8>| is_last || Part::read(part, self.turns()).is_seeded;
             if let Some(part) = part.filter(is_whole) {
                 return Ok(part);
             }
             let chunks = self.manifest.chunks.len() as u64;
             let ledger = Ledger::of_run(work, base, chunks).await?;
-            // Without its manifest all of the base was removed.
+            // Without its manifest the whole base was removed.
             if ledger.has(self.number as u64) || !work.exists(&base.manifest()).await? {
                 return Err(RunError::BaseGone {
                     path: work.locate(&path),
@@ -77,7 +77,7 @@ impl ChunkJob {
     }
 }
 
-/// The lines with their ends; a torn one is nobody's.
+/// The lines with their line ends, without a torn last line.
 fn whole_lines(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = lines.split_inclusive(|&byte| byte == b'\n');
     lines.filter(|line| line.ends_with(b"\n"))

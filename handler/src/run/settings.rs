@@ -27,7 +27,7 @@ pub struct LabelSettings {
     pub deployment: String,
     /// The encoding of its tokens.
     pub encoding: Encoding,
-    /// What of a conversation the model sees.
+    /// Which part of a conversation the model sees.
     pub strategy: String,
     /// Version of that strategy.
     pub strategy_version: u32,
@@ -45,7 +45,7 @@ pub struct LabelSettings {
     pub with_rationales: bool,
     /// Which of two answers the hard label is.
     pub hard_label: HardLabel,
-    /// Limits on what of a text is shown, in tokens.
+    /// Limits on the texts that are shown, in tokens.
     pub limits: Limits,
 }
 
@@ -80,8 +80,8 @@ impl LabelSettings {
         let object = |settings: &Self| serde_json::to_value(settings).unwrap_or_default();
         let (here, there) = (object(self), object(theirs));
         let keys = here.as_object().into_iter().flatten();
-        // The version of the prompts tells one task from another in fewer words, and what is not
-        // written down is looked at below.
+        // The prompt version identifies the task in fewer words, and keys that may be missing are
+        // compared below.
         let keys = keys.filter(|(key, _)| !["task", "api", "base_url"].contains(&key.as_str()));
         let differences = keys.filter_map(|(key, here)| {
             let there = there.get(key)?;

@@ -32,11 +32,10 @@ use tokio_util::sync::CancellationToken;
 /// How often an answer that names no label is asked for.
 const CLASSIFICATIONS: u32 = 2;
 
-/// So many answers in a row without token probabilities: the deployment gives none any more.
+/// After this many answers in a row without token probabilities, the deployment counts as giving none.
 const WITHOUT_LOGPROBS: u32 = 20;
 
-/// After this many different rationales that could not be had, and none that could, no more are asked
-/// for.
+/// After this many different rationales that failed in a row, no more are asked for.
 const FAILED_RATIONALES: usize = 20;
 
 /// What all turns of a run share.
@@ -45,7 +44,7 @@ pub struct Labeler {
     pub teacher: Arc<Teacher>,
     /// What its calls cost.
     pub tariff: Arc<Tariff>,
-    /// What of a conversation is shown.
+    /// Which part of a conversation is shown.
     pub strategy: &'static dyn Strategy,
     /// Limits of what is shown.
     pub limits: Limits,
@@ -65,12 +64,12 @@ pub struct Labeler {
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
     without_logprobs: AtomicU32,
-    /// The rationales that could not be had since the last one that could; once there are
-    /// [`FAILED_RATIONALES`] they stay.
+    /// The rationales that failed since the last success; once there are [`FAILED_RATIONALES`] the list
+    /// stays.
     failed_rationales: Mutex<HashSet<u128>>,
     /// Cancelled when no more rationales are asked for.
     no_rationales: CancellationToken,
-    /// What was last told of the meter.
+    /// The reading of the meter that was last logged.
     told: Mutex<Reading>,
 }
 
@@ -103,7 +102,7 @@ pub struct RationaleAnswer {
 pub enum TurnEnd {
     /// All that was to be done is done.
     Finished,
-    /// Nothing is sent any more; the rest is still to be done.
+    /// Sending has stopped; the rest is still to be done.
     Stopped,
     /// Asking panicked; the rest is still to be done.
     BrokeOff,
@@ -193,9 +192,8 @@ impl Labeler {
         since
     }
 
-    /// Labels the turn of `job`, telling `record` each event as it becomes known; `purse` pays. Where
-    /// nothing is sent any more, or once `switch` is off, it returns early, and what is missing stays to
-    /// be done.
+    /// Labels the turn of `job`, passing `record` each event as it becomes known; `purse` pays. If
+    /// sending has stopped, or once `switch` is off, it returns early and leaves the rest to be done.
     pub async fn label(
         self: &Arc<Self>,
         job: &TurnJob,
@@ -278,8 +276,7 @@ impl Labeler {
         TurnEnd::Finished
     }
 
-    /// What became of the question `key`. That somebody else who asked it was stopped is no reason
-    /// not to ask.
+    /// The outcome of the question `key`. If another caller asked it and was stopped, it is asked again.
     async fn asked<T: Send + Sync + 'static, F>(
         &self,
         answers: &Answers<T>,
@@ -487,8 +484,8 @@ impl Labeler {
         Asked::Failure(nothing, tokens)
     }
 
-    /// Whether so many answers came without token probabilities that none will come any more; then
-    /// nothing is sent any more either.
+    /// Whether so many answers lacked token probabilities that no answer will have them; then sending
+    /// stops.
     fn is_one_too_many(&self, error: &LabelingError) -> bool {
         if error.code != ErrorCode::BadAnswer {
             return false;
@@ -501,7 +498,7 @@ impl Labeler {
         many
     }
 
-    /// Counts rationales that cannot be had although labels can.
+    /// Counts rationales that fail while labels succeed.
     fn count_rationale(&self, rationale: u128, asked: &Result<Reply, AskError>) {
         use ErrorCode::{Rejected, Throttled, Transient};
         let failed = match asked {
@@ -581,7 +578,7 @@ fn not_asked_for() -> LabelingError {
     LabelingError::new(ErrorCode::Transient, message)
 }
 
-/// The tokens of a request whose texts have so many.
+/// The tokens of a request whose texts have `texts` tokens.
 fn with_envelope(texts: usize) -> u32 {
     u32::try_from(texts)
         .unwrap_or(u32::MAX)

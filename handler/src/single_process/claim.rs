@@ -38,7 +38,7 @@ impl Claim {
     /// Makes sure that no other process took over.
     ///
     /// # Errors
-    /// [`StoreError::Held`] if one did, and if that cannot be told.
+    /// [`StoreError::Held`] if one did, or if that is unknown.
     pub async fn prove(&self) -> Result<(), StoreError> {
         self.work.prove().await?;
         self.output.prove().await

@@ -20,14 +20,14 @@ pub(super) struct Queue {
     plans: VecDeque<RunMessage>,
     chunks: VecDeque<ChunkMessage>,
     steps: JoinSet<StepResult>,
-    /// Each step has files open: while there are so many, no chunk is opened.
+    /// Each step has files open: at this many steps no further chunk is opened.
     most: usize,
     /// The message that is worked on before others of its kind.
     next: OptionFuture<BoxFuture<'static, Result<Next, RunError>>>,
     failure: Option<RunError>,
 }
 
-/// What came of the message that was worked on.
+/// The outcome of a message.
 enum Next {
     Planned(Vec<Message>),
     Open(Option<Box<ReadyChunk>>),

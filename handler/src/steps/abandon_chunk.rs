@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Gives a chunk up, or has it tried again. `delivery` tells this message from others about the chunk.
+/// Gives a chunk up, or has it tried again. `delivery` identifies this message among those about the chunk.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -72,7 +72,7 @@ async fn give_up(
     };
     let (mut appender, lines) = match app.runs.work().append(&job.part()).await {
         Ok(taken) => taken,
-        // Somebody labels it after all.
+        // Another execution is labelling it.
         Err(StoreError::Held { .. }) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };

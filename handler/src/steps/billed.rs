@@ -34,8 +34,7 @@ pub(crate) fn recorded(record: &Record) -> Billed {
     Billed { tokens, turns }
 }
 
-/// What a run was billed, as far as it is recorded: what was in flight when a process was killed is not
-/// among it.
+/// What a run was billed according to its records, without calls in flight when a process was killed.
 ///
 /// # Errors
 /// If something cannot be read.

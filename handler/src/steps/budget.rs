@@ -112,8 +112,8 @@ impl App {
         Ok((left, of))
     }
 
-    /// Promises a run what it is estimated to cost, or says why it must wait for an approval. Where nobody
-    /// is asked for approvals, it needs no promise.
+    /// Promises a run its estimated cost, or says why it must wait for an approval. Without approvals, as
+    /// on the command line, no promise is needed.
     pub(crate) async fn afford(
         &self,
         record: &Record,
@@ -140,8 +140,8 @@ impl App {
         }))
     }
 
-    /// Whether a run may be paid: its price is known, or somebody approved it whatever it costs, which no
-    /// cap on months allows.
+    /// Whether a run may be paid: its price is known, or it was approved at any cost and there is no cap
+    /// on the month.
     fn is_known(&self, is_priced: bool, budget: &Budget, run: &str) -> bool {
         is_priced || !self.caps_months() && budget.unpriced.contains(run)
     }
@@ -160,7 +160,7 @@ impl App {
         Some(Arc::new(funds))
     }
 
-    /// Whether a run must wait as its price was known when it was planned and is not any more.
+    /// Whether a run must wait because its price was known when it was planned and is unknown now.
     pub(crate) async fn has_lost_its_price(&self, record: &Record) -> Result<bool, RunError> {
         let was_known = record.estimated_usd.is_some() || self.caps_months();
         if self.is_priced(record, None) || !was_known {
@@ -178,7 +178,7 @@ impl App {
         record: &Record,
         model: &str,
     ) -> Result<bool, RunError> {
-        // From now on its price is not known, until somebody sets one.
+        // Its price is unknown until one is set.
         let learned = self.runs.update(&record.run, |record| {
             let profile = record.profile.as_mut();
             profile.is_some_and(|profile| {
@@ -198,8 +198,8 @@ impl App {
         self.await_approval(record, None, reason).await
     }
 
-    /// The chunks of a run that are not finished are sent: notes in the budget which of them have money
-    /// that may come back, and what was spent without it.
+    /// The unfinished chunks of a run are sent: notes in the budget which of them hold money that may
+    /// come back, and what was spent without a reservation.
     pub(crate) async fn send_chunks(
         &self,
         record: &Record,
@@ -223,8 +223,8 @@ impl App {
         self.runs.change_budget(&record.dataset, send).await
     }
 
-    /// Whether a run that waits for an approval may go on by now: the cap was raised, others gave
-    /// something back, or the word of an approval got lost.
+    /// Whether a run that waits for approval may continue: the cap was raised, other runs gave money
+    /// back, or the message about an approval was lost.
     pub(crate) async fn is_affordable(&self, record: &Record) -> Result<bool, RunError> {
         let Some(cap) = self.settings.max_cost else {
             return Ok(true);
@@ -235,7 +235,7 @@ impl App {
         let known = self.is_known(priced, &budget, &record.run);
         let mut estimate = record.estimated_usd;
         if priced && record.chunks.is_some() {
-            // By now others may have given back what they had reserved.
+            // Other runs may have given back what they had reserved.
             estimate = Some(self.outlook(record, &budget).await?);
             let update = self.runs.update(&record.run, |record| {
                 let changed = record.estimated_usd != estimate;
@@ -265,8 +265,8 @@ impl App {
         Ok(committed + left.max(record.next_usd))
     }
 
-    /// A run has used up what it may spend, as a call may cost `next`: it waits for an approval of what it
-    /// will cost. Gives `false` where somebody let it go on since `record` was read.
+    /// A run cannot pay a call of up to `next`: it waits for approval of its projected cost. Gives
+    /// `false` if it was approved since `record` was read.
     pub(crate) async fn outgrown(&self, record: &Record, next: Usd) -> Result<bool, RunError> {
         if self.settings.in_trouble == InTrouble::Halt {
             let cap = self.settings.max_cost.unwrap_or_default();
@@ -286,8 +286,8 @@ impl App {
         self.await_approval(&record, Some(usd), reason).await
     }
 
-    /// Lets runs wait that have used up what they may spend. Gives the messages for chunks that there is
-    /// money for by now. `record` was read before that.
+    /// Lets runs wait that have used up their money. Gives the messages for chunks that can be paid now.
+    /// `record` was read before that.
     pub(crate) async fn follow(
         &self,
         woken: Woken,
@@ -308,8 +308,8 @@ impl App {
         Ok(messages.collect())
     }
 
-    /// A chunk of a run stands in its ledger, and has cost `usd`. Gives the messages for chunks that there
-    /// is money for by now.
+    /// A chunk of a run is in its ledger, and has cost `usd`. Gives the messages for chunks that can be
+    /// paid now.
     pub(crate) async fn settle_chunk(
         &self,
         record: &Record,
@@ -351,7 +351,7 @@ impl App {
         self.follow(woken, record).await
     }
 
-    /// What the chunks of a run have cost that were begun, save those that `is_known`.
+    /// The cost of the chunks of a run that were begun, except those that `is_known`.
     async fn unfinished(
         &self,
         record: &Record,
@@ -380,8 +380,8 @@ impl App {
         Ok(found)
     }
 
-    /// A run waits until somebody approves that it costs `usd`. Gives `false` where it goes on all the
-    /// same, as somebody let it since `record` was read.
+    /// A run waits until a cost of `usd` is approved. Gives `false` if it was approved since `record` was
+    /// read.
     pub(crate) async fn await_approval(
         &self,
         record: &Record,

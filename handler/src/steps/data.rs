@@ -38,7 +38,7 @@ pub struct Named {
     pub raw: RawFolder,
     /// Its bucket files.
     pub files: Vec<RawFile>,
-    /// What is named like data in it and is none of them.
+    /// Files in it that are named like data and are not bucket files.
     pub left_out: LeftOut,
     /// What the dataset is called in the work area.
     pub dataset: String,
@@ -121,7 +121,7 @@ impl Data {
         }
     }
 
-    /// Where the data lies, as part of what makes a run the one it is.
+    /// The place of the data, as part of a run's identity.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.container, self.base)
     }
@@ -129,7 +129,7 @@ impl Data {
     /// A RAW dataset.
     ///
     /// # Errors
-    /// If that can be no name of one.
+    /// If that cannot be the name of one.
     pub(crate) fn raw(&self, dataset: &str) -> Result<RawFolder, StoreError> {
         match &self.place {
             #[cfg(test)]
@@ -192,7 +192,7 @@ impl Data {
         Ok(self.contents(dataset).await?.1)
     }
 
-    /// The paths of the files in a RAW dataset that are named like data, and those of them that are not read.
+    /// The paths of the bucket files in a RAW dataset, and the files that are named like data and not read.
     ///
     /// # Errors
     /// If it cannot be listed.
@@ -268,7 +268,7 @@ impl Data {
     /// A labelled dataset, to be read as a whole.
     ///
     /// # Errors
-    /// If that can be no name of one.
+    /// If that cannot be the name of one.
     pub(crate) fn to_read(&self, dataset: &str) -> Result<Location, StoreError> {
         let labels = self.labeled_to_read(dataset)?;
         let named = self.as_named();

@@ -6,13 +6,14 @@
 //! ```
 //!
 //! The host of an instance that died leaves its messages invisible for up to ten minutes. So a process
-//! shows which messages it holds from the moment in which it takes them, also while they wait for their
-//! turn; the time of the file tells when it was last alive. What a dead one held is [sent
+//! shows which messages it holds from the moment it takes them, also while they wait their turn; the time
+//! of the file shows when the process was last alive. What a dead one held is [sent
 //! again](super::orphans).
 //!
-//! Invariant: a message is given back, and that is shown, before its step's own messages leave. So what
-//! waits in a queue is held by nobody. Where a worker died and its host did not, the host puts what it
-//! held back into the queue: the next worker of that host takes its sign away.
+//! Invariant: a message is given back, and that is shown, before its step's own messages leave. So no
+//! process holds what waits in a queue. If a worker dies and its host does not, the host puts the
+//! worker's messages back into the queue, and the next worker of that host removes the dead worker's
+//! file.
 
 use super::message::Message;
 use super::world::App;
@@ -28,7 +29,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The folder of the signs of life.
 pub(super) const HOLDERS: &str = "holders";
 
-/// A process gives so many signs of life in the time after which it counts as dead.
+/// Signs of life that a process gives within the time after which it counts as dead.
 const SIGNS: u32 = 3;
 
 /// What a process holds, as it is shown.
@@ -56,13 +57,13 @@ struct State {
     held: Vec<Message>,
     /// Counts changes.
     number: u64,
-    /// Somebody gives signs of life.
+    /// A task is giving signs of life.
     is_shown: bool,
 }
 
 impl Holder {
-    /// A process that was started by `host` and holds nothing, and counts as dead after so long without a
-    /// sign of life.
+    /// A process that `host` started and that holds nothing. It counts as dead after `dead_after` without
+    /// a sign of life.
     pub(super) fn new(work: OwnFolder, host: &str, dead_after: Duration) -> Self {
         let folder = format!("{HOLDERS}/{host}");
         Self {
@@ -99,8 +100,9 @@ impl Holder {
         held
     }
 
-    /// Leaves a message of `step`, or about something, of a newer `format` than this version knows: it is
-    /// shown like those of a dead holder, in that format, so that an instance that knows it sends it again.
+    /// Leaves a message of `step` whose `format`, or whose subject's format, is newer than this version:
+    /// it is shown like the message of a dead holder, in that format, so that an instance of that version
+    /// sends it again.
     ///
     /// # Errors
     /// If that cannot be written.
@@ -151,7 +153,7 @@ impl Holder {
         false
     }
 
-    /// Whether something is held. Where nothing is, whoever holds something next begins to show it.
+    /// Whether something is held. If not, the next message that is held starts the signs of life again.
     fn holds_something(&self) -> bool {
         let mut state = self.state();
         state.is_shown = !state.held.is_empty();

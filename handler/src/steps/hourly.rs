@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// Rounds are a minute apart, and never to the second.
 const HOUR: SignedDuration = SignedDuration::from_mins(59);
 
-/// Where something could not be done, all is looked at again after so long.
+/// After a failure everything is looked at again after this time.
 const RETRY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Names that are worked on at a time.
@@ -24,7 +24,7 @@ pub(super) const AT_ONCE: usize = 16;
 /// How far a kind of work is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// Before that nothing is to be done.
+    /// Nothing to do before that.
     pub due: Option<Timestamp>,
     /// The last name that is done, while it is under way.
     pub up_to: Option<String>,
@@ -47,7 +47,7 @@ fn path(kind: &str) -> String {
 }
 
 /// Does a `kind` of work for each of the names that `list` gives, several at a time, until `until`, if an
-/// hour has passed since all were done. Gives the messages that come of it.
+/// hour has passed since all were done. Gives the messages that result.
 ///
 /// # Errors
 /// If the names cannot be listed, or the progress not be kept. What fails for one name is logged.
@@ -81,7 +81,7 @@ where
     while let Some((name, done)) = worked.next().await {
         match done {
             Ok(found) => messages.extend(found),
-            // One that cannot be worked on is no reason not to look at the others.
+            // A failure of one does not keep the others from being looked at.
             Err(error) => {
                 failed = true;
                 tracing::error!(kind, name, %error, "this cannot be done now");

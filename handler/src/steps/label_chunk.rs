@@ -25,7 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Time between two looks at whether the run still is to be worked on.
+/// Time between two checks whether the run still needs work.
 pub(crate) const RUN_LOOK: Duration = Duration::from_secs(15);
 
 /// Labels a chunk.
@@ -54,7 +54,7 @@ pub struct ReadyChunk {
     window: Option<OwnedSemaphorePermit>,
 }
 
-/// Gets a chunk ready; `None` where nothing is to be done for it now.
+/// Gets a chunk ready; `None` if there is nothing to do for it now.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -185,8 +185,8 @@ impl ReadyChunk {
     }
 }
 
-/// Gives back what an unfinished chunk does not need. Gives the messages for chunks that there is money
-/// for by now.
+/// Gives back the money that an unfinished chunk does not need. Gives the messages for chunks that can be
+/// paid now.
 async fn rest(
     app: &App,
     record: &Record,
@@ -242,7 +242,7 @@ async fn unaffordable(
     Ok(Vec::new())
 }
 
-/// Cancels `stop` at the deadline, or when the run is not to be worked on any more. Never ends.
+/// Cancels `stop` at the deadline, or when the run needs no further work. Never returns.
 async fn watch(
     app: &App,
     run: &str,
@@ -299,7 +299,7 @@ async fn finished(
     let chunks = record.chunks.unwrap_or_default();
     let (finished, lines) = app.enter_finished(record, job, chunk, was_begun).await?;
     let run = &record.run;
-    // Of all chunks of the run, as calls of one cannot be told from those of another.
+    // The calls of all chunks of the run, since they are not counted by chunk.
     let spent = labeler.spent_since();
     tracing::info!(
         event = "chunk_ended",
@@ -382,8 +382,8 @@ impl App {
         Ok(manifest.map(|manifest| (record, manifest)))
     }
 
-    /// A chunk of a run is finished: gives the message for the next one that was not sent yet. Should it get
-    /// lost, the reconciler sends it.
+    /// A chunk of a run is finished: gives the message for the next unsent chunk. If it gets lost, the
+    /// reconciler sends it.
     pub(crate) async fn hand_over(&self, record: &Record) -> Result<Option<Message>, RunError> {
         if !record.has_more() {
             return Ok(None);

@@ -26,9 +26,9 @@ impl App {
         Ok([found(labels).await?, found(details).await?])
     }
 
-    /// Refuses a run that would write over a labelled file or details that no run of ours made: neither a run
-    /// of the bucket nor the metadata beside the file lists it with its length and hash. An empty file is
-    /// nobody's work.
+    /// Refuses a run that would replace a labelled file or details that softlabel did not write: neither
+    /// a run of the bucket nor the metadata beside the file lists it with its length and hash. An empty
+    /// file may be replaced.
     ///
     /// # Errors
     /// [`RunError::Foreign`] if it would, and if something cannot be read.

@@ -12,20 +12,20 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 /// Runs whose connections and answers are kept: more than a dataset has bucket files. The answers of one
-/// take 5 MB at most, those of all 60 MB. A run that has to make room connects anew when it comes back, and
-/// may ask again what it no longer remembers of equal turns.
+/// run take at most 5 MB, those of all 60 MB. A run that was evicted connects again when it is needed,
+/// and may ask about equal turns again.
 const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(11);
 
-/// Who takes the answers of whom: identical questions are asked once.
+/// Which runs share answers: identical questions are asked once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
-    /// The turns of one run, so that what is asked anew in another run is asked anew.
+    /// Turns of one run share answers: another run asks again.
     OfRun,
     /// The turns of all runs of this process.
     OfAll,
 }
 
-/// Makes labelers. What fails is told in one sentence.
+/// Makes labelers. Errors are one sentence.
 #[async_trait]
 pub trait Connect: fmt::Debug + Send + Sync + 'static {
     /// Settles the request parameters with a call or a few.
@@ -37,7 +37,7 @@ pub trait Connect: fmt::Debug + Send + Sync + 'static {
     /// A labeler that asks under settled parameters.
     ///
     /// # Errors
-    /// Why nobody can be asked now.
+    /// Why the service cannot be asked now.
     async fn labeler(&self, method: &Method) -> Result<Labeler, Trouble>;
 }
 

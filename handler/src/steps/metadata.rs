@@ -1,7 +1,7 @@
-//! `labeling_metadata.json` of a labelled dataset and its card, made anew from the records of its runs.
+//! `labeling_metadata.json` of a labelled dataset and its card, made from the records of its runs.
 //!
 //! Several publish at a time: it is written by compare-and-swap, and what is written is always made
-//! after the version it replaces was read, so that nobody's bucket gets lost.
+//! after the version it replaces was read, so that no bucket gets lost.
 
 use super::billed::{self, Billed};
 use super::take_up::SETTINGS;
@@ -22,14 +22,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Refreshing metadata takes one part in so many of the time, so that a dataset of many small buckets is
-/// not read again for each of them.
+/// Refreshing metadata may take one part in this many of the time, so that a dataset of many small
+/// buckets is not read again for each of them.
 const PARTS_OF_TIME: u32 = 5;
 
 /// A larger `metadata.json` of RAW is not read for its counts.
 const LARGEST_RAW_METADATA: u64 = 64 << 20;
 
-/// In the function app one refresh gathers what is published in so long, at least.
+/// In the function app one refresh covers at least everything published within this time.
 const GATHERED: Duration = Duration::from_secs(1);
 
 /// The refreshes of metadata that wait for their time.
@@ -37,7 +37,7 @@ const GATHERED: Duration = Duration::from_secs(1);
 pub(crate) struct Refreshes {
     /// The datasets that one waits for: it will see what is there by then.
     waiting: std::sync::Mutex<BTreeSet<String>>,
-    /// By dataset, held by the one that refreshes: when the next may.
+    /// By dataset: when the next refresh may begin, locked while one is under way.
     not_before: std::sync::Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn refresh(app: &App, dataset: &str) -> Result<Option<Metadata>
     }
 }
 
-/// What is to be said of a file that stands where the card of a labelled dataset is to be, and is not ours.
+/// The warning about a file in the place of a labelled dataset's card that softlabel did not write.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -152,7 +152,7 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     let (runs, gone) = runs
         .into_iter()
         .partition::<Vec<_>, _>(|(_, record)| there.contains(&record.file));
-    // Where nothing is left of RAW, what was labelled of it stays as it is told.
+    // If nothing is left of RAW, the metadata of its labels stays as it is.
     if runs.is_empty() {
         return Ok(None);
     }
@@ -208,8 +208,7 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     Ok(Some(metadata.without(&left_out)))
 }
 
-/// What is to be said of runs whose RAW is gone: which labelled files are left of them, which nobody removes, and
-/// which runs wait.
+/// Warnings about runs whose RAW is gone: which labelled files they leave behind, and which runs wait.
 async fn gone_warnings(
     app: &App,
     dataset: &str,
@@ -244,8 +243,8 @@ async fn gone_warnings(
     Ok(warnings)
 }
 
-/// What the bucket's labelled file is: that of the current run or, until it is published, of the last
-/// run that was. Gives the run it comes from, too.
+/// The bucket's labelled file: that of the current run or, until it is published, of the last published
+/// run. Gives that run, too.
 async fn published(
     app: &App,
     current: &Current,
@@ -318,7 +317,7 @@ pub(crate) async fn compare_with_raw(
                 version.length
             )]);
         }
-        // It is read, to be told what is wrong with it.
+        // It is parsed below, which reports what is wrong with it.
         _ => {}
     }
     match raw.read(layout::RAW_METADATA).await {

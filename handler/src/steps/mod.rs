@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A step is a function over one [`App`] (data, work, those who ask the model, clock, settings). It takes
-//! a typed [`Message`] and gives messages back. Who delivers them is somebody else's business: the
-//! Functions host with its queues, or [one process](crate::single_process) with a queue in memory.
+//! a typed [`Message`] and gives messages back. The caller delivers them: the Functions host with its
+//! queues, or [one process](crate::single_process) with a queue in memory.
 //!
 //! Invariant: every step may be called twice, late, in parallel, or be killed at any instant. What is
 //! true stands in the work area; a message is only a hint.

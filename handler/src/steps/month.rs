@@ -1,7 +1,7 @@
 //! The cap on what all datasets cost in a calendar month, UTC.
 //!
-//! Whatever the account of the month says was true when it was read: whether a call is paid is decided
-//! where its money is claimed, in [`ChunkFunds`](crate::run::funds::ChunkFunds).
+//! The account of the month may be outdated when it is read: whether a call is paid is decided where its
+//! money is claimed, in [`ChunkFunds`](crate::run::funds::ChunkFunds).
 
 use super::message::Message;
 use super::world::App;
@@ -21,7 +21,7 @@ pub(crate) struct MonthStatus {
     month: String,
     /// What all datasets may cost in it; `null` without a cap.
     max_cost_usd: Option<Usd>,
-    /// What they have cost in it, as far as no chunk is under way.
+    /// What they have cost in it, chunks under way left out.
     spent_usd: Usd,
     /// What chunks under way have cost in it and may cost.
     reserved_usd: Usd,
@@ -90,8 +90,8 @@ impl App {
         Ok(())
     }
 
-    /// Lets a run go on that waits for a month, if there is money by now. Gives `None` where it does not
-    /// wait for one, and otherwise the message that has it go on.
+    /// Lets a run that waits for a month continue if there is money again. Gives `None` if it does not
+    /// wait for one, otherwise the message that continues it.
     pub(crate) async fn go_on_in_month(
         &self,
         record: &Record,
@@ -133,8 +133,8 @@ impl App {
         self.runs.change_account(self.month(), settle).await
     }
 
-    /// The chunks of a run that stand in its `ledger` are settled, in case word of it got lost. Where the
-    /// run has ended so are all others, of which those have cost something that are in `unfinished`.
+    /// Settles the chunks of a run that are in its `ledger`, in case a message was lost. If the run has
+    /// ended all others are settled too; `unfinished` has the cost of those that cost something.
     pub(crate) async fn settle_run_in_month(
         &self,
         run: &str,

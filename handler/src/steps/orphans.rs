@@ -1,9 +1,9 @@
-//! Messages whose holder died: they are sent again, each once, without waiting until the host's queue shows
-//! them again.
+//! Messages whose holder died: each is sent again once, without waiting until the host's queue shows it
+//! again.
 //!
-//! Which messages those are, their [holders](super::holder) show. One that is done by now, or that somebody
-//! else holds, is not sent again. When the old message comes back after all, it finds nothing left to do, or
-//! a lease that another execution has.
+//! The [holders](super::holder) show which messages those are. A message that is done, or that another
+//! process holds, is not sent again. If the old message comes back, it finds nothing left to do, or the
+//! lease of another execution.
 
 use super::holder::{HOLDERS, Sign};
 use super::message::Message;
@@ -13,7 +13,7 @@ use crate::run::{RunError, work};
 use crate::store::{Listed, Version};
 use jiff::SignedDuration;
 
-/// Sends again what dead holders held, beside what `is_sent` already.
+/// Sends again what dead holders held, except what `is_sent` already.
 ///
 /// # Errors
 /// If the holders cannot be listed, or something cannot be read.

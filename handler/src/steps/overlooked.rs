@@ -1,8 +1,7 @@
-//! Versions of RAW files of which no word came: their events got lost, or came while storage refused the
-//! app.
+//! Finds versions of RAW files whose event was lost, or came while storage refused the app.
 //!
-//! Only datasets that have runs are looked through. What was there before the app is labelled when
-//! somebody asks for it.
+//! Only datasets that have runs are searched. Files older than the app are labelled when a request asks
+//! for it.
 
 use super::hourly;
 use super::message::Message;

@@ -1,9 +1,10 @@
-//! `plan-bucket`: cuts a run's file into chunks and sends messages for those that are not finished: for the
-//! first of them, where only so many may be out. From then on each chunk that ends sends the next.
+//! `plan-bucket`: cuts a run's file into chunks and sends messages for the unfinished ones, or for the
+//! first of them if the number that may be out is limited. After that each chunk that ends sends the
+//! next.
 //!
 //! Safe to run twice: the manifest is written once, the request parameters are settled once a dataset
-//! and deployment, and a chunk that was finished is not sent again. It is also how a run goes on that
-//! waited or whose messages got lost.
+//! and deployment, and a chunk that was finished is not sent again. A run that waited, or whose messages
+//! got lost, continues in the same way.
 
 use super::message::{Message, RunMessage};
 use super::reconcile;
@@ -140,8 +141,8 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     Ok(messages)
 }
 
-/// Has a run wait while the one that it begins with, which ended just now, may still record what it had in
-/// flight; says whether it does.
+/// Makes a run wait while its base, which ended just now, may still record calls in flight; says whether
+/// it waits.
 async fn waits_for_base(app: &App, record: &Record) -> Result<bool, RunError> {
     let base = record.base.as_ref().filter(|_| record.chunks.is_none());
     let Some(base) = base.filter(|_| app.settings.in_trouble == InTrouble::Wait) else {
@@ -404,7 +405,7 @@ impl App {
         Ok(true)
     }
 
-    /// Ends a run whose base is not there any more; says whether it did.
+    /// Ends a run whose base is gone; says whether it did.
     pub(crate) async fn end_if_base_gone(
         &self,
         record: &Record,
@@ -459,8 +460,8 @@ impl App {
         self.runs.update(run, waits).await.map(drop)
     }
 
-    /// What a step for `run` comes to. Where storage refuses what it needs, the run waits until that is mended, and
-    /// its message is dealt with: sent again and again it would only end as one that failed.
+    /// The result of a step for `run`. If storage refuses what the step needs, the run waits until that
+    /// is mended, and its message counts as done: redelivered, it would only end as a failed message.
     pub(crate) async fn or_wait(
         &self,
         run: &str,
@@ -485,7 +486,7 @@ impl App {
         Ok(Vec::new())
     }
 
-    /// Whether RAW has another mark than a run goes by, and the same content: then it goes by that from now on.
+    /// Whether RAW has another ETag than the run's and the same content; if so the run adopts that ETag.
     pub(crate) async fn follows_raw(&self, record: &Record) -> Result<bool, RunError> {
         let Some(record) = self.runs.read(&record.run).await? else {
             return Ok(false);

@@ -1,7 +1,7 @@
 //! `publish-bucket`: makes the labelled file of a run's parts and the details of it, and ends the run.
 //!
 //! Safe to run twice and in parallel: the same parts give the same files, and each is committed only over
-//! the file that was there when the run was known to be the current one. Whoever lost one of these races
+//! the file that was there when the run was known to be the current one. The loser of such a race
 //! publishes both again.
 
 use super::message::{Message, RunMessage};
@@ -34,8 +34,8 @@ async fn publish(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
         return Ok(Vec::new());
     }
     let targets = app.data.published(&record.dataset, &manifest.name())?;
-    // Before it is known who is current: whoever takes the place and publishes after that makes the
-    // commit fail.
+    // Read before the current run: if another run becomes current and publishes after that, the commit
+    // fails.
     let there = there(&targets).await?;
     if !may_publish(app, run).await? {
         return Ok(Vec::new());
@@ -153,8 +153,8 @@ pub(crate) fn published(report: Option<&BucketReport>) -> [Option<&LabeledFile>;
     ]
 }
 
-/// Whether a run still is to be published: it goes on, is the current one of its file, and RAW is the
-/// version that it is about. Where that is over, the run ends.
+/// Whether a run should still be published: it has not ended, is the current one of its file, and RAW is
+/// the version that it is about. If not, the run ends.
 async fn may_publish(app: &App, run: &str) -> Result<bool, RunError> {
     let Some(record) = app.workable(run).await? else {
         return Ok(false);

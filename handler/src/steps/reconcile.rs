@@ -1,10 +1,10 @@
 //! `reconcile`: now and then sets right what an event, a message or an instance lost.
 //!
-//! Each run whose end is not settled is looked at: one that does not move has its messages sent again,
-//! one that waited goes on, one whose chunks are all finished is published, one that does not move
-//! whatever is tried is ended; what a process held that died is sent again. Of one that has ended the metadata is brought up to date and, where RAW
-//! is another version by now, that version is taken up. Once an hour work that is past its retention is
-//! removed, and files are taken up of which no word came.
+//! It looks at each run whose end is not settled. A run without progress has its messages sent again, and
+//! is ended if that does not help; a run that waited continues; a run whose chunks are all finished is
+//! published. After the end of a run the metadata is brought up to date, and a version of RAW that replaced
+//! the run's is taken up. What a dead process held is sent again. Once an hour, work past its retention is
+//! removed, and files whose upload event was lost are taken up.
 //!
 //! Safe to run twice and in parallel: it changes records by compare-and-swap and sends messages, which
 //! may come twice.
@@ -27,7 +27,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A mark without a record is of a beginning that was cut short, after so long. Whoever begins after all
+/// After this time a mark without a record means that the start of its run was interrupted. A later start
 /// makes the mark again.
 const CUT_SHORT: SignedDuration = SignedDuration::from_secs(30);
 
@@ -40,7 +40,7 @@ const KIND: &str = "looks";
 /// More than enough to record what was answered.
 const FLUSHED: Duration = Duration::from_secs(5);
 
-/// A run that may only be waiting for its turn gets so many times the tries.
+/// A run that may only be waiting its turn gets this many times the tries.
 const IN_LINE: u32 = 4;
 
 /// What is to be done about a run.
@@ -59,17 +59,17 @@ enum Action {
 /// How patient the reconciler is.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// A run that has not moved for so long is sent again; then for twice as long, and so on.
+    /// A run that made no progress for this time is sent again; then after twice that time, and so on.
     stall_after: Duration,
     /// The longest time between two tries.
     longest: Duration,
-    /// A run whose chunks are all finished has its publication sent again after so long.
+    /// A run whose chunks are all finished has its publication sent again after this time.
     publish_after: Duration,
     /// Tries before it is given up.
     tries: u32,
 }
 
-/// Chunks of a run that was ended by somebody begin no call any more after so long.
+/// The time after which chunks of a cancelled or replaced run begin no further call.
 pub(super) fn noticed_after() -> SignedDuration {
     SignedDuration::try_from(RUN_LOOK + FLUSHED).unwrap_or(SignedDuration::MAX)
 }
@@ -84,8 +84,8 @@ impl Settings {
         }
     }
 
-    /// Chunks of a run that was ended by somebody go on for no longer than this: until they look again,
-    /// and until their calls are answered.
+    /// The longest time that chunks of a cancelled or replaced run go on: until they look again, and
+    /// until their calls are answered.
     pub(crate) fn still_ending(&self) -> SignedDuration {
         let longest = RUN_LOOK + self.call_timeout + FLUSHED;
         SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX)
@@ -96,15 +96,15 @@ impl Settings {
         self.stall_after / 10
     }
 
-    /// How many chunks of each of so many runs may be out: sent and not finished. So `label-chunk`, which the
-    /// platform scales by the length of its queue, never takes all instances that there may be.
+    /// How many chunks of each of `runs` runs may be out, which means sent and not finished. So
+    /// `label-chunk`, which the platform scales by the length of its queue, never takes all instances.
     pub(crate) fn share(&self, runs: usize) -> u64 {
         let all = self.chunks_out.unwrap_or(u64::MAX);
         (all / runs.max(1) as u64).max(1)
     }
 
-    /// How many more chunks of each run may be out by now, as others have ended, or as whoever finished a chunk
-    /// did not send the next.
+    /// How many more chunks of each run may be out, because other runs have ended or because a process
+    /// finished a chunk and did not send the next.
     fn more_out(&self, records: &[Record]) -> u64 {
         let labeling = records
             .iter()
@@ -121,8 +121,8 @@ impl Settings {
     }
 }
 
-/// Decides about a run of which `finished` chunks are done, and notes in its record what that means.
-/// While others move it may only be waiting for its turn, so it is given up later.
+/// Decides what to do about a run of which `finished` chunks are done, and notes it in its record. While
+/// other runs make progress it may only be waiting its turn, so it is given up later.
 fn decide(
     record: &mut Record,
     finished: u64,
@@ -148,7 +148,7 @@ fn decide(
             let doubled = patience.stall_after * 2_u32.saturating_pow(watch.tries);
             let wait = match complete {
                 true => patience.publish_after,
-                // Nobody else does anything for it any more.
+                // No other process works on it.
                 false if given_up => patience.stall_after,
                 false => doubled.min(patience.longest),
             };
@@ -163,7 +163,7 @@ fn decide(
     if given_up && !complete {
         return Action::GiveUp;
     }
-    // One that waits, or has nothing left but to be published, does not stand in line for others.
+    // A run that waits, or only needs to be published, does not wait for its turn.
     let in_line = matches!(record.state, State::Planning | State::Labeling) && !complete;
     let most = match others_move && in_line {
         true => patience.tries.saturating_mul(IN_LINE),
@@ -253,7 +253,7 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
         }
     }
     round.settle(app).await;
-    // What was decided must be sent, whatever becomes of old work.
+    // The messages must be sent even if old work cannot be removed.
     if let Err(error) = super::retention::remove_old(app, &begun_with, until).await {
         tracing::error!(%error, "old work cannot be removed now");
     }
@@ -329,7 +329,7 @@ impl Round {
     }
 }
 
-/// A run that waits for longer than this is told of.
+/// A run that waits longer than this is logged.
 const LONG: SignedDuration = SignedDuration::from_hours(1);
 
 /// Says how everything stands, for alerts.
@@ -452,14 +452,14 @@ async fn absent(app: &App, record: &Record) -> Result<(), RunError> {
     }
     let place = app.data.raw(&record.dataset)?.locate(&record.file);
     let trouble = Trouble::Absent { place };
-    // One that waited for something else has to say what it waits for now.
+    // A run that waited for something else must say what it waits for now.
     let resume =
         |record: &mut Record| record.waited_for != Some(trouble.to_string()) && record.resume(now);
     app.runs.update(&record.run, resume).await?;
     app.wait(record, trouble).await
 }
 
-/// Whoever began this run was cut short before it became current.
+/// The start of this run was interrupted before it became current.
 async fn begin_again(
     app: &App,
     record: &Record,
@@ -467,7 +467,7 @@ async fn begin_again(
     round: &mut Round,
 ) -> Result<(), RunError> {
     let run = &record.run;
-    // Whoever asked for it has been told nothing, and may have asked for another one since.
+    // The request got no answer, and another request may have begun a run since.
     if let Some(current) = current
         && let Some(other) = app.runs.read(&current.run).await?
         && other.created >= record.created
@@ -548,8 +548,8 @@ async fn go_on(
     Ok(())
 }
 
-/// Ends a run that does not move whatever is tried: what is finished is published, what is not is
-/// given up; where nothing can be, the run has failed.
+/// Ends a run that makes no progress: finished chunks are published, unfinished ones are given up; if
+/// nothing can be published the run has failed.
 async fn give_up(
     app: &App,
     record: &Record,

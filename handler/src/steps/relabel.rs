@@ -1,7 +1,6 @@
-//! `relabel`: a person asks to label what is there, again or in another way.
+//! `relabel`: a person asks to label existing data, again or in another way.
 //!
-//! Safe to ask twice: see `wish`. `force` buys everything anew and takes the place of runs in
-//! progress.
+//! Safe to ask twice: see `wish`. `force` asks everything again and replaces runs in progress.
 
 use super::message::Message;
 use super::refusal::RequestError;
@@ -184,7 +183,7 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
             Verdict::UnderWay(record) => under_way.push(record),
             Verdict::Published(record) => published.push(record),
             Verdict::Busy(record) => return Err(busy(&wish, &record)),
-            // RAW changed again and again, or is gone by now.
+            // RAW changed again and again, or is gone.
             Verdict::Answered(_) | Verdict::NoRun | Verdict::Begins(_) => {}
         }
     }

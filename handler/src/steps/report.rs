@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The reconciler waits for a report no longer than this: what it decided is sent afterwards.
 const LONGEST: Duration = Duration::from_secs(240);
 
-/// What became of a report.
+/// The outcome of writing a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// It is there.
@@ -23,7 +23,8 @@ pub enum Written {
     Failed(String),
 }
 
-/// Writes the report of a labelled dataset over the one that is there; somebody else's file is left as it is.
+/// Writes the report of a labelled dataset in place of the last one; a file that softlabel did not write
+/// is kept.
 pub(crate) async fn write(app: &App, dataset: &str) -> Written {
     match try_to_write(app, dataset, app.settings.report).await {
         Ok(written) => written,

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The rate is that of the last so long.
+/// The time over which the rate is measured.
 const LATELY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Where a run stands.
@@ -48,9 +48,9 @@ pub(crate) struct RunStatus {
     turns_per_second: Option<f64>,
     /// At that rate; `null` where there is none.
     seconds_left: Option<u64>,
-    /// What was billed, as far as chunks are finished.
+    /// What was billed for finished chunks.
     tokens: Tokens,
-    /// What that costs, and what the results had cost that it began with.
+    /// What that costs, with the cost of the results that the run started from.
     cost_usd: Cost,
     /// What it will have cost at this rate; `unknown` before a chunk is finished.
     projected_usd: Cost,
@@ -79,7 +79,7 @@ impl RunStatus {
     pub(crate) fn new(record: Record, ledger: &Ledger, now: Timestamp) -> Self {
         let sum = ledger.sum();
         let report = record.report.as_ref();
-        // A run that is at its end may have no ledger any more.
+        // The ledger of an ended run may have been removed.
         let published = report.filter(|report| report.published.is_some());
         let tokens = match (&sum, published) {
             (Some(sum), _) => sum.tokens,

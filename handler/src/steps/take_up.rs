@@ -19,7 +19,7 @@ pub(crate) const SETTINGS: &str = "settings";
 struct Pinned {
     #[serde(flatten)]
     settings: LabelSettings,
-    /// When somebody asked for them; `None` where the first upload brought them.
+    /// When a request set them; `None` if the first upload did.
     #[serde(default)]
     asked: Option<Timestamp>,
 }
@@ -35,8 +35,8 @@ impl App {
         self.runs.pin(dataset, SETTINGS, settings).await
     }
 
-    /// Labels that somebody asked for at the time `asked` are published: later uploads are labelled like them, unless
-    /// somebody has asked for others since.
+    /// Labels requested at the time `asked` are published: later uploads are labelled like them, unless a
+    /// later request set others.
     pub(crate) async fn set_dataset(
         &self,
         dataset: &str,
@@ -53,8 +53,8 @@ impl App {
         self.runs.change_pinned(dataset, SETTINGS, set).await
     }
 
-    /// Takes up every bucket file of a dataset that is there, as somebody wished it who `made` the wish then.
-    /// Gives the messages that have them planned.
+    /// Takes up every bucket file of a dataset, for a wish that was `made` then. Gives the messages that
+    /// have them planned.
     pub(crate) async fn take_up_all(
         &self,
         dataset: &str,
@@ -149,7 +149,7 @@ impl App {
             .runs
             .begin(record, || self.raw_version(&dataset, &file))
             .await?;
-        // Nobody asks a command for its runs.
+        // A command line has no list of runs to show.
         if self.settings.in_trouble == InTrouble::Wait {
             self.runs.list_run(&begun).await?;
         }
@@ -157,8 +157,8 @@ impl App {
     }
 }
 
-/// The message that has a run planned. One that is planned gets no second one, which would have all its
-/// chunks sent twice: should its chunks get lost, the reconciler sends them again.
+/// The message that has a run planned. A planned run gets no second one, which would send all its chunks
+/// twice: if its chunks get lost, the reconciler sends them again.
 fn to_be_planned(record: &Record) -> Option<Message> {
     (record.state == State::Planning).then(|| Message::plan(&record.run))
 }

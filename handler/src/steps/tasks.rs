@@ -1,6 +1,6 @@
 //! The tasks of an app: blobs `tasks/<name>.toml` in its work container.
 //!
-//! A run takes a copy of its task when it begins, so that whoever changes the blob changes no run.
+//! A run takes a copy of its task when it begins, so that a later edit of the blob changes no run.
 
 use super::refusal::RequestError;
 use super::world::App;
@@ -14,10 +14,10 @@ fn path(name: &str) -> String {
     format!("tasks/{name}.toml")
 }
 
-/// Keeps the task in `text` under a name, in the place of the one that it had.
+/// Keeps the task in `text` under a name, replacing an earlier one.
 ///
 /// # Errors
-/// If the name is none, the text is no task, or it cannot be written.
+/// If the name is invalid, the text is not a task, or it cannot be written.
 pub async fn put(app: &App, name: &str, text: &str) -> Result<Task, RequestError> {
     let path = named(name)?;
     let task = task::parse(text, &format!("{name}.toml"));

@@ -6,12 +6,13 @@ use crate::store::{StoreError, sentence};
 use crate::teacher::disposition::Stop;
 use std::fmt;
 
-/// Why nothing can be done for a run now. What it has bought is kept, and it goes on once that is mended.
+/// Why nothing can be done for a run now. Its paid results are kept, and it continues once the cause is
+/// mended.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The service cannot be asked any more.
+    /// The service cannot be asked.
     Service(Stop),
-    /// Nobody who could be asked can be reached; why, in a sentence.
+    /// There is no connection to the service; the reason is a sentence.
     Connection(String),
     /// The cap does not allow another call.
     Cost {

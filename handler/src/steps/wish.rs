@@ -1,10 +1,10 @@
-//! What somebody wishes of a bucket: that labels made in some way, of what RAW holds now, are what is published.
+//! A wish about a bucket: the published labels should be made in a certain way, of what RAW holds now.
 //!
-//! A wish buys nothing while a run is under way that grants it, nor while what such a run published is what is
-//! there. Otherwise a run begins, with what earlier runs bought that were to grant the same.
+//! A wish pays for nothing while a run under way grants it, or while the published file comes from such a
+//! run. Otherwise a run begins with the paid results of earlier runs for the same wish.
 //!
-//! Safe to wish twice and in parallel: a run's name follows from the wish and from the run whose place it takes,
-//! so that whoever sees the same names the same.
+//! Safe to wish twice and in parallel: a run's name follows from the wish and from the run that it replaces,
+//! so that equal wishes get equal names.
 
 use super::publish_bucket::published;
 use super::world::App;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 /// Earlier runs of a file that are read at a time.
 const READ_AT_ONCE: usize = 16;
 
-/// How often a wish is weighed anew as something changed while its run began.
+/// How often a wish is weighed again after something changed while its run began.
 const WEIGHED: u32 = 4;
 
 /// Which turns.
@@ -42,10 +42,10 @@ pub(crate) struct Wish {
     pub(crate) file: String,
     /// Who wishes it. An upload is content with labels of any settings.
     pub(crate) origin: Origin,
-    /// How the labels are to be made. For failed turns it is how they were.
+    /// How to make the labels. For failed turns it is how their bucket was labelled.
     pub(crate) settings: LabelSettings,
     pub(crate) only: Only,
-    /// All is to be bought anew, and the place of a run under way is taken.
+    /// Ask everything again, and replace a run under way.
     pub(crate) force: bool,
     /// It may write over a labelled file that no run made.
     pub(crate) overwrite: bool,
@@ -64,11 +64,11 @@ pub(crate) enum Verdict {
     Published(Record),
     /// This run was the answer, and has ended otherwise.
     Answered(Record),
-    /// This run goes on, and labels otherwise.
+    /// This run is under way with other settings.
     Busy(Record),
     /// No run over what RAW holds now has turns that could be asked again.
     NoRun,
-    /// This run is to begin.
+    /// This run should begin.
     Begins(Box<Record>),
 }
 
@@ -128,7 +128,7 @@ impl App {
         let before = before.try_collect::<Vec<_>>().await?;
         let mut history = Vec::new();
         for record in former.iter().chain(before.iter().flatten()) {
-            // Of one that goes on over another version nothing is of use.
+            // Results of a run that is under way over another version are of no use.
             if record.state.is_over() && self.is_of(record, version).await? {
                 history.push(record);
             }
@@ -185,7 +185,7 @@ impl App {
         Ok(self.begins(wish, version, Some(&current.run), base, again))
     }
 
-    /// What a wish comes to while `former` goes on over the same version.
+    /// The verdict on a wish while `former` is under way over the same version.
     async fn beside(&self, wish: &Wish, former: Record) -> Result<Verdict, RunError> {
         let grants = match (wish.origin, wish.only) {
             (Origin::Upload, _) => true,
@@ -241,7 +241,7 @@ impl App {
         let request = match (wish.origin, former, again) {
             (Origin::Upload, None, 0) => String::new(),
             _ => {
-                // One that is forced is like no other.
+                // A forced run gets a name of its own.
                 let once = wish.force.then(|| Uuid::new_v4().to_string());
                 json!({
                     "only": wish.only, "settings": settings, "overwrite": wish.overwrite,
@@ -278,8 +278,8 @@ fn with_failures<'a>(history: &[&'a Record], published: Option<&'a Record>) -> O
     }
 }
 
-/// The run whose results a run under these settings begins with, and the round in which it asks: one more where
-/// turns are to be asked again that failed.
+/// The run whose results a run under these settings starts from, and the round in which it asks: one more
+/// if failed turns are to be asked again.
 fn base<'a>(history: &[&'a Record], settings: &LabelSettings) -> Option<(&'a Record, u32)> {
     let planned = |record: &&&'a Record| record.chunks.is_some() && record.settings == *settings;
     let mut candidates = history.iter().filter(planned).copied();
@@ -287,7 +287,7 @@ fn base<'a>(history: &[&'a Record], settings: &LabelSettings) -> Option<(&'a Rec
     let published = std::iter::once(last)
         .chain(candidates)
         .find(|record| record.is_published());
-    // One that began without what was published has less.
+    // A run that did not start from the published results has fewer.
     let base = match published {
         Some(published) if !last.bases().any(|base| *base == published.run) => published,
         _ => last,

@@ -36,7 +36,7 @@ const SCANS: usize = 2;
 /// What is done about a run that cannot go on now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InTrouble {
-    /// It waits, and goes on by itself later.
+    /// It waits, and continues by itself later.
     Wait,
     /// The process stops, and says why to who started it.
     Halt,
@@ -57,22 +57,22 @@ pub struct Settings {
     pub flush_every: Duration,
     /// Whether labelled files are written over that no run made.
     pub overwrite: bool,
-    /// After so long labelling a chunk hands on what is left, if ever. Shorter than the host's
-    /// `functionTimeout`, which would kill every invocation of the instance.
+    /// After this time the labelling of a chunk hands on what is left; `None` for never. Shorter than the
+    /// host's `functionTimeout`, which would kill every invocation of the instance.
     pub deadline: Option<Duration>,
     /// What is done about a run that cannot go on now.
     pub in_trouble: InTrouble,
-    /// Who takes the answers of whom.
+    /// Which runs share answers.
     pub answers: Answers,
     /// What the report of a dataset holds.
     pub report: report::Options,
     /// How long a call may take.
     pub call_timeout: Duration,
-    /// A run that does not move for so long has its messages sent again.
+    /// A run that makes no progress for this time has its messages sent again.
     pub stall_after: Duration,
     /// How often that may be in vain before the run is ended.
     pub tries: u32,
-    /// A process that gave no sign of life for so long is dead: what it held is sent again.
+    /// A process without a sign of life for this time counts as dead: its messages are sent again.
     pub dead_after: Duration,
     /// Messages about chunks that are out at a time, for all runs together; without a number all are sent
     /// at once.
@@ -184,8 +184,8 @@ impl App {
         Ok(manifest)
     }
 
-    /// The manifest of a run, if it is planned. It tells of the version of RAW and of the names that the
-    /// run has now: a copy of the same bytes has another version, and a lone file may be given other names.
+    /// The manifest of a run, if it is planned. It has the version of RAW and the names that the run has
+    /// now: a copy of the same bytes has another version, and a lone file may be given other names.
     pub(crate) async fn manifest(
         &self,
         record: &Record,

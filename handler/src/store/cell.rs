@@ -13,8 +13,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(5);
 /// up to this.
 const LONGEST_WAIT: Duration = Duration::from_millis(320);
 
-/// One change of a file: read it, make of it what it is to be, and write that, again while another
-/// process was faster.
+/// One change of a file: read it, compute the new content and write it, and repeat if another process was
+/// faster.
 ///
 /// ```text
 /// let mut cell = Cell::new(&folder, path);
@@ -67,7 +67,7 @@ impl<'a> Cell<'a> {
         Ok(content)
     }
 
-    /// Writes the file in place of what was read; `false` if that is not there any more.
+    /// Writes the file in place of what was read; `false` if another process changed it since.
     ///
     /// # Errors
     /// If it cannot be written; it may have been all the same.

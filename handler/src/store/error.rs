@@ -50,13 +50,13 @@ pub enum StoreError {
         /// The place.
         place: String,
     },
-    /// Others changed a file again and again while it was to be changed.
+    /// Other processes changed the file again and again.
     #[error("too many concurrent writers on {place}; try again later")]
     Contended {
         /// The place.
         place: String,
     },
-    /// The operating system refused. Why stands in the source, which whoever prints adds.
+    /// The operating system refused. The source says why; the printer of the error adds it.
     #[error("cannot {operation} {place}")]
     Io {
         operation: &'static str,
@@ -103,7 +103,7 @@ impl StoreError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether this program must not write there, whatever rights it has.
+    /// Whether softlabel must not write there, even if it has the rights.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden { .. })
     }

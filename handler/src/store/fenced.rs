@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::future::try_join_all;
 use std::sync::Arc;
 
-/// Proves, before it replaces or removes a file, that no other process had the locks meanwhile.
+/// Proves, before it replaces or removes a file, that no other process had the locks in between.
 ///
 /// A process that was frozen, or cut off from storage, for longer than its leases last does not know that
 /// another one took over, and may be stopped at any instant. So the proof comes after the version to be

@@ -1,4 +1,4 @@
-//! A file of lines in memory that a test holds back, breaks, or gives to somebody else.
+//! A file of lines in memory that a test can hold back, break, or give to another process.
 
 use super::StoreError;
 use super::own::{AppendLines, Appender, Held};
@@ -30,7 +30,7 @@ pub(crate) struct Fickle {
 }
 
 impl Fickle {
-    /// The file, as whoever has it for appending sees it.
+    /// The file as its appender sees it.
     pub(crate) fn appender(&self) -> Appender {
         Box::new(self.clone())
     }
@@ -39,7 +39,7 @@ impl Fickle {
         self.mood.send_replace(mood);
     }
 
-    /// Gives the file to somebody else.
+    /// Gives the file to another process.
     pub(crate) fn lose(&self) {
         self.lost.cancel();
     }

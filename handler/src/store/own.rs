@@ -16,9 +16,9 @@ use std::sync::Arc;
 pub enum PutMode {
     /// The write replaces whatever is there.
     Overwrite,
-    /// The write makes the file, and leaves an existing one alone.
+    /// The write creates the file, unless one exists.
     Create,
-    /// The write replaces this version, and leaves any other, or none, alone.
+    /// The write replaces this version, unless the file is another version or gone.
     Update(Version),
 }
 
@@ -69,7 +69,7 @@ pub type Lock = Box<dyn Held>;
 pub trait Draft: Debug + Send + Sync {
     async fn write(&mut self, content: &[u8]) -> Result<(), StoreError>;
 
-    /// Makes the file appear in one step; `false` if `mode` leaves the existing file alone. The new
+    /// Publishes the file in one step; `false` if `mode` keeps the existing file. The new
     /// file outlives a loss of power. After an error the old file is still there.
     async fn commit(self: Box<Self>, mode: PutMode) -> Result<bool, StoreError>;
 }
@@ -83,8 +83,8 @@ pub trait AppendLines: Held {
     /// # Errors
     /// [`StoreError::Held`] if another process took the file over; others if the lines cannot all be
     /// written, for example on a full disk. The same lines, and more after them, may be appended
-    /// again: the part that is there is not written twice. The next [`OwnFolder::append`] makes a
-    /// line harmless of which only a part was written.
+    /// again: the part that is there is not written twice. The next [`OwnFolder::append`] makes a partly
+    /// written line harmless.
     async fn append(&mut self, lines: &[u8]) -> Result<(), StoreError>;
 }
 
@@ -102,7 +102,7 @@ pub trait Held: Debug + Send + Sync {
         futures::future::pending().boxed()
     }
 
-    /// Makes sure that no other process had it since it was taken; [`StoreError::Held`] if one had.
+    /// Proves that no other process took it since it was taken; [`StoreError::Held`] if one did.
     async fn prove(&self) -> Result<(), StoreError> {
         match self.right() {
             Some(right) => right.prove().await,
@@ -121,7 +121,7 @@ pub trait Right: Debug + Send + Sync {
     async fn prove(&self) -> Result<(), StoreError>;
 }
 
-/// So many lines can be [added](OwnFolder::add_line) to a file: an append blob takes no more.
+/// The most lines that can be [added](OwnFolder::add_line) to a file: an append blob takes no more.
 pub const MOST_LINES: u64 = 50_000;
 
 /// A folder that may be written, which never lies inside RAW. Paths below it are names with `/`
@@ -159,10 +159,10 @@ impl OwnFolder {
         Ok(Self(Arc::new(AzureOwn::new(account, area, guard)?)))
     }
 
-    /// The same folder, in which nothing is replaced or removed any more once another process had one of
-    /// `locks`: that fails with [`StoreError::Held`]. What is replaced by [`swap`](Self::swap),
-    /// [`create`](Self::create) or `Draft::commit` over a version that was read while the locks
-    /// were held is never what another process wrote, however long this one was frozen in between.
+    /// The same folder, in which replacing and removing fail with [`StoreError::Held`] once another
+    /// process had one of `locks`. What is replaced by [`swap`](Self::swap), [`create`](Self::create) or
+    /// `Draft::commit` over a version that was read while the locks were held is never what another
+    /// process wrote, however long this one was frozen in between.
     #[must_use]
     pub fn held_by(&self, locks: &[&Lock]) -> Self {
         let rights = locks.iter().filter_map(|lock| lock.right());
@@ -209,8 +209,8 @@ impl OwnFolder {
         self.at(path)?.put(path, content, PutMode::Create).await
     }
 
-    /// Replaces the version `over` of the file, in one step; `false` if the file is another version
-    /// by now, or gone, and is left as it is.
+    /// Replaces the version `over` of the file, in one step; `false`, and no change, if the file is
+    /// another version or gone.
     pub async fn swap(
         &self,
         path: &str,

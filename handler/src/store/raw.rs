@@ -1,4 +1,4 @@
-//! RAW: what is read and never written, whatever it lies in.
+//! RAW: read and never written, in a folder or a container.
 
 use super::azure::{Account, Area, AzureRaw};
 use super::local::LocalRaw;
@@ -27,16 +27,16 @@ pub struct RawFile {
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
     pub files: Vec<RawFile>,
-    /// The files that are named like data and are none of these.
+    /// The files that are named like data and are not bucket files.
     pub left_out: LeftOut,
     /// The folders in it that are datasets themselves: then it is a folder of datasets.
     pub datasets: Vec<String>,
 }
 
 impl Buckets {
-    /// What the function app reads of it: `.json` alone under names that every reader of a URL reads alike,
-    /// and of two files that would become the same
-    /// labelled file the one whose name ends in lower case.
+    /// What the function app reads of it: only `.json` files, under names that every reader of a URL
+    /// reads alike. If two files would become the same labelled file, it reads the one whose name ends in
+    /// lower case.
     #[must_use]
     pub fn in_app(self) -> Self {
         let (mut files, mut left_out) = (Vec::<RawFile>::new(), self.left_out);
@@ -84,8 +84,7 @@ pub trait RawBlobs: Debug + Send + Sync {
     /// A small file as a whole.
     async fn read(&self, path: &str) -> Result<Bytes, StoreError>;
 
-    /// The bytes of `range` of `version`; [`StoreError::Changed`] if the file is another version by
-    /// now.
+    /// The bytes of `range` of `version`; [`StoreError::Changed`] if the file is another version.
     async fn read_range(
         &self,
         path: &str,
@@ -179,7 +178,7 @@ impl RawFolder {
     }
 }
 
-/// Why a file of a dataset is not read, and the command that is to be run in the dataset's folder.
+/// Why a file of a dataset is not read, and the command to run in the dataset's folder.
 fn packed_reason(packed: Packed, path: &str) -> String {
     format!("it is {}; {}", packed.what(), packed.remedy(path))
 }

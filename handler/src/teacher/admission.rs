@@ -2,8 +2,8 @@
 //! the pace of the deployment allows it, and the breaker lets it through; then it has a [`Permit`], and
 //! settles it with what came back.
 //!
-//! The money comes first, as holding it may mean a write to storage: neither a slot nor a place in the
-//! deployment's count is held meanwhile.
+//! The money comes first, since reserving it may need a write to storage, during which the call should
+//! hold neither a slot nor a place in the deployment's count.
 
 use super::bill::Bill;
 use super::breaker::{Breaker, Endurance, Outage, Outcome, Passage};
@@ -38,7 +38,7 @@ impl Cost {
 /// Why a call is not admitted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Denied {
-    /// Nothing is sent any more.
+    /// Sending has stopped.
     Closed,
     /// It cannot be paid.
     Unaffordable(Refused),
@@ -56,7 +56,7 @@ pub struct Admission {
     breaker: Mutex<Breaker>,
     /// A harmless message is on its way to find something out, and nothing else goes.
     suspended: AtomicBool,
-    /// Told when calls that wait may be admitted.
+    /// Notified when waiting calls may be admitted.
     changed: Notify,
     closed: CancellationToken,
 }
@@ -211,7 +211,7 @@ impl Admission {
         self.breaker().outage(Instant::now())
     }
 
-    /// Whether so many messages fail, and nothing is answered, that it may be the service's fault.
+    /// Whether enough messages fail, and none is answered, that the service may be at fault.
     pub fn in_trouble(&self) -> bool {
         self.breaker().in_trouble()
     }
@@ -231,7 +231,7 @@ impl Admission {
         self.breaker().exhausted(Instant::now())
     }
 
-    /// Admits nothing any more. Calls in flight go on.
+    /// Stops admitting calls. Calls in flight go on.
     pub fn close(&self) {
         self.closed.cancel();
     }
@@ -376,7 +376,7 @@ mod tests {
     }
 
     impl Admission {
-        /// Admits a call of so many tokens.
+        /// Admits a call of `tokens` tokens.
         async fn enter(&self, tokens: u64) -> Result<Permit<'_>, Denied> {
             let cost = Cost {
                 prompt: tokens,

@@ -79,7 +79,7 @@ pub struct Question<'a> {
     pub user: &'a str,
     /// Tokens of the whole prompt.
     pub tokens: u32,
-    /// The same for questions about the same message, whatever their marks.
+    /// The same for all questions about a message, whatever their random marks.
     pub message: u128,
 }
 
@@ -88,7 +88,7 @@ pub struct Question<'a> {
 pub enum Kind {
     /// One token with its probabilities.
     Label,
-    /// A few sentences, of so many tokens at most.
+    /// A few sentences, of at most `tokens` tokens.
     Rationale { tokens: u32 },
 }
 
@@ -112,8 +112,7 @@ pub struct Reply {
 pub enum AskError {
     /// This turn's error, and what was billed all the same.
     Turn(LabelingError, Tokens),
-    /// Nothing is sent any more: the run stops, or somebody stopped it. Nothing is known of the
-    /// turn.
+    /// Sending has stopped: the run stops, or was stopped. Nothing is known about the turn.
     Stopped,
     /// The payer cannot pay for it. Nothing is known of the turn.
     Unaffordable(Refused),
@@ -138,7 +137,7 @@ pub struct Teacher {
 pub(super) struct Suspects {
     pub(super) refusals: Mutex<Refusals>,
     pub(super) calls: Mutex<Calls>,
-    /// Told when a refused call may find out more.
+    /// Notified when a refused call may learn more.
     pub(super) changed: Notify,
     /// The latest opinion, which was asked for at that instant. Held while one is asked for.
     pub(super) opinion: tokio::sync::Mutex<Option<(Instant, Opinion)>>,
@@ -190,7 +189,7 @@ impl Teacher {
         self.admission.close();
     }
 
-    /// Whether nothing is sent any more.
+    /// Whether sending has stopped.
     pub fn is_closed(&self) -> bool {
         self.admission.is_closed()
     }
@@ -231,11 +230,11 @@ impl Teacher {
         with(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks `question`, again where that helps, and pays from `payer`. Once `stop` is cancelled nothing
-    /// more is sent for it; what is in flight is answered.
+    /// Asks `question`, repeats it if that helps, and pays from `payer`. Once `stop` is cancelled nothing
+    /// more is sent for it; a call in flight is still answered.
     ///
     /// # Errors
-    /// The turn's error, that nothing is sent any more, or that it cannot be paid.
+    /// The turn's error, or that sending has stopped, or that the call cannot be paid.
     pub async fn ask(
         &self,
         question: Question<'_>,
@@ -248,7 +247,7 @@ impl Teacher {
         let stopped = || self.is_closed() || stop.is_cancelled();
         let again = |failure: &Failure| matches!(failure, Failure::Fault(_)) && !stopped();
         let answered = RetryIf::start(waits, || call.attempt(), again);
-        // A wait between two attempts ends when nothing more is to be sent, a call in flight does not.
+        // When sending stops, a wait between two attempts ends, but a call in flight does not.
         let interrupted = async {
             tokio::select! {
                 () = self.admission.closed() => {}

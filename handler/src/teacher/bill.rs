@@ -5,7 +5,7 @@
 use crate::dataset::figures::Tokens;
 use serde_json::Value;
 
-/// Tokens that a service may count beside the texts that were sent.
+/// Tokens that a service may count in addition to the texts that were sent.
 const BESIDE_THE_TEXTS: u64 = 1_000;
 
 /// What the answer to one request says about its bill.
@@ -98,7 +98,7 @@ fn count(value: &Value) -> Option<u64> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    // Above 2^53 a float is no count any more.
+    // Above 2^53 a float is not an exact count.
     let whole = number.filter(|n| n.fract() == 0.0 && (0.0..9e15).contains(n))?;
     Some(whole as u64)
 }

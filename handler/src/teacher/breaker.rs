@@ -1,9 +1,9 @@
-//! The circuit breaker: when nothing comes back but failures, sending stops, and a single probe goes
-//! out now and then until one is answered: the sooner, the shorter the outage has lasted.
+//! The circuit breaker: when only failures come back, sending stops, and a single probe goes out now and
+//! then until one is answered; the shorter the outage so far, the sooner the next probe.
 //!
 //! Without it, a service that is down would use up the attempts of turn after turn, and a paid quota
-//! would be spent on 429. Messages that fail for what is in them are told apart from an outage by the
-//! probe, which asks about a harmless one.
+//! would be spent on 429. The probe asks about a harmless message, which separates an outage from
+//! messages that fail because of their content.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub enum Passage {
     Free,
     /// This caller, with the probe.
     Probe,
-    /// Nobody before that instant.
+    /// No call before that instant.
     NotBefore(Instant),
 }
 
@@ -99,7 +99,7 @@ impl Breaker {
         }
     }
 
-    /// Until when nobody may send, if so.
+    /// Until when no call may be sent, if sending is held back.
     pub fn not_before(&self, now: Instant) -> Option<Instant> {
         let open = self.open.as_ref()?;
         match open.probing {
@@ -179,12 +179,12 @@ impl Breaker {
         }
     }
 
-    /// Whether so many messages fail, and nothing is answered, that it may be the service's fault.
+    /// Whether enough messages fail, and none is answered, that the service may be at fault.
     pub fn in_trouble(&self) -> bool {
         self.failing.len() >= FAILING_MESSAGES
     }
 
-    /// When the last outage ended; one that no probe has met was none.
+    /// When the last outage ended; an outage counts only if a probe failed.
     pub fn reopened(&self) -> Option<Instant> {
         self.reopened
     }

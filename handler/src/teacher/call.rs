@@ -22,7 +22,7 @@ pub(super) enum Failure {
     UsedUp(String),
     /// This turn's error.
     Turn(LabelingError),
-    /// Nothing is sent any more.
+    /// Sending has stopped.
     Stopped,
     /// The payer cannot pay for it.
     Unaffordable(Refused),
@@ -64,7 +64,7 @@ struct Met {
     spared: u32,
     /// Attempts that it has used up.
     attempts: u32,
-    /// Attempts that failed while every call did, of which is not known yet whether they count.
+    /// Attempts that failed while every call failed; whether they count is not known yet.
     doubtful: u32,
     /// When the first of them failed.
     doubtful_since: Option<Instant>,
@@ -137,7 +137,7 @@ impl<'a> Call<'a> {
         let _idle = self.sending.lock().await;
     }
 
-    /// Every other call would fail alike: nothing is sent any more.
+    /// Every other call would fail in the same way, so sending stops.
     fn stop(&self, stop: Stop) -> Failure {
         self.teacher.halt(stop);
         Failure::Stopped
@@ -257,8 +257,8 @@ impl<'a> Call<'a> {
         Ok(opinion)
     }
 
-    /// How the service answers a harmless message that is sent after `since`. One is sent for all
-    /// who want to know, and nothing else meanwhile.
+    /// How the service answers a harmless message sent after `since`. One message is sent for all callers
+    /// that ask, and nothing else until it is answered.
     async fn opinion(&self, since: Instant) -> Result<Opinion, Failure> {
         let Teacher {
             admission,
@@ -280,8 +280,8 @@ impl<'a> Call<'a> {
         Ok(opinion)
     }
 
-    /// Whether the fault that has just been met costs no attempt, as every call fails. Once that has
-    /// lasted, or no attempt is left, a harmless message tells whether it is the service's fault.
+    /// Whether the latest fault costs no attempt because every call fails. After a while, or when no
+    /// attempt is left, a harmless message shows whether the service is at fault.
     async fn is_spared(&self) -> Result<bool, Failure> {
         let Teacher {
             admission,

@@ -107,7 +107,7 @@ pub enum Stop {
          AZURE_OPENAI_DEPLOYMENT"
     )]
     NoQuota(String),
-    /// 429 with a wait that nobody has the patience for.
+    /// 429 with a wait longer than the patience.
     #[error(
         "the service asks to wait {0} seconds, longer than --throttle-patience; run the same \
          command again later, it continues"
@@ -119,7 +119,7 @@ pub enum Stop {
          again later"
     )]
     Outage(u64, String),
-    /// The first call found nobody who answers it, again and again.
+    /// The first call was not answered, however often it was tried.
     #[error(
         "the service cannot be reached, or does not answer as it should ({0}); check \
          AZURE_OPENAI_ENDPOINT, or with --api openai OPENAI_BASE_URL, and the network"
@@ -210,7 +210,7 @@ impl Disposed {
     }
 }
 
-/// What an answer says beside its body.
+/// What an answer says outside its body.
 struct Says<'a> {
     /// The status of the answer, which an error in a 2xx does not share.
     http: u16,
@@ -292,7 +292,7 @@ impl Says<'_> {
         }
     }
 
-    /// 400 is one status for three things: length, parameters, and this request alone.
+    /// 400 means one of three things: the length, the parameters, or only this request.
     fn bad_request(&self, status: u16, error: &ServiceError, sentence: &str) -> Disposition {
         let code = error.code.as_str();
         let said = error.message.to_lowercase();
@@ -320,7 +320,7 @@ impl Says<'_> {
             || says("unrecognized request argument")
             || says("unknown parameter")
             || says("invalid value for '");
-        // A parameter inside `messages` belongs to this request alone.
+        // A parameter inside `messages` concerns only this request.
         let param = error.param.clone();
         let param = param.or_else(|| named(&error.message));
         let ours = wire::parameter_in(param.as_deref().unwrap_or_default());

@@ -170,7 +170,7 @@ impl Target {
 
 /// A segment of a path as text.
 fn percent_decoded(segment: &str) -> String {
-    // A form's text decodes as a path does, but for the plus sign.
+    // A form's text decodes as a path does, except the plus sign.
     let query = format!("x:?x={}", segment.replace('+', "%2B"));
     let url = Url::parse(&query).ok();
     let decoded = url.and_then(|url| Some(url.query_pairs().next()?.1.into_owned()));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{MutexGuard, Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// Of the calls in flight at most, so many may hold their slots while they wait in the queue: the next
-/// one need not be woken first, and deployments that share slots do not wait for the slowest.
+/// The most calls that may hold a slot while they wait in the queue: the next call need not be woken
+/// first, and deployments that share slots do not wait for the slowest.
 pub(super) const WAITING: u32 = 4;
 
 /// Longest sleep at a time: what is waited for may change.
@@ -25,9 +25,9 @@ pub struct Pace {
     /// Places for calls that hold a slot while they wait in the queue.
     room: Semaphore,
     queue: tokio::sync::Mutex<()>,
-    /// Told when the first in the queue may go.
+    /// Notified when the first in the queue may go.
     moved: Notify,
-    /// Told when a call waits and there is no share of the quota to send on.
+    /// Notified when a call waits and there is no share of the quota to send on.
     wanted: Notify,
 }
 
@@ -50,7 +50,7 @@ impl Drop for Place<'_> {
 pub(super) enum Pause {
     /// The pace: not before that instant, and it keeps its place and its slot.
     Kept(Instant),
-    /// For everybody until that instant: others may have its place and its slot meanwhile.
+    /// For all calls until that instant: other calls may take its place and its slot.
     Shared(Instant),
 }
 
@@ -98,7 +98,7 @@ impl Pace {
         instant.saturating_duration_since(self.since)
     }
 
-    /// Calls in flight at most, whatever the quota.
+    /// Most calls in flight, for any quota.
     pub fn most(&self) -> u32 {
         self.most
     }
@@ -145,12 +145,12 @@ impl Pace {
         })
     }
 
-    /// Nobody sends for `wait` from now; a longer pause already in force stays.
+    /// No call is sent for `wait` from now; a longer pause already in force stays.
     pub(super) fn pause(&self, wait: Duration) {
         self.update(|pacer, now| pacer.pause(now.saturating_add(wait)));
     }
 
-    /// How much longer nobody sends, if so.
+    /// How much longer sending is paused, if it is.
     pub fn paused_for(&self) -> Option<Duration> {
         let now = self.since.elapsed();
         Some(self.with(|pacer| pacer.paused(now))? - now)

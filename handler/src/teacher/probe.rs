@@ -1,7 +1,7 @@
 //! The call before a run that settles the request profile.
 //!
 //! It reads what the deployment refuses and drops or changes that parameter, once, for the whole
-//! run. Where no log probabilities are to be had it says so before anything is paid for.
+//! run. If the deployment gives no log probabilities, it says so before anything is paid for.
 
 use super::ask::Patience;
 use super::disposition::{Disposition, Stop};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// After so many HTTP 500 in a row a shorter list of candidates is tried: some deployments answer
+/// After this many HTTP 500 in a row a shorter list of candidates is tried: some deployments answer
 /// 500 to `top_logprobs` above 1.
 const SERVER_ERRORS_BEFORE_ONE: u32 = 2;
 
@@ -118,7 +118,7 @@ pub async fn settle(
 
 /// What a deployment says to a profile, once passing troubles are waited out.
 enum Seen {
-    /// It answered with so many candidates.
+    /// It answered with this many candidates.
     Candidates(usize),
     /// It answered without any; why no run would be possible.
     Without(Stop),
@@ -156,7 +156,7 @@ impl Probe<'_> {
                 Ok(answer) => {
                     let mut choice = answer.choice;
                     return Ok(match choice.take_first_token(profile.top_logprobs) {
-                        // The sampled token alone is a list too.
+                        // A list of only the sampled token counts too.
                         Some(first)
                             if first.sampled.logprob.is_finite() || !first.top.is_empty() =>
                         {
@@ -317,7 +317,7 @@ fn adapt(profile: &Profile, param: Option<&str>, message: &str) -> Option<(Profi
             format!("top_logprobs is {}", next.top_logprobs)
         }
         Some("logprobs") if profile.family == Family::Compatible => return None,
-        // Models that reason unless told otherwise give log probabilities at effort none only.
+        // Models that reason by default give log probabilities only at effort none.
         Some("logprobs") => {
             next.effort_none = true;
             next.length = LengthParameter::MaxCompletionTokens;

@@ -86,7 +86,7 @@ impl Profile {
         }
     }
 
-    /// Asks for a rationale of at most so many `tokens`.
+    /// Asks for a rationale of at most `tokens` tokens.
     pub fn rationale<'a>(
         &self,
         model: Option<&'a str>,

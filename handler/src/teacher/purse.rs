@@ -1,17 +1,18 @@
-//! What the calls of one chunk may cost: asked before each of them, so that a cap is not passed.
+//! What the calls of one chunk may cost: asked before each call, so that a cap is kept.
 //!
-//! A call is let through at the most that it may cost, the prompt and the longest answer at full price,
-//! on top of what was spent and what the calls in flight may cost. When its bill is known, that gives
-//! way to the bill; where an answer has no readable bill, it stays.
+//! A call is admitted at its highest possible cost, the prompt and the longest answer at full price, in
+//! addition to what was spent and what the calls in flight may cost. Its bill then replaces that amount;
+//! without a readable bill the amount stays.
 //!
 //! Two limits are kept, both durable before a call is sent:
 //!
 //! * what is **reserved** for the chunk in its dataset's budget, so that all processes together keep the
-//!   cap. It is drawn through [`Reserve`], as much at a time as the chunk is likely to need. When it is over,
-//!   as a month is, calls wait until those in flight are billed, and draw anew.
-//! * the **credit** that the chunk's part records, a few calls ahead of what was spent. Where the process
-//!   is killed, that is what its calls in flight may have cost. Whoever writes the part asks for it with
-//!   [`Purse::due`], writes it beside the results, and says so with [`Purse::written`].
+//!   cap. It is drawn through [`Reserve`], as much at a time as the chunk is likely to need. When a
+//!   reservation expires, as at the end of a month, calls wait until those in flight are billed, and draw
+//!   again.
+//! * the **credit** that the chunk's part records, a few calls ahead of what was spent. If the process is
+//!   killed, that is what its calls in flight may have cost. The writer of the part gets it from
+//!   [`Purse::due`], writes it beside the results, and confirms with [`Purse::written`].
 
 use super::bill::Bill;
 use super::tariff::Tariff;
@@ -39,11 +40,11 @@ pub struct Purse {
 /// What keeps a purse within a cap.
 struct Limits {
     reserve: Arc<dyn Reserve>,
-    /// Held by the one who reserves more.
+    /// Held while more is reserved.
     growing: tokio::sync::Mutex<()>,
-    /// Told when something was settled, reserved or written.
+    /// Notified when something was settled, reserved or written.
     changed: Notify,
-    /// Told when a call waits for credit.
+    /// Notified when a call waits for credit.
     wanting: Notify,
 }
 
@@ -59,9 +60,9 @@ struct State {
     reserved: Usd,
     /// What the part says that it may have cost in all.
     credit: Usd,
-    /// What is to be reserved at first, beyond what was spent.
+    /// What to reserve at first, beyond what was spent.
     expected: Usd,
-    /// The budget had no more: it is not asked again while calls are in flight.
+    /// The budget was empty: it is not asked again while calls are in flight.
     dry: bool,
     /// What was billed for calls that no turn records.
     beside: Tokens,
@@ -85,9 +86,9 @@ pub enum Refused {
         /// The model.
         model: String,
     },
-    /// It cannot be told what is left.
+    /// The remaining budget cannot be read.
     Unreachable(String),
-    /// The chunk is not this process's any more, or its part cannot be written.
+    /// Another process has the chunk, or its part cannot be written.
     Closed,
 }
 
@@ -113,14 +114,14 @@ pub struct Wish {
 
 /// Where a purse reserves what it may spend.
 pub trait Reserve: Send + Sync {
-    /// Lets the chunk cost in all what is wanted, or less, but no less than the least. Gives how much that
-    /// is, or where there is not so much.
+    /// Lets the chunk cost in all what the wish wants, or less, but at least its least. Gives that
+    /// amount, or the pot that has less.
     ///
     /// # Errors
-    /// Why it cannot be told.
+    /// Why the budget cannot be read.
     fn reserve(&self, wish: Wish) -> BoxFuture<'_, Result<Result<Usd, Pot>, Refused>>;
 
-    /// Whether what was reserved does not count any more.
+    /// Whether the reservation has expired.
     fn is_over(&self) -> bool {
         false
     }
@@ -304,8 +305,7 @@ impl Purse {
         self.state().spent
     }
 
-    /// Why a call was not let through, if one was not: of calls for which there was no money, the one
-    /// that may cost least.
+    /// The call that was not admitted for lack of money, if there was one; of several the cheapest.
     pub fn refused(&self) -> Option<Refused> {
         self.state().refused.clone()
     }
@@ -334,7 +334,7 @@ impl Purse {
         )
     }
 
-    /// The same when no call is made any more: the credit is what was spent.
+    /// The same once no further call is made: the credit is what was spent.
     pub fn due_at_last(&self) -> (Option<Tokens>, Option<Usd>) {
         let mut state = self.state();
         let beside = std::mem::take(&mut state.beside);
@@ -486,7 +486,7 @@ mod tests {
         })
     }
 
-    /// What the budget has for a chunk in all, or why that cannot be told, and how often it was asked.
+    /// What the budget has for a chunk in all, or why it cannot be read, and how often it was asked.
     #[derive(Debug)]
     struct Till(Mutex<(Result<Usd, Refused>, u32)>);
 

@@ -14,18 +14,17 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 pub type Read<V> = Option<(Vec<u8>, V)>;
 
 pub trait SharedRecord: Send + Sync {
-    /// Tells one state of the record from every other.
+    /// Identifies one state of the record.
     type Version: Send + Sync;
     type Error: Display + Send;
 
     /// Reads it.
     fn read(&self) -> impl Future<Output = Result<Read<Self::Version>, Self::Error>> + Send;
 
-    /// Makes it, and tells whether it was not there before. After an error it may have been made.
+    /// Creates it; `false` if it exists already. After an error it may have been made.
     fn create(&self, bytes: Vec<u8>) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Puts `bytes` in its place, and tells whether it was still this version of it. After an error
-    /// it may have been swapped.
+    /// Replaces it by `bytes`; `false` if it is another version. After an error it may have been replaced.
     fn swap(
         &self,
         bytes: Vec<u8>,
@@ -42,7 +41,7 @@ pub enum UpdateError<E: Display> {
 }
 
 /// Changes `record` once: `change` takes its bytes and gives the new ones, with a value to return.
-/// `None` if another process changed the record meanwhile.
+/// `None` if another process changed the record in between.
 pub(super) async fn try_update<R: SharedRecord, T>(
     record: &R,
     change: impl FnOnce(Option<&[u8]>) -> (Vec<u8>, T),

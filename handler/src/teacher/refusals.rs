@@ -17,9 +17,9 @@ pub enum Meaning {
     ThisMessage,
     /// It concerns every request.
     Everything,
-    /// Nobody can tell, and a harmless message is worth asking now.
+    /// It is unknown, and asking about a harmless message would show it.
     Suspicious,
-    /// Nobody can tell yet.
+    /// It is not known yet.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What a service says went wrong, read from whatever body it said it in.
+//! What a service says went wrong, read from any form of body.
 //!
 //! Azure OpenAI, API Management, web application firewalls, proxies and other servers each dress their
 //! errors differently, and hide them in answers that begin as successes.

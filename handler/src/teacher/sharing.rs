@@ -18,8 +18,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const LOST_RACE: Duration = Duration::from_millis(100);
 
 /// Keeps a share of the quota for `pace`, one made by [`Pace::shared`], until `stop` is
-/// cancelled; then it is given back. All processes that use the quota share `record`; `name` is this
-/// one's alone, such as a UUID. While nothing is sent, no share is held and nothing is read.
+/// cancelled; then it is given back. All processes that use the quota share `record`; `name` belongs to
+/// this process, such as a UUID. While nothing is sent, no share is held and nothing is read.
 ///
 /// A record that cannot be reached is no error: the share lapses, calls wait, and it is tried again.
 pub async fn keep_share<R: SharedRecord>(

@@ -46,7 +46,7 @@ pub struct Transport {
 pub struct Exchange {
     /// The answer, or what to do without one.
     pub result: Result<Answer, Disposition>,
-    /// What the answer says about its bill, also one that is of no use.
+    /// What the answer says about its bill, even if the answer is unusable.
     pub bill: Bill,
     /// The answer's `model`, as it stands.
     pub model: Option<String>,

@@ -1,7 +1,7 @@
 //! Chat-completions requests and answers as they go over the line.
 //!
-//! Every field of an answer has been seen missing, null or of another type: what cannot be read costs
-//! that field alone.
+//! Every field of an answer has been seen missing, null or of another type: an unreadable field costs
+//! only itself.
 
 use super::service_error::filtered_categories;
 use crate::dataset::conversation::repair::repair;

@@ -98,7 +98,8 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
     }
 }
 
-/// The failure of a write to a file that this process never leases: there a lease is somebody else's.
+/// The failure of a write to a file that this process never leases: a lease on it belongs to another
+/// client.
 pub(super) fn write_failure(error: &Error, place: &str) -> StoreError {
     match meaning(error) {
         Meaning::Lease => StoreError::Refused {
@@ -119,7 +120,7 @@ fn code(error: &Error) -> &str {
     }
 }
 
-/// Another process has what this process wanted, or had.
+/// Another process holds what this process wanted, or had.
 pub(super) fn held(place: String) -> StoreError {
     StoreError::Held {
         place,

@@ -1,6 +1,6 @@
 //! From settings and URLs to where an account is and as whom it is used.
 //!
-//! In the cloud that is an identity, never a key: a key is taken for an emulator on this machine alone.
+//! In the cloud that is an identity, never a key: a key is accepted only for an emulator on this machine.
 
 use super::guard::check_names;
 use crate::identity::Secret;
@@ -14,7 +14,7 @@ const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// Where an emulator serves blobs unless told otherwise.
+/// Where an emulator serves blobs by default.
 const EMULATOR: &str = "http://127.0.0.1:10000/devstoreaccount1";
 
 /// Where the blobs of an account are, and as whom they are used.
@@ -29,7 +29,7 @@ pub struct Connection {
 pub(super) enum Access {
     /// The managed identity; a user-assigned one by its client id.
     ManagedIdentity { client_id: Option<String> },
-    /// Whichever identity this process has.
+    /// Any identity that this process has.
     AnyIdentity,
     /// An emulator's key, in base64.
     Key { account: String, key: Secret },

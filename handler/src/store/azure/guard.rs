@@ -85,7 +85,7 @@ impl Guard {
         self
     }
 
-    /// `raw` may not be written, whatever else is said.
+    /// `raw` may never be written, whatever else is allowed.
     #[must_use]
     pub fn never(mut self, raw: Area) -> Self {
         self.raw.push(raw);

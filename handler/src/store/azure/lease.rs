@@ -349,6 +349,6 @@ pub(super) async fn lock(
 
 /// Whether a request to make a blob was refused as it is there.
 pub(super) fn is_there(error: &Error) -> bool {
-    // One that is there and leased is refused for its lease.
+    // An existing blob with a lease is refused because of the lease.
     matches!(meaning(error), Meaning::Condition | Meaning::Lease)
 }

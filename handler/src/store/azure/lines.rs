@@ -156,7 +156,7 @@ impl AppendLines for AzureAppender {
             let fits = rest.get(..LARGEST.min(rest.len())).unwrap_or_default();
             let end = match fits.len() == rest.len() {
                 true => rest.len(),
-                // At the end of a line, unless the line alone is too long.
+                // At the end of a line, unless a single line is too long.
                 false => memchr::memrchr(b'\n', fits).map_or(LARGEST, |end| end + 1),
             };
             let block = rest.split_to(end);

@@ -186,7 +186,7 @@ impl Mark {
         let failed = || write_failure(error, &folder.locate(path));
         match (meaning(error), mode) {
             (Meaning::Condition | Meaning::Blocks, _) => {}
-            // The version that was to be replaced is gone.
+            // The version to replace is gone.
             (Meaning::Missing { container: false }, PutMode::Update(_)) => {}
             _ => return Err(failed()),
         }

@@ -1,4 +1,4 @@
-//! Signs requests to a storage emulator, which the SDK does not do: it knows identities alone.
+//! Signs requests to a storage emulator, which the SDK does not do: it knows only identities.
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>
 
 use crate::clock::Clock;

@@ -68,7 +68,7 @@ impl DraftFile {
             .map_err(|e| StoreError::io("write", &self.draft, e))
     }
 
-    /// Makes the file appear; `false` if `mode` leaves what is there alone.
+    /// Publishes the file; `false` if `mode` keeps the existing file.
     pub(super) fn commit(mut self, mode: &PutMode) -> Result<bool, StoreError> {
         let failed = |error| StoreError::io("write", &self.target, error);
         self.file.sync_all().map_err(failed)?;
@@ -124,7 +124,7 @@ pub(super) fn remove_stale(folder: &Path) {
             continue;
         }
         let path = entry.path();
-        // What cannot be opened or removed belongs to another user, and harms nobody.
+        // A file that cannot be opened or removed belongs to another user, and does no harm.
         if let Ok(file) = no_follow(OpenOptions::new().read(true)).open(&path)
             && file.try_lock().is_ok()
             && is_at(&file, &path)
@@ -160,7 +160,7 @@ fn is_old_draft(name: &str) -> bool {
     target.is_some_and(is_written)
 }
 
-/// Whether a file has no other name, which would make it somebody else's.
+/// Whether a file has only this name; with another name it may be someone else's.
 fn has_one_name(entry: &fs::DirEntry) -> bool {
     #[cfg(unix)]
     {

@@ -1,5 +1,4 @@
-//! RAW on this machine, as far as it limits what is ours: where nothing may be written, and which rights
-//! new files may have.
+//! RAW on this machine: the places where nothing may be written, and the rights that new files may have.
 
 use super::super::StoreError;
 use super::own::resolve;

@@ -88,7 +88,7 @@ impl Settings {
                 let advice = format!("check that {variable} belongs to {whose}");
                 Ok(Credential::fixed(proof, advice))
             }
-            // Servers of one's own ask for none; the vault that was asked is another matter.
+            // A server of your own may need no key; a vault that was asked and gave none is an error.
             Err(_) if self.api == Api::OpenAi && !asked && self.has_no_key() => {
                 let advice = format!("the service wants a key: set {variable}");
                 Ok(Credential::fixed(Proof::none(), advice))

@@ -37,7 +37,7 @@ impl Proof {
         }
     }
 
-    /// Nothing: the service asks nobody who he is. An empty header is not sent.
+    /// Nothing: the service needs no credential. No empty header is sent.
     #[must_use]
     pub fn none() -> Self {
         Self {

@@ -298,7 +298,7 @@ mod tests {
         for renewed in futures::future::join_all(all).await {
             assert_eq!(text(&renewed.unwrap()), "Bearer token-1");
         }
-        // One that was under way for longer takes what is there.
+        // A caller that started earlier takes the renewed one.
         assert_eq!(
             text(&credential.renew(&refused).await.unwrap()),
             "Bearer token-1"

@@ -60,7 +60,7 @@ impl Adaptive {
         self.value = (level * trouble.left()).max(self.least);
     }
 
-    /// Where the last trouble came is no guide any more.
+    /// The place of the last trouble is no longer a guide.
     pub(super) fn forget(&mut self) {
         self.ceiling = None;
     }

@@ -8,7 +8,7 @@ pub(super) const AMPLE: f64 = 1.5;
 /// A process that its lanes held up for this part of the time could use more.
 const HUNGRY: f64 = 0.5;
 
-/// What the process would use if it had it.
+/// The share of the quota that the process could use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Demand {
     since: Duration,

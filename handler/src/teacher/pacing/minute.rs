@@ -53,7 +53,7 @@ impl Minute {
     /// Time passes, in which `rate` a second is earned.
     pub(super) fn pass(&mut self, now: Duration, rate: f64) {
         let oldest = number(now).saturating_sub(SLICES);
-        // What would have left by now need not come.
+        // Slices that have left the window by now need not be added.
         let mut from = self.as_of.max(start(oldest));
         self.as_of = self.as_of.max(now);
         while from < now {

@@ -33,7 +33,7 @@ const WEIGHT: f64 = 1.0 / 64.0;
 /// The part of `most_in_flight` that is forgotten with each call.
 const FADING: f64 = 1.0 / 512.0;
 
-/// A 429 that asks for less was one call too many in a short window, and no want of quota.
+/// A 429 that asks for less was one call too many in a short window, not a lack of quota.
 const PASSING: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,7 +325,7 @@ impl Pacer {
         self.ended();
     }
 
-    /// Nothing is answered any more, at whatever pace: all 429 since then count as one trouble.
+    /// No call is answered at any pace: all 429 since then count as one trouble.
     pub fn broke_down(&mut self, now: Duration) {
         if let Some((share, bearable)) = self.steady.take() {
             self.allowance.restore(share);
@@ -343,7 +343,7 @@ impl Pacer {
         self.ended();
     }
 
-    /// A call ended without a word of the service.
+    /// A call ended without an answer.
     pub fn ended(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }

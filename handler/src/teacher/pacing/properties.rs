@@ -149,8 +149,8 @@ proptest! {
         prop_assert!(took <= needed / 0.983 + 0.1, "{took} s for {needed} s of quota");
     }
 
-    /// Whoever comes first goes first, whatever its size; so nobody waits longer than those before
-    /// it take.
+    /// Calls go in the order in which they came, whatever their size, so none waits longer than those
+    /// before it take.
     #[test]
     fn a_large_call_among_small_ones_waits_for_its_turn_and_no_longer(
         ahead in 0..200_usize,

@@ -19,7 +19,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// As many a minute as nobody sends: no limit.
+    /// More than anybody sends in a minute: no limit.
     pub const NO_LIMIT: u32 = u32::MAX;
 
     /// Whether anything keeps the pace down.

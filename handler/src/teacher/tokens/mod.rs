@@ -69,8 +69,8 @@ impl Encoding {
         }
     }
 
-    /// The tokenizer of a model that is asked in this form of the API. In Azure new models have that of the
-    /// newest ones; elsewhere nothing is known of them.
+    /// The tokenizer of a model that is asked in this form of the API. In Azure unknown models count with
+    /// the newest tokenizer; elsewhere their tokenizer is unknown.
     #[must_use]
     pub fn at(model: &str, api: Api) -> Self {
         Self::for_model(model).unwrap_or(match api {

@@ -26,7 +26,7 @@ struct Args {
     /// Leave the cloud running: drop further datasets, ask for relabels.
     #[arg(long, conflicts_with = "local")]
     keep: bool,
-    /// What of a conversation the model sees.
+    /// Which part of a conversation the model sees.
     #[arg(long, default_value = "user_message_only")]
     strategy: String,
     /// Do not ask for rationales.
