@@ -138,10 +138,19 @@ async fn budget(cloud: &LocalCloud, records: &[Value]) -> Result<()> {
         let less = base.is_some() && (0.0..own).contains(&taken);
         ensure!(
             (taken - own).abs() < NOTHING || (!all && taken > own) || less,
-            "run {run} cost {own}, and {taken} is taken for it: {status}"
+            "run {run} cost {own}, and {taken} is taken for it: {status}; the ledger is {}",
+            ledger(cloud, run).await?
         );
     }
     Ok(())
+}
+
+/// The ledger of a run, as it is kept.
+async fn ledger(cloud: &LocalCloud, run: &str) -> Result<String> {
+    let path = cloud.in_work(&format!("{run}/ledger.jsonl")).await?;
+    let ledger = cloud.work().get(&path).await?;
+    let ledger = ledger.map(|blob| blob.content).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&ledger).into_owned())
 }
 
 /// What a run has cost, as its status says.

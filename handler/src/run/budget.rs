@@ -193,7 +193,8 @@ impl Budget {
 
     /// The work on a chunk of `run` ends, after it has cost `usd`, and the chunk is not finished. `refused`
     /// says what a call may cost that there was no money for, and what was wanted, if that is why. A
-    /// `holder` that reserved nothing (`is_first`) takes the place of an earlier one.
+    /// `holder` that reserved nothing (`is_first`) takes the place of an earlier one. For one that did, nothing
+    /// changes where its reservation is gone: the chunk has another holder by now, or stands in the ledger.
     pub fn rest(
         &mut self,
         (run, chunk): (&str, u64),
@@ -203,11 +204,10 @@ impl Budget {
         cap: Usd,
     ) -> Woken {
         let share = self.runs.entry(run.to_owned()).or_default();
-        let is_held = share
-            .chunks
-            .get(&chunk)
-            .is_some_and(|there| matches!(&there.state, Holding::HeldBy(other) if other != holder));
-        if !share.ended && (is_first || !is_held) {
+        let is_left = share.chunks.get(&chunk).is_some_and(
+            |there| !matches!(&there.state, Holding::HeldBy(other) if other != holder),
+        );
+        if !share.ended && (is_first || is_left) {
             let state = match refused {
                 Some((next_usd, wanted_usd)) => Holding::Refused {
                     next_usd,
@@ -259,10 +259,12 @@ impl Budget {
         }
     }
 
-    /// A run has ended, and its chunks that were not settled have cost `unsettled`.
-    pub fn end(&mut self, run: &str, unsettled: Usd, cap: Usd) -> Woken {
-        if let Some(share) = self.runs.get_mut(run).filter(|share| !share.ended) {
-            share.spent_usd += unsettled;
+    /// A run has ended, and its chunks have cost `usd` in all, by its ledger and by the parts of those that are
+    /// not in there.
+    pub fn end(&mut self, run: &str, usd: Usd, cap: Usd) -> Woken {
+        let share = self.runs.entry(run.to_owned()).or_default();
+        if !share.ended {
+            share.spent_usd = usd;
             share.chunks.clear();
             share.promised_usd = Usd::ZERO;
             share.ended = true;

@@ -342,11 +342,9 @@ impl App {
         let run = &record.run;
         let month = self.settle_run_in_month(run, &ledger, Some(&unsettled));
         month.await?;
-        let unsettled = unsettled.into_values().sum::<Usd>();
-        let end = |budget: &mut Budget| {
-            budget.send(run, &ledger, &BTreeMap::new());
-            budget.end(run, unsettled, cap)
-        };
+        let settled = ledger.finished().iter().map(|chunk| chunk.own().usd);
+        let usd = settled.chain(unsettled.into_values()).sum();
+        let end = |budget: &mut Budget| budget.end(run, usd, cap);
         let woken = self.runs.change_budget(&record.dataset, end).await?;
         self.follow(woken, record).await
     }

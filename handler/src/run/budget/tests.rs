@@ -27,7 +27,9 @@ fn reserve(budget: &mut Budget, whose: (&str, u64), least: u64, wanted: u64) -> 
 
 fn rest(budget: &mut Budget, whose: (&str, u64), cost: u64, next: Option<u64>) -> Woken {
     let refused = next.map(|next| (usd(next), usd(next)));
-    budget.rest(whose, ("h", false), usd(cost), refused, CAP)
+    let share = budget.runs.get(whose.0);
+    let has_reserved = share.is_some_and(|share| share.chunks.contains_key(&whose.1));
+    budget.rest(whose, ("h", !has_reserved), usd(cost), refused, CAP)
 }
 
 fn again(chunks: &[(&str, u64)]) -> Woken {
@@ -159,6 +161,25 @@ fn a_new_holder_takes_the_place_of_a_killed_one_who_reserves_nothing_more() {
         (late, budget.taken()),
         (Err(NotReserved::Overtaken), usd(5))
     );
+}
+
+#[test]
+fn a_frozen_holder_that_rests_after_its_chunk_was_settled_has_nothing_counted_twice() {
+    let mut budget = Budget::default();
+    let whose = ("a", 0);
+    let amounts = (usd(1), usd(40));
+    for holder in ["frozen", "next"] {
+        let reserved = budget.reserve(whose, (holder, true), amounts, CAP);
+        assert_eq!(reserved, Ok(usd(40)));
+    }
+    budget.settle(whose, usd(7), CAP);
+    budget.rest(whose, ("frozen", false), usd(5), None, CAP);
+    budget.settle(whose, usd(7), CAP);
+    assert_eq!((budget.taken(), budget.runs["a"].chunks.len()), (usd(7), 0));
+    // Another one that there was no money for comes late, too. At the end the ledger decides.
+    budget.rest(whose, ("late", true), usd(5), Some((usd(99), usd(99))), CAP);
+    budget.end("a", usd(7), CAP);
+    assert_eq!(budget.taken(), usd(7));
 }
 
 #[test]
@@ -412,9 +433,8 @@ proptest! {
                     *of == run && !ledger.has(*chunk)
                 });
                 let unsettled = unsettled.map(|(_, part)| own(part)).sum::<Usd>();
-                let settled = ledger.finished().iter().map(|line| line.own().usd).sum();
-                budget.send(&run.to_string(), &ledger, &BTreeMap::new());
-                budget.end(&run.to_string(), unsettled, usd(1000));
+                let settled = ledger.finished().iter().map(|line| line.own().usd).sum::<Usd>();
+                budget.end(&run.to_string(), settled + unsettled, usd(1000));
                 let share = &budget.runs[&run.to_string()];
                 prop_assert!(share.chunks.is_empty());
                 prop_assert_eq!(share.spent_usd, unsettled + settled);
