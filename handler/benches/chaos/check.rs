@@ -4,7 +4,7 @@ use crate::bucket::Bucket;
 use crate::tally::Tally;
 use crate::{books, calls};
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::Loss;
 use softlabel_doubles::local_cloud::LocalCloud;
 use softlabel_doubles::until;
@@ -187,7 +187,8 @@ fn begun(records: &[Value], buckets: &[Bucket]) -> Result<()> {
     }
     ensure!(
         uploads.values().all(|&runs| runs == 1),
-        "an upload began more than one run: {uploads:?}"
+        "an upload began more than one run: {uploads:?}; the records are {}",
+        json!(records)
     );
     Ok(())
 }

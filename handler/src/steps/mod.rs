@@ -47,7 +47,7 @@ pub mod status;
 mod take_up;
 pub mod tasks;
 mod trouble;
-mod wish;
+pub(crate) mod wish;
 mod world;
 
 pub use data::{Data, Named};

@@ -81,7 +81,8 @@ impl App {
     /// Has a run begin that [`weigh`](Self::weigh) named. Gives what the wish comes to by then.
     pub(crate) async fn grant(&self, wish: &Wish, record: Record) -> Result<Verdict, RunError> {
         let mut begins = record;
-        for again in 1.. {
+        let mut again = 0;
+        for weighed in 1.. {
             let record = self.begin(begins).await?;
             if !record.state.is_over() {
                 return Ok(Verdict::UnderWay(record));
@@ -91,10 +92,16 @@ impl App {
             }
             // Another run, or another version of RAW, was faster.
             let version = self.raw_version(&wish.dataset, &wish.file).await?;
-            let (Some(version), true) = (version, again < WEIGHED) else {
+            let (Some(version), true) = (version, weighed < WEIGHED) else {
                 return Ok(Verdict::Answered(record));
             };
-            match self.weigh_again(wish, &version, again).await? {
+            let mut verdict = self.weigh_again(wish, &version, again).await?;
+            if matches!(&verdict, Verdict::Begins(next) if next.run == record.run) {
+                // Everything is as it was, and this run has ended: the next needs a name of its own.
+                again += 1;
+                verdict = self.weigh_again(wish, &version, again).await?;
+            }
+            match verdict {
                 Verdict::Begins(next) => begins = *next,
                 verdict => return Ok(verdict),
             }

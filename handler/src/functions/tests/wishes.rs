@@ -1,6 +1,7 @@
 //! A request is a wish about what is published.
 
 use super::*;
+use crate::steps::wish::{Only, Verdict, Wish};
 
 async fn labeled(args: &[&str]) -> (World, usize) {
     let mut world = World::new(args).await;
@@ -69,6 +70,39 @@ async fn settings_that_are_put_back_bring_their_labels_back_without_a_call() {
     }
     assert_eq!(world.lines(LABELED), first);
     assert_eq!(world.metadata()["status"], "complete");
+}
+
+/// One instance hears of a version at once, the other while it begins a run for the version before.
+#[tokio::test]
+async fn instances_that_see_a_version_at_different_moments_name_its_run_alike() {
+    let (world, _) = labeled(&[]).await;
+    let (dataset, file) = FILE.split_once('/').unwrap();
+    let wish = Wish {
+        dataset: dataset.to_owned(),
+        file: file.to_owned(),
+        origin: Origin::Upload,
+        settings: world.app.dataset_settings(dataset).await.unwrap(),
+        only: Only::All,
+        force: false,
+        overwrite: false,
+        sets_dataset: None,
+        made: None,
+    };
+    let mut named = Vec::new();
+    for seed in [2, 3] {
+        world.put(FILE, seed, 6);
+        let version = world.app.raw_version(dataset, file).await.unwrap().unwrap();
+        match world.app.weigh(&wish, &version).await.unwrap() {
+            Verdict::Begins(record) => named.push(record),
+            other => panic!("{other:?}"),
+        }
+    }
+    let [before, newest] = named.try_into().unwrap();
+    assert_ne!(before.run, newest.run);
+    match world.app.grant(&wish, *before).await.unwrap() {
+        Verdict::UnderWay(begun) => assert_eq!(begun.run, newest.run),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
