@@ -319,7 +319,7 @@ impl Job {
         self.buckets.retain(|bucket| bucket.manifest.turns > 0);
         match self.buckets.is_empty() {
             true => Err(RunError::BadInput {
-                problems: vec!["no turn is there to make a pilot of; check the input".into()],
+                problems: vec!["the input has no turn to make a pilot of; check it".into()],
             }),
             false => Ok(()),
         }

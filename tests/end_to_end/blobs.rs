@@ -344,7 +344,7 @@ fn a_single_blob_is_labelled_into_a_file_or_a_labelled_folder() {
     // Not over a file that comes from no run.
     data.put("base/LABELED_try/b.jsonl", "precious");
     let over = Softlabel::label(&service, &input, &data.url("base/LABELED_try/b.jsonl"));
-    assert!(over.ends(2).error().contains("comes from no run"));
+    assert!(over.ends(2).error().contains("no run wrote it"));
     assert_eq!(data.get("base/LABELED_try/b.jsonl").unwrap(), b"precious");
 }
 
@@ -406,7 +406,7 @@ fn no_url_leads_into_raw() {
         inside,
     );
     // A single file goes nowhere but into a labelled dataset.
-    let no_folder = "lies in no folder whose name begins with LABELED_";
+    let no_folder = "must lie in a folder whose name begins with LABELED_";
     check(&lone, &url("base/out.jsonl"), None, no_folder);
     check(&lone, &url("base/v6/train/short.json"), None, no_folder);
     check(&lone, &url("base/v4/LABELED_x/a.jsonl"), None, inside);

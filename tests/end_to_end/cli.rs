@@ -30,7 +30,7 @@ fn help_is_there_for_everything_and_tells_no_secret() {
             "0 complete",
             "1 could not run",
             "2 wrong usage",
-            "3 ran to the end with failed turns",
+            "3 finished with failed turns",
         ] {
             assert!(text.contains(code), "{code}: {text}");
         }

@@ -162,7 +162,7 @@ fn a_pilot_is_compared_with_the_whole_turn_by_turn_also_where_ids_repeat() {
     assert!(
         outcome
             .stderr
-            .contains("6 turns have ids that are there more than once"),
+            .contains("6 turns have ids that occur more than once"),
         "{outcome}"
     );
     assert!(

@@ -81,7 +81,7 @@ fn a_run_stops_before_its_cap_and_a_higher_one_continues_it() {
     assert!(
         outcome
             .stderr
-            .contains("the next call might pass the cap; raise --max-cost"),
+            .contains("is left for the next call, which may cost up to"),
         "{outcome}"
     );
     assert_eq!(outcome.row("status"), "partial");

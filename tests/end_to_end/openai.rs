@@ -91,9 +91,7 @@ fn a_server_of_ones_own_gives_labels_that_its_probabilities_say() {
         let output = home.path("out.jsonl");
         let outcome = server.label(&input, &output).ends(0);
         assert!(
-            outcome
-                .stderr
-                .contains("nothing is known of the model \"small\""),
+            outcome.stderr.contains("the model \"small\" is unknown"),
             "{outcome}"
         );
         assert!(outcome.stderr.contains("estimated"), "{outcome}");
@@ -282,7 +280,7 @@ fn who_is_asked_is_pinned_with_a_run() {
         .ends(0);
     let dry = server.label(&input, &output).arg("--dry-run").ends(0);
     assert!(dry.row("tokens").starts_with("estimates"), "{dry}");
-    assert!(dry.row("quota").contains("--concurrency alone"), "{dry}");
+    assert!(dry.row("quota").contains("only --concurrency"), "{dry}");
     let info = Softlabel::new(["info", "--json", "--api", "openai", "--model", "small"])
         .env("OPENAI_BASE_URL", server.base_url())
         .ends(0);

@@ -332,7 +332,7 @@ fn a_run_writes_a_report_without_texts() {
     );
     fs::write(&path, "mine").unwrap();
     let kept = labeled.label().ends(3);
-    assert!(kept.stderr.contains("is no report of softlabel"), "{kept}");
+    assert!(kept.stderr.contains("softlabel did not write"), "{kept}");
     assert_eq!(fs::read(&path).unwrap(), b"mine");
 }
 

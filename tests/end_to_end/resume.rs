@@ -188,7 +188,7 @@ fn the_first_signal_waits_for_what_is_in_flight_and_the_second_for_nothing() {
         lone.service
             .wait_until(|_| full_records(&lone.work()).len() >= 4);
         signal(heard.child.id(), name);
-        heard.wait_for("once more stops at once");
+        heard.wait_for("a second signal stops at once");
         assert!(
             heard.child.try_wait().unwrap().is_none(),
             "it waits for what is in flight"

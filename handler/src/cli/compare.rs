@@ -36,7 +36,7 @@ pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
     for path in paths.into_iter().flatten() {
         if path.to_str().is_some_and(BlobUrl::is_meant) {
             let path = path.display();
-            let text = format!("{path} is no path on this machine; download it first");
+            let text = format!("{path} is not a path on this machine; download the data first");
             return Err(UsageError(text).into());
         }
     }
@@ -56,8 +56,8 @@ pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
     }
     let Some(figures) = &comparison.figures else {
         bail!(
-            "of the {} that A and B have in common none is labelled in both; label what failed with \
-             --only failed",
+            "none of the {} that A and B have in common is labelled in both; label the failed \
+             ones with --only failed",
             counted(comparison.in_both, "turn")
         );
     };
@@ -128,7 +128,7 @@ fn warnings(comparison: &Comparison, sides: [&Output; 2]) -> Vec<String> {
     }
     if comparison.paired_by_order > 0 {
         warnings.push(format!(
-            "{} have ids that are there more than once, and were paired in their order.",
+            "{} have ids that occur more than once, and were paired in their order.",
             counted(comparison.paired_by_order, "turn")
         ));
     }
@@ -193,7 +193,7 @@ fn rendered(
         ),
     );
     let kappa = figures.kappa.map_or(
-        "not defined: both have one and the same hard label alone".to_owned(),
+        "not defined: all hard labels of both are the same".to_owned(),
         |kappa| format!("{kappa:.4}"),
     );
     table.row("Cohen's κ", kappa);

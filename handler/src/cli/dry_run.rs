@@ -115,7 +115,7 @@ fn render(args: &LabelArgs, job: &Job, forecast: &Forecast, whole: Option<&Forec
                 limit(pace.quota.rpm),
                 reach(forecast, &pace, with_rationales)
             ),
-            false => "none is set (--tpm, --rpm): --concurrency alone is the pace".into(),
+            false => "none is set (--tpm, --rpm): only --concurrency limits the pace".into(),
         },
     );
     if args.service.encoding().label_ids().is_none() {

@@ -40,7 +40,7 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<Exit> {
         .as_deref()
         .filter(|file| *file != Path::new("-"));
     if file.is_none() && args.to == Format::Parquet && io::stdout().is_terminal() {
-        let text = "Parquet is no text for a terminal; give the file to write with --output";
+        let text = "Parquet cannot be shown on a terminal; give the file to write with --output";
         return Err(UsageError(text.into()).into());
     }
     let sheet = sheet(options)?;
@@ -56,8 +56,8 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<Exit> {
     let pending = pending.filter(|bucket| bucket.report.published.is_none());
     for bucket in pending {
         let what = match args.read.work {
-            Some(_) => "is exported as far as it is labelled",
-            None => "is left out; --work exports it as far as it is labelled",
+            Some(_) => "only its labelled part is exported",
+            None => "is left out; --work exports its labelled part",
         };
         screen.line(&format!(
             "warning: {} is not published yet, and {what}",

@@ -283,11 +283,11 @@ impl Command<'_> {
             match &report {
                 Some(Written::There(place)) => places.push_str(&format!("report:   {place}\n")),
                 Some(Written::Foreign(place)) => screen.line(&format!(
-                    "warning: {place} is no report of softlabel, or was changed since, and is left as it is; \
-                     move it away, or write over it with --overwrite"
+                    "warning: {place} is left as it is, since softlabel did not write it or it \
+                     was changed afterwards; move it away, or replace it with --overwrite"
                 )),
                 Some(Written::Failed(reason)) => {
-                    screen.line(&format!("warning: there is no report: {reason}"));
+                    screen.line(&format!("warning: the report was not written: {reason}"));
                 }
                 None => {}
             }
@@ -344,8 +344,8 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
     let totals = &metadata.totals;
     if totals.failed > 0 {
         screen.line(&format!(
-            "{} failed, as their lines say (labeling_error); the same command with --only failed \
-             asks again",
+            "{} failed, and their lines say why (labeling_error); the same command with --only \
+             failed asks again",
             counted(totals.failed, "turn")
         ));
     }

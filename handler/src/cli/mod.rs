@@ -123,7 +123,7 @@ fn blamed_variables(error: &clap::Error) -> BTreeSet<String> {
 fn execute(cli: Cli) -> anyhow::Result<Exit> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     if let Some(name) = unknown_variables(&Cli::command(), names).first() {
-        let text = format!("no setting is called {name}; see softlabel label --help");
+        let text = format!("{name} is not a setting; softlabel label --help lists them");
         return Err(UsageError(text).into());
     }
     match cli.command {

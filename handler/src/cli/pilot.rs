@@ -20,7 +20,7 @@ pub(super) fn wanted(args: &LabelArgs, task: &Task) -> Result<Option<Pilot>, Usa
             return usage("--sample and --limit exclude each other; give one");
         }
         (None, _) if wanted.seed.is_some() => {
-            return usage("--seed says which sample is drawn; give --sample, too");
+            return usage("--seed selects a sample; give --sample too");
         }
         (None, None) if wanted.pilot.is_some() => {
             return usage("--pilot names a pilot; give --sample or --limit, too");

@@ -26,8 +26,8 @@ pub(super) async fn run(args: ReportArgs) -> anyhow::Result<Exit> {
         let there = folder.read(name).await?;
         if there.is_some_and(|there| !seal::is_ours(&there)) {
             let text = format!(
-                "{} is no report of softlabel, or was changed since; move it away, give another name with -o, \
-                 or write over it with --overwrite",
+                "softlabel did not write {}, or it was changed afterwards; move it away, give \
+                 another name with -o, or replace it with --overwrite",
                 folder.locate(name)
             );
             return Err(UsageError(text).into());

@@ -36,7 +36,7 @@ impl Screen {
         };
         let filter = log.filter("warn").map_err(|error| {
             UsageError(format!(
-                "SOFTLABEL_LOG or --log is no filter ({error}); try info"
+                "SOFTLABEL_LOG or --log is not a log filter ({error}); try info"
             ))
         })?;
         let subscriber = tracing_subscriber::fmt()
@@ -49,7 +49,7 @@ impl Screen {
         Ok(screen)
     }
 
-    /// How progress is shown; never `Auto`.
+    /// How to show progress; never `Auto`.
     pub(super) fn style(&self) -> ProgressStyle {
         self.style
     }

@@ -65,17 +65,17 @@ pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
             Exit::CouldNotRun
         }
         served = &mut serving => {
-            served.context("the server broke off")??;
+            served.context("the server ended unexpectedly")??;
             anyhow::bail!("the server ended without a signal");
         }
     };
     tracing::info!(
         event = "stopping",
-        "what is in flight is finished, then this process ends"
+        "this process ends once the work in flight is finished"
     );
     stop.cancel();
     tokio::select! {
-        served = serving => served.context("the server broke off")??,
+        served = serving => served.context("the server ended unexpectedly")??,
         _ = signals.first() => {}
     }
     Ok(exit)
@@ -83,9 +83,11 @@ pub(super) async fn run(mut args: ServeArgs) -> anyhow::Result<Exit> {
 
 /// One JSON object a line, to stdout: the host logs lines of stderr as errors.
 fn log_to_stdout(log: &LogArgs) -> anyhow::Result<()> {
-    let filter = log
-        .filter("info")
-        .map_err(|error| UsageError(format!("SOFTLABEL_LOG is no filter ({error}); try info")))?;
+    let filter = log.filter("info").map_err(|error| {
+        UsageError(format!(
+            "SOFTLABEL_LOG is not a log filter ({error}); try info"
+        ))
+    })?;
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

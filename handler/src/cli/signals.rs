@@ -41,8 +41,9 @@ impl Signals {
                     std::process::exit(i32::from(Exit::Signal(number).code()));
                 }
                 stop.cancel();
-                screen
-                    .line("stopping: what is in flight is finished first; once more stops at once");
+                screen.line(
+                    "stopping once the calls in flight are finished; a second signal stops at once",
+                );
             }
         });
         stopped

@@ -261,7 +261,7 @@ fn render(report: &Report) -> String {
 fn usd(usd: Option<Usd>) -> String {
     match usd {
         Some(usd) => format!("{usd:.4} USD"),
-        None => "an unknown sum (set --price-input and --price-output)".into(),
+        None => "an unknown amount (set --price-input and --price-output)".into(),
     }
 }
 
@@ -273,14 +273,14 @@ fn caching(cost: &Cost) -> String {
             None => "saves money".into(),
         };
         return format!(
-            "the constant beginning has the {} tokens from which it counts, which {saves}, and nothing of \
-             the quota",
+            "the constant beginning reaches the {} tokens from which the service caches it, which \
+             {saves}, but no quota",
             number(CACHED_FROM)
         );
     }
     let mut text = format!(
-        "the constant beginning is {} tokens short of the {} from which it counts; as many more, in rules \
-         or examples, charge the quota {} more",
+        "the constant beginning is {} tokens short of the {} from which the service caches it; \
+         rules or examples that add them charge the quota {} tokens more",
         number(cost.tokens_to_caching),
         number(CACHED_FROM),
         number(cost.charged_tokens_more_if_cached)

@@ -30,7 +30,7 @@ pub(super) async fn run(mut args: TestArgs) -> anyhow::Result<Exit> {
     let transport = connect::transport(service).await?;
     let settled = connect::settle(&transport, labeling, service, &task).await?;
     let input = connect::message_input(&args.message, labeling, service)
-        .context("the strategy makes nothing of the message")?;
+        .context("the strategy finds no text in the message")?;
     let teacher = Arc::new(connect::teacher(
         transport,
         settled.profile.clone(),

@@ -16,14 +16,14 @@ type Metadata = LabelingMetadata<Map<String, Value>>;
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     #[error(
-        "{place} is no labelled output ({reason}); give the folder of a labelled dataset, \
-         LABELED_DATASET, or the labelled file of a single one"
+        "{place} is not a labelled output ({reason}); give the folder of a labelled dataset, \
+         LABELED_DATASET, or a single labelled file"
     )]
     None { place: String, reason: String },
     #[error("{place} is a folder of labelled datasets; give one of them, such as {one}")]
     Around { place: String, one: String },
     #[error(
-        "{place} cannot be read: {reason}; label again with the same command, which makes it anew"
+        "{place} cannot be read: {reason}; run the same label command again, which rewrites it"
     )]
     Damaged { place: String, reason: String },
     #[error(
@@ -198,8 +198,8 @@ impl Rows {
         if read(labels, &mut line).map_err(|error| damaged(&error.to_string()))? == 0 {
             return Ok(None);
         }
-        let mut row =
-            serde_json::from_slice::<Row>(&line).map_err(|_| damaged("it is no labelled line"))?;
+        let mut row = serde_json::from_slice::<Row>(&line)
+            .map_err(|_| damaged("it is not a labelled line"))?;
         row.number = number;
         if let Some(details) = &mut self.details {
             line.clear();

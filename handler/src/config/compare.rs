@@ -8,14 +8,14 @@ use std::path::PathBuf;
 /// Two labelled outputs.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The one output: the folder of a labelled dataset or of a pilot, or the labelled file of a single one.
-    /// Both lie on this machine.
+    /// The first output: the folder of a labelled dataset or of a pilot, or a single labelled file. Both
+    /// must be on this machine.
     #[arg(env = "SOFTLABEL_COMPARE_A", value_name = "A")]
     pub a: PathBuf,
-    /// The other one; differences are B - A.
+    /// The second output; differences are B - A.
     #[arg(env = "SOFTLABEL_COMPARE_B", value_name = "B")]
     pub b: PathBuf,
-    /// The RAW data that was labelled: the messages of the turns that moved most are shown.
+    /// The RAW data that was labelled, to show the messages of the turns that moved most.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "RAW")]
     pub input: Option<PathBuf>,
     /// Print JSON.

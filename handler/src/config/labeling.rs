@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Labels")]
 pub struct LabelingArgs {
-    /// What of a conversation the model sees; `softlabel info` describes the strategies.
+    /// Which part of a conversation the model sees; `softlabel info` describes the strategies.
     #[arg(short, long, env = "SOFTLABEL_STRATEGY", default_value = strategy::DEFAULT,
           value_name = "NAME", value_parser = parse_strategy)]
     pub strategy: StrategyName,
@@ -21,7 +21,7 @@ pub struct LabelingArgs {
     #[arg(long, visible_alias = "no-rationale", env = "SOFTLABEL_NO_RATIONALES",
           action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_rationales: bool,
-    /// The hard label: the token that was generated, or the more probable one.
+    /// Take as hard label the generated token, or the more probable one.
     #[arg(
         long,
         env = "SOFTLABEL_HARD_LABEL",
@@ -29,15 +29,16 @@ pub struct LabelingArgs {
         value_name = "generated|argmax"
     )]
     pub hard_label: HardLabel,
-    /// Tokens of a message that are shown; a longer one is cut in the middle.
+    /// Most tokens of a message that the model sees; a longer message is shortened in the middle.
     #[arg(long, env = "SOFTLABEL_MESSAGE_TOKENS", default_value_t = 4000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(16..=200_000))]
     pub message_tokens: u32,
-    /// Tokens of what is shown beside the message (strategies with_context, with_response).
+    /// Most tokens of context or response that the model sees beside the message (strategies
+    /// with_context, with_response).
     #[arg(long, env = "SOFTLABEL_CONTEXT_TOKENS", default_value_t = 4000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(16..=200_000))]
     pub context_tokens: u32,
-    /// Ask for identical inputs each time, instead of once.
+    /// Ask about identical inputs each time, instead of once.
     #[arg(long, env = "SOFTLABEL_NO_DEDUPE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_dedupe: bool,
 }
@@ -46,8 +47,8 @@ pub struct LabelingArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Labels")]
 pub struct TaskArgs {
-    /// The yes/no question to ask, as a file; by default whether answering requires reasoning. "softlabel
-    /// task show" prints one to begin with.
+    /// The file with the yes/no question to ask. By default the question is whether answering requires
+    /// reasoning; "softlabel task show" prints it as a file to start from.
     #[arg(long, env = "SOFTLABEL_TASK", value_name = "FILE")]
     pub task: Option<PathBuf>,
 }

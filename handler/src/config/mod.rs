@@ -36,8 +36,8 @@ pub use values::ChunksOut;
 use values::{parse_time, parse_usd};
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 complete, 1 could not run, 2 wrong usage, 3 ran to the end with failed turns or \
-conversations, or stopped at --max-cost, 130 or 143 stopped by a signal (the same command continues).
+Exit codes: 0 complete, 1 could not run or stopped early, 2 wrong usage, 3 finished with failed turns \
+or unreadable input, or stopped at --max-cost, 130 or 143 stopped by a signal (the same command continues).
 
 Example:
   export AZURE_OPENAI_ENDPOINT=https://NAME.openai.azure.com AZURE_OPENAI_API_KEY=…
@@ -79,22 +79,22 @@ pub enum Subcommands {
     Label(Box<LabelArgs>),
     /// Show the effective settings, limits, strategies and what the labels mean.
     Info(Box<InfoArgs>),
-    /// Label one message and show everything the answer says.
+    /// Label one message and show the full response.
     Test(Box<TestArgs>),
-    /// Show, check and describe tasks: the yes/no questions that are asked about messages.
+    /// Show and check tasks: the yes/no questions that are asked about messages.
     #[command(subcommand)]
     Task(TaskCommand),
     /// Compare two labelled outputs turn by turn: agreement, correlation, what moved most.
     Compare(Box<CompareArgs>),
-    /// Write a labelled dataset as Parquet, CSV, JSON Lines, or tasks for Label Studio: a row a turn.
+    /// Export a labelled dataset, one row per turn, as Parquet, CSV, JSON Lines or Label Studio tasks.
     Export(Box<ExportArgs>),
-    /// Show turns of a labelled dataset, with labels, rationales and, given RAW, texts.
+    /// Show turns of a labelled dataset with their labels, rationales and, with --input, messages.
     Show(Box<ShowArgs>),
-    /// Write the report of a labelled dataset, one HTML file, also of a run that is half done.
+    /// Write the HTML report of a labelled dataset, even while its run is unfinished.
     Report(Box<ReportArgs>),
-    /// Be the custom handler of an Azure Functions app; its host starts this.
+    /// Run as the custom handler of an Azure Functions app; the Functions host starts this.
     Serve(Box<ServeArgs>),
-    /// Print what a shell needs to complete commands, flags and values.
+    /// Print the completion script of a shell.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(CompletionsArgs),
     /// Print a man page.
@@ -105,7 +105,7 @@ pub enum Subcommands {
 /// Settings of `softlabel completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell.
+    /// The shell to print the script for.
     #[arg(value_enum)]
     pub shell: Shell,
 }
@@ -113,7 +113,7 @@ pub struct CompletionsArgs {
 /// Settings of `softlabel man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The command whose page is printed, such as `label` or `task show`; without one, the page of softlabel itself.
+    /// The command to describe, such as `label` or `task show`; by default softlabel itself.
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
 }
@@ -121,54 +121,54 @@ pub struct ManArgs {
 /// Settings of `softlabel label`.
 #[derive(Debug, Args)]
 pub struct LabelArgs {
-    /// A dataset's folder, or one file: a JSON array or JSONL, recognised by its content. A path, or
-    /// the URL of blobs, as for the next two. A conversation has turnsArray (a list, or a text with
-    /// one), OpenAI's messages, ShareGPT's conversations, or is a chat that VS Code exported.
+    /// The folder of a dataset, or one file: a JSON array or JSON Lines, recognised by its content. Like
+    /// the next two settings it is a path or a blob URL. Conversations may have turnsArray (a list, or a
+    /// text that holds one), OpenAI's messages or ShareGPT's conversations, or be chats exported from VS
+    /// Code.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "PATH")]
     pub input: PathBuf,
-    /// For a dataset the folder in which LABELED_DATASET/ appears; for a file the file to write,
-    /// or a folder: one that is there, or a name that ends in /.
+    /// For a dataset: the folder in which LABELED_DATASET/ appears. For a single file: the file to write,
+    /// or a folder (an existing one, or a name that ends in /).
     #[arg(short, long, env = "SOFTLABEL_OUTPUT", value_name = "PATH")]
     pub output: PathBuf,
-    /// Where manifests and results are kept, to continue from. For a dataset by default
-    /// .softlabel/DATASET in the output folder, in a container LABELED_DATASET/.softlabel, for a file
-    /// OUTPUT.softlabel.
+    /// The work folder, from which a run continues. By default .softlabel/DATASET in the output folder
+    /// for a dataset, LABELED_DATASET/.softlabel in a container, OUTPUT.softlabel for a single file.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
-    /// The split to write into the lines of a single file that lies in no dataset.
+    /// The split to write into the lines of a single file outside a dataset.
     #[arg(long, env = "SOFTLABEL_SPLIT", value_name = "NAME")]
     pub split: Option<String>,
-    /// The bucket to write into the lines of a single file that lies in no dataset.
+    /// The bucket to write into the lines of a single file outside a dataset.
     #[arg(long, env = "SOFTLABEL_BUCKET", value_name = "NAME")]
     pub bucket: Option<String>,
-    /// Forget what an earlier run left in the work folder, and start over.
+    /// Discard the results of an earlier run in the work folder, and start over.
     #[arg(long, env = "SOFTLABEL_RESTART", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub restart: bool,
-    /// Throw away with --restart what an earlier run left, without a question.
+    /// Do not ask before --restart discards the results of an earlier run.
     #[arg(long, env = "SOFTLABEL_YES", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub yes: bool,
-    /// Write over labelled files that no run made, or that were changed since.
+    /// Replace labelled files that no run wrote, or that were changed afterwards.
     #[arg(long, env = "SOFTLABEL_OVERWRITE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub overwrite: bool,
-    /// Ask again for the turns that failed, and for nothing else.
+    /// Ask again only for turns that failed.
     #[arg(long, env = "SOFTLABEL_ONLY", value_enum)]
     pub only: Option<Only>,
-    /// Say what a run will take, with one prompt of each kind, and send nothing.
+    /// Send nothing; print the cost and time of the run, and one prompt of each kind.
     #[arg(long, env = "SOFTLABEL_DRY_RUN", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
-    /// US dollars that the run may cost. It stops before a call that might cost more, and the same
+    /// Most US dollars that the run may cost. It stops before the call that might exceed them; the same
     /// command with a higher amount continues it.
     #[arg(long, env = "SOFTLABEL_MAX_COST", value_name = "USD", value_parser = parse_usd)]
     pub max_cost: Option<Usd>,
-    /// How long a label takes, for --dry-run.
+    /// Latency of a label call, assumed by --dry-run.
     #[arg(long, env = "SOFTLABEL_LABEL_LATENCY", default_value = "600ms", value_name = "TIME",
           value_parser = parse_time)]
     pub label_latency: Duration,
-    /// How long a rationale takes, for --dry-run.
+    /// Latency of a rationale call, assumed by --dry-run.
     #[arg(long, env = "SOFTLABEL_RATIONALE_LATENCY", default_value = "2s", value_name = "TIME",
           value_parser = parse_time)]
     pub rationale_latency: Duration,
-    /// How progress is shown.
+    /// How to show progress.
     #[arg(long, env = "SOFTLABEL_PROGRESS", value_enum, default_value_t = ProgressStyle::Auto)]
     pub progress: ProgressStyle,
     #[command(flatten)]
@@ -189,14 +189,15 @@ pub struct LabelArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct CutArgs {
-    /// Label what is intact of a file that is cut off, and mark the result partial.
+    /// Label the intact part of a file that is cut off, and mark the result partial.
     #[arg(long, env = "SOFTLABEL_SALVAGE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub salvage: bool,
-    /// Turns a chunk of work; a chunk holds whole conversations.
+    /// Turns in a chunk of work; a chunk holds whole conversations.
     #[arg(long, env = "SOFTLABEL_CHUNK_TURNS", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub chunk_turns: u32,
-    /// MiB of a conversation in RAW at most; a longer one counts as broken. It is held in memory.
+    /// Largest conversation in RAW, in MiB: conversations are held in memory, and a larger one counts as
+    /// unreadable.
     #[arg(long, env = "SOFTLABEL_MAX_CONVERSATION_MIB", default_value_t = 64, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub max_conversation_mib: u32,
@@ -215,9 +216,9 @@ impl CutArgs {
 /// What `softlabel task` does.
 #[derive(Debug, Subcommand)]
 pub enum TaskCommand {
-    /// Print the built-in task as TOML, to begin with.
+    /// Print the built-in task as TOML, to start a task file from.
     Show,
-    /// Check a task file, and say what asking it costs. Nothing is sent.
+    /// Check a task file and print what asking it costs; nothing is sent.
     Check(Box<TaskCheckArgs>),
     /// Print the JSON Schema of task files, for editors.
     Schema,
@@ -229,7 +230,7 @@ pub struct TaskCheckArgs {
     /// The task file.
     #[arg(env = "SOFTLABEL_TASK", value_name = "FILE")]
     pub file: PathBuf,
-    /// Tokens of a message, and of what is shown with it, on average, for the figures.
+    /// Average tokens of a message and of the context shown with it, for the cost.
     #[arg(long, env = "SOFTLABEL_TYPICAL_TOKENS", default_value_t = 100, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub typical_tokens: u32,
@@ -281,8 +282,8 @@ pub struct TestArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
-    /// What is logged: error, warn, info, debug, or a filter such as softlabel=debug. By default warn,
-    /// to stderr; for serve info, to stdout.
+    /// What to log: error, warn, info, debug, or a filter such as softlabel=debug. By default warn, to
+    /// stderr; serve logs info, to stdout.
     #[arg(long, env = "SOFTLABEL_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 }
@@ -300,7 +301,7 @@ pub enum Only {
     Failed,
 }
 
-/// How progress is shown.
+/// How to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProgressStyle {
     /// A bar on a terminal, lines elsewhere.
@@ -309,7 +310,7 @@ pub enum ProgressStyle {
     Bar,
     /// A line every few seconds.
     Lines,
-    /// A JSON object a line, every few seconds, and one for each message.
+    /// A JSON object on a line of its own, every few seconds and for each message.
     Json,
     /// Nothing.
     None,

@@ -6,19 +6,19 @@ use clap::{Args, value_parser};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Pilot")]
 pub struct PilotArgs {
-    /// Label a sample of so many turns, of each split and bucket in proportion to its turns. As with
-    /// --limit, it is a pilot: it goes to LABELED_DATASET.pilot-NAME/ (for a file OUTPUT.pilot-NAME.jsonl),
-    /// and the real output is left alone.
+    /// Label a random sample of this many turns, from each split and bucket in proportion to its turns.
+    /// This makes a pilot, as --limit does: it is written to LABELED_DATASET.pilot-NAME/
+    /// (OUTPUT.pilot-NAME.jsonl for a single file), and the real output is left untouched.
     #[arg(long, env = "SOFTLABEL_SAMPLE", value_name = "TURNS", value_parser = value_parser!(u64).range(1..))]
     pub sample: Option<u64>,
-    /// Which sample that is: another number draws other turns. By default 0.
+    /// The seed of the sample: another number draws other turns. By default 0.
     #[arg(long, env = "SOFTLABEL_SEED", value_name = "N")]
     pub seed: Option<u64>,
-    /// Label the first so many turns of the whole input.
+    /// Label the first N turns of the whole input, as a pilot.
     #[arg(long, env = "SOFTLABEL_LIMIT", value_name = "TURNS", value_parser = value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// What the pilot is called: letters, digits, dots, - and _. By default made of task, model, strategy,
-    /// selection and seed.
+    /// The name of the pilot: letters, digits, dots, - and _. By default composed of task, model,
+    /// strategy, selection and seed.
     #[arg(long, env = "SOFTLABEL_PILOT", value_name = "NAME")]
     pub pilot: Option<String>,
 }

@@ -19,17 +19,17 @@ const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// What is read.
 #[derive(Clone, Debug, Args)]
 pub struct ReadArgs {
-    /// The folder of a labelled dataset, LABELED_DATASET, or the labelled file of a single one. A path, or
-    /// the URL of blobs, as for the next two.
+    /// The folder of a labelled dataset, LABELED_DATASET, or a single labelled file. Like the next two
+    /// settings it is a path or a blob URL.
     #[arg(env = "SOFTLABEL_LABELED", value_name = "PATH")]
     pub path: PathBuf,
-    /// The RAW data that was labelled: its messages are shown with the labels.
+    /// The RAW data that was labelled, to show its messages with the labels.
     #[arg(short, long, env = "SOFTLABEL_INPUT", value_name = "RAW")]
     pub input: Option<PathBuf>,
-    /// The work folder of a run: what is not published yet is read from it, as far as it is.
+    /// The work folder of a run, to include buckets that are not published yet as far as they are labelled.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
-    /// The client id of a user-assigned managed identity, for URLs.
+    /// The client id of a user-assigned managed identity, for blob URLs.
     #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
     pub identity_client_id: Option<String>,
     #[command(flatten)]
@@ -57,25 +57,25 @@ impl ReadArgs {
 pub struct ExportArgs {
     #[command(flatten)]
     pub read: ReadArgs,
-    /// The shape.
+    /// The format to write.
     #[arg(long, env = "SOFTLABEL_EXPORT_TO", value_enum, value_name = "FORMAT")]
     pub to: Format,
     /// The file to write; by default, and with -, stdout.
     #[arg(short, long, env = "SOFTLABEL_EXPORT", value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Write over a file that is there.
+    /// Replace an existing file.
     #[arg(long, env = "SOFTLABEL_OVERWRITE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub overwrite: bool,
-    /// With the messages, the turns before them.
+    /// Export the turns before each message with it; needs --input.
     #[arg(long, env = "SOFTLABEL_EXPORT_CONTEXT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub context: bool,
-    /// Only turns whose soft label lies between these, such as 0.2..0.8.
+    /// Export only turns whose soft label is in this range, such as 0.2..0.8.
     #[arg(long, env = "SOFTLABEL_UNCERTAIN", value_name = "LOW..HIGH", value_parser = parse_range)]
     pub uncertain: Option<RangeInclusive<f64>>,
-    /// Only so many turns, drawn at random; the same dataset gives the same ones.
+    /// Export only this many turns, drawn at random; the same dataset gives the same turns.
     #[arg(long, env = "SOFTLABEL_SAMPLE", value_name = "N")]
     pub sample: Option<u64>,
-    /// Leave CSV cells that begin like a formula as they are. By default they get a ' in front, since
+    /// Leave CSV cells that begin like a formula unchanged. By default they get a ' in front, since
     /// spreadsheets would compute them.
     #[arg(long, env = "SOFTLABEL_CSV_EXACT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub csv_exact: bool,
@@ -87,19 +87,19 @@ pub struct ExportArgs {
 pub struct ShowArgs {
     #[command(flatten)]
     pub read: ReadArgs,
-    /// The N turns whose soft labels are nearest to one half.
+    /// Show the N turns whose soft labels are nearest to one half.
     #[arg(long, env = "SOFTLABEL_SHOW_UNCERTAIN", value_name = "N")]
     pub uncertain: Option<usize>,
-    /// Turns whose hard label is not the more probable one.
+    /// Show turns whose hard label is not the more probable one.
     #[arg(long, env = "SOFTLABEL_SHOW_CONTRADICTIONS", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub contradictions: bool,
-    /// Turns without a label.
+    /// Show turns without a label.
     #[arg(long, env = "SOFTLABEL_SHOW_ERRORS", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub errors: bool,
-    /// The turn with this message id, or those of the conversation with this id.
+    /// Show the turn with this message id, or the turns of the conversation with this id.
     #[arg(long, env = "SOFTLABEL_SHOW_ID", value_name = "ID")]
     pub id: Option<String>,
-    /// Turns that are shown at most.
+    /// Most turns to show.
     #[arg(
         long,
         env = "SOFTLABEL_SHOW_LIMIT",
@@ -113,7 +113,7 @@ pub struct ShowArgs {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Report")]
 pub struct RunReportArgs {
-    /// Put the messages of the turns that it shows into the report. They are private: without this it
+    /// Put messages into the report, for the turns that it shows. They are private: by default the report
     /// holds none.
     #[arg(long, env = "SOFTLABEL_REPORT_TEXTS", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub report_texts: bool,
@@ -140,7 +140,7 @@ pub struct ReportArgs {
     /// single file. - is stdout.
     #[arg(short, long, env = "SOFTLABEL_REPORT", value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Write over a file that is there and is no report of softlabel.
+    /// Replace an existing file that is not a report of softlabel.
     #[arg(long, env = "SOFTLABEL_OVERWRITE", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub overwrite: bool,
     /// Leave out the rationales, which paraphrase the messages.

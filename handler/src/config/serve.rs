@@ -16,10 +16,10 @@ const STORAGE: &str = "Storage";
 /// Settings of `softlabel serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The container of the data account, and the path in it below which the datasets lie.
+    /// The container of the data account, and the path in it that holds the datasets.
     #[arg(long, env = "SOFTLABEL_DATA", value_name = "CONTAINER[/BASE/PATH]")]
     pub data: DataPath,
-    /// The connection string of the data account. For Azurite alone: in the cloud give the address.
+    /// The connection string of the data account, only for Azurite; in the cloud give the address.
     #[arg(long, help_heading = STORAGE, env = "SoftlabelData", value_name = "TEXT",
           hide_env_values = true)]
     pub data_connection: Option<Secret>,
@@ -27,14 +27,14 @@ pub struct ServeArgs {
     #[arg(long, help_heading = STORAGE, env = "SoftlabelData__blobServiceUri",
           value_name = "https://ACCOUNT.blob.core.windows.net")]
     pub data_blobs: Option<String>,
-    /// managedidentity reads and writes the data as the app's identity; without it whatever identity
-    /// is there is tried.
+    /// managedidentity: read and write the data as the app's managed identity. By default every available
+    /// identity is tried.
     #[arg(long, help_heading = STORAGE, env = "SoftlabelData__credential", value_name = "KIND")]
     pub data_credential: Option<String>,
     /// The client id of a user-assigned managed identity for the data.
     #[arg(long, help_heading = STORAGE, env = "SoftlabelData__clientId", value_name = "ID")]
     pub data_client_id: Option<String>,
-    /// The connection string of the app's own storage. For Azurite alone.
+    /// The connection string of the app's own storage, only for Azurite.
     #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage", value_name = "TEXT",
           hide_env_values = true)]
     pub work_connection: Option<Secret>,
@@ -42,61 +42,63 @@ pub struct ServeArgs {
     #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage__blobServiceUri",
           value_name = "https://ACCOUNT.blob.core.windows.net")]
     pub work_blobs: Option<String>,
-    /// managedidentity works in the app's own storage as the app's identity.
+    /// managedidentity: use the app's own storage as its managed identity.
     #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage__credential", value_name = "KIND")]
     pub work_credential: Option<String>,
     /// The client id of a user-assigned managed identity for the app's own storage.
     #[arg(long, help_heading = STORAGE, env = "AzureWebJobsStorage__clientId", value_name = "ID")]
     pub work_client_id: Option<String>,
-    /// The container in the app's own storage in which it keeps its runs.
+    /// The container in the app's own storage that keeps its runs.
     #[arg(long, help_heading = STORAGE, env = "SOFTLABEL_WORK_CONTAINER", value_name = "NAME",
           default_value = "softlabel-work")]
     pub work_container: String,
-    /// The port on loopback on which the Functions host expects the app.
+    /// The loopback port on which the Functions host calls the app.
     #[arg(long, env = "FUNCTIONS_CUSTOMHANDLER_PORT", value_name = "PORT")]
     pub port: u16,
-    /// After so long an invocation hands on what is left. The host's functionTimeout, which would kill
-    /// all invocations of an instance, must be longer: by what is in flight then, a call's time-out.
+    /// After this time an invocation hands its remaining work on to another. The host's functionTimeout,
+    /// which kills all invocations of an instance, must be longer by at least --call-timeout, so that
+    /// calls in flight can end.
     #[arg(long, env = "SOFTLABEL_INVOCATION_DEADLINE", default_value = "20m", value_name = "TIME",
           value_parser = parse_time)]
     pub invocation_deadline: Duration,
-    /// A run that does not move for so long has its messages sent again; then after twice as long, and
-    /// so on, up to six times.
+    /// After this time without progress the messages of a run are sent again, then after twice that time,
+    /// and so on, up to six times.
     #[arg(long, env = "SOFTLABEL_STALL_AFTER", default_value = "10m", value_name = "TIME",
           value_parser = parse_time)]
     pub stall_after: Duration,
-    /// How often that may be in vain before a run is ended; four times as often where others move, for
-    /// whose end it may wait.
+    /// After this many tries without progress a run is ended. It gets four times as many while other runs
+    /// make progress, since it may be waiting for them.
     #[arg(long, env = "SOFTLABEL_TRIES", default_value_t = 12, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub tries: u32,
-    /// An instance that gave no sign of life for so long is dead, and what it held is sent again. While it
-    /// holds something it gives one three times as often.
+    /// After this time without a sign of life an instance counts as dead, and the messages that it held
+    /// are sent again. While it holds a message it gives a sign of life three times as often.
     #[arg(long, env = "SOFTLABEL_DEAD_AFTER", default_value = "45s", value_name = "TIME",
           value_parser = parse_time)]
     pub dead_after: Duration,
-    /// Messages about chunks that are out at a time, for all runs together; each chunk that ends sends the
-    /// next. The host starts an instance for every 24. auto: as many as keep the instances busy that the
-    /// quota can use.
+    /// Most messages about chunks in the queue or in work, over all runs; each chunk that ends sends the
+    /// next. The host starts one instance for every 24 messages. auto: enough to keep the instances busy
+    /// that the quota can use.
     #[arg(long, env = "SOFTLABEL_CHUNKS_OUT", default_value = "auto", value_name = "N|auto",
           value_parser = parse_chunks_out)]
     pub chunks_out: ChunksOut,
-    /// How many days the work of an ended run is kept: its full records, and what --only failed needs.
+    /// Days that the work of an ended run is kept: its full records, and the results that --only failed
+    /// needs.
     #[arg(long, env = "SOFTLABEL_RETENTION_DAYS", default_value_t = 30, value_name = "DAYS",
           value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub retention_days: u32,
-    /// The task to ask: the name of a blob tasks/NAME.toml in the work container. By default the built-in
-    /// one.
+    /// The name of the task to ask, which is the blob tasks/NAME.toml in the work container. By default
+    /// the built-in task.
     #[arg(long, env = "SOFTLABEL_TASK_NAME", value_name = "NAME", value_parser = parse_task_name)]
     pub task_name: Option<String>,
-    /// US dollars that a dataset may cost. One that is estimated to cost more, or whose price is not
-    /// known, waits until somebody approves it.
+    /// Most US dollars that a dataset may cost. A dataset that is estimated to cost more, or whose price
+    /// is unknown, waits for approval.
     #[arg(long, env = "SOFTLABEL_MAX_COST", default_value = "100", value_name = "USD",
           value_parser = parse_usd)]
     pub max_cost: Usd,
-    /// US dollars that all datasets together may cost in a calendar month, UTC, calls in flight included. At
-    /// that, runs wait for the next month or a higher setting; no approval lifts it. Without one they may
-    /// cost anything.
+    /// Most US dollars that all datasets together may cost in a calendar month (UTC), calls in flight
+    /// included. At the cap runs wait for the next month or a higher setting; no approval lifts it. By
+    /// default there is no cap.
     #[arg(long, env = "SOFTLABEL_MAX_COST_PER_MONTH", value_name = "USD", value_parser = parse_usd)]
     pub max_cost_per_month: Option<Usd>,
     #[command(flatten)]
@@ -131,8 +133,8 @@ impl FromStr for DataPath {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !container_is_plain || !base_is_plain {
             return Err(format!(
-                "{text:?} is no container with a path; write for example data/experiments/v4, \
-                 without slashes around it"
+                "{text:?} is not a container with a path; write it like data/experiments/v4, \
+                 without a slash at either end"
             ));
         }
         Ok(Self {

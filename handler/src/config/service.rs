@@ -36,15 +36,14 @@ pub(super) const ENTRA_SCOPE: &str = "https://cognitiveservices.azure.com/.defau
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Service")]
 pub struct ServiceArgs {
-    /// The form of the API: Azure OpenAI's, or the plain one that OpenAI, vLLM, SGLang, llama.cpp's server
-    /// and Ollama speak.
+    /// The API to use: Azure OpenAI's, or OpenAI's, which vLLM, SGLang, llama.cpp's server and Ollama
+    /// speak too.
     #[arg(long, env = "SOFTLABEL_API", value_enum, default_value_t = Api::Azure)]
     pub api: Api,
-    /// For --api openai the address below which /chat/completions is, such as
-    /// http://localhost:8000/v1.
+    /// The address before /chat/completions for --api openai, such as http://localhost:8000/v1.
     #[arg(long, env = "OPENAI_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
-    /// The key of --api openai, where the service wants one. Set the variable: a flag is visible to every
+    /// The key for --api openai, if the service wants one. Set the variable: a flag is visible to every
     /// user of the machine.
     #[arg(
         long, help_heading = CREDENTIAL,
@@ -53,7 +52,7 @@ pub struct ServiceArgs {
         hide_env_values = true
     )]
     pub openai_api_key: Option<Secret>,
-    /// Take plain http to another machine for --api openai: key and messages travel in the clear.
+    /// Allow plain http to another machine for --api openai; key and messages then travel in the clear.
     #[arg(long, env = "SOFTLABEL_ALLOW_HTTP", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub allow_http: bool,
     /// The endpoint of the Azure OpenAI account, or the whole target URI that the portal shows.
@@ -71,38 +70,39 @@ pub struct ServiceArgs {
         hide_env_values = true
     )]
     pub api_key: Option<Secret>,
-    /// What the service is shown: a key, from the Key Vault or else AZURE_OPENAI_API_KEY, or tokens of
-    /// Entra for the model itself. Keys of a vault and tokens are renewed during a run.
+    /// How to authenticate: with a key, from the Key Vault or else AZURE_OPENAI_API_KEY, or with Entra
+    /// tokens for the model itself. Tokens and keys from a vault are renewed during a run.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_AUTH", value_enum, default_value_t = Auth::Key)]
     pub auth: Auth,
     /// The Key Vault that holds the key. It is read as the managed identity, the workload identity, or
     /// the user of az login or azd login.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_URL", value_name = "https://NAME.vault.azure.net", value_parser = parse_vault_url)]
     pub keyvault_url: Option<String>,
-    /// The name of the secret that is the key.
+    /// The name of the secret that holds the key.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_KEYVAULT_SECRET", value_name = "NAME",
           default_value = KEYVAULT_SECRET, value_parser = parse_secret_name)]
     pub keyvault_secret: String,
     /// Do not look for the key in a Key Vault.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_NO_KEYVAULT", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub no_keyvault: bool,
-    /// What Entra tokens for the model are asked for; some endpoints want that of ai.azure.com.
+    /// The scope of Entra tokens for the model; some endpoints want that of ai.azure.com.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_ENTRA_SCOPE", value_name = "SCOPE",
           default_value = ENTRA_SCOPE, value_parser = parse_scope)]
     pub entra_scope: String,
-    /// The client id of a user-assigned managed identity or a workload identity; without one the
-    /// system-assigned identity is meant.
+    /// The client id of a user-assigned managed identity or a workload identity; by default the
+    /// system-assigned identity.
     #[arg(long, help_heading = CREDENTIAL, env = "AZURE_CLIENT_ID", value_name = "ID")]
     pub identity_client_id: Option<String>,
-    /// Time for each step towards a credential: a token from one identity, an answer of the vault.
+    /// Time limit for each step of getting a credential: a token from one identity, an answer from the
+    /// vault.
     #[arg(long, help_heading = CREDENTIAL, env = "SOFTLABEL_CREDENTIAL_TIMEOUT", default_value = "30s", value_name = "TIME",
           value_parser = parse_time)]
     pub credential_timeout: Duration,
-    /// A dated API version, such as 2024-10-21. Without one the v1 form of the URL is used, which
-    /// gpt-5.1 and later need.
+    /// A dated API version, such as 2024-10-21. By default the v1 form of the URL is used, which gpt-5.1
+    /// and later need.
     #[arg(long, env = "AZURE_OPENAI_API_VERSION", value_name = "DATE")]
     pub api_version: Option<String>,
-    /// The deployment's name; by default the model's.
+    /// The name of the deployment; by default the name of the model.
     #[arg(long, env = "AZURE_OPENAI_DEPLOYMENT", value_name = "NAME")]
     pub deployment: Option<String>,
     /// The model that is deployed.
@@ -114,44 +114,43 @@ pub struct ServiceArgs {
         value_name = "NAME"
     )]
     pub model: String,
-    /// Which parameters the model takes; by default known from its name.
+    /// The parameters that the model takes; by default derived from its name.
     #[arg(long, env = "SOFTLABEL_MODEL_FAMILY", value_enum)]
     pub model_family: Option<Family>,
-    /// How the model counts tokens; by default known from its name. Of other tokenizers counts are
-    /// estimates.
+    /// The model's tokenizer; by default derived from its name. For other tokenizers, counts are estimates.
     #[arg(
         long,
         env = "SOFTLABEL_ENCODING",
         value_name = "o200k_base|cl100k_base|estimate"
     )]
     pub encoding: Option<Encoding>,
-    /// The deployment's quota in tokens a minute: prompts and longest answers. Calls keep to it, and
-    /// to a lower limit where the service tells one. By default 1000000, and with --api openai none.
+    /// The deployment's quota in tokens a minute, counting prompts and longest answers. Calls stay within
+    /// it, and within a lower limit if the service states one. By default 1000000, with --api openai
+    /// none.
     #[arg(long, env = "SOFTLABEL_TPM", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub tpm: Option<u32>,
-    /// The deployment's quota in requests a minute. By default 10000, and with --api openai none.
+    /// The deployment's quota in requests a minute. By default 10000, with --api openai none.
     #[arg(long, env = "SOFTLABEL_RPM", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub rpm: Option<u32>,
-    /// Calls in flight at most; auto takes as many as the quota needs at the latency that is measured,
-    /// up to 1000.
+    /// Most calls in flight; auto takes as many as the quota needs at the measured latency, up to 1000.
     #[arg(short, long, env = "SOFTLABEL_CONCURRENCY", default_value = "50", value_name = "N|auto",
           value_parser = parse_concurrency)]
     pub concurrency: Concurrency,
-    /// Time until a connection must stand.
+    /// Time limit for opening a connection.
     #[arg(long, env = "SOFTLABEL_CONNECT_TIMEOUT", default_value = "10s", value_name = "TIME",
           value_parser = parse_time)]
     pub connect_timeout: Duration,
-    /// Time for a call, from sending to the last byte of the answer.
+    /// Time limit for a call, from sending to the last byte of the answer.
     #[arg(long, env = "SOFTLABEL_CALL_TIMEOUT", default_value = "60s", value_name = "TIME",
           value_parser = parse_time)]
     pub call_timeout: Duration,
-    /// Attempts a call for faults (408, 409, 5xx, broken connections), the first one counted.
+    /// Attempts per call after faults (408, 409, 5xx, broken connections), including the first.
     #[arg(long, env = "SOFTLABEL_ATTEMPTS", default_value_t = 5, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=20))]
     pub attempts: u32,
-    /// Longest wait before the second attempt; it doubles from one to the next, with full jitter.
+    /// Longest wait before the second attempt; it doubles with each attempt, with full jitter.
     #[arg(long, env = "SOFTLABEL_FIRST_BACKOFF", default_value = "1s", value_name = "TIME",
           value_parser = parse_time)]
     pub first_backoff: Duration,
@@ -159,15 +158,15 @@ pub struct ServiceArgs {
     #[arg(long, env = "SOFTLABEL_LONGEST_BACKOFF", default_value = "60s", value_name = "TIME",
           value_parser = parse_time)]
     pub longest_backoff: Duration,
-    /// How long a call may go on meeting 429 before it counts as failed.
+    /// How long a call may keep getting 429 before it counts as failed.
     #[arg(long, env = "SOFTLABEL_THROTTLE_PATIENCE", default_value = "15m", value_name = "TIME",
           value_parser = parse_time)]
     pub throttle_patience: Duration,
-    /// Without any answer for so long, and only failures, sending stops but for a probe.
+    /// After this time with failures and no answer, sending stops except for a probe.
     #[arg(long, env = "SOFTLABEL_OUTAGE_AFTER", default_value = "5s", value_name = "TIME",
           value_parser = parse_time)]
     pub outage_after: Duration,
-    /// Time between two probes in an outage at most; at first a 40th of how long it lasts.
+    /// Longest time between two probes in an outage; at first it is a 40th of the outage so far.
     #[arg(long, env = "SOFTLABEL_OUTAGE_PROBE", default_value = "10s", value_name = "TIME",
           value_parser = parse_time)]
     pub outage_probe: Duration,
@@ -175,11 +174,11 @@ pub struct ServiceArgs {
     #[arg(long, env = "SOFTLABEL_OUTAGE_PATIENCE", default_value = "30m", value_name = "TIME",
           value_parser = parse_time)]
     pub outage_patience: Duration,
-    /// US dollars per million prompt tokens; by default the list price, where the model's is known.
+    /// US dollars per million prompt tokens; by default the list price, if it is known for the model.
     #[arg(long, env = "SOFTLABEL_PRICE_INPUT", value_name = "USD", value_parser = parse_usd,
           requires = "price_output")]
     pub price_input: Option<Usd>,
-    /// US dollars per million cached prompt tokens; by default as others.
+    /// US dollars per million cached prompt tokens; by default the price of prompt tokens.
     #[arg(long, env = "SOFTLABEL_PRICE_CACHED", value_name = "USD", value_parser = parse_usd,
           requires = "price_input")]
     pub price_cached: Option<Usd>,
@@ -212,8 +211,8 @@ impl ServiceArgs {
             }
             let limited = self.tpm.is_some() || self.rpm.is_some();
             if matches!(self.concurrency, Concurrency::Auto(_)) && !limited {
-                let text = "--concurrency auto takes what a quota needs, and with --api openai none is set; give \
-                            --tpm or --rpm, or a number of calls";
+                let text = "--concurrency auto follows the quota, and --api openai has none by \
+                            default; give --tpm or --rpm, or a number of calls";
                 return Err(UsageError(text.into()));
             }
             return Ok(self);
@@ -288,8 +287,8 @@ impl ServiceArgs {
             Api::OpenAi => {
                 let url = filled(&self.base_url).ok_or_else(|| {
                     UsageError(
-                        "no base URL is set; set OPENAI_BASE_URL to the address below which /chat/completions \
-                         is, such as http://localhost:8000/v1 or https://api.openai.com/v1"
+                        "no base URL is set; set OPENAI_BASE_URL to the address before \
+                         /chat/completions, such as http://localhost:8000/v1 or https://api.openai.com/v1"
                             .into(),
                     )
                 })?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// A time such as `500ms`, `10s` or `15m`.
 pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time; write for example 500ms, 10s or 15m");
+    let wrong = || format!("{text:?} is not a time; write it like 500ms, 10s or 15m");
     let time = text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?;
     let time = Duration::try_from(time).map_err(|_| wrong())?;
     let day = Duration::from_secs(86_400);
@@ -24,7 +24,7 @@ pub(super) fn parse_concurrency(text: &str) -> Result<Concurrency, String> {
     match text.parse::<u32>() {
         Ok(calls @ 1..=10_000) => Ok(Concurrency::Fixed(calls)),
         Err(_) if text == "auto" => Ok(Concurrency::AUTO),
-        _ => Err("calls in flight are a number in 1..=10000, or auto".into()),
+        _ => Err("give a number of calls in 1..=10000, or auto".into()),
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn parse_chunks_out(text: &str) -> Result<ChunksOut, String> {
     match text.parse::<u32>() {
         Ok(chunks @ 1..=100_000) => Ok(ChunksOut::Fixed(chunks)),
         Err(_) if text == "auto" => Ok(ChunksOut::Auto),
-        _ => Err("chunks that are out are a number in 1..=100000, or auto".into()),
+        _ => Err("give a number of chunks in 1..=100000, or auto".into()),
     }
 }
 
@@ -92,7 +92,8 @@ pub(super) fn parse_task_name(text: &str) -> Result<String, String> {
     match text.trim() {
         name if task::is_name(name) => Ok(name.to_owned()),
         _ => Err(
-            "the name of a task is at most 64 small letters, digits, - and _, which begin with a letter or a digit"
+            "the name of a task is at most 64 lowercase letters, digits, - and _, and begins with \
+             a letter or a digit"
                 .into(),
         ),
     }

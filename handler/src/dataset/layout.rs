@@ -189,7 +189,7 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
 }
 
 pub const LINES_IN_APP: &str =
-    "the function app reads .json alone; convert it, or label it with `softlabel label`";
+    "the function app reads only .json files; convert it, or label it with `softlabel label`";
 
 /// Whether a bucket file is one that the function app reads.
 pub fn is_json(file: &str) -> bool {

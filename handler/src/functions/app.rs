@@ -67,7 +67,8 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
     let holder = Arc::clone(&app.holder);
     tokio::spawn(async move {
         if let Err(error) = holder.follow_former().await {
-            tracing::warn!(%error, "what a former worker of this host showed stays");
+            tracing::warn!(%error, "the list of messages that an earlier worker of this host held \
+                                    cannot be removed");
         }
     });
     FunctionApp(app)
@@ -128,7 +129,7 @@ impl FunctionApp {
                         event = "message_foreign",
                         %error,
                         path,
-                        "a message in label-chunk-poison is none of this app's: its text is kept"
+                        "a message in label-chunk-poison is not from this app: its text is kept"
                     );
                     Vec::new()
                 })

@@ -143,7 +143,7 @@ async fn plan(app: &App, message: RunMessage, until: Option<Instant>) -> Vec<Mes
         Err(_) => "it took too long".to_owned(),
     };
     let run = &message.run;
-    tracing::warn!(run, why, "the run cannot be planned here and now");
+    tracing::warn!(run, why, "the run cannot be planned now");
     vec![Message::Plan(message)]
 }
 
@@ -155,7 +155,7 @@ fn ignored(event: &Event, reason: &str) {
         event = "event_ignored",
         blob,
         reason,
-        "the event begins nothing"
+        "the event starts no run"
     );
 }
 
@@ -167,7 +167,7 @@ fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
         return renamed_to(&path.ok_or("it was not renamed to a path below the base path")?);
     }
     if event.event_type != CREATED {
-        return Err("it is no event of a blob that was written or renamed");
+        return Err("the event is not about a blob that was written or renamed");
     }
     if !WHOLE_AFTER.contains(&event.data.api.as_str()) {
         return Err("its operation does not complete a blob");
@@ -177,7 +177,7 @@ fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
         .strip_prefix("/blobServices/default/containers/");
     let (container, path) = path
         .and_then(|path| path.split_once("/blobs/"))
-        .ok_or("its subject is no blob")?;
+        .ok_or("its subject is not a blob")?;
     let path = app
         .data
         .below_base(container, path)

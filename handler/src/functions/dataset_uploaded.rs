@@ -19,7 +19,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
             event = "event_ignored",
             dataset,
             reason,
-            "the upload begins nothing"
+            "the upload starts no run"
         );
         return Ok(Vec::new());
     }

@@ -42,7 +42,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
             "unknown action {action:?}; use POST …/cancel or …/approve"
         ))),
         _ => {
-            let text = "known are GET runs, GET runs/<run>, POST runs/<run>/cancel and …/approve";
+            let text = "use GET runs, GET runs/<run>, POST runs/<run>/cancel or …/approve";
             return Ok(http::error(405, text));
         }
     };
@@ -87,14 +87,14 @@ fn asked(request: &HttpRequest) -> Result<(Wanted, usize, Option<Place>), Reques
         let limit = limit.filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
         limit.ok_or_else(|| {
             RequestError::wrong(format!(
-                "the limit is {text:?}; it is a number from 1 to {LARGEST_LIMIT}"
+                "the limit is {text:?}, but must be a number from 1 to {LARGEST_LIMIT}"
             ))
         })
     });
     let after = query("continuation").map(|text| {
         text.parse().map_err(|_| {
             RequestError::wrong(
-                "the continuation is none of this app's; give what the last answer says, or leave it out",
+                "the continuation is not one of this app's; give the last answer's, or leave it out",
             )
         })
     });
@@ -125,7 +125,7 @@ async fn cancel(app: &App, request: &HttpRequest, run: &str) -> Answered {
         let text = format!("run {run} is {state}: there is nothing to cancel");
         return Err(RequestError::conflict(text));
     }
-    let reason = "somebody cancelled it".to_owned();
+    let reason = "it was cancelled by a request".to_owned();
     let ended = app.runs.end(run, State::Cancelled, Some(reason)).await?;
     metadata::refresh_soon(app, &before.dataset).await?;
     let status = status(app, request, ended.unwrap_or(before)).await?;
@@ -158,12 +158,12 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
     };
     if before.state != State::AwaitingApproval {
         let state = before.state.as_str();
-        let text = format!("run {run} is {state}: it waits for no approval");
+        let text = format!("run {run} is {state} and waits for no approval");
         return Err(RequestError::conflict(text));
     }
     if usd.is_some() && before.estimated_usd.is_none() {
         let text = format!(
-            "no price is known for {}, so that no sum can be kept to; set SOFTLABEL_PRICE_INPUT and \
+            "no price is known for {}, so a cap cannot be enforced; set SOFTLABEL_PRICE_INPUT and \
              SOFTLABEL_PRICE_OUTPUT, or approve {{\"all\": true}}, whatever it costs",
             before.settings.model
         );
@@ -171,8 +171,8 @@ async fn approve(app: &App, request: &HttpRequest, run: &str) -> Answered {
     }
     if app.caps_months() && before.estimated_usd.is_none() {
         let text = format!(
-            "no price is known for {}, so that SOFTLABEL_MAX_COST_PER_MONTH cannot be kept to, which no \
-             approval lifts; set SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT",
+            "no price is known for {}, so SOFTLABEL_MAX_COST_PER_MONTH cannot be enforced, and no \
+             approval lifts it; set SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT",
             before.settings.model
         );
         return Err(RequestError::conflict(text));

@@ -27,7 +27,7 @@ pub enum InvocationError {
     Body(#[from] serde_json::Error),
     #[error("the invocation has no {binding:?}; give the binding that name in function.json")]
     NoBinding { binding: String },
-    #[error("{binding:?} is no {expected}: {reason}")]
+    #[error("{binding:?} is not a {expected}: {reason}")]
     Unexpected {
         binding: String,
         expected: &'static str,
@@ -149,7 +149,7 @@ impl Invocation {
     fn text(&self, binding: &str) -> Result<Cow<'_, str>, InvocationError> {
         match self.value(binding)? {
             Value::String(text) => Ok(decoded(text)),
-            _ => Err(unexpected(binding, "text", "it is no string")),
+            _ => Err(unexpected(binding, "text", "it is not a string")),
         }
     }
 

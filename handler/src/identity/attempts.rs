@@ -57,7 +57,7 @@ impl fmt::Display for Attempt {
 
 impl fmt::Display for NoCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no credential for the service; in this order:")?;
+        f.write_str("there is no credential for the service; tried in this order:")?;
         list(f, &self.attempts, 1)
     }
 }
@@ -104,7 +104,7 @@ mod tests {
         .to_string();
         assert_eq!(
             text,
-            "there is no credential for the service; in this order:\
+            "there is no credential for the service; tried in this order:\
              \n  - the vault: no identity\
              \n    - managed identity: HTTP 400\
              \n    - az login: az not found on PATH\

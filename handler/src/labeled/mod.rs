@@ -37,7 +37,7 @@ pub enum ReadError {
     Work(#[from] RunError),
     /// There is no labelled dataset.
     #[error(
-        "{place} is not there; give the folder of a labelled dataset, or the labelled file of a single one"
+        "{place} does not exist; give the folder of a labelled dataset, or a single labelled file"
     )]
     NoMetadata {
         /// Where its metadata would be.
@@ -45,7 +45,7 @@ pub enum ReadError {
     },
     /// Something in it is not what it should be.
     #[error(
-        "{place} cannot be read: {reason}; label again with the same command, which makes it anew"
+        "{place} cannot be read: {reason}; run the same label command again, which rewrites it"
     )]
     Damaged {
         /// The file, with the line.

@@ -114,8 +114,9 @@ impl Page {
                 .map(|text| visible(text).into_owned())
                 .collect(),
             choice: format!(
-                "The {OF_A_KIND} most uncertain turns, {OF_A_KIND} contradictions, {OF_A_KIND} turns without a \
-                 label, and {DRAWN} at random, as far as there are so many: {} in all.",
+                "The {OF_A_KIND} most uncertain turns, {OF_A_KIND} contradictions, {OF_A_KIND} \
+                 turns without a label, and {DRAWN} at random, or fewer where there are not as \
+                 many: {} in all.",
                 counted(turns.len() as u64, "turn")
             ),
             privacy: privacy(has_texts, options),
@@ -275,7 +276,7 @@ fn shares(totals: &Figures) -> Vec<Count> {
         ),
         count("cut to the token limit", totals.cut_messages, totals.turns),
         count(
-            "rationales that could not be had",
+            "rationales that failed",
             totals.rationale_failures,
             totals.labeled,
         ),

@@ -64,8 +64,8 @@ pub fn card(metadata: &Metadata) -> Option<Vec<u8>> {
 /// What is said of a card that is not ours.
 pub fn foreign(place: &str) -> String {
     format!(
-        "{place} is not the card that softlabel writes, or was changed since, and is left as it is, so that \
-         load_dataset may not find what is new; move it away, or write over it with --overwrite."
+        "{place} is left as it is, since softlabel did not write it or it was changed afterwards, \
+         so load_dataset may miss newer files; move it away, or replace it with --overwrite."
     )
 }
 

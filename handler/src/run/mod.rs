@@ -47,7 +47,7 @@ pub enum RunError {
     #[error(transparent)]
     Raw(StoreError),
     /// The task that runs are to ask cannot be used.
-    #[error("SOFTLABEL_TASK_NAME names no task that can be asked: {0}")]
+    #[error("the task that SOFTLABEL_TASK_NAME names cannot be asked: {0}")]
     Task(String),
     /// RAW is not what the run was planned for.
     #[error(
@@ -64,8 +64,8 @@ pub enum RunError {
     },
     /// A chunk gives other conversations than it was planned for, though RAW did not change.
     #[error(
-        "{place} gives {found} where {planned} were planned; another version of softlabel planned \
-         it: go on with that, or start over with --restart"
+        "{place} gives {found} where another version of softlabel planned {planned}; continue \
+         with that version, or start over with --restart"
     )]
     OtherThanPlanned {
         /// File and bytes.
@@ -77,8 +77,7 @@ pub enum RunError {
     },
     /// Preparing a chunk panicked. The panic's message is left out because it may hold a text.
     #[error(
-        "softlabel broke off while it prepared {place}, which is an error in it; report it, and \
-         give the command again"
+        "internal error while preparing {place}; please report it, then run the same command again"
     )]
     BrokeOff {
         /// File and bytes.
@@ -86,8 +85,8 @@ pub enum RunError {
     },
     /// Labelling some turns of a chunk panicked.
     #[error(
-        "softlabel broke off while it labelled {turns} turns of {part}, which is an error in it; \
-         report it, and give the command again, which asks them again"
+        "internal error while labelling {turns} turns of {part}; please report it, then run the \
+         same command again, which asks them again"
     )]
     TurnsBrokeOff {
         /// Where the others are recorded.
@@ -97,7 +96,7 @@ pub enum RunError {
     },
     /// Settings that decide what labels are differ from those the run began with.
     #[error(
-        "the run in {work} began with other settings ({}); run with those, or start over with \
+        "the run in {work} began with other settings ({}); use those, or start over with \
          --restart", differences.join("; ")
     )]
     OtherSettings {
@@ -130,8 +129,7 @@ pub enum RunError {
     },
     /// There is no run whose failed turns could be taken up again.
     #[error(
-        "--only failed needs a run that came to its end, and in {work} {missing} is not labelled \
-         yet; run without it"
+        "--only failed needs a finished run, but {missing} in {work} is not labelled yet; run without it"
     )]
     NothingToRedo {
         /// The work folder.
@@ -141,7 +139,7 @@ pub enum RunError {
     },
     /// Something is missing in a part that was there before.
     #[error(
-        "{path} holds nothing of turn {turn} any more; give the command again, it is asked again"
+        "{path} has lost the record of turn {turn}; run the same command again, which asks it again"
     )]
     Incomplete {
         /// The part.
@@ -150,7 +148,7 @@ pub enum RunError {
         turn: usize,
     },
     /// The results that a run begins with were removed.
-    #[error("{path} is gone, with results that this run begins with; relabel all turns")]
+    #[error("{path} is gone, and this run starts from the results in it; relabel all turns")]
     BaseGone {
         /// The part of the run it begins with.
         path: String,
@@ -163,9 +161,8 @@ pub enum RunError {
     },
     /// A labelled file that no run made.
     #[error(
-        "{path} is there already, and comes from no run or was changed since; remove it or give \
-         another name, or write over it with --overwrite (over HTTP: relabel with \
-         \"overwrite\": true)"
+        "{path} already exists, and no run wrote it or it was changed afterwards; remove it, give \
+         another name, or replace it with --overwrite (over HTTP: relabel with \"overwrite\": true)"
     )]
     Foreign {
         /// The labelled file.
@@ -173,8 +170,8 @@ pub enum RunError {
     },
     /// Something of ours was written by a newer version of softlabel.
     #[error(
-        "{path} was written by a newer version of softlabel, in format {format}: this one knows {}; go on with \
-         that version",
+        "{path} was written by a newer version of softlabel, in format {format}, and this version \
+         knows {}; continue with the newer version",
         format_number::own()
     )]
     Newer {

@@ -521,16 +521,18 @@ impl Record {
                 Some(why) => format!("it last waited because {why}"),
                 None => match self.chunks {
                     Some(chunks) => format!(
-                        "{} of its {chunks} chunks were finished, and why it did not go on is not known here; \
-                         see the app's log",
+                        "{} of its {chunks} chunks were finished, and its record does not say why \
+                         it stopped; see the app's log",
                         self.watch.finished
                     ),
-                    None => "it was not planned, and why is not known here; see the app's log"
-                        .to_owned(),
+                    None => {
+                        "it was not planned, and its record does not say why; see the app's log"
+                            .to_owned()
+                    }
                 },
             };
             self.reason = Some(format!(
-                "it did not move in {} tries: {why}; relabel the bucket once that is mended",
+                "it made no progress in {} tries: {why}; relabel the bucket once that is mended",
                 self.watch.tries
             ));
         }

@@ -270,7 +270,7 @@ impl Runs {
             // no newer version.
             let raw = raw().await?;
             if raw.is_some_and(|version| version.etag != record.source.etag) {
-                let reason = "RAW is another version by now".to_owned();
+                let reason = "RAW was replaced by another version".to_owned();
                 self.end(&run, State::Superseded, Some(reason)).await?;
                 return self.as_it_is(record).await;
             }

@@ -35,7 +35,8 @@ const CLASSIFICATIONS: u32 = 2;
 /// After this many answers in a row without token probabilities, the deployment counts as giving none.
 const WITHOUT_LOGPROBS: u32 = 20;
 
-/// After this many different rationales that failed in a row, no more are asked for.
+/// After this many different rationales that failed, and none that did not, no more are asked
+/// for.
 const FAILED_RATIONALES: usize = 20;
 
 /// What all turns of a run share.
@@ -64,8 +65,8 @@ pub struct Labeler {
     rationales: Answers<RationaleAnswer>,
     /// Answers in a row that came without token probabilities.
     without_logprobs: AtomicU32,
-    /// The rationales that failed since the last success; once there are [`FAILED_RATIONALES`] the list
-    /// stays.
+    /// The rationales that failed since the last one that did not; once there are
+    /// [`FAILED_RATIONALES`] they stay.
     failed_rationales: Mutex<HashSet<u128>>,
     /// Cancelled when no more rationales are asked for.
     no_rationales: CancellationToken,
@@ -310,7 +311,7 @@ impl Labeler {
         ),
         LabelingError,
     > {
-        let stopped = || LabelingError::new(ErrorCode::Transient, "Nothing is sent any more.");
+        let stopped = || LabelingError::new(ErrorCode::Transient, "Sending has stopped.");
         let switch = Switch::new(&CancellationToken::new());
         let purse = Arc::new(Purse::unlimited(Arc::clone(&self.tariff)));
         let ask = Arc::clone(self);
@@ -520,7 +521,7 @@ impl Labeler {
             self.no_rationales.cancel();
             tracing::warn!(
                 failed = FAILED_RATIONALES,
-                "no more rationales are asked for: the last ones could not be had"
+                "no more rationales are asked for: the last ones all failed"
             );
         }
     }
@@ -573,8 +574,7 @@ impl Labeler {
 
 /// The failure of a rationale that is not worth a call.
 fn not_asked_for() -> LabelingError {
-    let message =
-        format!("It was not asked for: the last {FAILED_RATIONALES} rationales could not be had.");
+    let message = format!("It was not asked for: the last {FAILED_RATIONALES} rationales failed.");
     LabelingError::new(ErrorCode::Transient, message)
 }
 

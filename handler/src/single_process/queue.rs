@@ -140,7 +140,7 @@ impl Queue {
             }
             Ok(Err(error)) => self.fail(error),
             // A step that panicked: what it recorded is kept, the rest is asked by a later process.
-            Err(error) => tracing::error!(%error, "a step broke off"),
+            Err(error) => tracing::error!(%error, "a step ended unexpectedly"),
         }
     }
 

@@ -189,7 +189,7 @@ impl App {
         learned.await?;
         if self.settings.in_trouble == InTrouble::Halt {
             self.halt(Trouble::Connection(format!(
-                "{model} answers, and no price is known for it, so that --max-cost cannot be kept; set \
+                "{model} answers, and its price is unknown, so --max-cost cannot be enforced; set \
                  --price-input and --price-output"
             )));
             return Ok(true);
@@ -458,7 +458,7 @@ impl App {
             false => ("the cap", format!(", or {}", approve(run))),
         };
         format!(
-            "no price is known for {model}, so that its cost cannot be compared with {cap}; set \
+            "no price is known for {model}, so its cost cannot be compared with {cap}; set \
              SOFTLABEL_PRICE_INPUT and SOFTLABEL_PRICE_OUTPUT{otherwise}"
         )
     }

@@ -136,7 +136,7 @@ impl Holder {
         };
         match work::write(&self.work, &self.path, &Sign { held }).await {
             Ok(()) => *written = number,
-            Err(error) => tracing::warn!(%error, "a sign of life cannot be given now"),
+            Err(error) => tracing::warn!(%error, "the sign of life cannot be written now"),
         }
     }
 
@@ -148,7 +148,7 @@ impl Holder {
             return true;
         }
         if let Err(error) = self.work.remove_file(&self.path).await {
-            tracing::debug!(%error, "a sign of life stays, of nothing that is held");
+            tracing::debug!(%error, "the sign of life cannot be removed, though no message is held");
         }
         false
     }

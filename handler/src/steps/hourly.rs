@@ -84,7 +84,7 @@ where
             // A failure of one does not keep the others from being looked at.
             Err(error) => {
                 failed = true;
-                tracing::error!(kind, name, %error, "this cannot be done now");
+                tracing::error!(kind, name, %error, "this item of the hourly work cannot be done now");
             }
         }
         up_to = Some(name);

@@ -221,7 +221,7 @@ async fn gone_warnings(
         let Record { file, run, .. } = record;
         if !record.state.is_over() {
             warnings.push(format!(
-                "{file} is not in RAW any more: run {run} waits for it, until it is put back or the run is cancelled."
+                "{file} is gone from RAW: run {run} waits until it is put back or the run is cancelled."
             ));
         }
         let Some(name) = app.data.bucket(file) else {
@@ -236,7 +236,7 @@ async fn gone_warnings(
         let path = app.data.labeled_path(&name);
         if output.exists(&path).await? {
             warnings.push(format!(
-                "{path} was made of {file}, which is not in RAW any more; remove it if it is not wanted."
+                "{path} was labelled from {file}, which is gone from RAW; remove it if you do not want it."
             ));
         }
     }
@@ -312,8 +312,8 @@ pub(crate) async fn compare_with_raw(
     match raw.version(layout::RAW_METADATA).await {
         Ok(version) if version.length > LARGEST_RAW_METADATA => {
             return Ok(vec![format!(
-                "RAW's metadata.json has {} bytes, more than the {LARGEST_RAW_METADATA} that are read, so that \
-                 its counts were not compared.",
+                "RAW's metadata.json has {} bytes, more than the {LARGEST_RAW_METADATA} that are \
+                 read, so its counts were not compared.",
                 version.length
             )]);
         }

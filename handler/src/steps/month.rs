@@ -70,8 +70,8 @@ impl App {
         let cap = self.settings.max_cost_per_month.usd();
         let reason = format!(
             "all datasets together may cost {} USD in {month} (SOFTLABEL_MAX_COST_PER_MONTH), of which \
-             {:.2} USD are spent and {:.2} USD reserved, and the next call may cost {next:.4} USD; it goes \
-             on in the next month, or when the setting is higher",
+             {:.2} USD are spent and {:.2} USD reserved, and the next call may cost {next:.4} \
+             USD; the run continues next month, or when the setting is raised",
             cap.unwrap_or_default(),
             account.taken().saturating_sub(account.reserved()),
             account.reserved(),

@@ -161,7 +161,7 @@ async fn waits_for_base(app: &App, record: &Record) -> Result<bool, RunError> {
         return Ok(false);
     }
     let reason = format!(
-        "run {} ended just now, and what it had in flight is waited for, to be taken over",
+        "run {} ended just now; this run waits for the answers it had in flight, and takes them over",
         base.run
     );
     let until = now.saturating_add(noticed).unwrap_or(now);
@@ -269,7 +269,7 @@ async fn scan(app: &App, record: &Record) -> Result<Manifest, PlanError> {
     let name = name.ok_or_else(|| {
         StoreError::forbidden(
             raw.locate(&record.file),
-            "it is no bucket file of a dataset",
+            "it is not a bucket file of a dataset",
         )
     })?;
     let file = RawFile {
@@ -423,7 +423,7 @@ impl App {
     /// current one of its file, or waits.
     pub(crate) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {
         let Some(record) = self.runs.read(run).await? else {
-            tracing::warn!(run, "a message names a run that is not there");
+            tracing::warn!(run, "a message names a run that does not exist");
             return Ok(None);
         };
         let waits = record.state == State::Waiting

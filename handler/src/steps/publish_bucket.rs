@@ -44,8 +44,7 @@ async fn publish(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     let (work, clock) = (app.runs.work(), app.runs.clock());
     let draft = draft(&manifest, (work, &paths), &targets, clock).await?;
     if matches!(there, [Some(_), _]) && draft.report().figures.labeled == 0 {
-        let reason =
-            "no turn got a label, so that the labelled file that is there was left as it is";
+        let reason = "no turn got a label, so the existing labelled file was left as it is";
         let state = if draft.report().status == Status::Complete {
             State::Complete
         } else {

@@ -43,7 +43,7 @@ impl App {
         tracing::info!(
             event = "run_adopts",
             run = record.run,
-            "RAW has another mark and the same content: the run is about it"
+            "RAW has another ETag and the same content: the run adopts it"
         );
         self.adopt(record.clone(), version).await?;
         Ok(true)

@@ -1,10 +1,11 @@
 //! `reconcile`: now and then sets right what an event, a message or an instance lost.
 //!
-//! It looks at each run whose end is not settled. A run without progress has its messages sent again, and
-//! is ended if that does not help; a run that waited continues; a run whose chunks are all finished is
-//! published. After the end of a run the metadata is brought up to date, and a version of RAW that replaced
-//! the run's is taken up. What a dead process held is sent again. Once an hour, work past its retention is
-//! removed, and files whose upload event was lost are taken up.
+//! Each run whose end is not settled is looked at: one that does not move has its messages sent again,
+//! one that waited goes on, one whose chunks are all finished is published, one that does not move
+//! whatever is tried is ended; what a process held that died is sent again. Of one that has ended the
+//! metadata is brought up to date and, where RAW was replaced by another version, that version is taken
+//! up. Once an hour work that is past its retention is removed, and files are taken up of which no word
+//! came.
 //!
 //! Safe to run twice and in parallel: it changes records by compare-and-swap and sends messages, which
 //! may come twice.
@@ -411,7 +412,7 @@ async fn look_into(
         };
     }
     let reason = match raw.is_some() && !is_there {
-        true => "RAW is another version by now",
+        true => "RAW was replaced by another version",
         false => "another run took its place",
     };
     app.runs

@@ -46,9 +46,8 @@ impl Body {
                  Content-Length",
             ));
         }
-        let body = serde_json::from_str::<Self>(text).map_err(|error| {
-            RequestError::wrong(format!("the body cannot be understood: {error}"))
-        })?;
+        let body = serde_json::from_str::<Self>(text)
+            .map_err(|error| RequestError::wrong(format!("the body cannot be parsed: {error}")))?;
         layout::raw_dataset(&body.dataset)
             .map_err(|reason| RequestError::wrong(format!("\"dataset\" is {reason}")))?;
         let lists = [("splits", &body.splits), ("buckets", &body.buckets)];
@@ -209,7 +208,8 @@ async fn wished_settings(
     pinned: Option<&LabelSettings>,
 ) -> Result<LabelSettings, RequestError> {
     if body.only == Only::Failed && body.changes_settings() {
-        let text = "\"only\": \"failed\" asks again as the bucket was asked; leave out task, strategy, \
+        let text = "\"only\": \"failed\" asks with the settings that the bucket was labelled \
+                    with; leave out task, strategy, \
                     rationales, model and deployment";
         return Err(RequestError::wrong(text));
     }
@@ -236,7 +236,7 @@ fn busy(wish: &Wish, record: &Record) -> RequestError {
         run, file, state, ..
     } = record;
     let mut text = format!(
-        "run {run} of {file} is {} and labels otherwise",
+        "run {run} of {file} is {} and labels with other settings",
         state.as_str()
     );
     text.push_str(match wish.only {
@@ -285,7 +285,7 @@ async fn files(app: &App, body: &Body) -> Result<Vec<(String, Version)>, Request
     if files.is_empty() {
         let there = listed.iter().map(|file| file.name.to_string());
         let there = there.collect::<Vec<_>>().join(", ");
-        let text = format!("no bucket is meant by these splits and buckets; there are {there}");
+        let text = format!("no bucket matches these splits and buckets; there are {there}");
         return Err(RequestError::wrong(text));
     }
     Ok(files)
@@ -304,7 +304,7 @@ fn known<'a>(
     };
     let there = there.into_iter().collect::<Vec<_>>().join(", ");
     Err(RequestError::wrong(format!(
-        "{unknown:?} in {field:?} is not there; there are {there}"
+        "{unknown:?} in {field:?} does not exist; there are {there}"
     )))
 }
 

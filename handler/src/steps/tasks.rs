@@ -38,8 +38,8 @@ fn named(name: &str) -> Result<String, RequestError> {
     match task::is_name(name) {
         true => Ok(path(name)),
         false => Err(RequestError::wrong(format!(
-            "{name:?} is no name of a task: give at most 64 small letters, digits, - and _, which begin with a \
-             letter or a digit"
+            "{name:?} is not the name of a task: give at most 64 lowercase letters, digits, - and \
+             _, beginning with a letter or a digit"
         ))),
     }
 }

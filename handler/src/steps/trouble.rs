@@ -47,13 +47,13 @@ impl fmt::Display for Trouble {
             Self::Connection(why) => f.write_str(why),
             Self::Cost { cap, next } => write!(
                 f,
-                "of {cap} USD too little is left for a call of up to {next} USD: the next call might \
-                 pass the cap; raise --max-cost"
+                "too little of {cap} USD is left for the next call, which may cost up to {next} \
+                 USD; raise --max-cost"
             ),
             Self::Storage(error) => f.write_str(&sentence(error)),
             Self::Absent { place } => write!(
                 f,
-                "{place} is not there; put it back, and the run goes on with what it has, or cancel the run"
+                "{place} is missing; put it back, and the run continues with what it has, or cancel the run"
             ),
         }
     }

@@ -307,7 +307,7 @@ impl Permit<'_> {
                 .update(|pacer, now| pacer.broke_down(now));
             tracing::warn!(
                 why,
-                "nothing but failures: sending stops, but for a probe now and then"
+                "only failures: sending stops, except for a probe now and then"
             );
         }
         if let (Some(outage), Outcome::Answered(_)) = (outage, outcome) {

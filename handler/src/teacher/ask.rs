@@ -32,7 +32,7 @@ use uuid::Uuid;
 pub struct Patience {
     /// Attempts a call for faults, the first one counted.
     pub attempts: u32,
-    /// Longest wait before the second attempt; it doubles from one to the next, with full jitter.
+    /// Longest wait before the second attempt; it doubles with each attempt, with full jitter.
     pub first_backoff: Duration,
     /// Longest wait between two attempts.
     pub longest_backoff: Duration,

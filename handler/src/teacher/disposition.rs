@@ -78,7 +78,7 @@ pub enum Stop {
     Forbidden(String),
     /// 404.
     #[error(
-        "the service knows no such deployment, model or address ({0}); check \
+        "the service does not know this deployment, model or address ({0}); check \
          AZURE_OPENAI_DEPLOYMENT, AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_VERSION, or with --api openai \
          OPENAI_BASE_URL and --model"
     )]
@@ -110,7 +110,7 @@ pub enum Stop {
     /// 429 with a wait longer than the patience.
     #[error(
         "the service asks to wait {0} seconds, longer than --throttle-patience; run the same \
-         command again later, it continues"
+         command again later, which continues the run"
     )]
     Busy(u64),
     /// Nothing but failures, for too long.
@@ -222,10 +222,10 @@ impl Says<'_> {
     /// A 2xx without an error in it.
     fn success(&self, parsed: Option<&Value>) -> Result<Answer, Disposition> {
         let Some(answer) = parsed else {
-            return Err(self.fault("the answer is no chat completion: it is no JSON".into()));
+            return Err(self.fault("the answer is not a chat completion: it is not JSON".into()));
         };
         let answer = Answer::read(answer).ok_or_else(|| {
-            self.fault("the answer is no chat completion: it has no choices".into())
+            self.fault("the answer is not a chat completion: it has no choices".into())
         })?;
         match answer.choice.finish_reason.as_deref() {
             Some("content_filter") => Err(Disposition::Turn(filtered(&answer.choice.filtered))),

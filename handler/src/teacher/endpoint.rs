@@ -55,13 +55,14 @@ pub enum EndpointError {
     NotBare { api: Api },
     /// A key would travel in the clear.
     #[error(
-        "AZURE_OPENAI_ENDPOINT must begin with https:// (http:// is taken for this machine only), \
-         or the key would travel in the clear"
+        "AZURE_OPENAI_ENDPOINT must begin with https:// (http:// is accepted only for this \
+         machine), or the key would travel in the clear"
     )]
     NotSecure,
     /// Key and messages would travel in the clear.
     #[error(
-        "OPENAI_BASE_URL must begin with https:// (http:// is taken for this machine only), or key and messages \
+        "OPENAI_BASE_URL must begin with https:// (http:// is accepted only for this machine), or \
+         key and messages \
          would travel in the clear; where that network can be trusted, add --allow-http"
     )]
     InTheClear,

@@ -125,8 +125,8 @@ pub fn assumed(model: &str, family: Family, encoding: Encoding, priced: bool) ->
         false => ", at an unknown price (--price-input, --price-output)",
     };
     Some(format!(
-        "nothing is known of the model {model:?}: it is asked as the family {family} (--model-family), and its \
-         tokens are {} (--encoding){price}",
+        "the model {model:?} is unknown: it is asked as one of the family {family} \
+         (--model-family), and its tokens are {} (--encoding){price}",
         match encoding.label_ids() {
             Some(_) => format!("counted as {}", encoding.as_str()),
             None => "estimated".into(),

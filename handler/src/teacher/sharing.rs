@@ -66,7 +66,7 @@ pub async fn keep_share<R: SharedRecord>(
             (record.bytes(), ())
         };
         if let Err(error) = update(record, || rng.random(), leave).await {
-            tracing::debug!(%error, "the share was not given back: it runs out by itself");
+            tracing::debug!(%error, "the share was not given back: it expires by itself");
         }
         if stop.is_cancelled() {
             return;

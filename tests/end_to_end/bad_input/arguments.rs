@@ -146,7 +146,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "an output that is somebody's file",
             2,
-            &["out.jsonl", "is there already"],
+            &["out.jsonl", "already exists"],
             "another name",
             |w| {
                 w.home.write("out.jsonl", "precious");

@@ -71,7 +71,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "outputs of which nothing is labelled in both",
             1,
-            &["none is labelled in both"],
+            &["is labelled in both"],
             "--only failed",
             |w| {
                 w.two_done();
@@ -85,7 +85,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a labelled file with a broken line",
             1,
             &["one.jsonl, line 1"],
-            "label again",
+            "run the same label command again",
             |w| {
                 w.two_done();
                 w.home.write("one.jsonl", "{\"conversationId\": \n");
@@ -96,7 +96,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a soft label that is none",
             1,
             &["line 1", "soft_label is not between 0 and 1"],
-            "label again",
+            "run the same label command again",
             |w| {
                 w.two_done();
                 let labels = fs::read_to_string(w.home.path("one.jsonl")).unwrap();
@@ -109,7 +109,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a hard label that is none",
             1,
             &["line 1", "hard_label is neither 0 nor 1"],
-            "label again",
+            "run the same label command again",
             |w| {
                 w.two_done();
                 let labels = fs::read_to_string(w.home.path("one.jsonl")).unwrap();

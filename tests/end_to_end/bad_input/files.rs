@@ -126,7 +126,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "turns in a text that is Python's and not JSON's",
             1,
-            &["in.json", "byte 0", "its text is no JSON"],
+            &["in.json", "byte 0", "its text is not JSON"],
             "JSON array of conversations",
             |w| {
                 let record = json!({"turnsArray": "[{'userMessage': 'one'}]"});

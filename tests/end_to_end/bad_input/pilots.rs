@@ -87,8 +87,8 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "a pilot of an input without turns",
             1,
-            &["no turn is there to make a pilot of"],
-            "check the input",
+            &["the input has no turn to make a pilot of"],
+            "check it",
             |w| w.file("[]").args(["--sample", "5"]),
         ),
     ]

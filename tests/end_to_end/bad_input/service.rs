@@ -87,7 +87,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         asking(
             "no such deployment",
-            &["404", "no such deployment"],
+            &["404", "does not know this deployment"],
             "check AZURE_OPENAI_DEPLOYMENT",
             |w| w.dataset().env("AZURE_OPENAI_DEPLOYMENT", "teacher"),
         ),
@@ -150,7 +150,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         asking(
             "HTML",
-            &["no chat completion"],
+            &["not a chat completion"],
             "check AZURE_OPENAI_ENDPOINT",
             |w| against(w, HTML, false),
         ),
@@ -168,7 +168,7 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         asking(
             "other JSON",
-            &["no chat completion", "no choices"],
+            &["not a chat completion", "no choices"],
             "AZURE_OPENAI_ENDPOINT",
             |w| against(w, OTHER_JSON, false),
         ),

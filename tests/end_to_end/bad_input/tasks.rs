@@ -76,7 +76,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a name with blanks",
             2,
             &["task.toml:", "name"],
-            "small letters",
+            "lowercase letters",
             |w| changed(w, "name = \"reasoning\"", "name = \"Needs work\""),
         ),
         row(

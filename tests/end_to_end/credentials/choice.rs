@@ -33,7 +33,7 @@ async fn when_nothing_works_everything_that_was_tried_is_listed() {
     let mut command = azure.with_vault(&["test"]);
     command.env("AZURE_CLIENT_ID", "an-identity-that-is-not-assigned");
     let stderr = ends(command, 1).await.stderr;
-    let expected = "error: there is no credential for the service; in this order:
+    let expected = "error: there is no credential for the service; tried in this order:
   - Key Vault, secret azure-openai-api-key of https://double.vault.azure.net: no identity gives a \
 token for https://vault.azure.net/.default
     - managed identity: The requested identity has not been assigned to this resource

@@ -69,7 +69,7 @@ fn refuse_streams(args: &LabelArgs) -> anyhow::Result<()> {
     )?;
     refuse(
         args.work.as_deref().is_some_and(is_stream),
-        "--work - is no folder; give a path",
+        "--work - is not a folder; give a path",
     )
 }
 
@@ -123,7 +123,7 @@ async fn dataset(
     } = named;
     if args.split.is_some() || args.bucket.is_some() {
         return Err(usage(
-            "--split and --bucket are for a single file; in a dataset's folder the paths say them",
+            "--split and --bucket are for a single file; in a dataset's folder the paths give both",
         ));
     }
     let source = input.name()?;
@@ -231,8 +231,8 @@ async fn lone_file(
     let base = parent.above_labeled();
     if matches!(output, Spot::Blob(_)) && base.is_none() {
         return Err(usage(format!(
-            "--output {output} lies in no folder whose name begins with {prefix}, and no other is \
-             written; give {parent}/{prefix}NAME/FILE.jsonl",
+            "--output {output} must lie in a folder whose name begins with {prefix}; give \
+             {parent}/{prefix}NAME/FILE.jsonl",
             prefix = layout::LABELED_PREFIX
         )));
     }
@@ -354,7 +354,7 @@ fn check_names(name: &BucketName) -> anyhow::Result<()> {
         };
         if name.as_ref().is_some_and(odd) {
             return Err(usage(format!(
-                "{flag} is one plain name, such as {example}"
+                "{flag} must be one plain name, such as {example}"
             )));
         }
     }

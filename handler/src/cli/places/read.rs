@@ -42,7 +42,7 @@ pub(in crate::cli) async fn open(args: &ReadArgs, which: Work) -> anyhow::Result
         && !local.exists()
     {
         bail!(
-            "{path} is not there; give the folder of a labelled dataset, or the labelled file of a single one"
+            "{path} does not exist; give the folder of a labelled dataset, or a single labelled file"
         );
     }
     let given = args.work.as_deref();
@@ -100,12 +100,14 @@ pub(in crate::cli) async fn open(args: &ReadArgs, which: Work) -> anyhow::Result
             if let Spot::Local(local) = raw
                 && !local.exists()
             {
-                bail!("--input {raw} is not there; give the RAW data of these labels");
+                bail!("--input {raw} does not exist; give the RAW data of these labels");
             }
             if is_file != lone {
                 let text = match lone {
-                    true => "is a folder; the labels are those of a single file, so give that",
-                    false => "is a file; the labels are those of a dataset, so give its folder",
+                    true => {
+                        "is a folder, but the labels are those of a single file; give that file"
+                    }
+                    false => "is a file, but the labels are those of a dataset; give its folder",
                 };
                 return Err(usage(format!("--input {raw} {text}")));
             }
@@ -144,7 +146,7 @@ fn elsewhere(path: &Spot, error: ReadError) -> anyhow::Error {
     inside.sort();
     match inside.first() {
         Some(one) => anyhow!(
-            "{path} is no labelled dataset; give the dataset's own folder, such as {}",
+            "{path} is not a labelled dataset; give the dataset's own folder, such as {}",
             one.display()
         ),
         None => error.into(),
@@ -214,7 +216,7 @@ impl Opened {
             file.file_name().and_then(|name| name.to_str()),
         ) else {
             return Err(usage(format!(
-                "{flag} {} is no name of a file",
+                "{flag} {} is not the name of a file",
                 file.display()
             )));
         };
@@ -226,7 +228,7 @@ impl Opened {
         }
         if file.exists() && !overwrite {
             return Err(usage(format!(
-                "{flag} {} is there already; give another name, or write over it with --overwrite",
+                "{flag} {} already exists; give another name, or replace it with --overwrite",
                 file.display()
             )));
         }

@@ -139,7 +139,7 @@ pub(super) fn recognise(record: &[u8]) -> Result<Format, ParseError> {
         let reason = match fields.is_empty() {
             true => "an object without fields".to_owned(),
             false => format!(
-                "in no format that is read; its fields are {}",
+                "in no supported format; its fields are {}",
                 listed(&fields, described)
             ),
         };

@@ -93,9 +93,7 @@ pub(super) fn turns<'a, G: Gather>(
                 gather.other(RawTurn {
                     place: place(None),
                     value: Value { bytes: b"", at },
-                    found: Some(
-                        "a message of nobody known: its role is neither a user's nor a model's",
-                    ),
+                    found: Some("a message of an unknown role, neither a user's nor a model's"),
                 });
             }
         }

@@ -153,8 +153,8 @@ fn messages_are_texts_numbers_or_parts() {
 fn a_message_in_another_shape_costs_its_turn_alone() {
     for (message, found) in [
         ("null", "null"),
-        ("NaN", "a word that is no value of JSON"),
-        ("-Infinity", "a word that is no value of JSON"),
+        ("NaN", "a word that is not a JSON value"),
+        ("-Infinity", "a word that is not a JSON value"),
         ("true", "true or false"),
         ("{}", "an object without a text"),
         (r#"{"a":"secret"}"#, "an object without a text"),

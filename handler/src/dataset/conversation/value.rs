@@ -71,7 +71,7 @@ pub(super) fn kind(written: &[u8]) -> &'static str {
         b"null" | b"None" => "null",
         b"true" | b"false" | b"True" | b"False" => "true or false",
         _ if number(written).is_some() => "a number",
-        _ => "a word that is no value of JSON",
+        _ => "a word that is not a JSON value",
     }
 }
 

@@ -149,7 +149,7 @@ fn turns_in_text<G: Gather>(json: &mut Cursor<'_>) -> Result<Option<G>, ParseErr
         Some(_) => Err(inside.expected("nothing after the array")),
     });
     walked.map_err(|error| ParseError {
-        reason: format!("its text is no JSON: {}", error.reason),
+        reason: format!("its text is not JSON: {}", error.reason),
         offset: value.at,
         turn: inside
             .element

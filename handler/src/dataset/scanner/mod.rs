@@ -125,8 +125,8 @@ pub enum ScanError {
         what: String,
     },
     #[error(
-        "byte {offset}: the file is cut off: what begins there has no end at byte {length}, where \
-         the file ends"
+        "byte {offset}: the file is cut off: the value that begins there does not end before the \
+         file does, at byte {length}"
     )]
     CutOff {
         /// Where the unfinished conversation begins; the length if there is none.
@@ -320,7 +320,7 @@ impl<T, A: Accept<T>> Scanner<T, A> {
         let cut_off = matches!(self.error, None | Some(ScanError::CutOff { .. }));
         match &self.findings.first_broken {
             Some((offset, reason)) if cut_off && self.findings.conversations == 0 => {
-                let what = format!("no conversation in it; first of all: {reason}");
+                let what = format!("it holds no conversation; the first problem is: {reason}");
                 Err(ScanError::NotADataset {
                     offset: *offset,
                     what,

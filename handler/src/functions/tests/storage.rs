@@ -68,7 +68,7 @@ async fn what_is_absent_once_is_not_gone_for_ever() {
     }
     let run = world.only_run().await;
     assert_eq!(run.state, State::Waiting);
-    assert!(run.reason.unwrap().contains("is not there"));
+    assert!(run.reason.unwrap().contains("is missing"));
     fs::rename(&aside, &raw).unwrap();
     world.until_settled().await;
     assert_eq!(world.only_run().await.state, State::Complete);
@@ -141,7 +141,7 @@ async fn a_bucket_that_is_not_in_raw_any_more_leaves_status_and_totals() {
     assert_eq!(metadata["totals"]["turns"], turns);
     let warnings = metadata["warnings"].to_string();
     assert!(
-        warnings.contains("train/short_3_to_5_turns.jsonl was made of"),
+        warnings.contains("train/short_3_to_5_turns.jsonl was labelled from"),
         "{warnings}"
     );
     assert_eq!(world.lines(LABELED).len(), turns);

@@ -12,7 +12,7 @@ impl Strategy for UserMessageOnly {
     }
 
     fn description(&self) -> &'static str {
-        "shows the user's message alone"
+        "shows only the user's message"
     }
 
     fn input(

@@ -116,13 +116,13 @@ fn check(task: &Task) -> Result<(), Wrong> {
     if !is_name(&task.name) {
         return wrong(
             &[Key("name")],
-            " is to be at most 64 small letters, digits, - and _, which begin with a letter or a digit",
+            " must be at most 64 lowercase letters, digits, - and _, and begin with a letter or a digit",
         );
     }
     filled(
         &[Key("question")],
         &task.question,
-        "what the messages are and what is to be decided about them",
+        "what the messages are and what to decide about them",
     )?;
     for (number, rule) in task.rules.iter().enumerate() {
         filled(
@@ -141,7 +141,7 @@ fn check(task: &Task) -> Result<(), Wrong> {
         if definition.meaning.contains(['\n', '\r']) {
             return wrong(
                 &meaning,
-                " is to be one line; longer texts belong into the description",
+                " must be one line; longer texts belong in the description",
             );
         }
         filled(
@@ -153,7 +153,7 @@ fn check(task: &Task) -> Result<(), Wrong> {
     let one = &task.label.one.meaning;
     if task.label.zero.meaning == *one {
         let meaning = [Key("label"), Key("1"), Key("meaning")];
-        return wrong(&meaning, " is that of 0 too; write what 1 means");
+        return wrong(&meaning, " is the same as for 0; write what 1 means");
     }
     if task.examples.len() > MOST_EXAMPLES {
         let what = format!(
@@ -173,7 +173,7 @@ fn check(task: &Task) -> Result<(), Wrong> {
         if before.is_some_and(|label| label != example.label) {
             return wrong(
                 &path,
-                " stands there with the other label too; keep one of them",
+                " also appears with the other label; keep one of them",
             );
         }
     }
@@ -203,7 +203,7 @@ fn check(task: &Task) -> Result<(), Wrong> {
     if !(1..=20).contains(&least) || !(least..=20).contains(&most) {
         return wrong(
             &[Key("rationale"), Key("sentences")],
-            " are the fewest and the most sentences, from 1 to 20, such as [2, 4]",
+            " must be the fewest and the most sentences, from 1 to 20, such as [2, 4]",
         );
     }
     within("words", rationale.words, 5, 500)?;
@@ -265,7 +265,7 @@ mod tests {
             (
                 "name = \"reasoning\"",
                 "name = \"Not plain\"",
-                "small letters",
+                "lowercase letters",
             ),
             (
                 "name = \"reasoning\"",
@@ -294,17 +294,17 @@ mod tests {
             (
                 "examples = []",
                 "examples = [{ message = \"x\", label = 0 }, { message = \"x\", label = 1 }]",
-                "examples[1].message stands there with the other label",
+                "examples[1].message also appears with the other label",
             ),
             (
                 "meaning = \"answering the message does not",
                 "meaning = \"a\\nb\" #",
-                "label.1.meaning is to be one line",
+                "label.1.meaning must be one line",
             ),
             (
                 "meaning = \"answering the message does not require reasoning\"",
                 "meaning = \"answering the message requires reasoning.\"",
-                "that of 0 too",
+                "the same as for 0",
             ),
         ] {
             let text = changed(from, to);

@@ -87,9 +87,9 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
                     "it is in the archive tier: set its tier to hot or cool, and wait until it is there"
                 }
                 (Some(401 | 403), _) => {
-                    "give this identity the role Storage Blob Data Contributor on the container, to \
-                     read alone Storage Blob Data Reader, and see that the account's network rules \
-                     let it in"
+                    "give this identity the role Storage Blob Data Contributor on the container \
+                     (Storage Blob Data Reader is enough for reading), and check that the \
+                     account's network rules let it in"
                 }
                 _ => "check the place and the account",
             },
@@ -106,7 +106,7 @@ pub(super) fn write_failure(error: &Error, place: &str) -> StoreError {
             operation: "write",
             place: place.to_owned(),
             reason: reason(error),
-            remedy: "somebody holds a lease on it: break that lease, or wait for its end",
+            remedy: "another client holds a lease on it: break that lease, or wait for its end",
         },
         _ => failure(error, "write", place),
     }
@@ -217,8 +217,8 @@ mod tests {
             failure.to_string(),
             "cannot read https://acct.blob.core.windows.net/data/a: the service answered 403 \
              AuthorizationPermissionMismatch; give this identity the role Storage Blob Data \
-             Contributor on the container, to read alone Storage Blob Data Reader, and see that \
-             the account's network rules let it in"
+             Contributor on the container (Storage Blob Data Reader is enough for reading), and \
+             check that the account's network rules let it in"
         );
     }
 

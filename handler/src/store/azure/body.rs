@@ -95,7 +95,8 @@ impl Body {
             let Some(wait) = waits.next() else {
                 return Err(failure(&error, "read", &self.place));
             };
-            tracing::debug!(%error, place = self.place, at = self.position, "a blob is read on");
+            tracing::debug!(%error, place = self.place, at = self.position, "reading a blob \
+             continues after an interruption");
             tokio::time::sleep(wait).await;
         }
         Ok(None)

@@ -45,12 +45,12 @@ pub enum ConnectionError {
     #[error("{setting} and {setting}__blobServiceUri are both set; unset one of them")]
     Twice { setting: String },
     #[error(
-        "{setting} is no address of a blob service; write https://ACCOUNT.blob.core.windows.net"
+        "{setting} is not the URL of a blob service; write https://ACCOUNT.blob.core.windows.net"
     )]
     NoAddress { setting: String },
     #[error(
-        "{setting} holds an account key for {host}, and a key is taken for an emulator on this \
-         machine alone: use an identity, with {setting}__blobServiceUri in place of {setting} and a \
+        "{setting} holds an account key for {host}, but a key is accepted only for an emulator on \
+         this machine: use an identity, with {setting}__blobServiceUri in place of {setting} and a \
          role on the account"
     )]
     KeyInCloud { setting: String, host: String },
@@ -59,12 +59,12 @@ pub enum ConnectionError {
     #[error("{setting}__credential is {value}; write managedidentity, or leave it out")]
     UnknownCredential { setting: String, value: String },
     #[error(
-        "{url} is no place for blobs: {reason}; write \
+        "{url} does not name a place for blobs: {reason}; write \
          https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH"
     )]
     NoPlace { url: String, reason: &'static str },
     #[error(
-        "{url} came with a query, and shared access signatures are not taken: leave out everything \
+        "{url} has a query, and shared access signatures are not accepted: leave out everything \
          from the ? on, and use an identity with a role on the account"
     )]
     Query { url: String },
@@ -192,9 +192,9 @@ impl BlobUrl {
         let path = path.trim_end_matches('/');
         let odd = |c: char| c == '\\' || c.is_control();
         if host.is_empty() || shown.contains(odd) {
-            return Err(wrong("it is no URL"));
+            return Err(wrong("it is not a URL"));
         }
-        let url = Url::parse(shown).map_err(|_| wrong("it is no URL"))?;
+        let url = Url::parse(shown).map_err(|_| wrong("it is not a URL"))?;
         if has_user(&url) {
             let url = "the URL".to_owned();
             let reason = "it holds a user's name or password";
@@ -367,14 +367,14 @@ mod tests {
             ),
             (
                 &[("Data__blobServiceUri", "http://acct.blob.core.windows.net")],
-                "no address",
+                "not the URL of a blob service",
             ),
             (
                 &[(
                     "Data__blobServiceUri",
                     "https://a.blob.core.windows.net/?sig=x",
                 )],
-                "no address",
+                "not the URL of a blob service",
             ),
             (&[("Data", "AccountKey=x")], "without AccountName"),
             (
@@ -418,7 +418,7 @@ mod tests {
         for (url, expected) in [
             (
                 format!("{base}/v4?sv=2024&sig=hunter2"),
-                "signatures are not taken",
+                "signatures are not accepted",
             ),
             (
                 "https://u:hunter2@acct.blob.core.windows.net/data".into(),
@@ -433,8 +433,11 @@ mod tests {
             (format!("{base}/LABELED_v4/../v4"), "leave its folder"),
             (format!("{base}/LABELED_v4/%2e%2E/v4"), "leave its folder"),
             (format!("{base}/a//b"), "empty name"),
-            (format!("{base}/LABELED_v4\\..\\v4"), "no URL"),
-            ("https:///acct.blob.core.windows.net/data".into(), "no URL"),
+            (format!("{base}/LABELED_v4\\..\\v4"), "not a URL"),
+            (
+                "https:///acct.blob.core.windows.net/data".into(),
+                "not a URL",
+            ),
             (format!("{base}/a%2Fb/%252e%252e"), "leave its folder"),
         ] {
             let error = BlobUrl::parse(&url).unwrap_err().to_string();

@@ -109,7 +109,7 @@ impl Guard {
         });
         let holds_base = self.bases.iter().any(|base| area.below(base).is_some());
         if raw || holds_base {
-            return Err("datasets lie there, of which only those named LABELED_ are ours");
+            return Err("datasets lie there, and softlabel writes only those named LABELED_");
         }
         if labeled || self.work.iter().any(|work| work.below(area).is_some()) {
             return Ok(());
@@ -139,7 +139,7 @@ pub(super) fn check_names(path: &str) -> Result<(), &'static str> {
         match decode(&path) {
             Some(decoded) if decoded == path => return Ok(()),
             Some(decoded) => path = decoded,
-            None => return Err("the path hides something that is not UTF-8"),
+            None => return Err("the path encodes something that is not UTF-8"),
         }
     }
 }

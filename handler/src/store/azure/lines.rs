@@ -44,7 +44,7 @@ impl AzureAppender {
             return Err(StoreError::Unavailable {
                 operation: "append to",
                 place: folder.locate(path),
-                reason: "somebody removed it just now".into(),
+                reason: "it was removed just now".into(),
             });
         };
         // The blob is as it was made: empty.

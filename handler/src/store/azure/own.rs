@@ -209,7 +209,7 @@ impl Mark {
             return Err(StoreError::Unavailable {
                 operation: "write",
                 place: folder.locate(path),
-                reason: "somebody else writes it too".into(),
+                reason: "another program writes it too".into(),
             });
         }
         Ok(false)

@@ -124,7 +124,7 @@ fn open(path: &Path, rights: &Rights) -> Result<File, StoreError> {
     }
     Err(StoreError::Held {
         place: path.display().to_string(),
-        holder: "somebody who appends to it".into(),
+        holder: "another process that appends to it".into(),
     })
 }
 

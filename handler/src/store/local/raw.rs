@@ -147,7 +147,7 @@ fn gather(
             match gather(root, &path, level + 1, entries) {
                 // No data is read from there, so the failure does not end a run.
                 Err(error) if level >= SPLITS => {
-                    tracing::warn!(folder = path, %error, "the folder cannot be looked through");
+                    tracing::warn!(folder = path, %error, "the folder cannot be listed");
                 }
                 gathered => gathered?,
             }

@@ -213,7 +213,7 @@ mod tests {
         let error = settings(Auth::Key, None).obtain().await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "there is no credential for the service; in this order:\
+            "there is no credential for the service; tried in this order:\
              \n  - Key Vault: not tried, --no-keyvault\
              \n  - AZURE_OPENAI_API_KEY: not set\
              \n  - Entra token for the model: not tried, --auth is key"

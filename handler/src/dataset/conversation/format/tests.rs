@@ -114,10 +114,10 @@ fn turns_in_a_text_are_read_as_turns() {
     for (torn, why) in [
         (
             r#"[{"userMessage": "a"}, {"userMe"#,
-            "turnsArray[1]: its text is no JSON",
+            "turnsArray[1]: its text is not JSON",
         ),
-        (r#"[{"userMessage": "a"}] x"#, "its text is no JSON"),
-        ("['a']", "its text is no JSON"),
+        (r#"[{"userMessage": "a"}] x"#, "its text is not JSON"),
+        ("['a']", "its text is not JSON"),
     ] {
         let record = serde_json::json!({"turnsArray": torn}).to_string();
         let error = error(&record);
@@ -134,7 +134,7 @@ fn what_may_be_a_users_message_is_no_silence() {
     let said = said
         .iter()
         .map(|(_, said, _)| said.split(", at").next().unwrap());
-    let nobody = "a message of nobody known: its role is neither a user's nor a model's";
+    let nobody = "a message of an unknown role, neither a user's nor a model's";
     assert_eq!(
         said.collect::<Vec<_>>(),
         [
