@@ -116,7 +116,7 @@ impl<'a> Picture<'a> {
             let role = ROLES.iter().find(|role| role.id == id);
             let limit = match assignment.text("properties.condition") {
                 "" => "",
-                _ => ", writing to LABELED_* alone",
+                _ => ", writing only to LABELED_*",
             };
             let label = format!("{}{limit}", role.map_or(id, |role| role.name));
             let who = origin(assignment.text("properties.principalId"));
