@@ -46,9 +46,9 @@ fn settings_table(subcommand: &str) -> Vec<String> {
     rows.collect()
 }
 
-/// The tables of `docs/settings.md` are made from the program: with `RENEW=1` this test writes them.
+/// With `RENEW=1`, as `cargo xtask renew` sets it, this test writes the tables of `docs/settings.md`.
 #[test]
-fn the_documents_list_every_setting() {
+fn generated_tables_of_settings_are_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
     let document = std::fs::read_to_string(path).unwrap();
     let label = settings_table("label");
@@ -75,6 +75,6 @@ fn the_documents_list_every_setting() {
     }
     assert!(
         document == current || std::env::var_os("RENEW").is_some(),
-        "docs/settings.md is stale: run `RENEW=1 cargo test --workspace the_documents`"
+        "docs/settings.md is stale: run `cargo xtask renew tables`"
     );
 }

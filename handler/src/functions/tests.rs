@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::{Config, Double};
 use softlabel_doubles::dataset::{self, Options, Size};
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ mod hourly;
 mod instances;
 mod listing;
 mod money;
+mod openapi;
 mod recovery;
 mod requests;
 mod storage;
@@ -67,6 +68,8 @@ struct World {
     app: FunctionApp,
     /// Function, binding, message.
     queue: VecDeque<(&'static str, &'static str, Value)>,
+    /// What the answers to requests met in `docs/openapi.yaml`.
+    met: BTreeSet<String>,
 }
 
 impl World {
@@ -99,11 +102,16 @@ impl World {
             service,
             app,
             queue: VecDeque::new(),
+            met: BTreeSet::new(),
         }
     }
 
     fn path(&self, path: &str) -> PathBuf {
         self.home.path().join("data").join(path)
+    }
+
+    fn work(&self, path: &str) -> PathBuf {
+        self.home.path().join("work").join(path)
     }
 
     /// Puts a bucket file of `conversations` there and gives how many turns it has.
@@ -178,6 +186,9 @@ impl World {
         let body = json!({"Data": {binding: value}, "Metadata": {}}).to_string();
         let invocation = Invocation::decode(function, "i", body.as_bytes()).unwrap();
         let answer = self.app.invoke(invocation).await.unwrap();
+        if binding == "req" {
+            self.met.extend(openapi::hold_answer(&value, &answer));
+        }
         for (output, function, binding) in [
             ("plans", "plan-bucket", "plan"),
             ("chunks", "label-chunk", "chunk"),

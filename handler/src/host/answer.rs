@@ -83,6 +83,13 @@ impl Answer {
         Some((status, response.get("body")?.as_str()?))
     }
 
+    /// A header of the HTTP response in `binding`.
+    #[cfg(test)]
+    pub(crate) fn header(&self, binding: &str, name: &str) -> Option<&str> {
+        let headers = self.outputs.get(binding)?.get("headers")?;
+        headers.get(name)?.as_str()
+    }
+
     pub(super) fn into_body(self) -> Vec<u8> {
         let body = json!({"Outputs": self.outputs, "Logs": [], "ReturnValue": null});
         body.to_string().into_bytes()

@@ -19,10 +19,6 @@ impl World {
             .map(|(_, _, message)| message["chunk"].as_u64().unwrap())
             .collect()
     }
-
-    fn work(&self, path: &str) -> PathBuf {
-        self.home.path().join("work").join(path)
-    }
 }
 
 #[tokio::test]

@@ -245,17 +245,18 @@ mod tests {
         assert_eq!(serde_json::from_str::<Task>(&json).unwrap(), *task);
     }
 
+    /// With `RENEW=1`, as `cargo xtask renew` sets it, this test writes the schema.
     #[test]
-    fn the_schema_is_current() {
+    fn generated_schema_of_tasks_is_current() {
         let schema = serde_json::to_string_pretty(&schemars::schema_for!(Task)).unwrap() + "\n";
-        if std::env::var_os("RENEW_SCHEMA").is_some() {
+        if std::env::var_os("RENEW").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/labeling/task/schema.json");
             std::fs::write(path, &schema).unwrap();
             return;
         }
         assert_eq!(
             schema, SCHEMA,
-            "run this test with RENEW_SCHEMA=1 to write schema.json anew"
+            "schema.json is stale: run `cargo xtask renew tables`"
         );
     }
 }
