@@ -3,7 +3,7 @@
 # files in infra/snapshots/, which show what each deployment would make.
 #
 #   infra/check.sh            fails at any warning, and where a snapshot is not what the templates give
-#   infra/check.sh --renew    formats the templates and writes the snapshots, for the diff to be read
+#   infra/check.sh --renew    (cargo xtask renew templates) formats the templates and writes the snapshots, for the diff to be read
 #
 # The compiler is $BICEP, else `bicep` on the path. https://learn.microsoft.com/azure/azure-resource-manager/bicep/install
 set -euo pipefail
@@ -59,7 +59,7 @@ for file in infra/main.bicep infra/app/*.bicep infra/snapshots/*.bicepparam; do
     if [[ $mode == --renew ]]; then
         cmp -s "$scratch/$file" "$file" || cp "$scratch/$file" "$file"
     else
-        diff -u "$file" "$scratch/$file" || fail "$file is not formatted: infra/check.sh --renew"
+        diff -u "$file" "$scratch/$file" || fail "$file is not formatted: cargo xtask renew templates"
     fi
 done
 
@@ -102,7 +102,7 @@ for file in main.json sources.sha256; do
     if [[ $mode == --renew ]]; then
         [[ $failed != 0 ]] || cp "$scratch/$file" "infra/snapshots/$file"
     else
-        diff -u "infra/snapshots/$file" "$scratch/$file" || fail "infra/snapshots/$file is stale: infra/check.sh --renew"
+        diff -u "infra/snapshots/$file" "$scratch/$file" || fail "infra/snapshots/$file is stale: cargo xtask renew templates"
     fi
 done
 exit "$failed"

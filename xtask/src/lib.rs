@@ -116,12 +116,43 @@ pub const TASKS: &[Task] = &[
         package: "softlabel-doubles",
         target: "azurite",
     },
-    Task {
-        name: "infra-docs",
-        about: "Renew the picture and the tables of infra/README.md [1 s]",
-        program: Program::Bin,
-        package: "softlabel-infra",
-        target: "infra-docs",
+];
+
+/// Text in the repository's files that is made from something else. A test holds each, and names the command
+/// that renews it.
+#[derive(Debug, Clone, Copy)]
+pub struct Renewal {
+    /// Its name: `cargo xtask renew NAME`.
+    pub name: &'static str,
+    /// What it writes.
+    pub about: &'static str,
+    /// The program that writes it, with its arguments. It runs at the root, with `RENEW=1`.
+    pub command: &'static [&'static str],
+}
+
+/// All renewals, in their order: a later one may be made from what an earlier one wrote.
+pub const RENEWALS: &[Renewal] = &[
+    Renewal {
+        name: "templates",
+        about: "infra/snapshots/, and the format of the templates; needs Bicep's compiler",
+        command: &["infra/check.sh", "--renew"],
+    },
+    Renewal {
+        name: "tables",
+        about: "the tables of docs/settings.md, the schema of task files, picture and tables of infra/README.md",
+        command: &[
+            "cargo",
+            "test",
+            "--locked",
+            "--quiet",
+            "--workspace",
+            "generated_",
+        ],
+    },
+    Renewal {
+        name: "tutorial",
+        about: "what the commands of docs/tutorial.md print",
+        command: &["cargo", "xtask", "tutorial", "--renew"],
     },
 ];
 
@@ -147,6 +178,18 @@ pub fn command() -> Command {
         .long("dev")
         .action(ArgAction::SetTrue)
         .help("Do without optimisation, which takes long to build");
+    let names = RENEWALS.iter().map(|renewal| renewal.name);
+    let what = RENEWALS
+        .iter()
+        .map(|it| format!("\n  {}: {}", it.name, it.about));
+    let renew = Command::new("renew")
+        .about("Write the text in files that is made from something else, all of it or what is named [2 min]")
+        .after_help(format!("It writes:{}", what.collect::<String>()))
+        .arg(
+            Arg::new("what")
+                .num_args(0..)
+                .value_parser(names.collect::<Vec<_>>()),
+        );
     Command::new("xtask")
         .bin_name("cargo xtask")
         .about("Does what softlabel's developers need beside building and testing")
@@ -156,6 +199,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .max_term_width(100)
         .arg(dev)
+        .subcommand(renew)
         .subcommands(tasks)
 }
 

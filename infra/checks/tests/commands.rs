@@ -7,7 +7,7 @@ use softlabel::config::Cli;
 use softlabel_infra::documents::pages;
 use softlabel_infra::repository::{text, texts};
 use std::sync::LazyLock;
-use xtask::{Program, TASKS, Task};
+use xtask::{Program, RENEWALS, TASKS, Task};
 
 static CODE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"`([^`]+)`").unwrap());
 static SETTING: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^[A-Z][A-Z0-9_]*=").unwrap());
@@ -125,6 +125,12 @@ fn wrong_with_cargo(words: &[&str]) -> Option<String> {
             if matches!(*task, "--help" | "TASK") {
                 return None;
             }
+            if *task == "renew" {
+                let is_known =
+                    |name: &&str| *name == "--help" || RENEWALS.iter().any(|it| it.name == *name);
+                let unknown = rest.iter().find(|name| !is_known(name))?;
+                return Some(format!("renew does not know {unknown}"));
+            }
             let Some(known) = TASKS.iter().find(|it| it.name == *task) else {
                 return Some(format!("there is no task {task}"));
             };
@@ -177,6 +183,7 @@ fn commands_and_flags_that_are_not_there_are_found() {
         "cargo zip",
         "cargo xtask crush",
         "cargo xtask crash --kill 20",
+        "cargo xtask renew table",
         "cargo demo --keeps",
     ] {
         let page = format!("Text.\n```sh\nA=b {command}    # why\n```\nand `{command}`.\n");
@@ -189,6 +196,7 @@ fn commands_and_flags_that_are_not_there_are_found() {
         "softlabel label --help",
         "cargo xtask crash --kills 20 --seed N",
         "cargo --locked xtask --dev fuzz --seconds 40",
+        "cargo xtask renew tables tutorial",
         "cargo demo --keep",
         "cargo test --workspace",
     ] {

@@ -27,7 +27,7 @@ fn snapshots_are_those_of_the_templates() {
     let changed = stale(&root(), &digests);
     assert!(
         changed.is_empty(),
-        "{changed:?} changed since the snapshots were made: run infra/check.sh --renew"
+        "{changed:?} changed since the snapshots were made: run `cargo xtask renew templates`"
     );
     // A file that came since is named in no digest.
     let listed: BTreeSet<&str> = digests

@@ -1,5 +1,5 @@
-//! Runs the commands of `docs/tutorial.md` against a double of Azure OpenAI; `--renew` writes what they print into the
-//! page.
+//! Runs the commands of `docs/tutorial.md` against a double of Azure OpenAI; `--renew`
+//! (`cargo xtask renew tutorial`) writes what they print into the page.
 //!
 //! A block that begins with ```` ```console ```` holds commands, each after `$ `, and what they print. They run in
 //! one folder, one after the other, in bash, and each must succeed. A block that begins with
