@@ -1,7 +1,8 @@
 //! The tasks of `cargo xtask`, once: what each is called, what it does, how long it takes, and the program
 //! of this repository that does it.
+//!
+//! It depends on no other crate, so that it is built at once: `cargo demo` begins with it.
 
-use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
 /// What cargo does with a task's program.
@@ -16,7 +17,7 @@ pub enum Program {
 }
 
 /// One task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task {
     /// Its name on the command line.
     pub name: &'static str,
@@ -120,7 +121,7 @@ pub const TASKS: &[Task] = &[
 
 /// Text in the repository's files that is made from something else. A test holds each, and names the command
 /// that renews it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {
     /// Its name: `cargo xtask renew NAME`.
     pub name: &'static str,
@@ -156,52 +157,116 @@ pub const RENEWALS: &[Renewal] = &[
     },
 ];
 
-const AFTER_HELP: &str = "\
-The times are rough, for two cores; they count the release build that zip, dist, figures, pacing and fuzz make first.
-`cargo xtask TASK --help` says what a task takes.";
-
-/// The command line of `cargo xtask`.
-pub fn command() -> Command {
-    let tasks = TASKS.iter().map(|task| {
-        // The task's program has its own help.
-        let arguments = Arg::new("arguments")
-            .num_args(0..)
-            .trailing_var_arg(true)
-            .allow_hyphen_values(true)
-            .value_parser(clap::value_parser!(OsString));
-        Command::new(task.name)
-            .about(task.about)
-            .disable_help_flag(true)
-            .arg(arguments)
-    });
-    let dev = Arg::new("dev")
-        .long("dev")
-        .action(ArgAction::SetTrue)
-        .help("Do without optimisation, which takes long to build");
-    let names = RENEWALS.iter().map(|renewal| renewal.name);
-    let what = RENEWALS
-        .iter()
-        .map(|it| format!("\n  {}: {}", it.name, it.about));
-    let renew = Command::new("renew")
-        .about("Write the text in files that is made from something else, all of it or what is named [2 min]")
-        .after_help(format!("It writes:{}", what.collect::<String>()))
-        .arg(
-            Arg::new("what")
-                .num_args(0..)
-                .value_parser(names.collect::<Vec<_>>()),
-        );
-    Command::new("xtask")
-        .bin_name("cargo xtask")
-        .about("Does what softlabel's developers need beside building and testing")
-        .after_help(AFTER_HELP)
-        .disable_help_subcommand(true)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .max_term_width(100)
-        .arg(dev)
-        .subcommand(renew)
-        .subcommands(tasks)
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// The list of all tasks.
+    Help,
+    /// `cargo demo`, with its arguments.
+    Demo(Vec<OsString>),
+    /// To write the generated texts of these names.
+    Renew(Vec<&'static Renewal>),
+    /// A task, with its arguments; `dev` takes the optimisation away.
+    Run {
+        task: &'static Task,
+        arguments: Vec<OsString>,
+        dev: bool,
+    },
 }
+
+impl Wish {
+    /// Understands the arguments of `cargo xtask`.
+    ///
+    /// # Errors
+    /// A sentence, if there is no such task or text.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
+        let mut arguments = arguments.into_iter().peekable();
+        let dev = arguments.next_if(|it| it == "--dev").is_some();
+        let Some(name) = arguments.next() else {
+            return Ok(Self::Help);
+        };
+        let arguments = arguments.collect::<Vec<_>>();
+        let is_help = |it: &OsString| it == "--help" || it == "-h";
+        match name.to_str() {
+            Some("--help" | "-h") => Ok(Self::Help),
+            Some("renew") if arguments.iter().any(is_help) => Ok(Self::Help),
+            Some("renew") if arguments.is_empty() => Ok(Self::Renew(RENEWALS.iter().collect())),
+            Some("renew") => {
+                let unknown = arguments.iter().find(|name| renewal(name).is_none());
+                match unknown {
+                    Some(name) => Err(unknown_name(name, RENEWALS.iter().map(|it| it.name))),
+                    None => Ok(Self::Renew(arguments.iter().filter_map(renewal).collect())),
+                }
+            }
+            Some("demo") => Ok(Self::Demo(arguments)),
+            _ => {
+                let task = TASKS.iter().find(|task| name == task.name);
+                let names = TASKS.iter().map(|task| task.name).chain(["renew", "demo"]);
+                let task = task.ok_or_else(|| unknown_name(&name, names))?;
+                Ok(Self::Run {
+                    task,
+                    arguments,
+                    dev,
+                })
+            }
+        }
+    }
+}
+
+fn renewal(name: &OsString) -> Option<&'static Renewal> {
+    RENEWALS.iter().find(|renewal| name == renewal.name)
+}
+
+fn unknown_name(name: &OsString, known: impl Iterator<Item = &'static str>) -> String {
+    let known = known.collect::<Vec<_>>().join(", ");
+    format!("{name:?} is unknown; use one of {known}")
+}
+
+/// The list of all tasks and texts.
+pub fn help() -> String {
+    let row = |(name, about): (&str, &str)| format!("  {name:11} {about}\n");
+    let tasks = TASKS.iter().map(|task| row((task.name, task.about)));
+    let texts = RENEWALS.iter().map(|it| row((it.name, it.about)));
+    format!(
+        "Does what softlabel's developers need beside building and testing.\n\n\
+         Usage: cargo xtask [--dev] TASK [ARGUMENTS]\n\n\
+         Tasks:\n{}{}{}\n\
+         What renew writes:\n{}\n\
+         The times are rough, for two cores; they count the release build that zip, dist, figures, pacing and\n\
+         fuzz make first. --dev does without it. `cargo xtask TASK --help` says what a task takes.\n",
+        tasks.collect::<String>(),
+        row((
+            "renew",
+            "Write the text in files that is made from something else, or what is named [3 min]"
+        )),
+        row((
+            "demo",
+            "`cargo demo`: label the sample dataset in a cloud on this machine [1 min]"
+        )),
+        texts.collect::<String>(),
+    )
+}
+
+/// The profile of `cargo demo`, and the folder of its build in the target folder.
+pub const DEMO_PROFILE: &str = "quick";
+
+/// What cargo is called with to build the demo and the program that it shows: both at once, since cargo would
+/// build most dependencies twice for one after the other, and without what the demo does not use.
+pub const DEMO_BUILD: &[&str] = &[
+    "build",
+    "--locked",
+    "--profile",
+    DEMO_PROFILE,
+    "--no-default-features",
+    "--package",
+    "softlabel",
+    "--package",
+    "softlabel-doubles",
+    "--bin",
+    "softlabel",
+    "--bin",
+    "demo",
+];
 
 impl Task {
     /// What cargo is called with, up to the arguments of the program. `dev` takes the optimisation away.
@@ -226,18 +291,48 @@ impl Task {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_command_line_is_sound() {
-        command().debug_assert();
+    fn parse(line: &str) -> Result<Wish, String> {
+        Wish::parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
     fn all_that_follows_a_task_is_the_tasks() {
-        let line = ["xtask", "crash", "--kills", "3", "--help"];
-        let matches = command().try_get_matches_from(line).unwrap();
-        let (name, own) = matches.subcommand().unwrap();
-        let given: Vec<_> = own.get_many::<OsString>("arguments").unwrap().collect();
-        assert_eq!((name, given.as_slice().len()), ("crash", 3));
+        let Ok(Wish::Run {
+            task,
+            arguments,
+            dev,
+        }) = parse("--dev crash --kills 3 --help")
+        else {
+            panic!("crash is a task");
+        };
+        assert_eq!((task.name, dev), ("crash", true));
+        assert_eq!(arguments, ["--kills", "3", "--help"]);
+        let demo = ["--keep", "--dev"].map(OsString::from).to_vec();
+        assert_eq!(parse("demo --keep --dev"), Ok(Wish::Demo(demo)));
+    }
+
+    #[test]
+    fn texts_are_renewed_all_or_by_name() {
+        assert_eq!(parse("renew"), Ok(Wish::Renew(RENEWALS.iter().collect())));
+        let tables = RENEWALS.iter().filter(|it| it.name == "tables").collect();
+        assert_eq!(parse("renew tables"), Ok(Wish::Renew(tables)));
+        assert!(
+            parse("renew tables chairs")
+                .unwrap_err()
+                .contains("\"chairs\"")
+        );
+        assert!(parse("crush").unwrap_err().contains("crash"));
+    }
+
+    #[test]
+    fn the_help_names_every_task_and_text() {
+        for line in ["", "--help", "renew --help"] {
+            assert_eq!(parse(line), Ok(Wish::Help));
+        }
+        let names = TASKS.iter().map(|task| task.name);
+        for name in names.chain(RENEWALS.iter().map(|it| it.name)) {
+            assert!(help().contains(&format!("\n  {name} ")), "{name}");
+        }
     }
 
     #[test]

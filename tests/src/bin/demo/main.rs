@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use softlabel_doubles::azure_openai::{Config, Faults, Latency, Oddities};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// The dataset in `samples/`.
 const DATASET: &str = "devchat_sample_20261101";
@@ -35,7 +35,7 @@ struct Args {
     /// Where the labelled dataset appears; by default target/demo.
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Take this executable, instead of building one.
+    /// Show this executable, instead of the one beside the demo's.
     #[arg(long, value_name = "PATH")]
     executable: Option<PathBuf>,
     /// Print what the app logs.
@@ -60,7 +60,7 @@ async fn main() -> Result<ExitCode> {
     let softlabel = match &args.executable {
         Some(executable) => std::path::absolute(executable)
             .with_context(|| format!("cannot find {}", executable.display()))?,
-        None => build(&repository)?,
+        None => beside()?,
     };
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -84,21 +84,17 @@ async fn main() -> Result<ExitCode> {
     }
 }
 
-/// Builds the product, under the profile of this program.
-fn build(repository: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let profile = (!cfg!(debug_assertions)).then_some("--release");
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "softlabel"])
-        .args(profile)
-        .current_dir(repository)
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo build ended with {status}");
-    }
+/// The product that was built with this program.
+fn beside() -> Result<PathBuf> {
     let here = std::env::current_exe().context("cannot find this program")?;
-    Ok(here.with_file_name(format!("softlabel{}", std::env::consts::EXE_SUFFIX)))
+    let there = here.with_file_name(format!("softlabel{}", std::env::consts::EXE_SUFFIX));
+    if !there.is_file() {
+        bail!(
+            "there is no {}; start the demo with `cargo demo`, or name the program with --executable",
+            there.display()
+        );
+    }
+    Ok(there)
 }
 
 /// A service with the latency, the odd answers and the faults of a usual day.
