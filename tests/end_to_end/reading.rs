@@ -234,7 +234,7 @@ fn what_is_not_a_labelled_dataset_or_its_raw_data_is_said() {
     let above = export(labeled.home.path("out")).ends(1);
     assert!(above.error().contains("LABELED_ds"), "{above}");
     let nothing = export(labeled.home.path("nothing")).ends(1);
-    assert!(nothing.error().contains("is not there"), "{nothing}");
+    assert!(nothing.error().contains("does not exist"), "{nothing}");
     labeled.home.write("other/train/short.jsonl", "{}\n");
     let other = labeled
         .read("export", &["--to", "csv", "--input"])
