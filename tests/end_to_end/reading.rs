@@ -419,3 +419,27 @@ fn a_single_file_is_read_in_the_same_ways() {
     assert_eq!((rows.len(), &rows[1]["message"]), (9, &json!(HOSTILE)));
     Softlabel::new(["report"]).arg(&output).ends(0);
 }
+
+#[test]
+fn an_export_ends_when_nobody_reads_on() {
+    let service = Service::well();
+    let home = Home::new();
+    // More than a pipe holds.
+    let messages = distinct(3_000);
+    home.write(
+        "ds/train/short.json",
+        array(&[conversation("a", &borrowed(&messages))]),
+    );
+    let label = Softlabel::label(&service, &home.path("ds"), &home.path("out"));
+    label.arg("--no-rationales").ends(0);
+    let mut export = Softlabel::new(["export", "--to", "jsonl"])
+        .arg(home.path("out/LABELED_ds"))
+        .start();
+    export.close_stdout();
+    let outcome = export.wait();
+    assert_eq!(
+        (outcome.code, outcome.stderr.as_str()),
+        (Some(0), ""),
+        "{outcome}"
+    );
+}

@@ -66,8 +66,9 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<Exit> {
     }
     let choice = choice(&args, &opened).await?;
     let rows = write(&opened, sheet, &choice, args.context, &mut out).await?;
-    out.commit().await?;
-    screen.line(&format!("{} exported", counted(rows, "turn")));
+    if out.commit().await? {
+        screen.line(&format!("{} exported", counted(rows, "turn")));
+    }
     Ok(Exit::Complete)
 }
 
@@ -75,6 +76,8 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<Exit> {
 struct Out {
     file: Option<Publication>,
     held: Vec<u8>,
+    /// Somebody takes what is written. Whoever reads a pipe may go when they have seen enough.
+    is_read: bool,
 }
 
 impl Out {
@@ -82,6 +85,7 @@ impl Out {
         Self {
             file: None,
             held: Vec::new(),
+            is_read: true,
         }
     }
 
@@ -89,24 +93,26 @@ impl Out {
         Self {
             file: Some(file),
             held: Vec::new(),
+            is_read: true,
         }
     }
 
     async fn flush(&mut self) -> anyhow::Result<()> {
         match &mut self.file {
             Some(file) => file.write(&self.held).await?,
-            None => print_bytes(&self.held)?,
+            None => self.is_read &= print_bytes(&self.held)?,
         }
         self.held.clear();
         Ok(())
     }
 
-    async fn commit(mut self) -> anyhow::Result<()> {
+    /// Ends it, and tells whether somebody took all of it.
+    async fn commit(mut self) -> anyhow::Result<bool> {
         self.flush().await?;
         if let Some(file) = self.file {
             file.commit(PutMode::Overwrite).await?;
         }
-        Ok(())
+        Ok(self.is_read)
     }
 }
 
@@ -143,7 +149,7 @@ async fn choice(args: &ExportArgs, opened: &Opened) -> anyhow::Result<Choice> {
     Ok(choice)
 }
 
-/// Writes the rows; gives how many.
+/// Writes the rows as long as somebody takes them; gives how many.
 async fn write(
     opened: &Opened,
     mut sheet: Box<dyn Sheet>,
@@ -177,6 +183,9 @@ async fn write(
             count += 1;
             if out.held.len() >= FLUSH_BYTES {
                 out.flush().await?;
+            }
+            if !out.is_read {
+                return Ok(count);
             }
         }
     }

@@ -149,17 +149,15 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Writes a result to stdout. A closed pipe is not an error.
-fn print(text: &str) -> io::Result<()> {
+/// Writes a result to stdout. Gives `false` if the pipe is closed, which is not an error.
+fn print(text: &str) -> io::Result<bool> {
     print_bytes(text.as_bytes())
 }
 
-fn print_bytes(bytes: &[u8]) -> io::Result<()> {
-    match io::stdout()
-        .write_all(bytes)
-        .and_then(|()| io::stdout().flush())
-    {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+fn print_bytes(bytes: &[u8]) -> io::Result<bool> {
+    let mut stdout = io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true),
     }
 }

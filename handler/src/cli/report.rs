@@ -40,7 +40,9 @@ pub(super) async fn run(args: ReportArgs) -> anyhow::Result<Exit> {
     let raw = opened.raw().cloned();
     let page = report(&mut opened.labeled, raw.as_ref(), options).await?;
     match place {
-        None => print_bytes(&page)?,
+        None => {
+            print_bytes(&page)?;
+        }
         Some((folder, name)) => {
             folder.replace(&name, page).await?;
             print(&format!("report: {}\n", folder.locate(&name)))?;

@@ -32,7 +32,9 @@ pub(super) async fn run(args: ShowArgs) -> anyhow::Result<Exit> {
         };
         let mut said = said.into_iter();
         for row in rows {
-            print(&turn(bucket, row, said.next().as_deref()))?;
+            if !print(&turn(bucket, row, said.next().as_deref()))? {
+                return Ok(Exit::Complete);
+            }
         }
     }
     if shown == 0 {

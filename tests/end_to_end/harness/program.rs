@@ -175,6 +175,11 @@ impl Running {
         self.0.id()
     }
 
+    /// Nobody reads what it writes any more.
+    pub(crate) fn close_stdout(&mut self) {
+        self.0.stdout = None;
+    }
+
     pub(crate) fn wait(mut self) -> Outcome {
         fn collect(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
             let (sender, receiver) = mpsc::channel();
@@ -185,7 +190,10 @@ impl Running {
             });
             receiver
         }
-        let stdout = collect(self.0.stdout.take().unwrap());
+        let stdout = match self.0.stdout.take() {
+            Some(stdout) => collect(stdout),
+            None => collect(std::io::empty()),
+        };
         let stderr = collect(self.0.stderr.take().unwrap());
         let (Ok(stdout), Ok(stderr)) = (stdout.recv_timeout(HANG), stderr.recv_timeout(HANG))
         else {
