@@ -506,7 +506,9 @@ impl Job {
             ..Billed::default()
         };
         for record in self.buckets.iter().filter_map(|b| b.record.as_ref()) {
-            billed += billed::of(&self.app, record).await?;
+            // Since it began it may have been planned and have ended.
+            let now = self.app.runs.read(&record.run).await?;
+            billed += billed::of(&self.app, now.as_ref().unwrap_or(record)).await?;
         }
         Ok(billed)
     }

@@ -38,3 +38,4 @@ mod reading;
 mod resume;
 mod service;
 mod tasks;
+mod terminal;

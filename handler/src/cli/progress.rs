@@ -13,7 +13,7 @@ use crate::teacher::pacing::Quota;
 use indicatif::{ProgressBar, ProgressStyle as BarStyle};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -34,7 +34,12 @@ const NEARLY_ALL: f64 = 0.97;
 pub(super) struct Display {
     task: JoinHandle<()>,
     bars: Vec<ProgressBar>,
+    screen: Screen,
+    look: Arc<Mutex<Look>>,
 }
+
+/// Looks how far it is.
+type Look = dyn FnMut() -> View + Send;
 
 impl Display {
     /// Shows how the files are scanned.
@@ -112,11 +117,7 @@ impl Display {
         })
     }
 
-    fn show(
-        screen: &Screen,
-        names: &[&str],
-        mut look: impl FnMut() -> View + Send + 'static,
-    ) -> Self {
+    fn show(screen: &Screen, names: &[&str], look: impl FnMut() -> View + Send + 'static) -> Self {
         let template = "{prefix:10} {bar:16} {human_pos}/{human_len}  {wide_msg}";
         let style = BarStyle::with_template(template).unwrap_or(BarStyle::default_bar());
         let style = style.progress_chars("━╸─");
@@ -128,38 +129,59 @@ impl Display {
             screen.bars().add(bar.with_prefix((*name).to_owned()))
         });
         let bars = bars.collect::<Vec<_>>();
-        let (shown, screen) = (bars.clone(), screen.clone());
+        let look: Arc<Mutex<Look>> = Arc::new(Mutex::new(look));
+        let (shown, own, looks) = (bars.clone(), screen.clone(), Arc::clone(&look));
         let task = tokio::spawn(async move {
+            let screen = own;
             let every = match screen.style() {
                 ProgressStyle::Bar => BAR_EVERY,
                 _ => LINE_EVERY,
             };
             let mut tick = tokio::time::interval(every);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            tick.tick().await;
+            // A machine is told at once what there is to do.
+            if screen.style() != ProgressStyle::Json {
+                tick.tick().await;
+            }
             loop {
                 tick.tick().await;
-                let view = look();
+                let view = now(&looks);
                 for (shown, bar) in shown.iter().zip(view.bars) {
                     shown.set_length(bar.length);
                     shown.set_position(bar.position);
                     shown.set_message(bar.text);
                 }
                 match screen.style() {
+                    ProgressStyle::Bar => screen.has_bars(true),
                     ProgressStyle::Lines => screen.line(&view.line),
                     ProgressStyle::Json => screen.json(&json!({"progress": view.json})),
                     _ => {}
                 }
             }
         });
-        Self { task, bars }
+        Self {
+            task,
+            bars,
+            screen: screen.clone(),
+            look,
+        }
     }
+}
+
+fn now(look: &Mutex<Look>) -> View {
+    let mut look = look.lock().unwrap_or_else(PoisonError::into_inner);
+    look()
 }
 
 impl Drop for Display {
     fn drop(&mut self) {
         self.task.abort();
+        // And how it ended.
+        if self.screen.style() == ProgressStyle::Json {
+            self.screen.json(&json!({"progress": now(&self.look).json}));
+        }
         self.bars.iter().for_each(ProgressBar::finish_and_clear);
+        self.screen.has_bars(false);
     }
 }
 

@@ -6,6 +6,8 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// stderr with the live bars on it, if any.
@@ -13,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(super) struct Screen {
     bars: MultiProgress,
     style: ProgressStyle,
+    /// Bars are on the terminal, and the cursor is at the end of the last one.
+    drawn: Arc<AtomicBool>,
 }
 
 impl Screen {
@@ -33,6 +37,7 @@ impl Screen {
         let screen = Self {
             bars: MultiProgress::with_draw_target(target),
             style,
+            drawn: Arc::default(),
         };
         let filter = log.filter("warn").map_err(|error| {
             UsageError(format!(
@@ -76,6 +81,20 @@ impl Screen {
     /// Writes a line for machines.
     pub(super) fn json(&self, value: &Value) {
         let _ = writeln!(io::stderr(), "{value}");
+    }
+
+    /// Says whether bars are on the terminal.
+    pub(super) fn has_bars(&self, drawn: bool) {
+        self.drawn.store(drawn, Relaxed);
+    }
+
+    /// Somebody may have pressed Ctrl-C. What a terminal shows of that goes into the line below the bars, which fill
+    /// theirs: the cursor has to be back where they are cleared from. Two spaces put it into that line where nothing was
+    /// shown.
+    pub(super) fn interrupted(&self) {
+        if self.drawn.load(Relaxed) {
+            let _ = io::stderr().write_all(b"  \r\x1b[2K\x1b[A");
+        }
     }
 
     /// Removes the bars, since the process ends.

@@ -36,6 +36,7 @@ impl Signals {
         let (first, screen) = (stopped.clone(), screen.clone());
         tokio::spawn(async move {
             while let Some(number) = self.next().await {
+                screen.interrupted();
                 if first.0.swap(number, Relaxed) != 0 {
                     screen.clear();
                     std::process::exit(i32::from(Exit::Signal(number).code()));
