@@ -3,7 +3,7 @@
 //!
 //! The way of a turn: `dataset` finds it in RAW, `labeling` makes a prompt of it, `teacher` asks the
 //! model, `labeling` makes a label of the answer, `run` records and publishes it. `store` reads and
-//! writes the files, `money` counts dollars.
+//! writes the files, `money` counts dollars, `json` reads what others write.
 //!
 //! `steps` is the engine: what is done next, and by what rules. Two drivers deliver its messages:
 //! `functions` for the Functions host, whose protocol is `host`, and `single_process` for one command.
@@ -19,6 +19,7 @@ pub mod export;
 pub mod functions;
 pub mod host;
 pub mod identity;
+pub mod json;
 pub mod labeled;
 pub mod labeling;
 pub mod money;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -85,11 +86,15 @@ fn read_request(connection: &TcpStream) -> (String, String) {
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    raw_answer(status, headers, body.as_bytes())
+}
+
+fn raw_answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-    )
-    .into_bytes()
+    let head = format!(
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// The least that is an answer: every other field is left out.
@@ -525,6 +530,79 @@ fn an_answer_with_an_odd_field_is_an_answer() {
             "{body}: {line:?}"
         );
         assert_eq!(gateway.heads().len(), 2, "paid once: {body}");
+    }
+}
+
+#[test]
+fn an_answer_with_something_odd_around_it_or_beside_it_is_an_answer() {
+    let deep = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
+    let with = |field: &str, value: &str| format!("{{\"{field}\": {value}, {}", &bare()[1..]);
+    let error = r#"{"message": "", "type": null, "param": null, "code": 0}"#;
+    let choice = serde_json::from_str::<Value>(&bare()).unwrap()["choices"][0].clone();
+    let bodies = [
+        format!("\u{feff}{}", bare()),
+        format!("{}\n\0\0", bare()),
+        with("odd", "1E400"),
+        with("odd", "None"),
+        with("odd", "\"a\tb\nc\""),
+        with("odd", &deep),
+        with("error", error),
+        json!({"choices": {"0": choice}}).to_string(),
+    ];
+    for body in bodies
+        .map(String::into_bytes)
+        .into_iter()
+        .chain([packed(&bare())])
+    {
+        let shown = String::from_utf8_lossy(&body)
+            .chars()
+            .take(200)
+            .collect::<String>();
+        let gateway = Gateway::start(move |_| raw_answer("200 OK", "", &body));
+        let home = Home::new();
+        let out = home.path("out.jsonl");
+        gateway.label(&home.messages(&["one"]), &out).ends(0);
+        assert_eq!(lines(&out)[0]["soft_label"], json!(0.9), "{shown}");
+        assert_eq!(gateway.heads().len(), 2, "paid once: {shown}");
+        let head = gateway.heads()[0].to_ascii_lowercase();
+        assert!(head.contains("accept-encoding: identity"), "{head}");
+    }
+}
+
+/// As a gateway compresses that was not asked to.
+fn packed(text: &str) -> Vec<u8> {
+    let home = Home::new();
+    let path = home.write("text", text);
+    let packed = Command::new("gzip").arg("-c").arg(path).output().unwrap();
+    assert!(packed.status.success());
+    packed.stdout
+}
+
+#[test]
+fn what_is_no_answer_is_said_with_what_it_is() {
+    for (body, says) in [
+        ("", "it is empty"),
+        ("<html>Sign in</html>", "it is a page"),
+        (
+            "data: {\"choices\": []}\n\ndata: [DONE]\n\n",
+            "it is a stream of events",
+        ),
+        ("{\"choices\": [{\"message\": {\"con", "it is cut off"),
+        ("{} {}", "it is not JSON"),
+    ] {
+        let gateway = Gateway::reading(move |_, message| match message.contains("poison") {
+            true => answer("200 OK", "", body),
+            false => answer("200 OK", "", &bare()),
+        });
+        let home = Home::new();
+        let out = home.path("out.jsonl");
+        gateway
+            .label(&home.messages(&["one", "poison"]), &out)
+            .ends(3);
+        let line = &lines(&out)[1];
+        assert_eq!(error_code(line), "transient");
+        let said = line["labeling_error"]["message"].as_str().unwrap();
+        assert!(said.contains(says), "{body}: {said}");
     }
 }
 

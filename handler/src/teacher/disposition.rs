@@ -1,10 +1,12 @@
 //! What an answer of the service means: one table for everything that can come back.
 
 use super::bill::Ending;
+use super::body;
 use super::service_error::ServiceError;
 use super::wire::{self, Answer};
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
+use crate::json;
 use crate::text::Mask;
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
@@ -160,7 +162,8 @@ pub fn dispose(
     now: Timestamp,
     mask: Mask<'_>,
 ) -> Disposed {
-    let parsed = wire::parse(body);
+    let body = &*body::unpacked(body);
+    let parsed = json::parse(body).ok();
     let success = (200..300).contains(&status);
     let named = parsed
         .as_ref()
@@ -177,7 +180,7 @@ pub fn dispose(
     };
     let (status, result) = match named {
         Some((named, error)) => (named, Err(says.error(named, &error))),
-        None if success => (status, says.success(parsed.as_ref())),
+        None if success => (status, says.success(body, parsed.as_ref())),
         None => {
             let error = ServiceError::read(body, parsed.as_ref());
             (status, Err(says.error(status, &error)))
@@ -220,9 +223,10 @@ struct Says<'a> {
 
 impl Says<'_> {
     /// A 2xx without an error in it.
-    fn success(&self, parsed: Option<&Value>) -> Result<Answer, Disposition> {
+    fn success(&self, body: &[u8], parsed: Option<&Value>) -> Result<Answer, Disposition> {
         let Some(answer) = parsed else {
-            return Err(self.fault("the answer is not a chat completion: it is not JSON".into()));
+            let kind = body::kind(body);
+            return Err(self.fault(format!("the answer is not a chat completion: {kind}")));
         };
         let answer = Answer::read(answer).ok_or_else(|| {
             self.fault("the answer is not a chat completion: it has no choices".into())

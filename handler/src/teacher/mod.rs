@@ -1,6 +1,6 @@
 //! The teacher: the deployment that is asked for labels.
 //!
-//! `wire` is what goes over the line, `profile` which parameters a model takes, and `probe` how that is
+//! `wire` is what goes over the line, `body` its bytes, `profile` which parameters a model takes, and `probe` how that is
 //! settled before a run. `disposition` says what each answer means, `service_error` what an error says,
 //! and `bill` what it may have cost. `ask` takes a question, `call` is one on its way. `admission` decides
 //! who may send, by money, slots, the `pace` of the deployment and the `breaker`; `refusals` separates
@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod ask;
 pub mod bill;
+pub mod body;
 pub mod breaker;
 mod call;
 pub mod credential;

@@ -278,13 +278,14 @@ fn located(place: &Value) -> Option<String> {
     written(get(first, "loc")?.as_array()?.last()?)
 }
 
+/// Whether there is anything in `value`: some gateways put an error with empty fields beside every answer.
 fn says_something(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(_) => false,
         Value::String(text) => !text.trim().is_empty(),
-        Value::Array(values) => !values.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Number(_) => true,
+        Value::Array(values) => values.iter().any(says_something),
+        Value::Object(fields) => fields.values().any(says_something),
+        Value::Number(number) => number.as_f64() != Some(0.0),
     }
 }
 
@@ -480,6 +481,12 @@ mod tests {
             ),
             (json!({"choices": [{"message": {}}], "error": null}), None),
             (json!({"choices": [{"message": {}}], "error": {}}), None),
+            (json!({"choices": [{"message": {}}], "error": 0}), None),
+            (
+                json!({"choices": [{"message": {}}], "error":
+                    {"message": "", "type": "", "param": null, "code": 0, "details": []}}),
+                None,
+            ),
             (json!({"choices": [{"message": {}}], "status": 500}), None),
             (json!({"choices": []}), None),
             (json!({}), None),

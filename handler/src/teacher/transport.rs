@@ -1,6 +1,7 @@
 //! One request, one answer: the HTTP exchange itself.
 
 use super::bill::{self, Bill, Ending};
+use super::body;
 use super::credential::{Credential, Header, RenewalError};
 use super::disposition::{Disposition, Stop, dispose};
 use super::endpoint::{Api, Endpoint};
@@ -11,14 +12,11 @@ use crate::clock::Clock;
 use crate::identity::cause;
 use crate::text::Mask;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-
-/// An answer larger than this is not one of ours.
-const LARGEST_ANSWER: usize = 4 << 20;
 
 /// Time-outs of an exchange; every wait has a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +240,8 @@ impl Transport {
             .http
             .post(self.endpoint.url().clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            // Without it any encoding would do.
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             .header(HeaderName::from_static(client_id), id.to_string());
         if !proof.value.is_empty() {
             request = request.header(proof.name.clone(), proof.value.clone());
@@ -251,7 +251,7 @@ impl Transport {
         let headers = std::mem::take(response.headers_mut());
         let mut bytes = Vec::new();
         while let Some(part) = response.chunk().await.map_err(broken)? {
-            if bytes.len() + part.len() > LARGEST_ANSWER {
+            if bytes.len() + part.len() > body::LARGEST {
                 return Err(Fault {
                     reason: "the answer has no end".into(),
                     sent: true,

@@ -4,7 +4,6 @@
 //! only itself.
 
 use super::service_error::filtered_categories;
-use crate::dataset::conversation::repair::repair;
 use crate::labeling::soft_label::{Candidate, FirstToken};
 use serde::Serialize;
 use serde_json::Value;
@@ -104,48 +103,18 @@ pub struct Choice {
     first: Option<(Candidate, Vec<Candidate>)>,
 }
 
-/// Parses a body. What Python writes and JSON does not know is repaired: lone surrogates, and numbers
-/// that are none, which become null.
-pub fn parse(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body)
-        .ok()
-        .or_else(|| serde_json::from_slice(&without_odd_numbers(repair(body).as_bytes())).ok())
-}
-
-/// `json` with `NaN` and `Infinity` replaced by null, signs included, outside of strings.
-fn without_odd_numbers(json: &[u8]) -> Vec<u8> {
-    const ODD: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
-    let mut out = Vec::with_capacity(json.len());
-    let (mut rest, mut in_string) = (json, false);
-    while let Some((&byte, after)) = rest.split_first() {
-        let odd = ODD.iter().find(|odd| !in_string && rest.starts_with(odd));
-        let taken = match (byte, odd) {
-            (_, Some(odd)) => {
-                out.extend_from_slice(b"null");
-                rest = rest.get(odd.len()..).unwrap_or_default();
-                continue;
-            }
-            (b'\\', None) if in_string => 2,
-            (b'"', None) => {
-                in_string = !in_string;
-                1
-            }
-            _ => 1,
-        };
-        out.extend(rest.iter().take(taken));
-        rest = if taken == 2 {
-            after.get(1..).unwrap_or_default()
-        } else {
-            after
-        };
-    }
-    out
-}
-
 impl Answer {
     /// Reads an answer; `None` where it has no choices.
     pub fn read(answer: &Value) -> Option<Self> {
-        let choice = answer.get("choices")?.as_array()?.first()?;
+        let choice = match answer.get("choices")? {
+            Value::Array(choices) => choices.first()?,
+            // The one that was asked for, or a list that became an object on the way.
+            choice @ Value::Object(fields) => match fields.contains_key("message") {
+                true => choice,
+                false => fields.values().next()?,
+            },
+            _ => return None,
+        };
         Some(Self {
             choice: Choice::read(choice),
             model: answer.get("model").and_then(text),
@@ -303,16 +272,22 @@ mod tests {
             br#"{"choices": [{"message": {"content": "\ud83d \"NaN\" \\"}, "logprobs": {"content":
             [{"token": "1", "logprob": -0.1, "top_logprobs": [{"token": "0", "logprob": -Infinity},
             {"token": "\udfff", "logprob": NaN}, {"token": "x", "logprob": Infinity}]}]}}]}"#;
-        let answer = Answer::read(&parse(body).unwrap()).unwrap();
+        let answer = Answer::read(&crate::json::parse(body).unwrap()).unwrap();
         let mut choice = answer.choice;
         assert_eq!(choice.text, "\u{fffd} \"NaN\" \\");
         let first = choice.take_first_token(5).unwrap();
         assert_eq!(first.top.len(), 3);
         assert!(first.top.iter().all(|candidate| candidate.logprob.is_nan()));
-        assert_eq!(parse(b"{\"a\": NaNs}"), None);
-        assert_eq!(parse(b"<html>"), None);
-        let odd = parse(b"{\"a\": \"\xff\"}").unwrap();
-        assert_eq!(odd["a"], "\u{fffd}");
+    }
+
+    #[test]
+    fn the_only_choice_need_not_stand_in_a_list() {
+        let choice = json!({"message": {"content": "1"}, "finish_reason": "stop"});
+        for choices in [json!([choice]), choice.clone(), json!({"0": choice})] {
+            let read = Answer::read(&json!({"choices": choices})).unwrap().choice;
+            assert_eq!(read.text, "1", "{choices}");
+        }
+        assert_eq!(Answer::read(&json!({"choices": {}})), None);
     }
 
     #[test]
