@@ -154,8 +154,8 @@ fn hide(said: &[Unit], text: &[Unit], length: usize, hidden: &mut [bool]) {
     }
 }
 
-/// `text` as it is compared: without escapes of JSON, HTML and URLs, white space as one space, ASCII in
-/// lower case, and without what is not seen.
+/// `text` as it is compared: without escapes of JSON, HTML and URLs, white space as one space, in lower case, and
+/// without what is not seen.
 fn fold(text: &str) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -165,6 +165,8 @@ fn fold(text: &str) -> Vec<Unit> {
             '\\' => json_escape(rest),
             '&' => html_entity(rest),
             '%' => url_escape(rest),
+            // As forms write a blank.
+            '+' => Some((Some(' '), 1)),
             _ => None,
         }
         .unwrap_or((Some(c), c.len_utf8()));
@@ -175,7 +177,7 @@ fn fold(text: &str) -> Vec<Unit> {
                 Some(last) if last.value == ' ' => last.end = end,
                 _ => units.push(unit(' ')),
             },
-            Some(c) if !is_unseen(c) => units.push(unit(c.to_ascii_lowercase())),
+            Some(c) if !is_unseen(c) => units.push(unit(c.to_lowercase().next().unwrap_or(c))),
             _ => {}
         }
         at = end;
@@ -365,6 +367,7 @@ mod tests {
              run at all"
                 .into(),
             "cannot parse My%20%22secret%22%20plan%3A%0A%09burn%20%3Ceverything%3E%20in C:\\new & run".into(),
+            "cannot parse My+%22secret%22+plan%3A%0A%09burn+%3Ceverything%3E+in C:\\new & run".into(),
             "cannot parse M\u{200b}y \"sec\u{7}ret\" plan:\u{a0}burn <everything> in C:\\new & run".into(),
             "cannot parse \\u004dy \\\"secret\\\" plan: burn <everything> in C:\\new & run".into(),
         ];
@@ -382,6 +385,16 @@ mod tests {
             ] {
                 assert!(!shown.contains(leak), "{said}: {shown}");
             }
+        }
+    }
+
+    #[test]
+    fn letters_of_every_script_are_masked_in_either_case() {
+        for (said, own) in [
+            ("NO: МОЙ ТАЙНЫЙ ПЛАН НА ЛЕТО", "мой тайный план на лето"),
+            ("no: ÄRGER MIT ÖLHEIZUNGEN", "Ärger mit Ölheizungen"),
+        ] {
+            assert_eq!(shown(said, own).to_lowercase(), "no: […]", "{said}");
         }
     }
 
