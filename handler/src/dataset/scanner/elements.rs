@@ -285,17 +285,27 @@ impl<T, A: Accept<T>> Scanner<T, A> {
 
     pub(super) fn search(&mut self, from: u64) -> bool {
         let index = self.window.index(from);
-        let Some(found) = self.marks.find(&self.window.bytes, index) else {
-            let end = self.window.end();
+        let found = self.marks.find(&self.window.bytes, index);
+        let end = self.window.end();
+        let at = match &found {
+            Some(found) => self.window.base + found.at as u64,
+            None if self.window.ended => end,
+            None => from.max(end.saturating_sub(REACH as u64)),
+        };
+        if self.findings.conversations == 0
+            && at > self.max as u64
+            && let Some(error) = self.odd_head.clone()
+        {
+            return self.reject(error);
+        }
+        let Some(found) = found else {
             self.examined += end - from;
             if self.window.ended {
                 return self.end_of_search(end);
             }
-            let from = from.max(end.saturating_sub(REACH as u64));
-            self.phase = Phase::Search { from };
+            self.phase = Phase::Search { from: at };
             return false;
         };
-        let at = self.window.base + found.at as u64;
         self.examined += at - from;
         if found.certain {
             self.close_region(at);

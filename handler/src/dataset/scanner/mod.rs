@@ -160,7 +160,7 @@ impl ScanError {
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-const UTF_16: &str = "text in UTF-16";
+const UTF_16: &str = "text in UTF-16 or UTF-32";
 
 /// Finds conversations in blocks of a file.
 ///
@@ -197,6 +197,8 @@ pub struct Scanner<T, A> {
     region: Option<Region>,
     /// Whether the bracket that closes the array was seen.
     closed: bool,
+    /// What the file is, as it does not begin like a dataset, unless a conversation is found in it.
+    odd_head: Option<ScanError>,
     error: Option<ScanError>,
     findings: Findings<T>,
     examined: u64,
@@ -233,6 +235,7 @@ impl<T, A: Accept<T>> Scanner<T, A> {
             marks: Marks::new(),
             region: None,
             closed: false,
+            odd_head: None,
             error: None,
             findings: Findings {
                 queue: VecDeque::new(),
@@ -318,6 +321,11 @@ impl<T, A: Accept<T>> Scanner<T, A> {
         self.finish();
         while self.step() {}
         let cut_off = matches!(self.error, None | Some(ScanError::CutOff { .. }));
+        if let Some(error) = &self.odd_head
+            && self.findings.conversations == 0
+        {
+            return Err(error.clone());
+        }
         match &self.findings.first_broken {
             Some((offset, reason)) if cut_off && self.findings.conversations == 0 => {
                 let what = format!("it holds no conversation; the first problem is: {reason}");
@@ -377,6 +385,14 @@ impl<T, A: Accept<T>> Scanner<T, A> {
         self.phase = Phase::Head { at: offset };
         match content.first() {
             None if !self.window.ended => return false,
+            // A few bytes tell the usual suspects apart.
+            Some(_) if (content.len() as u64) < TELLING_BYTES && !self.window.ended => {
+                return false;
+            }
+            Some(_) if is_foreign(content) => {
+                let what = what_begins_with(content);
+                return self.reject(ScanError::NotADataset { offset, what });
+            }
             Some(0) => self.nul_bytes(offset, |at| Phase::Head { at }),
             Some(b'[') => {
                 self.close_region(offset);
@@ -391,22 +407,23 @@ impl<T, A: Accept<T>> Scanner<T, A> {
             _ if content.starts_with(BYTE_ORDER_MARK) => {
                 self.phase = Phase::Head { at: offset + 3 };
             }
-            // A few bytes tell the usual suspects apart.
-            Some(_) if (content.len() as u64) < TELLING_BYTES && !self.window.ended => {
-                return false;
-            }
-            first => {
-                return self.reject(match (&self.region, first) {
-                    (Some(nul), _) => ScanError::NotADataset {
-                        offset: nul.start,
-                        what: what_begins_with(&[0]),
-                    },
-                    (None, None) => ScanError::Empty,
-                    (None, Some(_)) => ScanError::NotADataset {
-                        offset,
-                        what: what_begins_with(content),
-                    },
+            None if self.region.is_none() => return self.reject(ScanError::Empty),
+            // The beginning of the first line may be what is missing.
+            _ => {
+                let (start, what) = match &self.region {
+                    Some(nul) => (nul.start, what_begins_with(&[0])),
+                    None => (offset, what_begins_with(content)),
+                };
+                self.odd_head = Some(ScanError::NotADataset {
+                    offset: start,
+                    what,
                 });
+                let reason = "it does not begin as a conversation does".to_owned();
+                self.region
+                    .get_or_insert_with(|| Region::open(offset, reason, None));
+                self.format = Format::Lines;
+                self.marks = Marks::of_lines();
+                self.phase = Phase::Search { from: offset };
             }
         }
         true
@@ -473,12 +490,25 @@ impl<T, A: Accept<T>> Scanner<T, A> {
     }
 }
 
+/// Whether content begins in a way in which no dataset does, damaged or not.
+fn is_foreign(content: &[u8]) -> bool {
+    Packed::of_content(content).is_some() || is_utf_16(content)
+}
+
+/// Whether content is text in UTF-16 or UTF-32, by its mark or by every other byte, as far as it is English.
+fn is_utf_16(content: &[u8]) -> bool {
+    matches!(
+        content,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [(1..), 0, (1..), 0, ..] | [0, (1..), 0, (1..), ..]
+    )
+}
+
 fn what_begins_with(content: &[u8]) -> String {
     if let Some(packed) = Packed::of_content(content) {
         return packed.what().to_owned();
     }
     match content {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => UTF_16.to_owned(),
+        _ if is_utf_16(content) => UTF_16.to_owned(),
         [byte @ b'!'..=b'~', ..] => format!("begins with '{}'", char::from(*byte)),
         [byte, ..] => format!("begins with the byte 0x{byte:02x}"),
         [] => "nothing".to_owned(),

@@ -164,7 +164,10 @@ fn says_what_else_a_file_is() {
     for (file, offset, what) in [
         (&b"<html>"[..], 0, "begins with '<'"),
         (b"  hello", 2, "begins with 'h'"),
-        (b"\xff\xfe[\0{\0", 0, "text in UTF-16"),
+        (b"\xff\xfe[\0{\0", 0, "text in UTF-16 or UTF-32"),
+        (b"\xff\xfe\0\0[\0\0\0", 0, "text in UTF-16 or UTF-32"),
+        (b"[\0{\0\"\0", 0, "text in UTF-16 or UTF-32"),
+        (b"\0[\0{\0\"", 0, "text in UTF-16 or UTF-32"),
         (b"\x1f\x8b\x08\0\0\0", 0, "gzip-compressed data"),
         (b"PK\x03\x04rest", 0, "a zip archive"),
         (b"P", 0, "begins with 'P'"),
@@ -174,6 +177,32 @@ fn says_what_else_a_file_is() {
     ] {
         assert_eq!(not_a_dataset(file), (offset, what.to_owned()));
     }
+}
+
+#[test]
+fn a_first_line_that_is_damaged_costs_itself_alone() {
+    for (head, broken) in [
+        ("ssage\": \"why?\"}]}\n", "?ssage\": \"why?\"}]}"),
+        ("null\n", "?null"),
+        ("# exported by hand\n\n", "?# exported by hand"),
+        ("\"turnsArray\": []}, ", "?\"turnsArray\": []}"),
+        ("<<<<<<< HEAD\n", "?<<<<<<< HEAD"),
+        ("\0\0\0x\n", "?\0\0\0x"),
+    ] {
+        let file = format!("{head}{A}\n{B}\n");
+        assert_eq!(texts(&file), [broken, A, B], "{file}");
+        assert_eq!(scan(&file).outcome, Ok(Format::Lines), "{file}");
+    }
+    // Where no conversation comes soon, the file is something else.
+    let file = format!("{}{A}\n", "name,message\n".repeat(5_000));
+    let mut scanner = Scanner::new(count_turns).with_max_conversation_bytes(10_000);
+    for block in file.as_bytes().chunks(4096) {
+        scanner.push(block);
+        while scanner.next().is_some() {}
+    }
+    assert!(!scanner.wants_more());
+    let outcome = scanner.outcome().unwrap_err().to_string();
+    assert!(outcome.contains("begins with 'n'"), "{outcome}");
 }
 
 #[test]
