@@ -448,8 +448,9 @@ impl Job {
             let forget = |budget: &mut Budget| *budget = Budget::default();
             app.runs.change_budget(&self.dataset, forget).await?;
         }
-        app.charge_probe(&self.dataset, &settings, profile).await?;
         self.probe = profile.probe_tokens;
+        app.charge_probe(&self.dataset, &settings, self.probe.usd)
+            .await?;
         for file in &self.gone {
             app.runs.forget_file(&self.dataset, file).await?;
         }

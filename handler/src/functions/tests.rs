@@ -172,13 +172,17 @@ impl World {
 
     /// Word of a version of a file, which need not be the one that is there.
     async fn event_of(&mut self, path: &str, etag: &str) -> Answer {
+        let event = self.written(path, etag);
+        self.call("bucket-uploaded", "event", event).await
+    }
+
+    fn written(&self, path: &str, etag: &str) -> Value {
         let length = fs::metadata(self.path(path)).unwrap().len();
-        let event = json!({
+        json!({
             "subject": format!("/blobServices/default/containers/data/blobs/{path}"),
             "eventType": "Microsoft.Storage.BlobCreated",
             "data": {"api": "PutBlockList", "eTag": etag, "contentLength": length},
-        });
-        self.call("bucket-uploaded", "event", event).await
+        })
     }
 
     /// One invocation; what it sends goes into the queue.
@@ -251,6 +255,12 @@ impl World {
         let answer = self.call(function, "req", request).await;
         let (status, body) = answer.response("res").unwrap();
         (status, serde_json::from_str(body).unwrap())
+    }
+
+    /// Asks that something is done with a run.
+    async fn ask(&mut self, run: &str, action: &str, body: &Value) -> (u64, Value) {
+        let path = format!("runs/{run}/{action}");
+        self.http("runs", "POST", &path, body).await
     }
 
     async fn runs(&self) -> Vec<Record> {

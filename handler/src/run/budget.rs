@@ -19,7 +19,9 @@
 //! * tokens that the service counts in prompts beyond softlabel's estimate, in calls that are in flight
 //!   when the first bill shows the difference: for each process and run one call per slot
 //!   (`SOFTLABEL_CONCURRENCY`). From then on estimates are higher by the difference;
-//! * the calls that settle the request parameters, a few for each dataset and deployment;
+//! * the calls that settle the request parameters, a few for each dataset and deployment. They are charged
+//!   at their most before they are sent, and at their bill once it is known; after a process died in
+//!   between, the next one makes them again;
 //! * calls in flight when the first answer shows that another model than the priced one answers.
 //!
 //! A run whose price is unknown is not bounded once it was approved.

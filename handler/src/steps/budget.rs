@@ -56,8 +56,13 @@ impl App {
         {
             return Ok(None);
         }
-        let next = self.tariff(record, None).most(PROBE_PROMPT, PROBE_ANSWER);
+        let next = self.probe_at_most(record);
         Ok((!self.month_has(next).await?).then_some(next))
+    }
+
+    /// What it may cost to settle the request parameters of a run.
+    pub(crate) fn probe_at_most(&self, record: &Record) -> Usd {
+        self.tariff(record, None).most(PROBE_PROMPT, PROBE_ANSWER)
     }
 
     /// What labelling the file of a run will cost; `None` where no price is known. Exact up to the length

@@ -290,6 +290,9 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, Troubl
     if let Some(pinned) = app.pinned_profile(dataset, settings).await? {
         return Ok(Ok(pinned));
     }
+    // Should this process die before it knows the bill, what it may be at most stays charged.
+    let most = app.probe_at_most(record);
+    app.charge_probe(dataset, settings, most).await?;
     let deadline = app.settings.deadline.unwrap_or(Duration::MAX);
     let settled = tokio::select! {
         settled = app.labelers.settle(settings) => settled,
@@ -301,15 +304,24 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, Troubl
         }
         () = app.stop.cancelled() => Err(Trouble::Connection("this process ended".into())),
     };
-    match settled {
+    let pinned = match settled {
         Ok(settled) => {
-            let name = profile_name(settings);
-            let pinned = app.runs.pin(dataset, &name, settled).await?;
-            app.charge_probe(dataset, settings, &pinned).await?;
-            Ok(Ok(pinned))
+            app.runs
+                .pin(dataset, &profile_name(settings), settled)
+                .await?
         }
-        Err(trouble) => Ok(Err(trouble)),
-    }
+        Err(trouble) => match app.pinned_profile(dataset, settings).await? {
+            // Another instance was answered.
+            Some(pinned) => pinned,
+            None => {
+                app.charge_probe(dataset, settings, Usd::ZERO).await?;
+                return Ok(Err(trouble));
+            }
+        },
+    };
+    let usd = pinned.probe_tokens.usd;
+    app.charge_probe(dataset, settings, usd).await?;
+    Ok(Ok(pinned))
 }
 
 /// Under which name the request parameters of a deployment are pinned.
@@ -345,18 +357,19 @@ impl App {
         self.runs.repin(dataset, &name, profile).await
     }
 
-    /// Counts against the cap of a dataset what it cost to settle `profile`. Said twice it is the same.
+    /// Counts against the caps of a dataset and of the month that it cost `usd` to settle the request parameters of
+    /// the deployment of `settings`, in place of what was counted for that.
     pub(crate) async fn charge_probe(
         &self,
         dataset: &str,
         settings: &LabelSettings,
-        profile: &ApiProfile,
+        usd: Usd,
     ) -> Result<(), RunError> {
         if self.settings.max_cost.is_none() {
             return Ok(());
         }
         let spent = Share {
-            spent_usd: profile.probe_tokens.usd,
+            spent_usd: usd,
             ended: true,
             ..Share::default()
         };
@@ -365,7 +378,6 @@ impl App {
             budget.runs.insert(name.clone(), spent.clone());
         };
         self.runs.change_budget(dataset, charge).await?;
-        let usd = profile.probe_tokens.usd;
         self.charge_month(format!("{dataset}/{name}"), usd).await
     }
 

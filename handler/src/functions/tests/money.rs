@@ -5,6 +5,7 @@ use crate::money::Usd;
 use crate::run::budget::{Budget, Holding, Reservation, Share};
 use crate::run::funds::MonthlyCap;
 use crate::run::month::{Account, Month};
+use softlabel_doubles::azure_openai::Latency;
 
 fn usd(text: &str) -> Usd {
     text.parse().unwrap()
@@ -28,13 +29,12 @@ async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
     world.until_quiet().await;
     assert_eq!(world.asked(), 0);
     let run = world.runs().await[0].run.clone();
-    let approve = format!("runs/{run}/approve");
     let wrong = json!({"max_cost": 1});
-    assert_eq!(world.http("runs", "POST", &approve, &wrong).await.0, 400);
+    assert_eq!(world.ask(&run, "approve", &wrong).await.0, 400);
     // Enough for one of the two.
     let estimate = world.runs().await[0].estimated_usd.unwrap();
     let some = json!({"max_cost_usd": estimate.times(12, 10)});
-    let (status, shown) = world.http("runs", "POST", &approve, &some).await;
+    let (status, shown) = world.ask(&run, "approve", &some).await;
     assert_eq!((status, &shown["estimated_usd"]), (202, &json!(estimate)));
     world.until_quiet().await;
     let states = world.states().await;
@@ -47,22 +47,15 @@ async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
         .unwrap()
         .run
         .clone();
-    let approve = format!("runs/{left}/approve");
     assert_eq!(
-        world
-            .http("runs", "POST", &approve, &json!({"all": true}))
-            .await
-            .0,
+        world.ask(&left, "approve", &json!({"all": true})).await.0,
         202
     );
     world.until_quiet().await;
     assert_eq!(world.asked(), turns + others);
     assert_eq!(world.metadata()["status"], "complete");
     assert_eq!(
-        world
-            .http("runs", "POST", &approve, &json!({"all": true}))
-            .await
-            .0,
+        world.ask(&left, "approve", &json!({"all": true})).await.0,
         409
     );
 }
@@ -128,9 +121,8 @@ async fn a_run_that_costs_more_than_it_was_to_waits_before_it_passes_the_cap() {
         world.until_quiet().await;
     }
     assert_eq!(world.asked(), asked);
-    let approve = format!("runs/{}/approve", run.run);
     let enough = json!({"max_cost_usd": estimate.times(10, 1)});
-    assert_eq!(world.http("runs", "POST", &approve, &enough).await.0, 202);
+    assert_eq!(world.ask(&run.run, "approve", &enough).await.0, 202);
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::Complete);
     assert_eq!(world.asked(), turns);
@@ -183,10 +175,7 @@ async fn an_unknown_price_is_not_taken_for_nothing() {
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
     assert!(run.reason.unwrap().contains("no price is known"));
-    let approve = format!("runs/{}/approve", run.run);
-    let (_, shown) = world
-        .http("runs", "POST", &approve, &json!({"all": true}))
-        .await;
+    let (_, shown) = world.ask(&run.run, "approve", &json!({"all": true})).await;
     assert_eq!(shown["estimated_usd"], "unknown");
     world.until_quiet().await;
     assert_eq!(world.asked(), turns);
@@ -226,9 +215,8 @@ async fn a_run_waits_once_a_model_answers_whose_price_is_not_known() {
     let reason = run.reason.unwrap();
     assert!(reason.contains("no price is known for gpt-5.9"), "{reason}");
     assert!((1..turns).contains(&world.asked()), "{}", world.asked());
-    let approve = format!("runs/{}/approve", run.run);
     let all = json!({"all": true});
-    assert_eq!(world.http("runs", "POST", &approve, &all).await.0, 202);
+    assert_eq!(world.ask(&run.run, "approve", &all).await.0, 202);
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::Complete);
     assert_eq!(world.asked(), turns);
@@ -352,9 +340,8 @@ async fn a_sum_is_no_approval_of_a_run_whose_price_is_not_known() {
     world.until_quiet().await;
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
-    let approve = format!("runs/{}/approve", run.run);
     let sum = json!({"max_cost_usd": 5});
-    assert_eq!(world.http("runs", "POST", &approve, &sum).await.0, 409);
+    assert_eq!(world.ask(&run.run, "approve", &sum).await.0, 409);
     world.until_quiet().await;
     assert_eq!(world.asked(), 0);
 }
@@ -413,12 +400,8 @@ async fn all_datasets_together_keep_the_cap_of_a_month_and_go_on_in_the_next() {
         world.until_quiet().await;
     }
     let run = world.runs().await[0].run.clone();
-    let approve = format!("runs/{run}/approve");
     assert_eq!(
-        world
-            .http("runs", "POST", &approve, &json!({"all": true}))
-            .await
-            .0,
+        world.ask(&run, "approve", &json!({"all": true})).await.0,
         409
     );
     assert_eq!(world.asked(), asked);
@@ -471,6 +454,55 @@ async fn what_a_month_costs_is_counted_without_a_cap() {
 }
 
 #[tokio::test]
+async fn what_settling_request_parameters_may_cost_counts_until_its_bill_is_known() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 4);
+    let slow = |ms| move |config: &mut Config| config.latency = Latency::Fixed { ms };
+    world.service.update(slow(3_600_000.0)).unwrap();
+    let answers = async |world: &World| {
+        while world.service.stats().requests == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let dataset = |world: &World| {
+        let shares = world.budget()["runs"].clone();
+        let shares = shares.as_object().unwrap().values();
+        shares
+            .map(|share| share["spent_usd"].as_f64().unwrap())
+            .sum::<f64>()
+    };
+    // An instance dies while it is answered.
+    let body = json!({"Data": {"event": world.written(FILE, "v")}, "Metadata": {}});
+    let invocation = Invocation::decode("bucket-uploaded", "i", body.to_string().as_bytes());
+    tokio::select! {
+        _ = world.app.invoke(invocation.unwrap()) => panic!("the service has not answered"),
+        () = answers(&world) => {}
+    }
+    let (_, most, _) = month(&mut world).await;
+    assert!(most > 0.001 && most == dataset(&world), "{most}");
+    // One that is refused has cost nothing.
+    let refuse = |config: &mut Config| config.access.api_keys = vec!["another".into()];
+    world.service.update(refuse).unwrap();
+    world.service.update(slow(0.0)).unwrap();
+    world.event(FILE).await;
+    assert_eq!(world.only_run().await.state, State::Waiting);
+    let (_, spent, _) = month(&mut world).await;
+    assert_eq!((spent, dataset(&world)), (0.0, 0.0));
+    world
+        .service
+        .update(|config| config.access = Default::default())
+        .unwrap();
+    world.reconcile_later(600).await;
+    world.until_quiet().await;
+    assert_eq!(world.only_run().await.state, State::Complete);
+    let (_, spent, _) = month(&mut world).await;
+    let probe = world.probe_cost().await;
+    let all = costs(&mut world).await + probe;
+    assert!((spent - all).abs() < 1e-6, "{spent} and {all}");
+    assert!(0.0 < probe && probe < most, "{probe} of {most}");
+}
+
+#[tokio::test]
 async fn what_a_killed_instance_had_reserved_of_a_month_counts_until_its_chunk_is_taken_up() {
     let mut world = World::new(&["--max-cost-per-month=0.2", "--concurrency=2"]).await;
     let turns = world.put(FILE, 1, 12);
@@ -516,8 +548,7 @@ async fn a_run_that_was_cancelled_keeps_nothing_of_a_month_but_what_it_cost() {
     world.event(FILE).await;
     world.until_quiet().await;
     let run = world.only_run().await.run;
-    let cancel = format!("runs/{run}/cancel");
-    assert_eq!(world.http("runs", "POST", &cancel, &json!("")).await.0, 200);
+    assert_eq!(world.ask(&run, "cancel", &json!("")).await.0, 200);
     world.reconcile_later(600).await;
     let account = world.app.runs.account(Month::of(now())).await.unwrap();
     assert!(account.claims.is_empty(), "{account:?}");
@@ -533,10 +564,7 @@ async fn no_approval_lets_a_run_without_a_price_pass_the_cap_of_a_month() {
     world.until_quiet().await;
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
-    let approve = format!("runs/{}/approve", run.run);
-    let (status, refused) = world
-        .http("runs", "POST", &approve, &json!({"all": true}))
-        .await;
+    let (status, refused) = world.ask(&run.run, "approve", &json!({"all": true})).await;
     assert_eq!(status, 409);
     let said = refused["error"].as_str().unwrap();
     assert!(said.contains("SOFTLABEL_MAX_COST_PER_MONTH"), "{said}");
