@@ -55,22 +55,28 @@ pub(super) async fn open() -> Result<Vec<Row>> {
     until(PATIENCE, "a round is over", first).await?;
     let runs = cloud.runs().await?;
     let run = runs.first().and_then(|run| run.get("run")?.as_str());
-    let path = format!("runs/{}.json", run.context("the run has no name")?);
-    let record = cloud.work().get(&path).await?;
+    let run = run.context("the run has no name")?;
+    // The folder in the work container of what belongs to this place of data.
+    let place = cloud.in_work("").await?;
+    let record = cloud.work().get(&format!("{place}runs/{run}.json")).await?;
     let record = record.context("the run has no record")?;
     let template = serde_json::from_slice::<Value>(&record.content)?;
-    let made = stream::iter(0..RUNS).map(|number| make(&cloud, &template, content, number));
+    let made = stream::iter(0..RUNS).map(|number| make(&cloud, &place, &template, content, number));
     let mut made = made.buffer_unordered(AT_ONCE);
     while made.try_next().await?.is_some() {}
     drop(made);
-    let (before, asked) = (rounds(&cloud)?.len(), line.log().len());
-    let next = async || Ok(rounds(&cloud)?.len() > before + 1);
-    until(PATIENCE, "a round looked at all of them", next).await?;
-    let passed = line.log_since(asked);
-    // One that had begun before saw some of them alone.
-    let over = rounds(&cloud)?.split_off(before);
-    let took = over.iter().max().copied().unwrap_or_default();
-    let requests = passed.iter().filter(|passed| !is_hosts(passed)).count();
+    // A round that had begun before saw some of them alone.
+    next_round(&cloud).await?;
+    let asked = line.log().len();
+    let took = next_round(&cloud).await?;
+    let requests = by_the_app(&line, asked);
+    // What is done once an hour is due again.
+    for progress in cloud.work().list(&format!("{place}rounds/")).await? {
+        cloud.work().delete(&progress.name).await?;
+    }
+    let asked = line.log().len();
+    let hourly = next_round(&cloud).await?;
+    let hourly_requests = by_the_app(&line, asked);
     let began = Instant::now();
     let reply = cloud.call("GET", "runs", None).await?;
     let listed = began.elapsed();
@@ -82,12 +88,20 @@ pub(super) async fn open() -> Result<Vec<Row>> {
         Row {
             what: format!("function app: a round of the reconciler over {RUNS} runs under way"),
             measured: format!(
-                "{:.1} s, {} requests to blob storage, peak memory {peak:.1} MB",
+                "{:.1} s, {requests} requests to blob storage, peak memory {peak:.1} MB",
                 took.as_secs_f64(),
-                requests / over.len().max(1)
             ),
             goal: "≤ 300 s".into(),
             met: took <= Duration::from_secs(300),
+        },
+        Row {
+            what: "the same, with what is done once an hour".into(),
+            measured: format!(
+                "{:.1} s, {hourly_requests} requests to blob storage",
+                hourly.as_secs_f64()
+            ),
+            goal: "≤ 600 s".into(),
+            met: hourly <= Duration::from_secs(600),
         },
         Row {
             what: format!("function app: `GET /api/runs` over {RUNS} runs, a page of {shown}"),
@@ -106,8 +120,28 @@ fn rounds(cloud: &LocalCloud) -> Result<Vec<Duration>> {
     Ok(took.collect())
 }
 
+/// How many requests the app sent over the line, after the first so many.
+fn by_the_app(line: &FaultyLine, first: usize) -> usize {
+    let passed = line.log_since(first);
+    passed.iter().filter(|passed| !is_hosts(passed)).count()
+}
+
+/// Waits until one more round is over; gives how long that took.
+async fn next_round(cloud: &LocalCloud) -> Result<Duration> {
+    let before = rounds(cloud)?.len();
+    let next = async || Ok(rounds(cloud)?.len() > before);
+    until(PATIENCE, "a round is over", next).await?;
+    rounds(cloud)?.pop().context("no round is over")
+}
+
 /// A run of a file of its own, like `template` but that its chunks are under way.
-async fn make(cloud: &LocalCloud, template: &Value, content: &[u8], number: usize) -> Result<()> {
+async fn make(
+    cloud: &LocalCloud,
+    place: &str,
+    template: &Value,
+    content: &[u8],
+    number: usize,
+) -> Result<()> {
     let file = format!("train/c{number:05}.json");
     let path = cloud.path(&format!("v4/{file}"));
     let etag = cloud.data().put(&path, content.to_vec()).await?;
@@ -122,10 +156,15 @@ async fn make(cloud: &LocalCloud, template: &Value, content: &[u8], number: usiz
     let work = cloud.work();
     let run = &record.run;
     let current = json!({"run": run, "before": []}).to_string();
-    work.put(&format!("current/v4/{file}"), current).await?;
+    let place_in_list = Place::of(&record).path();
     let content = serde_json::to_vec(&record)?;
-    work.put(&format!("runs/{run}.json"), content).await?;
-    work.put(&format!("active/{run}"), "").await?;
-    work.put(&Place::of(&record).path(), "").await?;
+    for (path, content) in [
+        (&format!("current/v4/{file}"), current.into_bytes()),
+        (&format!("runs/{run}.json"), content),
+        (&format!("active/{run}"), Vec::new()),
+        (&place_in_list, Vec::new()),
+    ] {
+        work.put(&format!("{place}{path}"), content).await?;
+    }
     Ok(())
 }

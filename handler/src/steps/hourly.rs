@@ -18,7 +18,7 @@ const HOUR: SignedDuration = SignedDuration::from_mins(59);
 /// After a failure everything is looked at again after this time.
 const RETRY: SignedDuration = SignedDuration::from_mins(10);
 
-/// Names that are worked on at a time.
+/// Names, files or runs that are worked on at a time.
 pub(super) const AT_ONCE: usize = 16;
 
 /// How far a kind of work is.

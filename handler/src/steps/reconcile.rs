@@ -507,7 +507,7 @@ async fn go_on(
     let now = app.runs.clock().now();
     let mut action = Action::Leave;
     let mut more = 0..0;
-    let decided = app.runs.update(run, |record| {
+    let mut note = |record: &mut Record| {
         let before = record.clone();
         action = decide(record, finished, others_move, &patience, now);
         let is_under_way = action == Action::Leave && record.state == State::Labeling;
@@ -516,8 +516,12 @@ async fn go_on(
             false => 0..0,
         };
         *record != before
-    });
-    let Some(record) = decided.await? else {
+    };
+    // As a rule all is as it was, and nothing has to be read again.
+    if !note(&mut record.clone()) {
+        return Ok(());
+    }
+    let Some(record) = app.runs.update(run, note).await? else {
         return Ok(());
     };
     if matches!(action, Action::SendAgain | Action::GiveUp)

@@ -2,6 +2,7 @@
 //!
 //! Safe to ask twice: see `wish`. `force` asks everything again and replaces runs in progress.
 
+use super::hourly::AT_ONCE;
 use super::message::Message;
 use super::refusal::RequestError;
 use super::take_up::SETTINGS;
@@ -15,6 +16,7 @@ use crate::run::settings::LabelSettings;
 use crate::store::{RawFile, Version};
 use crate::teacher::model::Family;
 use crate::teacher::tokens::Encoding;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -146,30 +148,38 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
     let whole = body.splits.is_none() && body.buckets.is_none() && body.only == Only::All;
     let sets = whole && pinned.as_ref() != Some(&settings);
     let sets_dataset = sets.then(|| app.runs.clock().now());
+    let wish = |file| Wish {
+        dataset: dataset.clone(),
+        file,
+        origin: Origin::Relabel,
+        settings: settings.clone(),
+        only: body.only,
+        force: body.force,
+        overwrite: body.overwrite,
+        sets_dataset,
+        made: None,
+    };
     // All are looked at before one begins, so that a refusal leaves everything as it is.
+    let weighed = stream::iter(files).map(|(file, version)| {
+        let wish = wish(file);
+        async move {
+            let verdict = app.weigh(&wish, &version).await?;
+            match &verdict {
+                Verdict::Busy(record) => return Err(busy(&wish, record)),
+                Verdict::Begins(_) => refuse_foreign(app, &wish).await?,
+                _ => {}
+            }
+            Ok((wish, verdict))
+        }
+    });
     let (mut under_way, mut published, mut begins) = (Vec::new(), Vec::new(), Vec::new());
     let mut none = None;
-    for (file, version) in files {
-        let wish = Wish {
-            dataset: dataset.clone(),
-            file,
-            origin: Origin::Relabel,
-            settings: settings.clone(),
-            only: body.only,
-            force: body.force,
-            overwrite: body.overwrite,
-            sets_dataset,
-            made: None,
-        };
-        match app.weigh(&wish, &version).await? {
+    for (wish, verdict) in weighed.buffered(AT_ONCE).try_collect::<Vec<_>>().await? {
+        match verdict {
             Verdict::UnderWay(record) => under_way.push(record),
             Verdict::Published(record) | Verdict::Answered(record) => published.push(record),
-            Verdict::Busy(record) => return Err(busy(&wish, &record)),
-            Verdict::NoRun => none = Some(wish.file),
-            Verdict::Begins(record) => {
-                refuse_foreign(app, &wish).await?;
-                begins.push((wish, *record));
-            }
+            Verdict::Begins(record) => begins.push((wish, *record)),
+            Verdict::NoRun | Verdict::Busy(_) => none = Some(wish.file),
         }
     }
     if let Some(file) = none.filter(|_| begins.is_empty() && under_way.is_empty()) {
@@ -177,13 +187,18 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
             "{file} has no run over this version of RAW whose failed turns could be asked again; relabel all"
         )));
     }
-    for (wish, record) in begins {
+    let granted = stream::iter(begins).map(|(wish, record)| async move {
         match app.grant(&wish, record).await? {
+            Verdict::Busy(record) => Err(busy(&wish, &record)),
+            verdict => Ok(verdict),
+        }
+    });
+    for verdict in granted.buffered(AT_ONCE).try_collect::<Vec<_>>().await? {
+        match verdict {
             Verdict::UnderWay(record) => under_way.push(record),
             Verdict::Published(record) => published.push(record),
-            Verdict::Busy(record) => return Err(busy(&wish, &record)),
             // RAW changed again and again, or is gone.
-            Verdict::Answered(_) | Verdict::NoRun | Verdict::Begins(_) => {}
+            Verdict::Answered(_) | Verdict::NoRun | Verdict::Busy(_) | Verdict::Begins(_) => {}
         }
     }
     if let Some(asked) = sets_dataset.filter(|_| under_way.is_empty()) {
@@ -275,13 +290,15 @@ async fn files(app: &App, body: &Body) -> Result<Vec<(String, Version)>, Request
     known("splits", body.splits.as_ref(), splits)?;
     let buckets = listed.iter().filter_map(|file| file.name.bucket.as_deref());
     known("buckets", body.buckets.as_ref(), buckets)?;
-    let mut files = Vec::new();
-    for file in listed.iter().filter(|file| body.means(file)) {
-        match app.raw_version(dataset, &file.path).await? {
-            Some(version) if version.length > 0 => files.push((file.path.clone(), version)),
-            _ => {}
-        }
-    }
+    let meant = listed.iter().filter(|file| body.means(file));
+    let meant = meant.map(|file| file.path.clone()).collect::<Vec<_>>();
+    let versions = stream::iter(meant).map(|file| async move {
+        let version = app.raw_version(dataset, &file).await?;
+        let version = version.filter(|version| version.length > 0);
+        Ok::<_, RequestError>(version.map(|version| (file, version)))
+    });
+    let files = versions.buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    let files = files.into_iter().flatten().collect::<Vec<_>>();
     if files.is_empty() {
         let there = listed.iter().map(|file| file.name.to_string());
         let there = there.collect::<Vec<_>>().join(", ");

@@ -1,5 +1,6 @@
 //! Beginning a run for a version of a bucket file.
 
+use super::hourly::AT_ONCE;
 use super::message::Message;
 use super::wish::{Only, Verdict, Wish};
 use super::world::{App, InTrouble};
@@ -8,6 +9,7 @@ use crate::run::RunError;
 use crate::run::record::{Beginning, Identity, Origin, Record, State};
 use crate::run::settings::LabelSettings;
 use crate::store::Version;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -61,27 +63,23 @@ impl App {
         made: Option<Timestamp>,
     ) -> Result<Vec<Message>, RunError> {
         let listed = self.data.raw(dataset)?.buckets().await;
-        let files = listed.map_err(RunError::Raw)?.in_app().files;
-        let mut messages = Vec::new();
-        for file in files {
-            // An event would not bring those either whose names storage and others read differently.
-            if layout::bucket_file(&format!("{dataset}/{}", file.path)).is_err() {
-                continue;
-            }
+        let mut files = listed.map_err(RunError::Raw)?.in_app().files;
+        // An event would not bring those either whose names storage and others read differently.
+        files.retain(|file| layout::bucket_file(&format!("{dataset}/{}", file.path)).is_ok());
+        let taken_up = stream::iter(files).map(|file| async move {
             let version = self.raw_version(dataset, &file.path).await;
-            match version.map_err(RunError::Raw)? {
-                Some(version) if version.length > 0 => {
-                    match self.take_up(dataset, &file.path, version, made).await {
-                        Ok(planned) => messages.extend(planned),
-                        // Its run is one of a newer version, whose instances look through datasets, too.
-                        Err(error) if error.newer().is_some() => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                _ => {}
+            let version = version.map_err(RunError::Raw)?;
+            let Some(version) = version.filter(|version| version.length > 0) else {
+                return Ok(None);
+            };
+            match self.take_up(dataset, &file.path, version, made).await {
+                // Its run is one of a newer version, whose instances look through datasets, too.
+                Err(error) if error.newer().is_some() => Ok(None),
+                taken_up => taken_up,
             }
-        }
-        Ok(messages)
+        });
+        let messages = taken_up.buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        Ok(messages.into_iter().flatten().collect())
     }
 
     /// Begins the run that an upload of `version` of a file means, or finds it. Gives the message
