@@ -1,9 +1,10 @@
 //! Processes that die, messages that come twice, services that fail.
 
 use super::*;
+use reqwest::Method;
 use serde_json::json;
 use softlabel_doubles::azure_openai::{Loss, Record};
-use softlabel_doubles::faulty_line::{FaultyLine, When};
+use softlabel_doubles::faulty_line::{Fault, When};
 use softlabel_doubles::functions_host::Invocation;
 use softlabel_doubles::until;
 
@@ -109,13 +110,7 @@ fn a_worker_that_is_asked_to_end_records_what_is_in_flight() {
 #[test]
 fn a_worker_that_is_asked_to_end_does_not_wait_for_a_scan() {
     on_the_cloud(async {
-        let azurite = Azurite::shared().await.unwrap();
-        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
-        let options = Options {
-            blob_endpoint: Some(line.endpoint()),
-            ..options()
-        };
-        let cloud = cloud(options).await;
+        let (cloud, line) = behind_a_line(options()).await;
         let held = line.hold(When::get(SHORT));
         let (content, turns) = bucket(16, 6);
         cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
@@ -244,6 +239,61 @@ fn a_chunk_that_was_given_up_ends_its_run_as_partial() {
     });
 }
 
+#[test]
+fn a_ledger_that_takes_no_more_goes_on_in_a_second_one() {
+    on_the_cloud(async {
+        let options = options().setting("SOFTLABEL_AUTH", "key");
+        let (cloud, line) = behind_a_line(options).await;
+        // Nothing is labelled before the ledger is full.
+        let lock = |config: &mut Config| config.access.api_keys = vec!["another".into()];
+        cloud.service().update(lock).unwrap();
+        let (content, turns) = bucket(18, 24);
+        cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
+        let waits = async || Ok(states(&cloud.runs().await?) == ["waiting"]);
+        until(PATIENCE, "the run waits", waits).await.unwrap();
+        let run = cloud.runs().await.unwrap()[0]["run"].clone();
+        let work = format!("work/{}", run.as_str().unwrap());
+        let [full, next] = ["ledger.jsonl", "ledger-2.jsonl"].map(|file| format!("{work}/{file}"));
+        let (full, next) = (
+            cloud.in_work(&full).await.unwrap(),
+            cloud.in_work(&next).await.unwrap(),
+        );
+        // As many lines as it takes blocks. Here they are one block.
+        let lines = "{}\n".repeat(50_000);
+        cloud
+            .work()
+            .put_appended(&full, lines.clone())
+            .await
+            .unwrap();
+        let appends = When::new(Method::PUT, &full).query("comp=appendblock");
+        line.plan(
+            Fault::Refuse(409, "BlockCountExceedsLimit"),
+            appends.times(usize::MAX),
+        );
+        let unlock = |config: &mut Config| config.access = Default::default();
+        cloud.service().update(unlock).unwrap();
+        let runs = cloud.until_all_ended(1, PATIENCE).await.unwrap();
+        assert_labeled(&cloud, SHORT_LABELED, &turns).await;
+        assert!(asked(&cloud).values().all(|&times| times == 1));
+        let there = cloud.work().get(&full).await.unwrap().unwrap();
+        assert!(there.content == lines.as_bytes());
+        let there = cloud.work().get(&next).await.unwrap().unwrap();
+        let entered = there
+            .content
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty());
+        let entered = entered.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+        let mut entered = entered
+            .map(|line| line["chunk"].as_u64().unwrap())
+            .collect::<Vec<_>>();
+        entered.sort_unstable();
+        let chunks = runs[0]["chunks"].as_u64().unwrap();
+        assert!(chunks > 2, "{chunks}");
+        assert_eq!(entered, (0..chunks).collect::<Vec<_>>());
+        cloud.stop().await;
+    });
+}
+
 /// The metadata of the labelled dataset; null where there is none.
 async fn metadata(cloud: &LocalCloud) -> Value {
     let path = cloud.path("LABELED_v4/labeling_metadata.json");
@@ -256,14 +306,7 @@ async fn metadata(cloud: &LocalCloud) -> Value {
 #[test]
 fn a_worker_killed_between_the_end_of_a_run_and_its_metadata_leaves_them_right() {
     on_the_cloud(async {
-        let azurite = Azurite::shared().await.unwrap();
-        let account = azurite.account().unwrap();
-        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
-        let options = Options {
-            blob_endpoint: Some(line.endpoint()),
-            ..options()
-        };
-        let cloud = LocalCloud::start(account, options).await.unwrap();
+        let (cloud, line) = behind_a_line(options()).await;
         // The reconciler would write it, too.
         let all = When::put("LABELED_v4/labeling_metadata.json").times(usize::MAX);
         let held = line.hold(all);

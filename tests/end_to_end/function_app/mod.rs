@@ -15,6 +15,7 @@ use softlabel_doubles::azure_openai::{
 };
 use softlabel_doubles::azurite::Azurite;
 use softlabel_doubles::dataset::{self, Size};
+use softlabel_doubles::faulty_line::FaultyLine;
 use softlabel_doubles::local_cloud::{LocalCloud, Options};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,6 +50,17 @@ async fn cloud(mut options: Options) -> LocalCloud {
     options.service.keep_bodies = true;
     let account = Azurite::shared().await.unwrap().account().unwrap();
     LocalCloud::start(account, options).await.unwrap()
+}
+
+/// A cloud whose app reaches blob storage over a line that a test makes bad.
+async fn behind_a_line(options: Options) -> (LocalCloud, FaultyLine) {
+    let azurite = Azurite::shared().await.unwrap();
+    let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
+    let options = Options {
+        blob_endpoint: Some(line.endpoint()),
+        ..options
+    };
+    (cloud(options).await, line)
 }
 
 /// Runs a test on the runtime that the servers of all tests share.

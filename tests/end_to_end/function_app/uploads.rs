@@ -4,7 +4,7 @@ use super::*;
 use reqwest::Method;
 use serde_json::json;
 use softlabel_doubles::event_grid::Faults;
-use softlabel_doubles::faulty_line::{Fault, FaultyLine, When};
+use softlabel_doubles::faulty_line::{Fault, When};
 use softlabel_doubles::functions_host::Outcome;
 
 #[test]
@@ -66,13 +66,7 @@ fn a_dataset_that_is_dropped_is_labelled() {
 #[test]
 fn a_copy_that_is_not_complete_is_looked_at_again_later() {
     on_the_cloud(async {
-        let azurite = Azurite::shared().await.unwrap();
-        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
-        let options = Options {
-            blob_endpoint: Some(line.endpoint()),
-            ..options()
-        };
-        let cloud = cloud(options).await;
+        let (cloud, line) = behind_a_line(options()).await;
         let looked_at = When::new(Method::HEAD, SHORT).times(usize::MAX);
         line.plan(Fault::Header("x-ms-copy-status", "pending"), looked_at);
         let (content, turns) = bucket(17, 6);

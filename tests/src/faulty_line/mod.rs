@@ -186,7 +186,7 @@ async fn pass(
         fault,
     };
     let answer = match fault {
-        Some(Fault::LoseRequest | Fault::Status(_) | Fault::Hang) => None,
+        Some(Fault::LoseRequest | Fault::Status(_) | Fault::Refuse(..) | Fault::Hang) => None,
         _ => shared.forward(method, &uri, headers, body).await,
     };
     passed.status = answer.as_ref().map(|answer| answer.status().as_u16());
@@ -204,6 +204,18 @@ async fn pass(
         Some(Fault::Status(status) | Fault::StatusAfter(status)) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             status.into_response()
+        }
+        Some(Fault::Refuse(status, code)) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let headers = [
+                ("x-ms-error-code", code),
+                ("content-type", "application/xml"),
+            ];
+            let body = format!(
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code>\
+                 <Message>Refused.</Message></Error>"
+            );
+            (status, headers, body).into_response()
         }
         Some(Fault::CutBody(after)) => match answer {
             Some(answer) => answer.map(|body| Body::new(CutBody::new(body, after))),

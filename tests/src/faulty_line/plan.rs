@@ -14,6 +14,8 @@ pub enum Fault {
     LoseAnswer,
     /// The service hears nothing, and this status is answered in its stead.
     Status(u16),
+    /// The service hears nothing, and this error of Azure Storage, by status and code, is answered in its stead.
+    Refuse(u16, &'static str),
     /// The service does what it was asked, but this status is answered.
     StatusAfter(u16),
     /// The answer ends after so many bytes of its body.

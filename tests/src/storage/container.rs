@@ -176,6 +176,19 @@ impl Container {
         etag(response.headers())
     }
 
+    /// Writes an append blob of one block, over what was there.
+    ///
+    /// # Errors
+    /// When the service does not answer, or refuses: a block of more than 4 MiB, for one.
+    pub async fn put_appended(&self, path: &str, block: impl Into<Body>) -> Result<()> {
+        let made = self.storage.request(Method::PUT, self.blob_url(path, &[])?);
+        let made = made.header("x-ms-blob-type", BlobType::Append.name());
+        answer::good(made.header(CONTENT_LENGTH, 0)).await?;
+        let url = self.blob_url(path, &[("comp", "appendblock")])?;
+        answer::good(self.storage.request(Method::PUT, url).body(block)).await?;
+        Ok(())
+    }
+
     /// Copies a blob within the account, over what was there. Returns the copy's ETag.
     ///
     /// # Errors
