@@ -4,6 +4,7 @@ use crate::harness::{message as message_of, *};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Conversations `a` to `c` with two messages each.
 fn three() -> Vec<Value> {
@@ -650,6 +651,8 @@ fn lines_may_be_torn_glued_or_overwritten() {
             &without_b,
             "NUL bytes",
         ),
+        (format!("{half}\n{a}\n{c}\n"), &without_b, "does not begin"),
+        (format!("null\n{a}\n{b}\n{c}\n"), &all, "does not begin"),
         (format!("{a}\n{nul}{b}\n{c}\n"), &all, "NUL bytes"),
         (format!("{a}\n{b}\n{c}\n{nul}"), &all, "NUL bytes"),
     ] {
@@ -720,6 +723,8 @@ fn no_file_that_is_named_like_data_is_left_out_in_silence() {
         "train/deep/er/short.json",
         "train/long.json.gz",
         "train/medium.CSV",
+        "train/medium.NDJSON",
+        "train/medium.tsv.lz4",
         "val/short.jsonl.zst",
         "val/short.parquet",
     ];
@@ -764,4 +769,72 @@ fn the_limit_of_a_conversation_is_a_setting() {
     );
     let (lines, ..) = labelled(&input, &["--max-conversation-mib", "2"], 0);
     assert_eq!(ids(&lines), ["a-m0", "b-m0"]);
+}
+
+#[test]
+fn the_metadata_of_raw_costs_nothing_whatever_it_is() {
+    let service = Service::well();
+    let kinds: [(fn(&Path), &str); 3] = [
+        (
+            |path| {
+                let counts = r#"{"mean": NaN, "actual_counts": {"train": {"short": 4}}}"#;
+                fs::write(path, format!("\u{feff}{counts}")).unwrap();
+            },
+            "train/short holds 3 conversations, RAW's metadata.json says 4",
+        ),
+        (|path| fs::create_dir(path).unwrap(), "it is a folder"),
+        (
+            |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+            "it is not a regular file",
+        ),
+    ];
+    for (make, says) in kinds {
+        let home = Home::new();
+        home.write("ds/train/short.json", jsonl(&three()));
+        make(&home.path("ds/metadata.json"));
+        let label = Softlabel::label(&service, &home.path("ds"), &home.path("out"));
+        let outcome = label.arg("--no-rationales").ends(0);
+        assert!(outcome.stderr.contains(says), "{says}: {outcome}");
+        let labelled = home.path("out/LABELED_ds/train/short.jsonl");
+        assert_eq!(lines(&labelled).len(), 6, "{says}");
+    }
+}
+
+#[test]
+fn names_are_no_reason_to_lose_what_was_paid_for() {
+    let service = Service::well();
+    let home = Home::new();
+    // Whatever is made beside it would have too long a name.
+    let long = "x".repeat(246);
+    home.write(&format!("ds/train/{long}.json"), jsonl(&three()));
+    // The labelled dataset has files of these names.
+    for split in ["report.html", "README.md", "labeling_metadata.json"] {
+        home.write(&format!("ds/{split}/short.json"), jsonl(&three()));
+    }
+    let label = Softlabel::label(&service, &home.path("ds"), &home.path("out"));
+    let outcome = label.arg("--no-rationales").ends(3);
+    let labelled = home.path(&format!("out/LABELED_ds/train/{long}.jsonl"));
+    assert_eq!(lines(&labelled).len(), 6);
+    let metadata = json_file(&home.path("out/LABELED_ds/labeling_metadata.json"));
+    assert_eq!(metadata["unread"].as_array().unwrap().len(), 3);
+    assert!(outcome.stderr.contains("rename the folder"), "{outcome}");
+}
+
+#[test]
+fn a_pipe_among_our_own_files_is_not_waited_for() {
+    let service = Service::well();
+    let home = Home::new();
+    let input = home.write("in.jsonl", jsonl(&three()));
+    let metadata = home.path("out.jsonl.softlabel/labeling_metadata.json");
+    fs::create_dir(metadata.parent().unwrap()).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(&metadata)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let outcome = Softlabel::label(&service, &input, &home.path("out.jsonl")).ends(1);
+    assert!(outcome.error().contains("not a regular file"), "{outcome}");
+    assert_eq!(service.stats().requests, 0);
 }

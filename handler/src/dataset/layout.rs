@@ -81,7 +81,12 @@ pub fn classify(path: &str) -> Entry {
     if file.to_ascii_lowercase().starts_with(INVALID_RECORDS) {
         return Entry::Ignored("the exporter's list of invalid records, not data");
     }
+    let is_ours = |split: &str| {
+        let ours = [CARD, REPORT, LABELED_METADATA];
+        ours.iter().any(|file| file.eq_ignore_ascii_case(split))
+    };
     match (folders.split('/').count(), bucket(file)) {
+        (1, Some(_)) if is_ours(folders) => Entry::Unread(LIKE_OURS),
         (1, Some(bucket)) if !folders.is_empty() => Entry::Bucket(BucketName {
             split: Some(folders.to_owned()),
             bucket: Some(bucket.to_owned()),
@@ -91,9 +96,15 @@ pub fn classify(path: &str) -> Entry {
             Entry::Unread("it lies beside the splits; move it into a split's folder")
         }
         (_, Some(_)) => Entry::Unread("it lies deeper than in a split's folder; move it up"),
+        _ if file.to_ascii_lowercase().ends_with(".ndjson") => {
+            Entry::Unread("JSON Lines are read as .jsonl; rename it")
+        }
         _ => Packed::of_name(file).map_or(Entry::Unread(NOT_JSON), Entry::Packed),
     }
 }
+
+const LIKE_OURS: &str =
+    "its folder is called like a file of the labelled dataset; rename the folder";
 
 const NOT_JSON: &str = "it is neither JSON nor JSON Lines; unpack or convert it";
 
@@ -108,11 +119,13 @@ fn bucket(file: &str) -> Option<&str> {
 /// Whether the file's name looks like data.
 fn is_like_data(file: &str) -> bool {
     let file = file.to_ascii_lowercase();
-    let unpacked = [".gz", ".zst", ".xz", ".bz2", ".zip"]
+    let unpacked = [".gz", ".zst", ".xz", ".bz2", ".zip", ".lz4", ".7z"]
         .iter()
         .find_map(|it| file.strip_suffix(it));
     let unpacked = unpacked.unwrap_or(&file);
-    let endings = [".json", ".jsonl", ".csv", ".parquet"];
+    let endings = [
+        ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow",
+    ];
     endings.iter().any(|ending| unpacked.ends_with(ending))
 }
 
@@ -289,6 +302,13 @@ mod tests {
             "train/short.Parquet",
             "train/short.json.gz",
             "train/short.jsonl.ZST",
+            "train/short.ndjson",
+            "train/short.NDJSON.lz4",
+            "train/short.tsv",
+            "train/short.arrow",
+            "report.html/short.json",
+            "ReadMe.md/short.jsonl",
+            "labeling_metadata.json/short.json",
             "/short.json",
         ] {
             let entry = classify(path);

@@ -4,9 +4,11 @@ use super::conversation::Format;
 use super::figures::{Figures, Tokens};
 use super::layout::{BucketName, LeftOut, UnreadFile};
 use super::pilot::Pilot;
+use crate::json;
 use crate::money::Usd;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -259,20 +261,17 @@ impl From<Option<Usd>> for Cost {
 ///
 /// `metadata` is the file's bytes; what cannot be read in it is itself a warning.
 pub fn compare_counts(metadata: &[u8], found: &BTreeMap<BucketName, u64>) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct RawMetadata {
-        actual_counts: Option<BTreeMap<String, serde_json::Value>>,
-    }
-    let counts = match serde_json::from_slice::<RawMetadata>(metadata) {
-        Ok(RawMetadata {
-            actual_counts: Some(counts),
-        }) => counts,
-        Ok(_) => return vec!["RAW's metadata.json has no actual_counts to compare with.".into()],
+    let metadata = match json::parse(metadata) {
+        Ok(metadata) => metadata,
         Err(error) => return vec![format!("RAW's metadata.json cannot be read: {error}.")],
+    };
+    let counts = metadata.get("actual_counts").and_then(Value::as_object);
+    let Some(counts) = counts else {
+        return vec!["RAW's metadata.json has no actual_counts to compare with.".into()];
     };
     let mut warnings = Vec::new();
     let mut expected = BTreeMap::new();
-    for (split, buckets) in &counts {
+    for (split, buckets) in counts {
         for (bucket, count) in buckets.as_object().into_iter().flatten() {
             if let Some(count) = count.as_u64().filter(|_| bucket != "total") {
                 expected.insert((split.as_str(), bucket.as_str()), count);

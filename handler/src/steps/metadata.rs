@@ -16,7 +16,7 @@ use crate::run::report::{self, Heading, Metadata};
 use crate::run::runs::Current;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::work;
-use crate::store::Cell;
+use crate::store::{Cell, StoreError, sentence};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -325,6 +325,8 @@ pub(crate) async fn compare_with_raw(
         Err(error) if error.is_not_found() => Ok(vec![
             "RAW has no metadata.json to compare the counts with.".into(),
         ]),
+        // A folder or a pipe of that name, or a file that this user may not read.
+        Err(error @ StoreError::Io { .. }) => Ok(vec![format!("{}.", sentence(&error))]),
         Err(error) => Err(RunError::Raw(error)),
     }
 }

@@ -157,6 +157,7 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
             "raise the limit on the size of files, then the same command continues"
         }
         io::ErrorKind::ReadOnlyFilesystem => "choose another place",
+        io::ErrorKind::InvalidFilename => "give it a shorter name",
         io::ErrorKind::Other => return None,
         _ => "check the path and the disk",
     })

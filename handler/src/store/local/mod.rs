@@ -16,8 +16,8 @@ pub(super) use raw::LocalRaw;
 
 use super::{StoreError, Version};
 use protected::Rights;
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,12 +48,27 @@ fn modified(metadata: &Metadata) -> SystemTime {
     metadata.modified().unwrap_or(UNIX_EPOCH)
 }
 
+/// Opens a file for reading. Nothing else of that name is opened: whoever opens a pipe waits for what writes
+/// into it.
+fn open_file(path: &Path) -> io::Result<File> {
+    let there = fs::metadata(path)?;
+    if there.is_file() {
+        return File::open(path);
+    }
+    Err(io::Error::other(match there.is_dir() {
+        true => "it is a folder; a file is needed",
+        false => "it is not a regular file; copy it to one",
+    }))
+}
+
+/// Names have 255 bytes at most, and what belongs to a file is called like it with something around.
+const LONGEST: usize = 200;
+
 /// A hidden name beside `target`, for what belongs to it.
 fn beside(target: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(ending);
-    target.with_file_name(name)
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.split_at(name.floor_char_boundary(LONGEST)).0;
+    target.with_file_name(format!(".{name}{ending}"))
 }
 
 /// The folders above `path` that are not there, the deepest first.

@@ -6,11 +6,11 @@ use super::draft::{self, DraftFile, LocalDraft};
 use super::lines::{self, LocalAppender};
 use super::lock::{FileGuard, FolderLock};
 use super::protected::{Protected, Rights};
-use super::{blocking, missing_folders, modified, remove_empty, version_of};
+use super::{blocking, missing_folders, modified, open_file, remove_empty, version_of};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,7 +114,7 @@ impl OwnBlobs for LocalOwn {
     async fn read_versioned(&self, path: &str) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
         self.run(path, |_, path| {
             let read = || {
-                let mut file = File::open(&path)?;
+                let mut file = open_file(&path)?;
                 let version = version_of(&file.metadata()?);
                 let mut content = Vec::new();
                 file.read_to_end(&mut content)?;

@@ -2,7 +2,7 @@
 
 use super::super::raw::{Blocks, Kind, RawBlobs};
 use super::super::{StoreError, Version};
-use super::{blocking, version_of};
+use super::{blocking, open_file, version_of};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fs::{self, File};
@@ -60,9 +60,11 @@ impl RawBlobs for LocalRaw {
     async fn read(&self, path: &str) -> Result<Bytes, StoreError> {
         let path = self.at(path);
         blocking(move || {
-            fs::read(&path)
-                .map(Bytes::from)
-                .map_err(|e| StoreError::io("read", &path, e))
+            let (mut file, version) = open(&path)?;
+            let mut bytes = Vec::with_capacity(usize::try_from(version.length).unwrap_or(0));
+            file.read_to_end(&mut bytes)
+                .map_err(|e| StoreError::io("read", &path, e))?;
+            Ok(Bytes::from(bytes))
         })
         .await
     }
@@ -197,14 +199,10 @@ fn list(folder: &Path) -> Result<Vec<(String, Kind)>, StoreError> {
 }
 
 fn open(path: &Path) -> Result<(File, Version), StoreError> {
-    let file = File::open(path).map_err(|e| StoreError::io("open", path, e))?;
+    let file = open_file(path).map_err(|e| StoreError::io("open", path, e))?;
     let metadata = file
         .metadata()
         .map_err(|e| StoreError::io("read", path, e))?;
-    if metadata.is_dir() {
-        let source = std::io::Error::other("it is a folder; a file is needed");
-        return Err(StoreError::io("read", path, source));
-    }
     Ok((file, version_of(&metadata)))
 }
 
