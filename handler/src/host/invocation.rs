@@ -77,7 +77,8 @@ fn texts<'de, D: serde::Deserializer<'de>>(
 fn body<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Null => String::new(),
-        Value::String(text) => decoded(&text).into_owned(),
+        // Some shells write a byte order mark in front of what they send.
+        Value::String(text) => decoded(&text).trim_start_matches('\u{feff}').to_owned(),
         value => value.to_string(),
     })
 }
