@@ -257,6 +257,15 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_a_body() {
+        for body in ["\u{feff}{}", "{}"] {
+            let request = json!({"Data": {"req": {"Body": body}}});
+            let request = invocation(&request).http("req").unwrap();
+            assert_eq!(request.body, "{}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_without_the_content() {
         let invocation = invocation(&json!({"Data": {"queue": "hush, a message"}}));
         let error = invocation.message("queue").unwrap_err().to_string();
