@@ -11,6 +11,7 @@ use softlabel::run::record::{Record, State};
 use softlabel_doubles::azurite::{Azurite, Persistence};
 use softlabel_doubles::faulty_line::FaultyLine;
 use softlabel_doubles::local_cloud::{LocalCloud, Options};
+use softlabel_doubles::storage::Container;
 use softlabel_doubles::until;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,12 @@ pub(super) async fn open() -> Result<Vec<Row>> {
     let mut made = made.buffer_unordered(AT_ONCE);
     while made.try_next().await?.is_some() {}
     drop(made);
+    // Until they are marked nobody looks at them.
+    let work = cloud.work();
+    let marked = stream::iter(0..RUNS).map(|number| mark(&work, &place, number));
+    let mut marked = marked.buffer_unordered(AT_ONCE);
+    while marked.try_next().await?.is_some() {}
+    drop(marked);
     // A round that had begun before saw some of them alone.
     next_round(&cloud).await?;
     let asked = line.log().len();
@@ -134,6 +141,17 @@ async fn next_round(cloud: &LocalCloud) -> Result<Duration> {
     rounds(cloud)?.pop().context("no round is over")
 }
 
+fn name(number: usize) -> String {
+    format!("{number:016x}")
+}
+
+/// Has the reconciler look at a run.
+async fn mark(work: &Container, place: &str, number: usize) -> Result<()> {
+    work.put(&format!("{place}active/{}", name(number)), "")
+        .await?;
+    Ok(())
+}
+
 /// A run of a file of its own, like `template` but that its chunks are under way.
 async fn make(
     cloud: &LocalCloud,
@@ -146,7 +164,7 @@ async fn make(
     let path = cloud.path(&format!("v4/{file}"));
     let etag = cloud.data().put(&path, content.to_vec()).await?;
     let mut record = serde_json::from_value::<Record>(template.clone())?;
-    record.run = format!("{number:016x}");
+    record.run = name(number);
     record.file.clone_from(&file);
     etag.trim_matches('"').clone_into(&mut record.source.etag);
     record.state = State::Labeling;
@@ -161,7 +179,6 @@ async fn make(
     for (path, content) in [
         (&format!("current/v4/{file}"), current.into_bytes()),
         (&format!("runs/{run}.json"), content),
-        (&format!("active/{run}"), Vec::new()),
         (&place_in_list, Vec::new()),
     ] {
         work.put(&format!("{place}{path}"), content).await?;
