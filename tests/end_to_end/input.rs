@@ -774,7 +774,8 @@ fn the_limit_of_a_conversation_is_a_setting() {
 #[test]
 fn the_metadata_of_raw_costs_nothing_whatever_it_is() {
     let service = Service::well();
-    let kinds: [(fn(&Path), &str); 3] = [
+    type Make = fn(&Path);
+    let kinds: [(Make, &str); 3] = [
         (
             |path| {
                 let counts = r#"{"mean": NaN, "actual_counts": {"train": {"short": 4}}}"#;
