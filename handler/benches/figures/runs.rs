@@ -77,9 +77,11 @@ pub(super) async fn open() -> Result<Vec<Row>> {
     let asked = line.log().len();
     let took = next_round(&cloud).await?;
     let requests = by_the_app(&line, asked);
+    println!("a round took {took:.1?} and {requests} requests");
     // What is done once an hour is due again.
-    for progress in cloud.work().list(&format!("{place}rounds/")).await? {
-        cloud.work().delete(&progress.name).await?;
+    for kind in ["retention", "overlooked"] {
+        let progress = format!("{place}rounds/{kind}.json");
+        cloud.work().delete(&progress).await?;
     }
     let asked = line.log().len();
     let hourly = next_round(&cloud).await?;
