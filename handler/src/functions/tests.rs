@@ -258,7 +258,7 @@ impl World {
     }
 
     /// Asks that something is done with a run.
-    async fn ask(&mut self, run: &str, action: &str, body: &Value) -> (u64, Value) {
+    async fn act(&mut self, run: &str, action: &str, body: &Value) -> (u64, Value) {
         let path = format!("runs/{run}/{action}");
         self.http("runs", "POST", &path, body).await
     }

@@ -30,11 +30,11 @@ async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
     assert_eq!(world.asked(), 0);
     let run = world.runs().await[0].run.clone();
     let wrong = json!({"max_cost": 1});
-    assert_eq!(world.ask(&run, "approve", &wrong).await.0, 400);
+    assert_eq!(world.act(&run, "approve", &wrong).await.0, 400);
     // Enough for one of the two.
     let estimate = world.runs().await[0].estimated_usd.unwrap();
     let some = json!({"max_cost_usd": estimate.times(12, 10)});
-    let (status, shown) = world.ask(&run, "approve", &some).await;
+    let (status, shown) = world.act(&run, "approve", &some).await;
     assert_eq!((status, &shown["estimated_usd"]), (202, &json!(estimate)));
     world.until_quiet().await;
     let states = world.states().await;
@@ -48,14 +48,14 @@ async fn what_costs_more_than_the_cap_waits_until_somebody_approves_it() {
         .run
         .clone();
     assert_eq!(
-        world.ask(&left, "approve", &json!({"all": true})).await.0,
+        world.act(&left, "approve", &json!({"all": true})).await.0,
         202
     );
     world.until_quiet().await;
     assert_eq!(world.asked(), turns + others);
     assert_eq!(world.metadata()["status"], "complete");
     assert_eq!(
-        world.ask(&left, "approve", &json!({"all": true})).await.0,
+        world.act(&left, "approve", &json!({"all": true})).await.0,
         409
     );
 }
@@ -122,7 +122,7 @@ async fn a_run_that_costs_more_than_it_was_to_waits_before_it_passes_the_cap() {
     }
     assert_eq!(world.asked(), asked);
     let enough = json!({"max_cost_usd": estimate.times(10, 1)});
-    assert_eq!(world.ask(&run.run, "approve", &enough).await.0, 202);
+    assert_eq!(world.act(&run.run, "approve", &enough).await.0, 202);
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::Complete);
     assert_eq!(world.asked(), turns);
@@ -175,7 +175,7 @@ async fn an_unknown_price_is_not_taken_for_nothing() {
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
     assert!(run.reason.unwrap().contains("no price is known"));
-    let (_, shown) = world.ask(&run.run, "approve", &json!({"all": true})).await;
+    let (_, shown) = world.act(&run.run, "approve", &json!({"all": true})).await;
     assert_eq!(shown["estimated_usd"], "unknown");
     world.until_quiet().await;
     assert_eq!(world.asked(), turns);
@@ -216,7 +216,7 @@ async fn a_run_waits_once_a_model_answers_whose_price_is_not_known() {
     assert!(reason.contains("no price is known for gpt-5.9"), "{reason}");
     assert!((1..turns).contains(&world.asked()), "{}", world.asked());
     let all = json!({"all": true});
-    assert_eq!(world.ask(&run.run, "approve", &all).await.0, 202);
+    assert_eq!(world.act(&run.run, "approve", &all).await.0, 202);
     world.until_quiet().await;
     assert_eq!(world.only_run().await.state, State::Complete);
     assert_eq!(world.asked(), turns);
@@ -341,7 +341,7 @@ async fn a_sum_is_no_approval_of_a_run_whose_price_is_not_known() {
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
     let sum = json!({"max_cost_usd": 5});
-    assert_eq!(world.ask(&run.run, "approve", &sum).await.0, 409);
+    assert_eq!(world.act(&run.run, "approve", &sum).await.0, 409);
     world.until_quiet().await;
     assert_eq!(world.asked(), 0);
 }
@@ -401,7 +401,7 @@ async fn all_datasets_together_keep_the_cap_of_a_month_and_go_on_in_the_next() {
     }
     let run = world.runs().await[0].run.clone();
     assert_eq!(
-        world.ask(&run, "approve", &json!({"all": true})).await.0,
+        world.act(&run, "approve", &json!({"all": true})).await.0,
         409
     );
     assert_eq!(world.asked(), asked);
@@ -548,7 +548,7 @@ async fn a_run_that_was_cancelled_keeps_nothing_of_a_month_but_what_it_cost() {
     world.event(FILE).await;
     world.until_quiet().await;
     let run = world.only_run().await.run;
-    assert_eq!(world.ask(&run, "cancel", &json!("")).await.0, 200);
+    assert_eq!(world.act(&run, "cancel", &json!("")).await.0, 200);
     world.reconcile_later(600).await;
     let account = world.app.runs.account(Month::of(now())).await.unwrap();
     assert!(account.claims.is_empty(), "{account:?}");
@@ -564,7 +564,7 @@ async fn no_approval_lets_a_run_without_a_price_pass_the_cap_of_a_month() {
     world.until_quiet().await;
     let run = world.only_run().await;
     assert_eq!(run.state, State::AwaitingApproval);
-    let (status, refused) = world.ask(&run.run, "approve", &json!({"all": true})).await;
+    let (status, refused) = world.act(&run.run, "approve", &json!({"all": true})).await;
     assert_eq!(status, 409);
     let said = refused["error"].as_str().unwrap();
     assert!(said.contains("SOFTLABEL_MAX_COST_PER_MONTH"), "{said}");

@@ -103,7 +103,7 @@ async fn a_run_can_be_cancelled_and_then_stays_as_it_is() {
     assert!(world.step().await);
     let run = world.only_run().await.run;
     let asked = world.asked();
-    let (status, shown) = world.ask(&run, "cancel", &json!("")).await;
+    let (status, shown) = world.act(&run, "cancel", &json!("")).await;
     assert_eq!((status, &shown["state"]), (200, &json!("cancelled")));
     let message = serde_json::to_value(RunMessage { run: run.clone() }).unwrap();
     world.call("publish-bucket", "publish", message).await;

@@ -115,7 +115,7 @@ async fn a_run_that_was_cancelled_begins_anew_with_what_it_bought() {
     let bought = world.asked();
     assert!(bought > 0 && bought < turns);
     let cancelled = world.only_run().await.run;
-    world.ask(&cancelled, "cancel", &json!("")).await;
+    world.act(&cancelled, "cancel", &json!("")).await;
     // Word of the upload that comes late, and the hourly look, do not bring back what somebody cancelled.
     world.event(FILE).await;
     world.app.take_up_all("v4", None).await.unwrap();
@@ -140,7 +140,7 @@ async fn the_marker_begins_anew_what_failed_or_was_cancelled() {
     // Planned, and one chunk labelled.
     assert!(world.step().await);
     let cancelled = world.only_run().await.run;
-    world.ask(&cancelled, "cancel", &json!("")).await;
+    world.act(&cancelled, "cancel", &json!("")).await;
     world.marker("v4").await;
     world.until_settled().await;
     assert_eq!((world.lines(LABELED).len(), world.asked()), (turns, turns));
@@ -195,7 +195,7 @@ async fn a_cancelled_relabel_leaves_the_settings_of_the_dataset() {
     let (_, answer) = world
         .relabel(json!({"dataset": "v4", "rationales": true}))
         .await;
-    world.ask(&run_of(&answer), "cancel", &json!("")).await;
+    world.act(&run_of(&answer), "cancel", &json!("")).await;
     let other = "v4/test/long.json";
     world.put(other, 2, 2);
     world.event(other).await;
