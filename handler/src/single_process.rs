@@ -12,6 +12,7 @@ pub use claim::Claim;
 
 use crate::dataset::figures::Tokens;
 use crate::dataset::layout::{self, BucketName};
+use crate::dataset::metadata::BucketReport;
 use crate::dataset::pilot::Pilot;
 use crate::run::RunError;
 use crate::run::budget::Budget;
@@ -606,7 +607,8 @@ async fn restored(
         return Ok(record);
     }
     let [labels, details] = app.published_files(dataset, &bucket.file.name).await?;
-    let [published, with_details] = publish_bucket::published(record.report.as_ref());
+    let published = record.report.as_ref().map(BucketReport::files);
+    let [published, with_details] = published.unwrap_or_default();
     let labels_are_good = labels.as_ref() == published && !bucket.renamed;
     if labels_are_good && with_details.is_some() && details.as_ref() == with_details {
         return Ok(record);

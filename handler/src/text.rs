@@ -49,6 +49,17 @@ pub fn visible_lines(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The first `most` characters of a text, as [`visible_lines`] shows it, with `indent` before every line but
+/// the first.
+#[must_use]
+pub fn excerpt(text: &str, most: usize, indent: &str) -> String {
+    let mut excerpt = text.chars().take(most).collect::<String>();
+    if excerpt.len() < text.len() {
+        excerpt.push_str(" […]");
+    }
+    visible_lines(&excerpt).replace('\n', &format!("\n{indent}"))
+}
+
 /// Whether a terminal shows nothing for `c`, or something else than it.
 fn is_unseen(c: char) -> bool {
     c.is_control()

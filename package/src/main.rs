@@ -43,22 +43,12 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match make(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    place::ended(make(&Args::parse()))
 }
 
 fn make(args: &Args) -> Result<()> {
     let (repository, target) = (place::repository()?, place::target()?);
-    let output = match &args.output {
-        Some(output) => output.clone(),
-        None => target.join("package"),
-    };
-    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    let output = place::output(args.output.as_deref(), "package")?;
     let zips = [
         (Hosting::Flex, output.join("softlabel-flex.zip")),
         (Hosting::Local, output.join("softlabel-local.zip")),
@@ -90,15 +80,8 @@ fn make(args: &Args) -> Result<()> {
         }
         let needs = checked.with_context(|| format!("cannot pack {}", executable.display()))?;
         fs::rename(&unchecked, zip).with_context(|| format!("cannot write {}", zip.display()))?;
-        let size = fs::metadata(zip)
-            .with_context(|| format!("cannot read {}", zip.display()))?
-            .len();
-        println!(
-            "{}: {}, with an executable of {} that {needs}",
-            short(zip),
-            megabytes(size),
-            megabytes(contents.len() as u64)
-        );
+        let size = megabytes(contents.len() as u64);
+        place::say(zip, &format!(", with an executable of {size} that {needs}"))?;
     }
     for (hosting, zip) in &made {
         println!("\n{}", next_step(*hosting, &short(zip)));

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// The repository that this program was built in.
 pub fn repository() -> Result<&'static Path> {
@@ -18,6 +19,34 @@ pub fn target() -> Result<PathBuf> {
         None => repository()?.join("target"),
     };
     std::path::absolute(target).context("cannot find the target folder")
+}
+
+/// The folder that was given for what is made, or else `name` in the target folder; it is there then.
+pub fn output(given: Option<&Path>, name: &str) -> Result<PathBuf> {
+    let output = match given {
+        Some(output) => output.to_owned(),
+        None => target()?.join(name),
+    };
+    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    Ok(output)
+}
+
+/// How a program ends that was to make something.
+pub fn ended(made: Result<()>) -> ExitCode {
+    match made {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says how large a file is that was made, and what else there is to say of it.
+pub fn say(file: &Path, more: &str) -> Result<()> {
+    let size = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+    println!("{}: {}{more}", short(file), megabytes(size.len()));
+    Ok(())
 }
 
 /// A file's name as seen from the current folder.

@@ -1,7 +1,7 @@
 //! The same command over blobs: in Azurite, by URL, and in any mix with paths.
 
 use crate::harness::*;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use softlabel_doubles::azure_openai::{AlwaysFail, Config, Fault, Faults, Latency};
 use softlabel_doubles::azurite::Azurite;
 use softlabel_doubles::storage::Container;
@@ -346,6 +346,129 @@ fn a_single_blob_is_labelled_into_a_file_or_a_labelled_folder() {
     let over = Softlabel::label(&service, &input, &data.url("base/LABELED_try/b.jsonl"));
     assert!(over.ends(2).error().contains("no run wrote it"));
     assert_eq!(data.get("base/LABELED_try/b.jsonl").unwrap(), b"precious");
+}
+
+#[test]
+fn a_pilot_of_blobs_lies_beside_the_whole_and_is_continued() {
+    let service = Service::well();
+    let data = Data::new().with_dataset("v 4");
+    let pilot = |args: &[&str]| {
+        Softlabel::label(&service, &data.url("base/v 4"), &data.url("base"))
+            .args(["--no-rationales", "--strategy", "with_context"])
+            .args(args.to_vec())
+    };
+    pilot(&["--sample", "3", "--pilot", "p"]).ends(0);
+    assert_eq!(service.classifications().len(), 3);
+    let folder = "base/LABELED_v 4.pilot-p";
+    let drawn = || {
+        let buckets = ["train", "val"].map(|split| format!("{folder}/{split}/short 3.jsonl"));
+        buckets.map(|path| data.lines(&path).len())
+    };
+    assert_eq!(drawn(), [2, 1]);
+    let names = data.everything().into_keys();
+    let outside =
+        names.filter(|name| name.starts_with("base/LABELED_") && !name.starts_with(folder));
+    assert_eq!(outside.count(), 0, "only the pilot is written");
+    let metadata = data
+        .get(&format!("{folder}/labeling_metadata.json"))
+        .unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata).unwrap();
+    let marks = json!({"name": "p", "sample": 3, "seed": 0, "of_turns": 6});
+    assert_eq!(metadata["pilot"], marks);
+
+    // Continued, and refused under its name with other settings.
+    service.clear();
+    data.delete(&format!("{folder}/val/short 3.jsonl"));
+    pilot(&["--sample", "3", "--pilot", "p"]).ends(0);
+    assert_eq!((drawn(), service.stats().requests), ([2, 1], 0));
+    let refused = pilot(&["--sample", "4", "--pilot", "p"]).ends(1);
+    assert!(
+        refused.stderr.contains("sample: 3 there, 4 here"),
+        "{refused}"
+    );
+
+    // The first turns, named after their settings; and of a single blob, beside its output.
+    pilot(&["--limit", "5"]).ends(0);
+    let first = "base/LABELED_v 4.pilot-reasoning-gpt-5.2-with_context-first5";
+    assert_eq!(data.lines(&format!("{first}/val/short 3.jsonl")).len(), 1);
+    let (input, output) = (
+        data.url("base/v 4/train/short 3.json"),
+        data.url("base/LABELED_try/a.jsonl"),
+    );
+    Softlabel::label(&service, &input, &output)
+        .args(["--no-rationales", "--limit", "3", "--pilot", "p"])
+        .ends(0);
+    let lone = data.lines("base/LABELED_try/a.jsonl.pilot-p.jsonl");
+    assert_eq!(ids(&lone), ["a-m0", "a-m1", "b-m0"]);
+    assert!(data.get("base/LABELED_try/a.jsonl").is_none());
+
+    // From this machine to a container, and back.
+    let home = Home::new();
+    home.write(
+        "v5/train/short.json",
+        array(&[conversation("a", &["one", "two"])]),
+    );
+    for (input, output, there) in [
+        (
+            home.path("v5"),
+            data.url("base"),
+            data.url("base/LABELED_v5.pilot-p"),
+        ),
+        (
+            data.url("base/v 4"),
+            home.path("out"),
+            home.path("out/LABELED_v 4.pilot-p"),
+        ),
+    ] {
+        Softlabel::label(&service, &input, &output)
+            .args(["--limit", "1", "--pilot", "p"])
+            .ends(0);
+        let shown = Softlabel::new(["show", "--uncertain", "9"])
+            .arg(&there)
+            .ends(0);
+        assert_eq!(shown.stdout.matches("soft 0.").count(), 1, "{shown}");
+    }
+}
+
+#[test]
+fn what_was_labelled_into_a_container_is_read_from_there() {
+    let service = Service::well();
+    let data = Data::new().with_dataset("v4");
+    let raw = data.url("base/v4");
+    Softlabel::label(&service, &raw, &data.url("base")).ends(0);
+    Softlabel::label(&service, &raw, &data.url("base"))
+        .args(["--sample", "2", "--pilot", "p"])
+        .ends(0);
+    let input = data.url("base/v4/train/short 3.json");
+    let lone = data.url("base/LABELED_try/a.jsonl");
+    Softlabel::label(&service, &input, &lone).ends(0);
+    for (labeled, raw, turns) in [
+        (data.url("base/LABELED_v4"), &raw, 6),
+        (data.url("base/LABELED_v4.pilot-p"), &raw, 2),
+        (lone, &input, 4),
+    ] {
+        let read = |command: &[&str]| {
+            let read = Softlabel::new(command.to_vec()).arg(&labeled);
+            read.arg("--input").arg(raw).ends(0).stdout
+        };
+        let rows = read(&["export", "--to", "jsonl"]);
+        let rows = rows
+            .lines()
+            .map(|row| serde_json::from_str::<Value>(row).unwrap());
+        let messages = rows.map(|row| row["message"].as_str().unwrap().to_owned());
+        let said = ["one", "two", "three"];
+        let messages = messages.collect::<Vec<_>>();
+        assert_eq!(messages.len(), turns);
+        assert!(
+            messages
+                .iter()
+                .all(|message| said.contains(&message.as_str()))
+        );
+        let shown = read(&["show", "--uncertain", "9"]);
+        assert_eq!(shown.matches("soft 0.").count(), turns, "{shown}");
+        let report = read(&["report", "-o", "-"]);
+        assert!(report.contains(&format!("about {turns} turns")), "{report}");
+    }
 }
 
 #[test]

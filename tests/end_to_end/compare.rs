@@ -1,5 +1,6 @@
 //! Two labelled outputs side by side.
 
+use crate::blobs::Data;
 use crate::harness::*;
 use serde_json::{Value, json};
 use std::fs;
@@ -168,6 +169,64 @@ fn a_pilot_is_compared_with_the_whole_turn_by_turn_also_where_ids_repeat() {
     assert!(
         outcome.stdout.contains("No soft label differs."),
         "{outcome}"
+    );
+}
+
+#[test]
+fn outputs_in_a_container_and_on_this_machine_are_compared_in_any_mix() {
+    let (home, data) = (Home::new(), Data::new());
+    dataset(&home);
+    for bucket in ["train/short.json", "val/short.json"] {
+        let content = fs::read(home.path(&format!("raw/{bucket}"))).unwrap();
+        data.put(&format!("base/raw/{bucket}"), content);
+    }
+    let whole = labelled(&home, "whole", &[]);
+    // What a service answers depends on how often it was asked.
+    let label = |input: &Path, output: &Path, args: &[&str]| {
+        let service = Service::well();
+        let label = Softlabel::label(&service, input, output);
+        let label = label.args(["--no-rationales", "--hard-label", "argmax"]);
+        label.args(args.to_vec()).ends(0);
+    };
+    let sample = ["--sample", "15", "--pilot", "p"];
+    label(&data.url("base/raw"), &data.url("base"), &sample);
+    let pilot = data.url("base/LABELED_raw.pilot-p");
+    for (a, b) in [(&whole, &pilot), (&pilot, &whole), (&pilot, &pilot)] {
+        let told = compared(a, b, &[]);
+        assert_eq!(told["in_both"], 15, "{told}");
+        // Both know where their turns stand in the same file, wherever it lies.
+        assert_eq!(told["paired_by_ids"], 0);
+        assert_eq!(told["moved"], json!([]), "{told}");
+    }
+    edit(&whole.join("train/short.jsonl"), |number, line| {
+        line["soft_label"] = json!(number as f64 / 100.0);
+    });
+    let [here, there] = [home.path("raw"), data.url("base/raw")].map(|raw| {
+        let told = compared(&pilot, &whole, &["--input", raw.to_str().unwrap()]);
+        told["moved"].as_array().unwrap().clone()
+    });
+    assert!(here.len() > 5 && here == there, "{here:?} {there:?}");
+    let mut messages = here.iter().map(|moved| moved["message"].as_str().unwrap());
+    assert!(messages.any(|message| message.starts_with("what about a")));
+
+    // Single files, by name alone.
+    let input = data.url("base/raw/train/short.json");
+    let (a, b) = (data.url("base/LABELED_try/a.jsonl"), home.path("b.jsonl"));
+    for output in [&a, &b] {
+        label(&input, output, &[]);
+    }
+    let told = compared(&a, &b, &["--input", input.to_str().unwrap()]);
+    assert_eq!(
+        (&told["compared"], &told["agreement"]),
+        (&json!(30), &json!(1.0))
+    );
+    let nowhere = compare(&a, &data.url("base/LABELED_none")).ends(1);
+    assert!(nowhere.error().contains("LABELED_none"), "{nowhere}");
+    assert!(
+        nowhere
+            .error()
+            .contains("give the folder of a labelled dataset"),
+        "{nowhere}"
     );
 }
 

@@ -58,9 +58,9 @@ fn without(parameters: &[(&'static str, Words)]) -> Habits {
     }
 }
 
-/// P("1") as an answer's log probabilities say.
-fn said(asked: &Asked) -> f64 {
-    let first = &asked.answer["choices"][0]["logprobs"]["content"][0];
+/// P("1") as the log probabilities of an answer's token with this number say.
+fn said(asked: &Asked, number: usize) -> f64 {
+    let first = &asked.answer["choices"][0]["logprobs"]["content"][number];
     let mut sums = BTreeMap::<String, f64>::new();
     for token in first["top_logprobs"].as_array().unwrap() {
         let text = token["token"].as_str().unwrap();
@@ -102,7 +102,7 @@ fn a_server_of_ones_own_gives_labels_that_its_probabilities_say() {
             let asked = asked
                 .iter()
                 .find(|asked| user(asked).contains(message.as_str()));
-            let expected = said(asked.unwrap());
+            let expected = said(asked.unwrap(), 0);
             let soft = line["soft_label"].as_f64().unwrap();
             assert!((soft - expected).abs() < 2e-6, "{soft} for {expected}");
             assert!(
@@ -130,6 +130,67 @@ fn a_server_of_ones_own_gives_labels_that_its_probabilities_say() {
         assert_eq!(metadata["encoding"], "estimate");
         assert_eq!(metadata["cost_usd"], "unknown");
     }
+}
+
+#[test]
+fn a_label_is_read_behind_white_space_that_is_a_token_of_its_own() {
+    for begins_with in ["▁", "Ġ", " ", "\n", "Ċ"] {
+        let habits = Habits {
+            begins_with,
+            ..Habits::default()
+        };
+        let (server, home) = (Server::start(habits), Home::new());
+        let messages = distinct(6);
+        let input = home.messages(&borrowed(&messages));
+        let output = home.path("out.jsonl");
+        server.label(&input, &output).ends(0);
+        for (line, message) in lines(&output).iter().zip(&messages) {
+            let asked = server.labels();
+            let asked = asked
+                .iter()
+                .find(|asked| user(asked).contains(message.as_str()));
+            let asked = asked.unwrap();
+            let first = &asked.answer["choices"][0]["logprobs"]["content"][0];
+            assert_eq!(first["token"], begins_with);
+            let (expected, before) = (said(asked, 1), said(asked, 0));
+            assert!(
+                (expected - before).abs() > 1e-3,
+                "the first token's say the same"
+            );
+            let soft = line["soft_label"].as_f64().unwrap();
+            assert!(
+                (soft - expected).abs() < 2e-6,
+                "{begins_with:?}: {soft} for {expected}"
+            );
+            assert_eq!(line["hard_label"], u8::from(expected > 0.5));
+        }
+        assert!(
+            server
+                .labels()
+                .iter()
+                .all(|asked| asked.body["max_tokens"] == 2)
+        );
+    }
+    // What OpenAI's models say is asked for and read as it stands.
+    let habits = Habits {
+        model: "gpt-4.1".into(),
+        begins_with: " ",
+        ..Habits::default()
+    };
+    let (server, home) = (Server::start(habits), Home::new());
+    let (input, output) = (home.messages(&["one"]), home.path("out.jsonl"));
+    Softlabel::new(["label", "--api", "openai", "--model", "gpt-4.1", "--input"])
+        .arg(&input)
+        .arg("--output")
+        .arg(&output)
+        .env("OPENAI_BASE_URL", server.base_url())
+        .env("OPENAI_API_KEY", "sk-4711-secret")
+        .ends(0);
+    let asked = server.labels();
+    assert!(asked.iter().all(|asked| asked.body["max_tokens"] == 1));
+    let soft = lines(&output)[0]["soft_label"].as_f64().unwrap();
+    let expected = said(asked.last().unwrap(), 0);
+    assert!((soft - expected).abs() < 2e-6, "{soft} for {expected}");
 }
 
 #[test]

@@ -24,13 +24,18 @@ fn fails(fault: Fault, contains: &str) -> AlwaysFail {
 
 impl Long {
     fn new() -> Self {
+        Self::of(60)
+    }
+
+    /// The same with so many messages.
+    fn of(messages: usize) -> Self {
         let latency = Latency::Fixed { ms: 10.0 };
         let service = Service::start(Config {
             latency,
             ..Config::default()
         });
         let home = Home::new();
-        home.messages(&borrowed(&distinct(60)));
+        home.messages(&borrowed(&distinct(messages)));
         Self { service, home }
     }
 
@@ -69,10 +74,14 @@ impl Long {
         heard
     }
 
-    /// Every turn has its label and its rationale, and none was paid for twice.
+    /// Every turn has its label and its rationale.
     fn assert_complete(&self) {
+        self.assert_complete_of(60);
+    }
+
+    fn assert_complete_of(&self, messages: usize) {
         let lines = lines(&self.output());
-        assert_eq!(lines.len(), 60);
+        assert_eq!(lines.len(), messages);
         assert!(lines.iter().all(|line| line.contains_key("rationale")));
         let metadata = json_file(&self.home.path("out.jsonl.softlabel/labeling_metadata.json"));
         assert_eq!(metadata["totals"]["failed"], 0);
@@ -161,6 +170,60 @@ fn few_calls_in_flight_lose_no_turn_either() {
         long.heal();
         assert_eq!(heard.code(), Some(0), "{}", heard.so_far());
         long.assert_complete();
+    }
+}
+
+#[test]
+fn an_outage_costs_no_turn_where_too_few_messages_are_left_to_tell_it_from_their_own_faults() {
+    for (concurrency, attempts) in [("1", "5"), ("3", "5"), ("4", "2")] {
+        let long = Long::of(5);
+        let label = long.label(concurrency).args(["--attempts", attempts]);
+        // The first call finds out the parameters.
+        let mut heard = Heard::start(&label, long.home.path("stderr"));
+        long.service
+            .wait_until(|double| double.stats().requests > 1);
+        long.break_down(Fault::Status(503));
+        heard.wait_for("sending stops");
+        long.heal();
+        assert_eq!(heard.code(), Some(0), "{}", heard.so_far());
+        long.assert_complete_of(5);
+    }
+}
+
+#[test]
+fn an_outage_without_end_stops_the_run_also_where_few_messages_are_left() {
+    let long = Long::of(5);
+    let label = long.label("2").args(["--outage-patience", "700ms"]);
+    let mut heard = Heard::start(&label, long.home.path("stderr"));
+    long.service
+        .wait_until(|double| double.stats().requests > 1);
+    long.break_down(Fault::Status(503));
+    assert_eq!(heard.code(), Some(1), "{}", heard.so_far());
+    assert!(
+        heard.so_far().contains("--outage-patience"),
+        "{}",
+        heard.so_far()
+    );
+    long.heal();
+    label.ends(0);
+    long.assert_complete_of(5);
+}
+
+#[test]
+fn a_message_that_fails_by_itself_has_its_attempts_and_no_more() {
+    for attempts in [1, 2, 5] {
+        let (service, home) = (Service::well(), Home::new());
+        let input = home.messages(&["one", "poison"]);
+        let poison = fails(Fault::Status(500), "poison");
+        service
+            .update(|config| config.faults.always_fail = vec![poison])
+            .unwrap();
+        Softlabel::label(&service, &input, &home.path("out.jsonl"))
+            .args(["--no-rationales", "--attempts", &attempts.to_string()])
+            .ends(3);
+        let log = service.log();
+        let failed = log.iter().filter(|record| record.status == Some(500));
+        assert_eq!(failed.count(), attempts);
     }
 }
 

@@ -496,6 +496,40 @@ fn a_restart_forgets_the_settings_of_the_run() {
     assert_eq!(lone.service.stats().requests, 0);
 }
 
+/// A kill in the instant in which files have appeared and nothing says so yet.
+#[test]
+fn a_restart_knows_the_files_of_a_run_that_was_killed_before_it_recorded_them() {
+    let lone = Lone::of(6, 0.0);
+    lone.label().ends(0);
+    let unrecorded = || {
+        fs::remove_file(lone.work().join("labeling_metadata.json")).unwrap();
+        let mut runs = fs::read_dir(lone.work().join("runs")).unwrap();
+        let path = runs.find_map(|entry| {
+            let path = entry.unwrap().path();
+            path.extension()
+                .is_some_and(|it| it == "json")
+                .then_some(path)
+        });
+        let path = path.unwrap();
+        let mut record = json_file(&path);
+        record["state"] = "labeling".into();
+        for key in ["published", "labeled_file", "details_file"] {
+            record["report"].as_object_mut().unwrap().remove(key);
+        }
+        fs::write(&path, record.to_string()).unwrap();
+    };
+    unrecorded();
+    lone.label()
+        .args(["--strategy", "with_context", "--restart", "--yes"])
+        .ends(0);
+    lone.lines(6);
+    // What somebody else puts there is refused as ever.
+    unrecorded();
+    fs::write(lone.output(), "precious").unwrap();
+    let refused = lone.label().args(["--restart", "--yes"]).ends(2);
+    assert!(refused.error().contains("--overwrite"), "{refused}");
+}
+
 #[test]
 fn a_restart_says_what_it_throws_away_and_needs_a_yes() {
     let lone = Lone::of(6, 0.0);

@@ -7,7 +7,7 @@
 //!
 //! Bearer keys (or none), parameters that are refused in the words of different servers or ignored, a most of
 //! `top_logprobs`, answers with the log probabilities of every generated token, tokens as vocabularies write
-//! them (`▁1`, `Ġ1`), a lone token that is not among the first ones, usage as its own tokenizer counts (a token
+//! them (`▁1`, `Ġ1`), a token of its own before each answer, a label that is not among the first candidates, usage as its own tokenizer counts (a token
 //! for every three bytes). There are no headers about rates.
 //!
 //! # What it does not model
@@ -56,6 +56,8 @@ pub struct Habits {
     pub most: u64,
     /// How its vocabulary writes the beginning of a word.
     pub blank: &'static str,
+    /// A token that every answer begins with; empty for none.
+    pub begins_with: &'static str,
     /// So many other tokens are more probable than both labels.
     pub before_labels: usize,
 }
@@ -68,6 +70,7 @@ impl Default for Habits {
             without: BTreeMap::new(),
             most: 20,
             blank: "",
+            begins_with: "",
             before_labels: 0,
         }
     }
@@ -214,27 +217,37 @@ impl Habits {
         let texts = texts.filter_map(|message| message["content"].as_str());
         let texts = texts.collect::<Vec<_>>();
         let last = texts.last().copied().unwrap_or_default();
-        let candidates = self.first_token(last);
         let words = [" because", " it", " says", " so", " itself", "."];
         let lengths = ["max_tokens", "max_completion_tokens"];
         let most = lengths.iter().find_map(|name| body.get(*name)?.as_u64());
         let most = usize::try_from(most.unwrap_or(16)).unwrap_or(16);
-        let rest = words.iter().take(most.saturating_sub(1));
-        let first = candidates.first().map(|(token, _)| token.clone());
-        let first = first.unwrap_or_default();
-        let said = first.trim_start_matches(self.blank).to_owned();
-        let text = rest.clone().fold(said, |text, word| text + word);
+        // Token after token, each the most probable one of its candidates.
+        let certain = |token: &&str| vec![((*token).to_owned(), -0.1)];
+        let first = [self.begins_with]
+            .into_iter()
+            .filter(|token| !token.is_empty());
+        let first = first.map(|token| self.before_answer(token, last));
+        let all = first
+            .chain([self.label_token(last)])
+            .chain(words.iter().map(certain));
+        let all = all.collect::<Vec<_>>();
+        let generated = all.get(..most.min(all.len())).unwrap_or_default();
+        let tokens = generated.iter().filter_map(|candidates| candidates.first());
+        let text = tokens.map(|(token, _)| token.replace(['▁', 'Ġ'], " "));
+        let text = text.collect::<String>().trim_start().to_owned();
         let entry = |(token, logprob): &(String, f64)| json!({"token": token, "logprob": logprob, "bytes": null});
         let logprobs = wants.then(|| {
-            let mut of_first = entry(candidates.first().unwrap_or(&(String::new(), 0.0)));
             let count = usize::try_from(top).unwrap_or(0);
-            of_first["top_logprobs"] = candidates.iter().take(count).map(entry).collect();
-            let rest = rest.map(|word| json!({"token": word, "logprob": -0.1, "top_logprobs": []}));
-            json!({"content": std::iter::once(of_first).chain(rest).collect::<Vec<_>>()})
+            let content = generated.iter().filter_map(|candidates| {
+                let mut token = entry(candidates.first()?);
+                token["top_logprobs"] = candidates.iter().take(count).map(entry).collect();
+                Some(token)
+            });
+            json!({"content": content.collect::<Vec<_>>()})
         });
         let prompt = texts.iter().map(|text| text.len()).sum::<usize>() / 3;
-        let completion = most.min(1 + words.len());
-        let finish = if most <= words.len() {
+        let completion = generated.len();
+        let finish = if completion < all.len() {
             "length"
         } else {
             "stop"
@@ -258,8 +271,22 @@ impl Habits {
         (200, answer)
     }
 
-    /// The tokens that an answer to `text` may begin with, the most probable first, with their logarithms.
-    fn first_token(&self, text: &str) -> Vec<(String, f64)> {
+    /// What may stand before an answer to `text`: mostly `token`, seldom the answer itself, with other odds
+    /// than behind it.
+    fn before_answer(&self, token: &str, text: &str) -> Vec<(String, f64)> {
+        let labels = self.label_token(text);
+        let rivals = labels
+            .into_iter()
+            .map(|(token, ln)| (token, ln / 2.0 - 6.0));
+        let mut candidates = vec![(token.to_owned(), -0.01)];
+        candidates.extend(rivals);
+        candidates.sort_by(|one, other| other.1.total_cmp(&one.1));
+        candidates
+    }
+
+    /// The tokens that may be the label in an answer to `text`, the most probable first, with their
+    /// logarithms.
+    fn label_token(&self, text: &str) -> Vec<(String, f64)> {
         let share = (xxh3_64(text.as_bytes()) % 10_000) as f64 / 10_000.0;
         let share = 0.02 + 0.96 * share;
         // Others take a half of what is left, one after the other.

@@ -1,17 +1,16 @@
 //! `softlabel compare`.
 
+use super::places::read::{self, Opened};
 use super::screen::Screen;
 use super::table::{Table, counted, number, percent};
 use super::{Exit, print};
-use crate::compare::{BINS, Comparison, Figures, Moved, Output, Raw, compare};
-use crate::config::{CompareArgs, ProgressStyle, UsageError};
-use crate::store::RawFolder;
-use crate::store::azure::BlobUrl;
-use crate::text::{visible, visible_lines};
-use anyhow::{Context, bail};
+use crate::compare::{BINS, Comparison, Figures, Moved, compare};
+use crate::config::{CompareArgs, ProgressStyle};
+use crate::labeled::Metadata;
+use crate::text::{excerpt, visible};
+use anyhow::bail;
 use serde_json::json;
 use std::fmt::Write;
-use std::path::Path;
 
 /// Characters of a message that are shown.
 const SHOWN: usize = 400;
@@ -32,19 +31,11 @@ const SETTINGS: [&str; 6] = [
 /// If one cannot be read, or they have no turn in common that is labelled in both.
 pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
     let screen = Screen::new(&args.log, ProgressStyle::None)?;
-    let paths = [Some(&args.a), Some(&args.b), args.input.as_ref()];
-    for path in paths.into_iter().flatten() {
-        if path.to_str().is_some_and(BlobUrl::is_meant) {
-            let path = path.display();
-            let text = format!("{path} is not a path on this machine; download the data first");
-            return Err(UsageError(text).into());
-        }
-    }
-    let (a, b) = (Output::open(&args.a)?, Output::open(&args.b)?);
-    let raw = args.input.as_deref().map(raw).transpose()?;
-    let sides = [&a, &b].map(|side| &side.metadata);
-    let [source_a, source_b] = sides.map(|metadata| metadata.source_dataset.as_str());
-    let comparison = compare(&a, &b, raw.as_ref()).await?;
+    let sides = read::open_both(&args).await?;
+    let [a, b] = sides.each_ref().map(|side| &side.labeled);
+    let [raw, _] = sides.each_ref().map(Opened::raw);
+    let [source_a, source_b] = [a, b].map(|side| side.metadata.source_dataset.as_str());
+    let comparison = compare(a, b, raw).await?;
     if comparison.in_both == 0 {
         bail!(
             "A and B have no turn in common: A has {} of {}, B {} of {}; give two outputs of the same input",
@@ -61,69 +52,46 @@ pub(super) async fn run(args: CompareArgs) -> anyhow::Result<Exit> {
             counted(comparison.in_both, "turn")
         );
     };
-    for warning in warnings(&comparison, [&a, &b]) {
+    for warning in warnings(&comparison, &sides) {
         screen.line(&format!("warning: {warning}"));
     }
     let text = match args.json {
         true => {
-            let side = |path: &Path, output: &Output| {
-                let metadata = &output.metadata;
+            let [a, b] = sides.each_ref().map(|side| {
+                let metadata = &side.labeled.metadata;
                 json!({
-                    "path": path,
+                    "path": side.place(),
                     "source_dataset": metadata.source_dataset,
                     "status": metadata.status,
                     "pilot": metadata.pilot,
                     "task": metadata.task_name,
-                    "settings": settings(output).collect::<serde_json::Map<_, _>>(),
+                    "settings": settings(metadata).collect::<serde_json::Map<_, _>>(),
                 })
-            };
-            let told = json!({
-                "a": side(&args.a, &a),
-                "b": side(&args.b, &b),
-                "comparison": comparison,
             });
+            let told = json!({"a": a, "b": b, "comparison": comparison});
             format!("{}\n", serde_json::to_string_pretty(&told)?)
         }
-        false => rendered(&args, [&a, &b], &comparison, figures),
+        false => rendered(&sides, &comparison, figures),
     };
     print(&text)?;
     Ok(Exit::Complete)
 }
 
-/// The RAW data at `input`: a dataset's folder, or a file.
-fn raw(input: &Path) -> anyhow::Result<Raw> {
-    let kind = std::fs::metadata(input);
-    let kind = kind.with_context(|| format!("--input {} cannot be read", input.display()))?;
-    let name = input
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    Ok(match (kind.is_dir(), input.parent(), name) {
-        (false, Some(folder), Some(name)) => Raw {
-            folder: RawFolder::local(std::path::absolute(folder)?),
-            file: Some(name),
-        },
-        _ => Raw {
-            folder: RawFolder::local(input),
-            file: None,
-        },
-    })
-}
-
-fn settings(output: &Output) -> impl Iterator<Item = (String, serde_json::Value)> {
-    let settings = &output.metadata.settings;
-    let of = |key: &str| Some((key.to_owned(), settings.get(key)?.clone()));
+fn settings(metadata: &Metadata) -> impl Iterator<Item = (String, serde_json::Value)> {
+    let of = |key: &str| Some((key.to_owned(), metadata.settings.get(key)?.clone()));
     SETTINGS.into_iter().filter_map(of)
 }
 
 /// What a person should know before trusting the figures.
-fn warnings(comparison: &Comparison, sides: [&Output; 2]) -> Vec<String> {
+fn warnings(comparison: &Comparison, sides: &[Opened; 2]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let [a, b] = sides.map(|side| &side.metadata);
-    if a.source_dataset != b.source_dataset {
+    let [a, b] = sides.each_ref().map(|side| &side.labeled.metadata);
+    if a.source_dataset != b.source_dataset && comparison.paired_by_ids > 0 {
         warnings.push(format!(
-            "A labels {}, B labels {}: turns were paired by their ids.",
+            "A labels {}, B labels {}: {} were paired by their ids.",
             visible(&a.source_dataset),
-            visible(&b.source_dataset)
+            visible(&b.source_dataset),
+            counted(comparison.paired_by_ids, "turn")
         ));
     }
     if comparison.paired_by_order > 0 {
@@ -133,7 +101,7 @@ fn warnings(comparison: &Comparison, sides: [&Output; 2]) -> Vec<String> {
         ));
     }
     for (name, side) in ["A", "B"].into_iter().zip(sides) {
-        let buckets = side.buckets.iter();
+        let buckets = side.labeled.buckets.iter();
         for bucket in buckets.filter(|bucket| bucket.report.published.is_none()) {
             warnings.push(format!("{} of {name} is not published yet.", bucket.name));
         }
@@ -141,28 +109,20 @@ fn warnings(comparison: &Comparison, sides: [&Output; 2]) -> Vec<String> {
     warnings
 }
 
-fn rendered(
-    args: &CompareArgs,
-    sides: [&Output; 2],
-    comparison: &Comparison,
-    figures: &Figures,
-) -> String {
+fn rendered(sides: &[Opened; 2], comparison: &Comparison, figures: &Figures) -> String {
     let mut table = Table::default();
-    let paths = [&args.a, &args.b];
-    for ((name, path), side) in ["A", "B"].into_iter().zip(paths).zip(sides) {
-        let settings = settings(side).filter(|(key, _)| !key.starts_with("with"));
+    for (name, side) in ["A", "B"].into_iter().zip(sides) {
+        let metadata = &side.labeled.metadata;
+        let settings = settings(metadata).filter(|(key, _)| !key.starts_with("with"));
         let settings = settings.map(|(key, value)| match value {
             serde_json::Value::String(text) => format!("{key} {}", visible(&text)),
             other => format!("{key} {other}"),
         });
-        let task = &side.metadata.task_name;
+        let task = &metadata.task_name;
         let task = (!task.is_empty()).then(|| format!("task {}", visible(task)));
         let settings = task.into_iter().chain(settings);
         let settings = settings.collect::<Vec<_>>().join(", ");
-        table.row(
-            name,
-            format!("{}\n{settings}", visible(&path.to_string_lossy())),
-        );
+        table.row(name, format!("{}\n{settings}", visible(&side.place())));
     }
     let Comparison {
         turns: [a, b],
@@ -274,11 +234,7 @@ fn line(moved: &Moved) -> String {
         visible(&moved.message_id)
     );
     if let Some(message) = &moved.message {
-        let mut clipped = message.chars().take(SHOWN).collect::<String>();
-        if clipped.len() < message.len() {
-            clipped.push_str(" […]");
-        }
-        let shown = visible_lines(&clipped).replace('\n', "\n           ");
+        let shown = excerpt(message, SHOWN, "           ");
         let _ = writeln!(text, "           {shown}");
     }
     text

@@ -6,7 +6,7 @@ use super::table::counted;
 use super::{Exit, print};
 use crate::config::{ProgressStyle, ShowArgs};
 use crate::labeled::{Bucket, Row, said};
-use crate::text::{visible, visible_lines};
+use crate::text::{excerpt, visible, visible_lines};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -116,11 +116,7 @@ fn turn(bucket: &Bucket, row: &Row, said: Option<&str>) -> String {
         visible(&label.message_id)
     );
     if let Some(said) = said {
-        let mut clipped = said.chars().take(SHOWN).collect::<String>();
-        if clipped.len() < said.len() {
-            clipped.push_str(" […]");
-        }
-        let _ = writeln!(text, "  {}", visible_lines(&clipped).replace('\n', "\n  "));
+        let _ = writeln!(text, "  {}", excerpt(said, SHOWN, "  "));
     }
     match (&label.labeling_error, label.hard_label, label.soft_label) {
         (Some(error), ..) => {

@@ -1,9 +1,11 @@
 //! How far two labellings of the same turns agree.
 //!
-//! Memory grows by 16 bytes a turn, and by 20 more while ranks are made.
+//! Memory grows by 8 bytes a turn; ranks take 16 MB while they are made.
 
+use crate::labeling::label::Label;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// Bins of soft labels, each a tenth wide; the last one holds 1, too.
 pub const BINS: usize = 10;
@@ -11,13 +13,35 @@ pub const BINS: usize = 10;
 /// Turns that are named since their soft labels differ most.
 pub(super) const NAMED: usize = 20;
 
-/// A turn's label, as it was published.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Labeled {
-    /// 0 or 1.
-    pub(super) hard: u8,
-    /// In [0, 1].
-    pub(super) soft: f64,
+/// Soft labels are published with six decimals: as whole numbers they are what was meant, which binary
+/// fractions are not.
+const MILLION: u32 = 1_000_000;
+
+/// The labels of a turn, as they were published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Labels {
+    pub(super) hard: Label,
+    /// In millionths, up to a million.
+    millionths: u32,
+}
+
+impl Labels {
+    /// `soft` is in [0, 1].
+    pub(super) fn new(hard: Label, soft: f64) -> Self {
+        Self {
+            hard,
+            millionths: (soft * f64::from(MILLION)).round() as u32,
+        }
+    }
+
+    pub(super) fn soft(self) -> f64 {
+        f64::from(self.millionths) / f64::from(MILLION)
+    }
+
+    fn bin(self) -> usize {
+        let bin = self.millionths as usize / (MILLION as usize / BINS);
+        bin.min(BINS - 1)
+    }
 }
 
 /// What is counted of pairs of labels.
@@ -26,11 +50,11 @@ pub(super) struct Agreement<T> {
     /// Turns by hard label there and here.
     hard: [[u64; 2]; 2],
     table: [[u64; BINS]; BINS],
-    soft: Vec<(f64, f64)>,
-    /// The turns that differ most, the one that differs least first. Soft labels have six decimals, so
-    /// differences are compared as millionths; of equal ones the turn that came first counts more.
-    moved: BTreeSet<(i64, std::cmp::Reverse<u64>)>,
-    named: Vec<(u64, Labeled, Labeled, T)>,
+    /// In millionths.
+    soft: Vec<(u32, u32)>,
+    /// The turns that differ most, the one that differs least first: by the difference, and of equal ones
+    /// the turn that came first counts more.
+    moved: BTreeMap<(u32, Reverse<usize>), (Labels, Labels, T)>,
 }
 
 impl<T> Default for Agreement<T> {
@@ -39,8 +63,7 @@ impl<T> Default for Agreement<T> {
             hard: [[0; 2]; 2],
             table: [[0; BINS]; BINS],
             soft: Vec::new(),
-            moved: BTreeSet::new(),
-            named: Vec::new(),
+            moved: BTreeMap::new(),
         }
     }
 }
@@ -72,72 +95,63 @@ pub struct Figures {
 
 impl<T> Agreement<T> {
     /// Adds a turn. `name` is asked for what it is called if it is among those that differ most.
-    pub(super) fn add(&mut self, a: Labeled, b: Labeled, name: impl FnOnce() -> T) {
-        let number = self.soft.len() as u64;
-        self.soft.push((a.soft, b.soft));
-        if let Some(count) = cell(&mut self.hard, usize::from(a.hard), usize::from(b.hard)) {
+    pub(super) fn add(&mut self, a: Labels, b: Labels, name: impl FnOnce() -> T) {
+        let number = self.soft.len();
+        self.soft.push((a.millionths, b.millionths));
+        if let Some(count) = cell(&mut self.hard, index(a.hard), index(b.hard)) {
             *count += 1;
         }
-        if let Some(count) = cell(&mut self.table, bin(a.soft), bin(b.soft)) {
+        if let Some(count) = cell(&mut self.table, a.bin(), b.bin()) {
             *count += 1;
         }
-        let moved = millionths(b.soft - a.soft).abs();
-        let key = (moved, std::cmp::Reverse(number));
-        let is_among = self.moved.len() < NAMED || self.moved.first().is_some_and(|it| *it < key);
-        if moved == 0 || !is_among {
+        let key = (a.millionths.abs_diff(b.millionths), Reverse(number));
+        let is_among = self.moved.len() < NAMED
+            || self
+                .moved
+                .first_key_value()
+                .is_some_and(|(it, _)| *it < key);
+        if a.millionths == b.millionths || !is_among {
             return;
         }
-        self.moved.insert(key);
-        self.named.push((number, a, b, name()));
-        if self.moved.len() > NAMED
-            && let Some((_, std::cmp::Reverse(least))) = self.moved.pop_first()
-        {
-            self.named.retain(|(number, ..)| *number != least);
+        self.moved.insert(key, (a, b, name()));
+        if self.moved.len() > NAMED {
+            self.moved.pop_first();
         }
     }
 
     /// The turns whose soft labels differ most, the one that differs most first; no turn whose labels are
     /// equal.
-    pub(super) fn moved(&self) -> Vec<(Labeled, Labeled, &T)> {
-        let most = self.moved.iter().rev().filter_map(|(_, number)| {
-            let named = self.named.iter();
-            let mut named = named.filter(|(it, ..)| *it == number.0);
-            named.next().map(|(_, a, b, name)| (*a, *b, name))
-        });
-        most.collect()
+    pub(super) fn moved(&self) -> impl Iterator<Item = &(Labels, Labels, T)> {
+        self.moved.values().rev()
     }
 
     /// What the pairs add up to; `None` without any.
     pub(super) fn figures(&self) -> Option<Figures> {
         let n = self.soft.len() as f64;
         let [[both_0, only_b], [only_a, both_1]] = self.hard;
-        let mean = |value: fn(&(f64, f64)) -> f64| self.soft.iter().map(value).sum::<f64>() / n;
+        let mean = |value: fn(&(u32, u32)) -> i64| {
+            self.soft.iter().map(value).sum::<i64>() as f64 / f64::from(MILLION) / n
+        };
         (n > 0.0).then(|| Figures {
             compared: self.soft.len() as u64,
             agreement: (both_0 + both_1) as f64 / n,
             kappa: kappa([[both_0, only_b], [only_a, both_1]]),
             hard_labels: self.hard,
-            mean_soft_label: [mean(|(a, _)| *a), mean(|(_, b)| *b)],
-            mean_absolute_difference: mean(|(a, b)| (b - a).abs()),
-            mean_difference: mean(|(a, b)| b - a),
+            mean_soft_label: [mean(|(a, _)| i64::from(*a)), mean(|(_, b)| i64::from(*b))],
+            mean_absolute_difference: mean(|(a, b)| i64::from(a.abs_diff(*b))),
+            mean_difference: mean(|(a, b)| i64::from(*b) - i64::from(*a)),
             rank_correlation: rank_correlation(&self.soft),
             table: self.table,
         })
     }
 }
 
+fn index(label: Label) -> usize {
+    usize::from(u8::from(label))
+}
+
 fn cell<const N: usize>(table: &mut [[u64; N]; N], a: usize, b: usize) -> Option<&mut u64> {
     table.get_mut(a)?.get_mut(b)
-}
-
-/// Soft labels are published with six decimals: as they were meant, not as binary fractions have them.
-fn millionths(soft: f64) -> i64 {
-    (soft * 1e6).round() as i64
-}
-
-fn bin(soft: f64) -> usize {
-    let bin = millionths(soft) / (1_000_000 / BINS as i64);
-    usize::try_from(bin).unwrap_or(0).min(BINS - 1)
 }
 
 fn kappa(hard: [[u64; 2]; 2]) -> Option<f64> {
@@ -152,13 +166,15 @@ fn kappa(hard: [[u64; 2]; 2]) -> Option<f64> {
 }
 
 /// The correlation of ranks.
-fn rank_correlation(pairs: &[(f64, f64)]) -> Option<f64> {
-    let a = ranks(pairs.len(), |i| pairs.get(i).map_or(0.0, |pair| pair.0));
-    let b = ranks(pairs.len(), |i| pairs.get(i).map_or(0.0, |pair| pair.1));
+fn rank_correlation(pairs: &[(u32, u32)]) -> Option<f64> {
+    let ranks_a = ranks(pairs.iter().map(|(a, _)| *a));
+    let ranks_b = ranks(pairs.iter().map(|(_, b)| *b));
     let middle = (pairs.len() as f64 + 1.0) / 2.0;
+    let from_middle =
+        |ranks: &[f64], value: u32| ranks.get(value as usize).map_or(0.0, |it| it - middle);
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (a, b) in a.into_iter().zip(b) {
-        let (a, b) = (a - middle, b - middle);
+    for (a, b) in pairs {
+        let (a, b) = (from_middle(&ranks_a, *a), from_middle(&ranks_b, *b));
         ab += a * b;
         aa += a * a;
         bb += b * b;
@@ -166,22 +182,20 @@ fn rank_correlation(pairs: &[(f64, f64)]) -> Option<f64> {
     (aa > 0.0 && bb > 0.0).then(|| (ab / (aa.sqrt() * bb.sqrt())).clamp(-1.0, 1.0))
 }
 
-/// The ranks of values, from 1, equal ones with the mean of theirs.
-fn ranks(count: usize, value: impl Fn(usize) -> f64) -> Vec<f64> {
-    let mut order = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect::<Vec<_>>();
-    order.sort_unstable_by(|a, b| value(*a as usize).total_cmp(&value(*b as usize)));
-    let mut ranks = vec![0.0; count];
-    let mut first = 0_usize;
-    for equal in order.chunk_by(|a, b| value(*a as usize) == value(*b as usize)) {
-        let rank = first as f64 + (equal.len() as f64 + 1.0) / 2.0;
-        for number in equal {
-            if let Some(place) = ranks.get_mut(*number as usize) {
-                *place = rank;
-            }
+/// The rank of every value that a soft label can have, from 1; equal ones have the mean of theirs.
+fn ranks(values: impl Iterator<Item = u32>) -> Vec<f64> {
+    let mut counts = vec![0.0; MILLION as usize + 1];
+    for value in values {
+        if let Some(count) = counts.get_mut(value as usize) {
+            *count += 1.0;
         }
-        first += equal.len();
     }
-    ranks
+    let mut below = 0.0;
+    for count in &mut counts {
+        let rank = below + (*count + 1.0) / 2.0;
+        below += std::mem::replace(count, rank);
+    }
+    counts
 }
 
 #[cfg(test)]
@@ -192,8 +206,8 @@ mod tests {
     fn of(pairs: &[(u8, f64, u8, f64)]) -> Agreement<usize> {
         let mut agreement = Agreement::default();
         for (number, (a, soft_a, b, soft_b)) in pairs.iter().enumerate() {
-            let labeled = |hard, soft| Labeled { hard, soft };
-            agreement.add(labeled(*a, *soft_a), labeled(*b, *soft_b), || number);
+            let labels = |hard, soft| Labels::new(Label::try_from(hard).unwrap(), soft);
+            agreement.add(labels(*a, *soft_a), labels(*b, *soft_b), || number);
         }
         agreement
     }
@@ -216,26 +230,20 @@ mod tests {
 
     #[test]
     fn ranks_of_equal_values_are_their_mean() {
-        let values = [0.3, 0.1, 0.3, 0.9, 0.3];
-        assert_eq!(ranks(5, |i| values[i]), [3.0, 1.0, 3.0, 5.0, 3.0]);
+        let ranks = ranks([3, 1, 3, MILLION, 3].into_iter());
+        let at = [1, 3, MILLION].map(|value| ranks[value as usize]);
+        assert_eq!(at, [1.0, 3.0, 5.0]);
     }
 
     #[test]
     fn the_rank_correlation_is_spearmans() {
         // The first is the example of the documentation of scipy.stats.spearmanr.
-        let pairs = [(1.0, 5.0), (2.0, 6.0), (3.0, 7.0), (4.0, 8.0), (5.0, 7.0)];
+        let pairs = [(1, 5), (2, 6), (3, 7), (4, 8), (5, 7)];
         assert!(close(rank_correlation(&pairs), 0.820_782_681_668_123_3));
-        let pairs = [
-            (1.0, 1.0),
-            (2.0, 2.0),
-            (2.0, 3.0),
-            (4.0, 3.0),
-            (5.0, 3.0),
-            (6.0, 2.5),
-        ];
+        let pairs = [(10, 10), (20, 20), (20, 30), (40, 30), (50, 30), (60, 25)];
         assert!(close(rank_correlation(&pairs), 0.492_832_882_906_958));
-        assert_eq!(rank_correlation(&[(0.5, 0.1), (0.5, 0.9)]), None);
-        assert_eq!(rank_correlation(&[(0.5, 0.1)]), None);
+        assert_eq!(rank_correlation(&[(5, 1), (5, 9)]), None);
+        assert_eq!(rank_correlation(&[(5, 1)]), None);
     }
 
     #[test]
@@ -260,8 +268,7 @@ mod tests {
             (1, 1, 1)
         );
         assert_eq!(figures.table[7][6], 1);
-        let moved = agreement.moved();
-        let moved = moved.iter().map(|(_, _, number)| **number);
+        let moved = agreement.moved().map(|(_, _, number)| *number);
         assert_eq!(moved.collect::<Vec<_>>(), [1, 0, 3]);
         assert_eq!(Agreement::<()>::default().figures(), None);
     }
@@ -278,9 +285,8 @@ mod tests {
             let mut expected = (0..soft.len()).filter(|i| soft[*i].0 != soft[*i].1).collect::<Vec<_>>();
             expected.sort_by_key(|i| std::cmp::Reverse(soft[*i].0.abs_diff(soft[*i].1)));
             expected.truncate(NAMED);
-            let moved = agreement.moved();
-            let moved = moved.iter().map(|(_, _, number)| **number).collect::<Vec<_>>();
-            prop_assert_eq!(moved, expected);
+            let moved = agreement.moved().map(|(_, _, number)| *number);
+            prop_assert_eq!(moved.collect::<Vec<_>>(), expected);
         }
 
         #[test]

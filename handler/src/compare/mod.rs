@@ -1,18 +1,15 @@
 //! Two labellings side by side: pilot against pilot, model against model.
 
 mod agreement;
-mod output;
 mod pairs;
-mod texts;
 
 pub use agreement::{BINS, Figures};
-pub use output::{Output, OutputError};
-pub use texts::Raw;
 
+use crate::labeled::{Bucket, Labeled, ReadError, Row, said};
+use crate::store::RawFolder;
 use agreement::Agreement;
-use output::{Bucket, Row};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How two labelled outputs compare.
 #[derive(Clone, Debug, Serialize)]
@@ -23,8 +20,9 @@ pub struct Comparison {
     pub in_both: u64,
     /// Those of them without a label in A, and in B.
     pub without_label: [u64; 2],
-    /// Those of them whose ids occur more than once and whose place in RAW is unknown: they were paired
-    /// in order.
+    /// Those of them that were paired by their ids: they are not known to stand in the same file.
+    pub paired_by_ids: u64,
+    /// Those of the latter whose ids occur more than once: they were paired in order.
     pub paired_by_order: u64,
     /// What the labels are, of the turns that are labelled in both; `None` where none is.
     #[serde(flatten)]
@@ -54,27 +52,32 @@ pub struct Moved {
 }
 
 /// A turn that moved: the number of its pair of buckets, and of its line in A.
-type Name = (usize, u32);
+type Name = (usize, u64);
 
 /// Compares two labelled outputs. Of the turns that differ most the messages are read from `raw`, where it is
 /// given.
 ///
 /// # Errors
 /// If one of them, or RAW, cannot be read.
-pub async fn compare(a: &Output, b: &Output, raw: Option<&Raw>) -> Result<Comparison, OutputError> {
+pub async fn compare(
+    a: &Labeled,
+    b: &Labeled,
+    raw: Option<&RawFolder>,
+) -> Result<Comparison, ReadError> {
     let mut agreement = Agreement::<Name>::default();
-    let (mut in_both, mut without_label, mut paired_by_order) = (0, [0; 2], 0);
+    let (mut in_both, mut paired_by_ids, mut paired_by_order) = (0, 0, 0);
+    let mut without_label = [0; 2];
     let buckets = in_both_named(a, b);
-    let mut turns = [a, b].map(|side| side.buckets.iter().map(|it| it.report.figures.turns).sum());
+    let turns = [a, b].map(|side| side.buckets.iter().map(|it| it.report.figures.turns).sum());
+    let [mut turns_a, mut turns_b]: [u64; 2] = turns;
     for (number, (of_a, of_b)) in buckets.iter().enumerate() {
-        let common = pairs::common(of_a, of_b)?;
+        let common = pairs::common(of_a, of_b).await?;
         // The counts of the files themselves, which metadata may contradict.
-        for (side, (bucket, found)) in [of_a, of_b].into_iter().zip(common.turns).enumerate() {
-            if let Some(turns) = turns.get_mut(side) {
-                *turns = *turns - bucket.report.figures.turns + found;
-            }
-        }
+        let [found_a, found_b] = common.turns;
+        turns_a = turns_a - of_a.report.figures.turns + found_a;
+        turns_b = turns_b - of_b.report.figures.turns + found_b;
         in_both += common.pairs.len() as u64;
+        paired_by_ids += common.by_ids;
         paired_by_order += common.by_order;
         for pair in common.pairs {
             let [line, _] = pair.lines;
@@ -89,38 +92,36 @@ pub async fn compare(a: &Output, b: &Output, raw: Option<&Raw>) -> Result<Compar
             }
         }
     }
-    let figures = agreement.figures();
     let rows = rows(&agreement, &buckets, raw).await?;
-    let moved = agreement
-        .moved()
-        .into_iter()
-        .filter_map(|(in_a, in_b, name)| {
-            let (row, message) = rows.get(name)?;
-            let bucket = &buckets.get(name.0)?.0.name;
-            Some(Moved {
-                split: bucket.split.clone(),
-                bucket: bucket.bucket.clone(),
-                conversation_id: row.conversation_id.clone(),
-                message_id: row.message_id.clone(),
-                position: row.place.map(|(position, _)| position),
-                turn: row.place.map(|(_, turn)| turn),
-                hard_labels: [in_a.hard, in_b.hard],
-                soft_labels: [in_a.soft, in_b.soft],
-                message: message.clone(),
-            })
-        });
+    let moved = agreement.moved().filter_map(|(in_a, in_b, name)| {
+        let (row, message) = rows.get(name)?;
+        let bucket = &buckets.get(name.0)?.0.name;
+        let (position, turn) = row.place().unzip();
+        Some(Moved {
+            split: bucket.split.clone(),
+            bucket: bucket.bucket.clone(),
+            conversation_id: row.label.conversation_id.clone(),
+            message_id: row.label.message_id.clone(),
+            position,
+            turn,
+            hard_labels: [in_a.hard.into(), in_b.hard.into()],
+            soft_labels: [in_a.soft(), in_b.soft()],
+            message: message.clone(),
+        })
+    });
     Ok(Comparison {
-        turns,
+        turns: [turns_a, turns_b],
         in_both,
         without_label,
+        paired_by_ids,
         paired_by_order,
         moved: moved.collect(),
-        figures,
+        figures: agreement.figures(),
     })
 }
 
 /// The buckets that both have. A single file may have any name.
-fn in_both_named<'a>(a: &'a Output, b: &'a Output) -> Vec<(&'a Bucket, &'a Bucket)> {
+fn in_both_named<'a>(a: &'a Labeled, b: &'a Labeled) -> Vec<(&'a Bucket, &'a Bucket)> {
     if let ([of_a], [of_b]) = (a.buckets.as_slice(), b.buckets.as_slice())
         && [of_a, of_b].iter().any(|it| it.name.split.is_none())
     {
@@ -135,30 +136,28 @@ fn in_both_named<'a>(a: &'a Output, b: &'a Output) -> Vec<(&'a Bucket, &'a Bucke
 async fn rows(
     agreement: &Agreement<Name>,
     buckets: &[(&Bucket, &Bucket)],
-    raw: Option<&Raw>,
-) -> Result<BTreeMap<Name, (Row, Option<String>)>, OutputError> {
-    let mut wanted = BTreeMap::<usize, Vec<u32>>::new();
+    raw: Option<&RawFolder>,
+) -> Result<BTreeMap<Name, (Row, Option<String>)>, ReadError> {
+    let mut wanted = BTreeMap::<usize, BTreeSet<u64>>::new();
     for (_, _, (bucket, line)) in agreement.moved() {
-        wanted.entry(*bucket).or_default().push(*line);
+        wanted.entry(*bucket).or_default().insert(*line);
     }
     let mut found = BTreeMap::new();
-    for (number, mut lines) in wanted {
+    for (number, lines) in wanted {
         let Some((bucket, _)) = buckets.get(number) else {
             continue;
         };
-        lines.sort_unstable();
         let mut of_bucket = Vec::new();
-        let mut rows = bucket.rows()?;
-        while of_bucket.len() < lines.len() {
-            let Some(row) = rows.next()? else {
-                break;
-            };
-            if lines.binary_search(&row.number).is_ok() {
+        let mut rows = bucket.rows().await?;
+        while of_bucket.len() < lines.len()
+            && let Some(row) = rows.next().await?
+        {
+            if lines.contains(&row.number) {
                 of_bucket.push(row);
             }
         }
         let messages = match raw {
-            Some(raw) => texts::said(raw, bucket, &of_bucket).await?,
+            Some(raw) => said(raw, bucket, &of_bucket).await?,
             None => Vec::new(),
         };
         let mut messages = messages.into_iter();

@@ -1,18 +1,19 @@
 //! The turns that two labelled buckets have in common.
 //!
-//! Memory grows by 32 bytes a turn of each bucket and by 64 a pair.
+//! Memory grows by 32 bytes for each turn of both buckets, and by 32 a pair.
 
-use super::agreement::Labeled;
-use super::output::{Bucket, OutputError, Row};
+use super::agreement::Labels;
+use crate::labeled::{Bucket, ReadError, Row};
+use crate::labeling::label::Label;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A turn that is in both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pair {
     /// The numbers of its lines, counted from 0.
-    pub(super) lines: [u32; 2],
+    pub(super) lines: [u64; 2],
     /// `None` where it has no label.
-    pub(super) labels: [Option<Labeled>; 2],
+    pub(super) labels: [Option<Labels>; 2],
 }
 
 /// What two buckets have in common.
@@ -22,7 +23,9 @@ pub(super) struct Common {
     pub(super) pairs: Vec<Pair>,
     /// The turns of each.
     pub(super) turns: [u64; 2],
-    /// The pairs whose ids occur more than once, and that were paired only by their order.
+    /// The pairs that were made by ids.
+    pub(super) by_ids: u64,
+    /// Those of them whose ids occur more than once, so that only their order decided.
     pub(super) by_order: u64,
 }
 
@@ -30,8 +33,8 @@ pub(super) struct Common {
 struct Entry {
     /// Where the turn stands in RAW, or a hash of its ids.
     at: u128,
-    line: u32,
-    label: Option<Labeled>,
+    line: u64,
+    labels: Option<Labels>,
 }
 
 /// What identifies a turn.
@@ -47,11 +50,11 @@ impl By {
     fn of(self, row: &Row) -> Option<u128> {
         match self {
             Self::Place => {
-                let (position, turn) = row.place?;
+                let (position, turn) = row.place()?;
                 Some(u128::from(position) << 32 | u128::from(turn))
             }
             Self::Ids => {
-                let (conversation, message) = (&row.conversation_id, &row.message_id);
+                let (conversation, message) = (&row.label.conversation_id, &row.label.message_id);
                 Some(xxh3_128(
                     format!("{}:{conversation}{message}", conversation.len()).as_bytes(),
                 ))
@@ -63,51 +66,45 @@ impl By {
 /// Pairs the turns of two buckets: by where they stand, if both know that of the same file, else by ids.
 ///
 /// # Errors
-/// If one cannot be read, or a label is none.
-pub(super) fn common(a: &Bucket, b: &Bucket) -> Result<Common, OutputError> {
-    let sources = [&a.report.source, &b.report.source].map(|source| &source.fingerprint);
-    let [of_a, of_b] = sources;
+/// If one cannot be read.
+pub(super) async fn common(a: &Bucket, b: &Bucket) -> Result<Common, ReadError> {
+    let [of_a, of_b] = [a, b].map(|bucket| &bucket.report.source.fingerprint);
     if of_a == of_b
         && !of_a.is_empty()
-        && let (Some(a), Some(b)) = (entries(a, By::Place)?, entries(b, By::Place)?)
+        && let Some(a) = entries(a, By::Place).await?
+        && let Some(b) = entries(b, By::Place).await?
     {
         return Ok(joined(a, b, By::Place));
     }
-    let entries = (entries(a, By::Ids)?, entries(b, By::Ids)?);
-    let (a, b) = (entries.0.unwrap_or_default(), entries.1.unwrap_or_default());
-    Ok(joined(a, b, By::Ids))
+    let [a, b] = [entries(a, By::Ids).await?, entries(b, By::Ids).await?];
+    Ok(joined(
+        a.unwrap_or_default(),
+        b.unwrap_or_default(),
+        By::Ids,
+    ))
 }
 
 /// The turns of a bucket; `None` if a turn lacks what identifies it.
-fn entries(bucket: &Bucket, by: By) -> Result<Option<Vec<Entry>>, OutputError> {
-    let mut rows = bucket.rows()?;
+async fn entries(bucket: &Bucket, by: By) -> Result<Option<Vec<Entry>>, ReadError> {
+    let mut rows = bucket.rows().await?;
     let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
+    while let Some(row) = rows.next().await? {
         let Some(at) = by.of(&row) else {
             return Ok(None);
         };
+        let hard = row
+            .label
+            .hard_label
+            .and_then(|hard| Label::try_from(hard).ok());
         entries.push(Entry {
             at,
             line: row.number,
-            label: label(bucket, &row)?,
+            labels: hard
+                .zip(row.label.soft_label)
+                .map(|(hard, soft)| Labels::new(hard, soft)),
         });
     }
     Ok(Some(entries))
-}
-
-fn label(bucket: &Bucket, row: &Row) -> Result<Option<Labeled>, OutputError> {
-    let (Some(hard), Some(soft)) = (row.hard_label, row.soft_label) else {
-        return Ok(None);
-    };
-    let reason = match (hard, soft) {
-        (0 | 1, 0.0..=1.0) => return Ok(Some(Labeled { hard, soft })),
-        (0 | 1, _) => "its soft_label is not between 0 and 1",
-        _ => "its hard_label is neither 0 nor 1",
-    };
-    Err(OutputError::Damaged {
-        place: format!("{}, line {}", bucket.name, u64::from(row.number) + 1),
-        reason: reason.to_owned(),
-    })
 }
 
 fn joined(mut a: Vec<Entry>, mut b: Vec<Entry>, by: By) -> Common {
@@ -131,13 +128,17 @@ fn joined(mut a: Vec<Entry>, mut b: Vec<Entry>, by: By) -> Common {
             by_order += u64::from(!is_unique && by == By::Ids);
             pairs.push(Pair {
                 lines: [a.line, b.line],
-                labels: [a.label, b.label],
+                labels: [a.labels, b.labels],
             });
         }
     }
     drop((a, b));
     pairs.sort_unstable_by_key(|Pair { lines: [_, b], .. }| *b);
     Common {
+        by_ids: match by {
+            By::Ids => pairs.len() as u64,
+            By::Place => 0,
+        },
         pairs,
         turns,
         by_order,
@@ -155,12 +156,12 @@ mod tests {
         let entries = numbered.map(|(line, at)| Entry {
             at: *at,
             line,
-            label: None,
+            labels: None,
         });
         entries.collect()
     }
 
-    fn lines(a: &[u128], b: &[u128]) -> Vec<[u32; 2]> {
+    fn lines(a: &[u128], b: &[u128]) -> Vec<[u64; 2]> {
         let common = joined(entries(a), entries(b), By::Ids);
         common.pairs.iter().map(|pair| pair.lines).collect()
     }

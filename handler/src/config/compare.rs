@@ -1,6 +1,7 @@
 //! Settings of `softlabel compare`.
 
 use super::LogArgs;
+use super::read::IdentityArgs;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use std::path::PathBuf;
@@ -8,8 +9,8 @@ use std::path::PathBuf;
 /// Two labelled outputs.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The first output: the folder of a labelled dataset or of a pilot, or a single labelled file. Both
-    /// must be on this machine.
+    /// The first output: the folder of a labelled dataset or of a pilot, or a single labelled file. Like the
+    /// next two settings it is a path or a blob URL.
     #[arg(env = "SOFTLABEL_COMPARE_A", value_name = "A")]
     pub a: PathBuf,
     /// The second output; differences are B - A.
@@ -21,6 +22,8 @@ pub struct CompareArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
+    #[command(flatten)]
+    pub identity: IdentityArgs,
     #[command(flatten)]
     pub log: LogArgs,
 }

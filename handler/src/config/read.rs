@@ -29,14 +29,21 @@ pub struct ReadArgs {
     /// The work folder of a run, to include buckets that are not published yet as far as they are labelled.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
-    /// The client id of a user-assigned managed identity, for blob URLs.
-    #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
-    pub identity_client_id: Option<String>,
+    #[command(flatten)]
+    pub identity: IdentityArgs,
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-impl ReadArgs {
+/// Who reads blobs.
+#[derive(Clone, Debug, Args)]
+pub struct IdentityArgs {
+    /// The client id of a user-assigned managed identity, for blob URLs.
+    #[arg(long, env = "AZURE_CLIENT_ID", value_name = "ID")]
+    pub identity_client_id: Option<String>,
+}
+
+impl IdentityArgs {
     /// The identities of this process.
     pub fn identities(&self) -> Identities {
         Identities {

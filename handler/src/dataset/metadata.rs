@@ -141,6 +141,13 @@ pub struct BucketReport {
     pub figures: Figures,
 }
 
+impl BucketReport {
+    /// The labelled file and the details, as they were published.
+    pub fn files(&self) -> [Option<&LabeledFile>; 2] {
+        [self.labeled_file.as_ref(), self.details_file.as_ref()]
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_default(format: &Format) -> bool {
     *format == Format::default()

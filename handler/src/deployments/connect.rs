@@ -11,7 +11,7 @@ use crate::teacher::pace::Pace;
 use crate::teacher::probe::{self, Settled};
 use crate::teacher::profile::Profile;
 use crate::teacher::transport::Transport;
-use crate::teacher::{Teacher, disposition::Stop};
+use crate::teacher::{Teacher, stop::Stop};
 use anyhow::Context;
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -11,7 +11,6 @@ use crate::clock::Clock;
 use crate::config::{LabelingArgs, ServiceArgs};
 use crate::labeling::strategy;
 use crate::run::progress::Progress;
-use crate::run::quota::QuotaRecord;
 use crate::run::record::ApiProfile;
 use crate::run::settings::{LabelSettings, Method};
 use crate::run::turn::Labeler;
@@ -19,7 +18,7 @@ use crate::steps::{Connect, Trouble};
 use crate::store::{OwnFolder, sentence};
 use crate::teacher::endpoint::Api;
 use crate::teacher::pace::Pace;
-use crate::teacher::sharing::keep_share;
+use crate::teacher::sharing::{SharedQuota, keep_share};
 use crate::teacher::transport::Transport;
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -113,12 +112,12 @@ impl Deployments {
             Api::OpenAi => self.service.pinned_base_url(),
         };
         let endpoint = endpoint.unwrap_or_default();
-        let record = QuotaRecord::new(sharing.work.clone(), &endpoint, deployment);
+        let shared = SharedQuota::new(sharing.work.clone(), &endpoint, deployment);
         let (kept, stop) = (Arc::clone(&pace), sharing.stop.clone());
         tokio::spawn(async move {
             let name = Uuid::new_v4().to_string();
             let clock = Clock::system();
-            keep_share(&kept, &record, &name, clock, connect::rng(), &stop).await;
+            keep_share(&kept, &shared, &name, clock, connect::rng(), &stop).await;
         });
         pace
     }

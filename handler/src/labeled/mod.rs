@@ -1,4 +1,4 @@
-//! A labelled dataset to read, for `export`, `show` and `report`.
+//! A labelled dataset to read, for `compare`, `export`, `show` and `report`.
 //!
 //! Published buckets are read from their labelled files and details, unpublished buckets from the parts
 //! in the work area, as far as they are labelled. With RAW beside it a turn has its text, too. Nothing

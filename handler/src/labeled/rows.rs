@@ -29,10 +29,29 @@ pub struct Label {
     pub message_id: String,
     pub split: Option<String>,
     pub bucket: Option<String>,
+    /// 0 or 1.
     pub hard_label: Option<u8>,
+    /// In [0, 1].
     pub soft_label: Option<f64>,
     pub rationale: Option<String>,
     pub labeling_error: Option<LabelingError>,
+}
+
+impl Label {
+    /// Reads a line; says why it is no labelled one.
+    fn read(line: &[u8]) -> Result<Self, String> {
+        let label = serde_json::from_slice::<Self>(line).map_err(|error| error.to_string())?;
+        if label.hard_label.is_some_and(|hard| hard > 1) {
+            return Err("its hard_label is neither 0 nor 1".into());
+        }
+        if label
+            .soft_label
+            .is_some_and(|soft| !(0.0..=1.0).contains(&soft))
+        {
+            return Err("its soft_label is not between 0 and 1".into());
+        }
+        Ok(label)
+    }
 }
 
 /// The rows of a bucket, one after the other.
@@ -126,8 +145,7 @@ impl Rows {
                 let Some(line) = labels.next().await? else {
                     return Ok(None);
                 };
-                let label = serde_json::from_slice::<Label>(line)
-                    .map_err(|error| damaged(error.to_string()))?;
+                let label = Label::read(line).map_err(damaged)?;
                 let details = match details {
                     None => None,
                     Some(details) => {
@@ -168,5 +186,14 @@ impl Rows {
             label,
             details,
         }))
+    }
+}
+
+impl Row {
+    /// Where its turn stands in RAW, where that is known: its conversation and its number there, both
+    /// counted from 0.
+    pub fn place(&self) -> Option<(u64, u32)> {
+        let details = self.details.as_ref()?;
+        Some((details.position?, details.turn?))
     }
 }

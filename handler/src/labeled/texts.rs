@@ -90,9 +90,7 @@ impl Texts {
     /// # Errors
     /// If RAW cannot be read, or does not have that turn.
     pub async fn of(&mut self, row: &Row) -> Result<Said, ReadError> {
-        let details = row.details.as_ref();
-        let stands = details.and_then(|details| Some((details.position?, details.turn?)));
-        match stands {
+        match row.place() {
             Some((position, turn)) => {
                 while self
                     .current
@@ -150,10 +148,9 @@ impl Texts {
     /// # Errors
     /// As [`of`](Self::of).
     pub async fn pass_over(&mut self, row: &Row) -> Result<(), ReadError> {
-        let details = row.details.as_ref();
-        match details.is_some_and(|details| details.position.is_some()) {
-            true => Ok(()),
-            false => self.of(row).await.map(drop),
+        match row.place() {
+            Some(_) => Ok(()),
+            None => self.of(row).await.map(drop),
         }
     }
 
@@ -192,12 +189,7 @@ pub async fn said(
 ) -> Result<Vec<String>, ReadError> {
     let mut texts = Texts::open(raw, bucket, false).await?;
     let mut said = Vec::new();
-    let stand = |row: &Row| {
-        row.details
-            .as_ref()
-            .is_some_and(|details| details.position.is_some())
-    };
-    if wanted.iter().all(stand) {
+    if wanted.iter().all(|row| row.place().is_some()) {
         for row in wanted {
             said.push(texts.of(row).await?.message);
         }

@@ -20,16 +20,28 @@ impl Label {
     /// Both, 0 first.
     pub const BOTH: [Self; 2] = [Self::Zero, Self::One];
 
-    /// The label that a token's text stands for: exactly "0" or "1" once ASCII whitespace is
-    /// trimmed, and the `▁` and `Ġ` by which vocabularies write a blank, so that "10" is none.
+    /// The label that a token's text stands for: exactly "0" or "1" once white space is trimmed, so that
+    /// "10" is none.
     #[must_use]
     pub fn from_token(text: &str) -> Option<Self> {
-        match text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '▁' || c == 'Ġ') {
+        match trimmed(text) {
             "0" => Some(Self::Zero),
             "1" => Some(Self::One),
             _ => None,
         }
     }
+}
+
+/// Whether a token's text is nothing but white space.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    trimmed(text).is_empty()
+}
+
+/// Without ASCII white space, and without what vocabularies write for it: `▁` and `Ġ` for a blank, `Ċ` for
+/// the end of a line.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_ascii_whitespace() || ['▁', 'Ġ', 'Ċ'].contains(&c))
 }
 
 impl From<Label> for u8 {

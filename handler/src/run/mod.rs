@@ -24,7 +24,6 @@ pub mod plan;
 pub mod progress;
 pub mod projection;
 pub mod publish;
-pub mod quota;
 pub mod record;
 pub mod report;
 pub mod results;
@@ -181,12 +180,12 @@ pub enum RunError {
         format: u32,
     },
     /// Something of ours in the work folder cannot be read.
-    #[error("{path} in the work folder cannot be read ({reason}); start over with --restart")]
+    #[error("{path} in the work folder cannot be read ({source}); start over with --restart")]
     Damaged {
         /// The file.
         path: String,
         /// Why.
-        reason: String,
+        source: serde_json::Error,
     },
 }
 

@@ -45,6 +45,11 @@ impl Draft {
         &self.report
     }
 
+    /// The labelled file and the details.
+    pub fn files(&self) -> [LabeledFile; 2] {
+        [self.labels.file(), self.details.file()]
+    }
+
     /// Whether these are beginnings of the labelled file and of its details; [`draft`] must have been told
     /// their lengths.
     pub fn begin_with(&self) -> [Option<&LabeledFile>; 2] {

@@ -7,7 +7,7 @@
 
 use super::settings::{LabelSettings, Method};
 use crate::dataset::figures::Tokens;
-use crate::dataset::metadata::{BucketReport, SourceFile, Status};
+use crate::dataset::metadata::{BucketReport, LabeledFile, SourceFile, Status};
 use crate::money::Usd;
 use crate::store::Version;
 use crate::teacher::profile::Profile;
@@ -190,6 +190,10 @@ pub struct Record {
     pub next_in_month_usd: Option<Usd>,
     /// What is known of its bucket: after planning what there is to label, at the end the result.
     pub report: Option<BucketReport>,
+    /// The labelled file and the details that it is about to publish: whatever happens then, they are known
+    /// as its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishing: Option<[LabeledFile; 2]>,
     /// What a run was billed that ended without being published, and for how many turns, once that is settled.
     #[serde(default)]
     pub billed: Option<(Tokens, u64)>,
@@ -300,6 +304,7 @@ impl Record {
             next_usd: Usd::ZERO,
             next_in_month_usd: None,
             report: None,
+            publishing: None,
             billed: None,
             overwrite: false,
             swept: false,
@@ -380,6 +385,14 @@ impl Record {
     pub fn is_published(&self) -> bool {
         let report = self.report.as_ref();
         report.is_some_and(|report| report.published.is_some())
+    }
+
+    /// Whether a labelled file, or the details of one, is what it published, or was about to.
+    pub fn made(&self, file: &LabeledFile) -> bool {
+        let published = self.report.iter().flat_map(BucketReport::files).flatten();
+        published
+            .chain(self.publishing.iter().flatten())
+            .any(|made| made == file)
     }
 
     fn enter(&mut self, state: State, reason: Option<String>, now: Timestamp) -> bool {

@@ -547,9 +547,9 @@ impl Runs {
         value: &T,
     ) -> Result<(), RunError> {
         let value = serde_json::to_value(value);
-        let value = value.map_err(|error| RunError::Damaged {
+        let value = value.map_err(|source| RunError::Damaged {
             path: self.work.locate(&format!("datasets/{dataset}/{name}.json")),
-            reason: error.to_string(),
+            source,
         })?;
         let other = |_: Option<serde_json::Value>| Some(value.clone());
         self.change_pinned(dataset, name, other).await

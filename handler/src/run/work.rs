@@ -34,9 +34,9 @@ pub fn parse<T: DeserializeOwned>(
         let path = work.locate(path);
         return Err(RunError::Newer { path, format });
     }
-    serde_json::from_slice(content).map_err(|error| RunError::Damaged {
+    serde_json::from_slice(content).map_err(|source| RunError::Damaged {
         path: work.locate(path),
-        reason: error.to_string(),
+        source,
     })
 }
 
@@ -90,9 +90,9 @@ pub fn content(
     path: &str,
     written: serde_json::Result<Vec<u8>>,
 ) -> Result<Vec<u8>, RunError> {
-    let mut content = written.map_err(|error| RunError::Damaged {
+    let mut content = written.map_err(|source| RunError::Damaged {
         path: folder.locate(path),
-        reason: error.to_string(),
+        source,
     })?;
     content.push(b'\n');
     Ok(content)

@@ -1,7 +1,6 @@
 //! What stands where a run publishes, a labelled file and its details: what a run of ours made, or someone
 //! else's.
 
-use super::publish_bucket::published;
 use super::world::App;
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, LabeledFile};
@@ -27,8 +26,8 @@ impl App {
     }
 
     /// Refuses a run that would replace a labelled file or details that softlabel did not write: neither
-    /// a run of the bucket nor the metadata beside the file lists it with its length and hash. An empty
-    /// file may be replaced.
+    /// the record of a run of the bucket nor the metadata beside the file has it with its length and hash.
+    /// An empty file may be replaced.
     ///
     /// # Errors
     /// [`RunError::Foreign`] if it would, and if something cannot be read.
@@ -41,20 +40,19 @@ impl App {
         if there == [None, None] {
             return Ok(());
         }
-        let mut runs = Vec::new();
-        if let Some(current) = self.runs.current(dataset, file).await? {
-            runs = current.before;
-            runs.push(current.run);
-        }
+        let listed = self.listed(dataset, &name).await?;
+        let listed = listed.iter().flat_map(BucketReport::files).flatten();
+        let listed = listed.collect::<Vec<_>>();
+        let current = self.runs.current(dataset, file).await?;
+        let runs = current.map(|current| [current.before, vec![current.run]].concat());
         let mut made = Vec::new();
-        for run in &runs {
-            made.push(self.runs.read(run).await?.and_then(|record| record.report));
+        for run in runs.iter().flatten() {
+            made.extend(self.runs.read(run).await?);
         }
-        made.push(self.listed(dataset, &name).await?);
-        for report in &made {
-            for (there, made) in there.iter_mut().zip(published(report.as_ref())) {
-                there.take_if(|there| Some(&*there) == made);
-            }
+        for there in &mut there {
+            there.take_if(|there| {
+                listed.contains(&&*there) || made.iter().any(|record| record.made(there))
+            });
         }
         let targets = self.data.published(dataset, &name)?;
         match targets

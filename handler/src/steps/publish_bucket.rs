@@ -7,10 +7,10 @@
 use super::message::{Message, RunMessage};
 use super::metadata;
 use super::world::App;
-use crate::dataset::metadata::{BucketReport, LabeledFile, Status};
+use crate::dataset::metadata::{BucketReport, Status};
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
-use crate::run::publish::{Target, draft};
+use crate::run::publish::{Draft, Target, draft};
 use crate::run::record::{Record, State};
 use crate::run::work;
 use crate::store::{PutMode, Version};
@@ -57,7 +57,7 @@ async fn publish(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     if !may_publish(app, run).await? {
         return Ok(Vec::new());
     }
-    match draft.commit(there.map(PutMode::from)).await? {
+    match commit(app, run, draft, there).await? {
         Some(report) => {
             let [labels, _] = &targets;
             let place = labels.folder.locate(&labels.path);
@@ -101,21 +101,16 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
         target.beginning = found.as_ref().map_or(0, |found| found.length);
     }
     let draft = draft(&manifest, (work, &paths), &targets, clock).await?;
-    let published = published(record.report.as_ref());
-    let ours =
-        |found: &LabeledFile, whole, beginning| Some(found) == whole || Some(found) == beginning;
-    let beginnings = draft.begin_with();
-    let files = found.iter().zip(published).zip(beginnings).zip(&targets);
-    for (((found, whole), beginning), target) in files {
+    for ((found, beginning), target) in found.iter().zip(draft.begin_with()).zip(&targets) {
         let is_ours = found
             .as_ref()
-            .is_none_or(|found| ours(found, whole, beginning));
+            .is_none_or(|found| record.made(found) || Some(found) == beginning);
         if !is_ours && !app.settings.overwrite {
             let path = target.folder.locate(&target.path);
             return Err(RunError::Foreign { path });
         }
     }
-    let Some(report) = draft.commit(there.map(PutMode::from)).await? else {
+    let Some(report) = commit(app, &record.run, draft, there).await? else {
         tracing::info!(
             run = record.run,
             "another process published the bucket just now"
@@ -142,14 +137,21 @@ async fn there([labels, details]: &[Target; 2]) -> Result<[Option<Version>; 2], 
     Ok([labels, details].map(|status| status.map(|status| status.version)))
 }
 
-/// The labelled file and its details, as a run published them.
-pub(crate) fn published(report: Option<&BucketReport>) -> [Option<&LabeledFile>; 2] {
-    let file =
-        |file: fn(&BucketReport) -> &Option<LabeledFile>| report.and_then(|it| file(it).as_ref());
-    [
-        file(|report| &report.labeled_file),
-        file(|report| &report.details_file),
-    ]
+/// Makes the files of a draft appear over those that were `there`. The run's record has them before: a process
+/// that is killed in between leaves no file that nobody knows.
+async fn commit(
+    app: &App,
+    run: &str,
+    draft: Draft,
+    there: [Option<Version>; 2],
+) -> Result<Option<BucketReport>, RunError> {
+    let files = draft.files();
+    let announce = app.runs.update(run, |record| {
+        let before = record.publishing.replace(files.clone());
+        before != record.publishing
+    });
+    announce.await?;
+    draft.commit(there.map(PutMode::from)).await
 }
 
 /// Whether a run should still be published: it has not ended, is the current one of its file, and RAW is

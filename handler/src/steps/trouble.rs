@@ -3,7 +3,7 @@
 use crate::money::Usd;
 use crate::run::RunError;
 use crate::store::{StoreError, sentence};
-use crate::teacher::disposition::Stop;
+use crate::teacher::stop::Stop;
 use std::fmt;
 
 /// Why nothing can be done for a run now. Its paid results are kept, and it continues once the cause is

@@ -6,8 +6,8 @@
 //! Safe to wish twice and in parallel: a run's name follows from the wish and from the run that it replaces,
 //! so that equal wishes get equal names.
 
-use super::publish_bucket::published;
 use super::world::App;
+use crate::dataset::metadata::BucketReport;
 use crate::run::RunError;
 use crate::run::record::{Beginning, Origin, Record};
 use crate::run::settings::LabelSettings;
@@ -220,10 +220,10 @@ impl App {
             return Ok(false);
         };
         let there = self.published_files(&record.dataset, &name).await?;
-        let published = published(record.report.as_ref());
+        let published = record.report.as_ref().map(BucketReport::files);
+        let [labels, details] = published.unwrap_or_default();
         // Earlier versions of softlabel published no details.
-        let mut files = there.iter().zip(published);
-        let [labels, _] = published;
+        let mut files = there.iter().zip([labels, details]);
         Ok(labels.is_some() && files.all(|(there, made)| made.is_none() || there.as_ref() == made))
     }
 

@@ -30,18 +30,18 @@ pub enum StoreError {
     #[error("another process works on this run: {holder} holds {place}; wait for it, or stop it")]
     Held { place: String, holder: String },
     /// The service is not there, too busy, or took too long, also after several tries.
-    #[error("cannot {operation} {place}: {reason}; try again later")]
+    #[error("cannot {operation} {place}: {source}; try again later")]
     Unavailable {
         operation: &'static str,
         place: String,
-        reason: String,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The service refused, and will again.
-    #[error("cannot {operation} {place}: {reason}; {remedy}")]
+    #[error("cannot {operation} {place}: {source}; {remedy}")]
     Refused {
         operation: &'static str,
         place: String,
-        reason: String,
+        source: Box<dyn Error + Send + Sync>,
         remedy: &'static str,
     },
     /// A file of lines has as many as it can have.
@@ -126,7 +126,8 @@ impl StoreError {
     }
 }
 
-/// An error with its causes as one sentence, and what to do where only the operating system knows why.
+/// An error with the causes that it does not tell itself as one sentence, and what to do where only the
+/// operating system knows why.
 pub fn sentence(error: &(dyn Error + 'static)) -> String {
     let causes = || {
         let mut next = Some(error);
@@ -136,8 +137,14 @@ pub fn sentence(error: &(dyn Error + 'static)) -> String {
             Some(cause)
         })
     };
-    let told = causes().map(ToString::to_string).collect::<Vec<_>>();
-    let told = told.join(": ");
+    let told = causes().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.is_empty() {
+            true => cause,
+            false if told.contains(&cause) => told,
+            false => format!("{told}: {cause}"),
+        }
+    });
     let refusal = causes().find_map(|cause| cause.downcast_ref());
     match refusal.and_then(remedy) {
         Some(remedy) => format!("{told}; {remedy}"),

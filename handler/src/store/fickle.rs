@@ -72,7 +72,7 @@ impl AppendLines for Fickle {
             return Err(StoreError::Unavailable {
                 operation: "append to",
                 place: "part".into(),
-                reason: "its mood is bad".into(),
+                source: "its mood is bad".into(),
             });
         }
         self.lines.lock().unwrap().extend_from_slice(lines);

@@ -109,7 +109,8 @@ impl Admission {
         }
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+    /// Its breaker.
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -209,21 +210,6 @@ impl Admission {
     /// The outage that the breaker is open for, if so.
     pub fn outage(&self) -> Option<Outage> {
         self.breaker().outage(Instant::now())
-    }
-
-    /// Whether enough messages fail, and none is answered, that the service may be at fault.
-    pub fn in_trouble(&self) -> bool {
-        self.breaker().in_trouble()
-    }
-
-    /// When the last outage ended.
-    pub fn reopened(&self) -> Option<Instant> {
-        self.breaker().reopened()
-    }
-
-    /// When a probe last showed that the messages that failed until then did so for what is in them.
-    pub fn cleared(&self) -> Option<Instant> {
-        self.breaker().cleared()
     }
 
     /// The outage, once it has lasted for too long.

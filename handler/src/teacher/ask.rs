@@ -6,12 +6,12 @@
 use super::admission::Admission;
 use super::breaker::{Endurance, Outage};
 use super::call::{Call, Failure};
-use super::disposition::Stop;
 use super::meter::Reading;
 use super::pace::Pace;
 use super::profile::Profile;
 use super::purse::{Purse, Refused};
 use super::refusals::Refusals;
+use super::stop::Stop;
 use super::transport::Transport;
 use super::wire::Choice;
 use crate::dataset::figures::Tokens;
@@ -51,10 +51,10 @@ impl Patience {
         doubled.min(self.longest_backoff)
     }
 
-    /// The waits between the attempts, each drawn evenly from zero to its bound.
+    /// The waits between attempts, each drawn evenly from zero to its bound. Which attempt is the last one
+    /// is not known before: those that an outage costs do not count.
     fn backoffs(self, rng: &Mutex<StdRng>) -> impl Iterator<Item = Duration> {
-        (0..self.attempts.saturating_sub(1))
-            .map(move |retry| self.backoff(retry).mul_f64(draw(rng)))
+        (0..).map(move |retry| self.backoff(retry).mul_f64(draw(rng)))
     }
 
     /// What the service asks to wait after a fault, within the longest wait that is set.

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// At least this many different messages must have failed since the last answer: fewer may fail for
-/// what is in them.
+/// At least this many different messages must have failed since the last answer, or a probe: fewer may fail
+/// for what is in them.
 const FAILING_MESSAGES: usize = 10;
 
 /// Time between two probes, as a share of how long the outage has lasted: it costs no more than that again.
@@ -179,9 +179,15 @@ impl Breaker {
         }
     }
 
-    /// Whether enough messages fail, and none is answered, that the service may be at fault.
+    /// Whether enough messages fail, and none is answered, or a probe fails, that the service may be at
+    /// fault.
     pub fn in_trouble(&self) -> bool {
-        self.failing.len() >= FAILING_MESSAGES
+        self.failing.len() >= FAILING_MESSAGES || self.probe_failed
+    }
+
+    /// When the first failure came that no answer has followed.
+    pub fn failing_since(&self) -> Option<Instant> {
+        self.failing_since
     }
 
     /// When the last outage ended; an outage counts only if a probe failed.
@@ -282,6 +288,22 @@ mod tests {
             assert!(!fail(&mut breaker, 9, start + seconds(second)));
         }
         assert!(!breaker.in_trouble());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_messages_and_a_probe_that_fail_are_an_outage() {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(ENDURANCE);
+        assert!(!fail(&mut breaker, 3, start));
+        assert_eq!(breaker.failing_since(), Some(start));
+        breaker.settle(Outcome::Failed(None, "HTTP 503"), start + seconds(1));
+        assert!(breaker.in_trouble());
+        assert!(fail(&mut breaker, 1, start + seconds(5)));
+        breaker.settle(Outcome::Answered(None), start + seconds(6));
+        assert_eq!(
+            (breaker.in_trouble(), breaker.failing_since()),
+            (false, None)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,10 @@
 use super::admission::{Cost, Denied, Permit};
 use super::ask::{Calls, Kind, Opinion, Question, Reply, Suspects, Teacher, draw};
 use super::breaker::Outage;
-use super::disposition::{Disposition, Stop};
+use super::disposition::Disposition;
 use super::purse::{Purse, Refused};
 use super::refusals::Meaning;
+use super::stop::Stop;
 use super::transport::Exchange;
 use super::wire::Request;
 use crate::dataset::figures::Tokens;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 /// Why an attempt brought nothing.
 pub(super) enum Failure {
-    /// A passing fault, which costs an attempt.
+    /// A passing fault that leaves another attempt.
     Fault(String),
     /// The last fault that it may meet.
     UsedUp(String),
@@ -60,14 +61,14 @@ struct Met {
     throttled: Option<Instant>,
     /// How often it met 429.
     throttlings: u32,
-    /// How often it failed while every call did.
-    spared: u32,
     /// Attempts that it has used up.
     attempts: u32,
     /// Attempts that failed while every call failed; whether they count is not known yet.
     doubtful: u32,
     /// When the first of them failed.
     doubtful_since: Option<Instant>,
+    /// When its first fault came, of those that no outage explains.
+    failing_since: Option<Instant>,
     /// What its attempts were billed, and took of the quota.
     billed: Tokens,
 }
@@ -143,7 +144,7 @@ impl<'a> Call<'a> {
         Failure::Stopped
     }
 
-    /// Sends until something comes back that is neither 429 nor a fault that all calls share.
+    /// Sends until something comes back that is no 429.
     pub(super) async fn attempt(&self) -> Result<Reply, Failure> {
         let Teacher {
             admission,
@@ -174,7 +175,10 @@ impl<'a> Call<'a> {
                 suspects.changed.notify_waiters();
             }
             match exchange.result {
-                Ok(answer) => {
+                Ok(mut answer) => {
+                    if self.teacher.profile.may_begin_blank() {
+                        answer.choice.pass_over_blanks();
+                    }
                     return Ok(Reply {
                         choice: answer.choice,
                         tokens: Tokens::default(),
@@ -193,14 +197,10 @@ impl<'a> Call<'a> {
                     return Err(self.refused(stop, error).await);
                 }
                 Err(Disposition::Retry { reason, after, .. }) => {
-                    let after = patience.bounded(after);
-                    if self.is_spared().await? {
-                        tokio::time::sleep(self.spared().max(after)).await;
-                        continue;
-                    }
+                    let is_spared = self.is_spared().await?;
                     let mut met = self.met();
-                    met.asked_to_wait = after;
-                    return Err(match met.attempts < patience.attempts {
+                    met.asked_to_wait = patience.bounded(after);
+                    return Err(match is_spared || met.attempts < patience.attempts {
                         true => Failure::Fault(reason),
                         false => Failure::UsedUp(reason),
                     });
@@ -280,32 +280,44 @@ impl<'a> Call<'a> {
         Ok(opinion)
     }
 
-    /// Whether the latest fault costs no attempt because every call fails. After a while, or when no
-    /// attempt is left, a harmless message shows whether the service is at fault.
+    /// Whether the latest fault costs no attempt because every call fails. After a while, and before the
+    /// last attempt if nothing was answered since the first fault, a harmless message shows whether the
+    /// service is at fault.
     async fn is_spared(&self) -> Result<bool, Failure> {
         let Teacher {
             admission,
             patience,
             ..
         } = self.teacher;
-        let in_trouble = admission.in_trouble();
+        let in_trouble = admission.breaker().in_trouble();
         {
             let mut met = self.met();
-            if met.doubtful_since.is_some() && admission.cleared() >= met.doubtful_since {
+            let first = *met.failing_since.get_or_insert_with(Instant::now);
+            if met.doubtful_since.is_some() && admission.breaker().cleared() >= met.doubtful_since {
                 met.attempts += std::mem::take(&mut met.doubtful);
                 met.doubtful_since = None;
             }
-            if !in_trouble {
+            if in_trouble {
+                met.doubtful += 1;
+                met.doubtful_since.get_or_insert_with(Instant::now);
+            } else {
                 met.attempts += 1;
                 met.doubtful = 0;
                 met.doubtful_since = None;
-                return Ok(false);
             }
-            met.doubtful += 1;
-            met.doubtful_since.get_or_insert_with(Instant::now);
-            let left = met.attempts + met.doubtful < patience.attempts;
-            if left && admission.outage().is_none() {
-                return Ok(true);
+            let is_last_next = met.attempts + met.doubtful + 1 >= patience.attempts;
+            let is_unexplained = match in_trouble {
+                true => is_last_next || admission.outage().is_some(),
+                false => {
+                    is_last_next
+                        && admission
+                            .breaker()
+                            .failing_since()
+                            .is_some_and(|it| it <= first)
+                }
+            };
+            if !is_unexplained {
+                return Ok(in_trouble);
             }
         }
         let opinion = self.opinion(Instant::now()).await?;
@@ -314,8 +326,14 @@ impl<'a> Call<'a> {
         met.doubtful_since = None;
         if opinion == Opinion::Answers {
             met.attempts += doubtful;
+            return Ok(false);
         }
-        Ok(opinion != Opinion::Answers)
+        if !in_trouble {
+            // All of them came while nothing was answered.
+            met.attempts = 0;
+        }
+        met.failing_since = None;
+        Ok(true)
     }
 
     /// What a refusal means: the end of the run with `stop`, or this turn's `error`. Waits until
@@ -361,14 +379,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// How long to wait after a fault that all calls share.
-    fn spared(&self) -> Duration {
-        let retry = self.met().spared;
-        self.met().spared = retry.saturating_add(1);
-        let bound = self.teacher.patience.backoff(retry);
-        bound.mul_f64(draw(&self.teacher.rng))
-    }
-
     /// How long everybody waits after a 429, or the end of the patience with it.
     fn throttled(&self, after: Option<Duration>) -> Result<Duration, Failure> {
         let Teacher {
@@ -383,7 +393,7 @@ impl<'a> Call<'a> {
             (since, met.throttlings)
         };
         // Time spent in an outage says nothing about this call.
-        let since = since.max(admission.reopened().unwrap_or(since));
+        let since = since.max(admission.breaker().reopened().unwrap_or(since));
         if since.elapsed() >= patience.throttling && admission.outage().is_none() {
             let seconds = since.elapsed().as_secs();
             let message = format!("The service answered 429 for {seconds} seconds.");

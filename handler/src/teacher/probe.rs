@@ -4,10 +4,11 @@
 //! run. If the deployment gives no log probabilities, it says so before anything is paid for.
 
 use super::ask::Patience;
-use super::disposition::{Disposition, Stop};
+use super::disposition::Disposition;
 use super::model::Family;
 use super::profile::{LengthParameter, Profile};
 use super::purse::Purse;
+use super::stop::Stop;
 use super::tariff::Tariff;
 use super::transport::{Exchange, Transport};
 use super::wire::{Answer, Choice, Request};

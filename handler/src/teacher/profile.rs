@@ -54,7 +54,9 @@ impl Profile {
                 LengthParameter::MaxCompletionTokens
             },
             classification_tokens: match family {
-                Family::Classic | Family::Compatible => 1,
+                Family::Classic => 1,
+                // Some begin every answer with a blank, which is a token of its own.
+                Family::Compatible => 2,
                 Family::Gpt5None => 16,
                 Family::Reasoning => 4096,
             },
@@ -66,6 +68,12 @@ impl Profile {
             },
             logit_bias: family == Family::Classic && encoding.label_ids().is_some(),
         }
+    }
+
+    /// Whether an answer may begin with white space that is no part of the label's token. OpenAI's models do
+    /// not begin so, and what they say is read as it stands.
+    pub fn may_begin_blank(&self) -> bool {
+        self.family == Family::Compatible
     }
 
     pub fn classification<'a>(

@@ -3,10 +3,11 @@
 use super::bill::{self, Bill, Ending};
 use super::body;
 use super::credential::{Credential, Header, RenewalError};
-use super::disposition::{Disposition, Stop, dispose};
+use super::disposition::{Disposition, dispose};
 use super::endpoint::{Api, Endpoint};
 use super::meter::Meter;
 use super::pacing::RateLimitHeaders;
+use super::stop::Stop;
 use super::wire::{Answer, Request};
 use crate::clock::Clock;
 use crate::identity::cause;

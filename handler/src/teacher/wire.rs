@@ -99,9 +99,14 @@ pub struct Choice {
     pub refusal: Option<String>,
     /// The categories for which the content filter cut the answer.
     pub filtered: Vec<String>,
-    /// The first generated token and its rivals, where token probabilities were given.
-    first: Option<(Candidate, Vec<Candidate>)>,
+    /// The first generated token, where token probabilities were given.
+    first: Option<Token>,
+    /// Where that is white space, the first one that is not.
+    after_blank: Option<Token>,
 }
+
+/// A generated token and the most probable ones in its place.
+type Token = (Candidate, Vec<Candidate>);
 
 impl Answer {
     /// Reads an answer; `None` where it has no choices.
@@ -126,20 +131,32 @@ impl Choice {
     fn read(choice: &Value) -> Self {
         let message = choice.get("message");
         let field = |name: &str| message.and_then(|message| message.get(name));
-        let first = choice
+        let tokens = choice
             .get("logprobs")
-            .and_then(|logprobs| logprobs.get("content")?.get(0));
-        let first = first.and_then(|first| {
-            let top = first.get("top_logprobs").and_then(Value::as_array);
-            let top = top.into_iter().flatten().filter_map(candidate).collect();
-            Some((candidate(first)?, top))
-        });
+            .and_then(|logprobs| logprobs.get("content")?.as_array());
+        let mut tokens = tokens.into_iter().flatten();
+        let first = tokens.next().and_then(token);
+        let after_blank = match &first {
+            Some((sampled, _)) if sampled.is_blank() => {
+                let mut rest = tokens.filter_map(token);
+                rest.find(|(sampled, _)| !sampled.is_blank())
+            }
+            _ => None,
+        };
         Self {
             finish_reason: choice.get("finish_reason").and_then(text),
             text: field("content").map(said).unwrap_or_default(),
             refusal: field("refusal").and_then(text),
             filtered: filtered_categories(choice),
             first,
+            after_blank,
+        }
+    }
+
+    /// Takes the first token that is not white space for the first one, where there is one.
+    pub fn pass_over_blanks(&mut self) {
+        if let Some(token) = self.after_blank.take() {
+            self.first = Some(token);
         }
     }
 
@@ -153,6 +170,13 @@ impl Choice {
             requested,
         })
     }
+}
+
+/// A generated token with its rivals.
+fn token(token: &Value) -> Option<Token> {
+    let top = token.get("top_logprobs").and_then(Value::as_array);
+    let top = top.into_iter().flatten().filter_map(candidate).collect();
+    Some((candidate(token)?, top))
 }
 
 /// A token with its probability.
@@ -263,6 +287,28 @@ mod tests {
             );
             let rivals = usize::from(field == "top_logprobs");
             assert_eq!(read.top.len(), rivals, "{token}");
+        }
+    }
+
+    #[test]
+    fn white_space_is_passed_over_where_that_is_asked_for() {
+        let token = |text: &str| json!({"token": text, "logprob": -0.5, "top_logprobs": []});
+        for (tokens, first, after) in [
+            (vec!["0"], "0", "0"),
+            (vec!["\u{2581}", "1"], "\u{2581}", "1"),
+            (vec!["\u{120}", "\u{10a}", "1", "0"], "\u{120}", "1"),
+            (vec![" ", "\n", "", "x", "1"], " ", "x"),
+            (vec!["\n"], "\n", "\n"),
+            (vec!["\u{2581}1", "0"], "\u{2581}1", "\u{2581}1"),
+        ] {
+            let content = tokens.iter().map(|text| token(text)).collect::<Vec<_>>();
+            let answer = json!({"choices": [{"logprobs": {"content": content}}]});
+            let choice = Answer::read(&answer).unwrap().choice;
+            let sampled = |mut choice: Choice| choice.take_first_token(5).unwrap().sampled.token;
+            assert_eq!(sampled(choice.clone()), first, "{tokens:?}");
+            let mut passed = choice;
+            passed.pass_over_blanks();
+            assert_eq!(sampled(passed), after, "{tokens:?}");
         }
     }
 

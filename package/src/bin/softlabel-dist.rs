@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use softlabel_package::crates::Features;
 use softlabel_package::papers::Papers;
-use softlabel_package::place::{self, megabytes, remove, short};
+use softlabel_package::place::{self, remove};
 use softlabel_package::portable::{self, Place, Processor};
 use softlabel_package::release::{self, Entry};
 use std::fs;
@@ -38,22 +38,12 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match make(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    place::ended(make(&Args::parse()))
 }
 
 fn make(args: &Args) -> Result<()> {
     let (repository, target) = (place::repository()?, place::target()?);
-    let output = match &args.output {
-        Some(output) => output.clone(),
-        None => target.join("dist"),
-    };
-    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    let output = place::output(args.output.as_deref(), "dist")?;
     let processor = Processor::of_this_machine()?;
     let build = (processor, Features::CommandLine);
     let papers = Papers::make(repository, processor.target(), Features::CommandLine)?;
@@ -72,14 +62,14 @@ fn make(args: &Args) -> Result<()> {
     let archive = output.join(format!("{name}.tar.gz"));
     remove(&archive)?;
     pack(&archive, &name, &executable, &papers, &shared)?;
-    say(&archive)?;
+    place::say(&archive, "")?;
     if args.executable.is_none() {
         // Nothing is compiled again: the wheel gets what only the executable could tell.
         let made = portable::build(place, build, &papers, &shared)?.wheel;
         let name = made.file_name().context("the wheel has no name")?;
         let wheel = output.join(name);
         fs::copy(&made, &wheel).with_context(|| format!("cannot write {}", wheel.display()))?;
-        say(&wheel)?;
+        place::say(&wheel, "")?;
     }
     Ok(())
 }
@@ -110,10 +100,4 @@ fn pack(
         executable: false,
     }));
     release::write(archive, name, &entries)
-}
-
-fn say(file: &Path) -> Result<()> {
-    let size = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
-    println!("{}: {}", short(file), megabytes(size.len()));
-    Ok(())
 }

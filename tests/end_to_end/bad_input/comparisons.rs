@@ -51,7 +51,7 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "the folder above a labelled dataset",
             1,
-            &["labeled is a folder of labelled datasets"],
+            &["labeled is not a labelled dataset"],
             "LABELED_raw",
             |w| {
                 w.dataset_done();

@@ -2,7 +2,7 @@
 
 use super::spot::{Accounts, Spot};
 use super::usage;
-use crate::config::ReadArgs;
+use crate::config::{CompareArgs, ReadArgs};
 use crate::dataset::layout;
 use crate::labeled::{Bucket, Labeled, Location, ReadError, Texts};
 use crate::store::azure::BlobUrl;
@@ -35,102 +35,28 @@ pub(in crate::cli) enum Work {
 /// # Errors
 /// If it is not there or cannot be read.
 pub(in crate::cli) async fn open(args: &ReadArgs, which: Work) -> anyhow::Result<Opened> {
-    let mut accounts = Accounts::new(args.identities());
+    let mut accounts = Accounts::new(args.identity.identities());
     let path = accounts.spot(&args.path, "PATH")?;
-    let lone = path.is_file().await?;
-    if let Spot::Local(local) = &path
-        && !local.exists()
-    {
-        bail!(
-            "{path} does not exist; give the folder of a labelled dataset, or a single labelled file"
-        );
-    }
-    let given = args.work.as_deref();
-    let given = given
-        .map(|work| accounts.spot(work, "--work"))
-        .transpose()?;
-    let parent = || {
-        path.parent()
-            .ok_or_else(|| usage(format!("{path} lies in no folder")))
-    };
-    let usual = match (lone, &path) {
-        (true, _) => path.with_ending(".softlabel"),
-        (false, Spot::Blob(_)) => path.join(".softlabel"),
-        (false, Spot::Local(_)) => {
-            let name = path.name().unwrap_or_default();
-            let name = name
-                .strip_prefix(layout::LABELED_PREFIX)
-                .unwrap_or_default()
-                .to_owned();
-            path.join("..").join(".softlabel").join(&name)
-        }
-    };
-    let (labels, metadata) = match lone {
-        true => (parent()?, given.clone().unwrap_or_else(|| usual.clone())),
-        false => (path.clone(), path.clone()),
-    };
-    let work = given.or((which == Work::Usual).then_some(usual));
-    let place = Location {
-        labels: labels.raw()?,
-        metadata: metadata.raw()?,
-        lone: lone.then(|| path.name()).transpose()?,
-        // It is only read.
-        work: work
-            .map(|work| {
-                work.own(
-                    &Spot::Local(Path::new("").into()),
-                    &Protected::default(),
-                    None,
-                    Some(&work),
-                )
-            })
-            .transpose()?,
-        dataset: None,
-    };
-    let mut labeled = match Labeled::open(&place).await {
-        Err(error @ ReadError::NoMetadata { .. }) => return Err(elsewhere(&path, error)),
-        labeled => labeled?,
-    };
+    let work = args.work.as_deref();
+    let work = work.map(|work| accounts.spot(work, "--work")).transpose()?;
     let raw = args.input.as_deref();
     let raw = raw.map(|raw| accounts.spot(raw, "--input")).transpose()?;
-    let raw_folder = match &raw {
-        None => None,
-        Some(raw) => {
-            let is_file = raw.is_file().await?;
-            if let Spot::Local(local) = raw
-                && !local.exists()
-            {
-                bail!("--input {raw} does not exist; give the RAW data of these labels");
-            }
-            if is_file != lone {
-                let text = match lone {
-                    true => {
-                        "is a folder, but the labels are those of a single file; give that file"
-                    }
-                    false => "is a file, but the labels are those of a dataset; give its folder",
-                };
-                return Err(usage(format!("--input {raw} {text}")));
-            }
-            Some(match raw.parent().filter(|_| is_file) {
-                None => raw.raw()?,
-                Some(folder) => {
-                    // The file may have been renamed since it was labelled.
-                    let name = raw.name()?;
-                    let buckets = labeled.buckets.iter_mut();
-                    buckets.for_each(|bucket| bucket.report.source.path.clone_from(&name));
-                    folder.raw()?
-                }
-            })
-        }
-    };
-    Ok(Opened {
-        labeled,
-        path,
-        metadata,
-        lone,
-        raw,
-        raw_folder,
-    })
+    Opened::new(path, work, which, raw).await
+}
+
+/// Opens two outputs to be compared, the first one with RAW where it is given.
+///
+/// # Errors
+/// If one is not there or cannot be read.
+pub(in crate::cli) async fn open_both(args: &CompareArgs) -> anyhow::Result<[Opened; 2]> {
+    let mut accounts = Accounts::new(args.identity.identities());
+    let (a, b) = (accounts.spot(&args.a, "A")?, accounts.spot(&args.b, "B")?);
+    let raw = args.input.as_deref();
+    let raw = raw.map(|raw| accounts.spot(raw, "--input")).transpose()?;
+    Ok([
+        Opened::new(a, None, Work::Given, raw).await?,
+        Opened::new(b, None, Work::Given, None).await?,
+    ])
 }
 
 /// Says which folder was meant, where a labelled dataset lies in the one that was given.
@@ -154,6 +80,110 @@ fn elsewhere(path: &Spot, error: ReadError) -> anyhow::Error {
 }
 
 impl Opened {
+    /// Opens the labelled output at `path`, with what is `given` as its work folder, and RAW.
+    async fn new(
+        path: Spot,
+        given: Option<Spot>,
+        which: Work,
+        raw: Option<Spot>,
+    ) -> anyhow::Result<Self> {
+        let lone = path.is_file().await?;
+        if let Spot::Local(local) = &path
+            && !local.exists()
+        {
+            bail!(
+                "{path} does not exist; give the folder of a labelled dataset, or a single labelled file"
+            );
+        }
+        let parent = || {
+            path.parent()
+                .ok_or_else(|| usage(format!("{path} lies in no folder")))
+        };
+        let usual = match (lone, &path) {
+            (true, _) => path.with_ending(".softlabel"),
+            (false, Spot::Blob(_)) => path.join(".softlabel"),
+            (false, Spot::Local(_)) => {
+                let name = path.name().unwrap_or_default();
+                let name = name
+                    .strip_prefix(layout::LABELED_PREFIX)
+                    .unwrap_or_default()
+                    .to_owned();
+                path.join("..").join(".softlabel").join(&name)
+            }
+        };
+        let (labels, metadata) = match lone {
+            true => (parent()?, given.clone().unwrap_or_else(|| usual.clone())),
+            false => (path.clone(), path.clone()),
+        };
+        let work = given.or((which == Work::Usual).then_some(usual));
+        let place = Location {
+            labels: labels.raw()?,
+            metadata: metadata.raw()?,
+            lone: lone.then(|| path.name()).transpose()?,
+            // It is only read.
+            work: work
+                .map(|work| {
+                    work.own(
+                        &Spot::Local(Path::new("").into()),
+                        &Protected::default(),
+                        None,
+                        Some(&work),
+                    )
+                })
+                .transpose()?,
+            dataset: None,
+        };
+        let mut labeled = match Labeled::open(&place).await {
+            Err(error @ ReadError::NoMetadata { .. }) => return Err(elsewhere(&path, error)),
+            labeled => labeled?,
+        };
+        let raw_folder = match &raw {
+            None => None,
+            Some(raw) => {
+                let is_file = raw.is_file().await?;
+                if let Spot::Local(local) = raw
+                    && !local.exists()
+                {
+                    bail!("--input {raw} does not exist; give the RAW data of these labels");
+                }
+                if is_file != lone {
+                    let text = match lone {
+                        true => {
+                            "is a folder, but the labels are those of a single file; give that file"
+                        }
+                        false => {
+                            "is a file, but the labels are those of a dataset; give its folder"
+                        }
+                    };
+                    return Err(usage(format!("--input {raw} {text}")));
+                }
+                Some(match raw.parent().filter(|_| is_file) {
+                    None => raw.raw()?,
+                    Some(folder) => {
+                        // The file may have been renamed since it was labelled.
+                        let name = raw.name()?;
+                        let buckets = labeled.buckets.iter_mut();
+                        buckets.for_each(|bucket| bucket.report.source.path.clone_from(&name));
+                        folder.raw()?
+                    }
+                })
+            }
+        };
+        Ok(Self {
+            labeled,
+            path,
+            metadata,
+            lone,
+            raw,
+            raw_folder,
+        })
+    }
+
+    /// Where it lies, without what a URL may hold of credentials.
+    pub(in crate::cli) fn place(&self) -> String {
+        self.path.to_string()
+    }
+
     /// Whether RAW was given, so that turns have their texts.
     pub(in crate::cli) fn has_texts(&self) -> bool {
         self.raw.is_some()

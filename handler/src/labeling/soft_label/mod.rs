@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::labeling::label::Label;
+use crate::labeling::label::{Label, is_blank};
 
 /// What the API writes for a token whose probability it does not tell.
 const ABSENT: f64 = -9999.0;
@@ -94,6 +94,11 @@ impl Candidate {
 
     fn label(&self) -> Option<Label> {
         self.text().and_then(Label::from_token)
+    }
+
+    /// Whether it is nothing but white space.
+    pub fn is_blank(&self) -> bool {
+        self.text().is_some_and(is_blank)
     }
 
     fn is_usable(&self) -> bool {

@@ -84,7 +84,7 @@ impl Account {
         match self.0.calls.send(|| container.create(None)).await {
             Ok(_) => Ok(()),
             Err(error) if meaning(&error) == Meaning::Condition => Ok(()),
-            Err(error) => Err(failure(&error, "make", &self.locate(name, ""))),
+            Err(error) => Err(failure(error, "make", &self.locate(name, ""))),
         }
     }
 

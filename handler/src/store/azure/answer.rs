@@ -4,6 +4,7 @@ use super::super::StoreError;
 use super::calls::may_pass;
 use crate::identity::explain;
 use azure_core::error::{Error, ErrorKind};
+use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -67,22 +68,21 @@ pub(super) fn meaning(error: &Error) -> Meaning {
 }
 
 /// The failure of `operation` on `place`, where nothing better is known than the service's answer.
-pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> StoreError {
+pub(super) fn failure(error: Error, operation: &'static str, place: &str) -> StoreError {
     let place = place.to_owned();
-    let reason = reason(error);
-    match meaning(error) {
+    match meaning(&error) {
         Meaning::Missing { .. } => StoreError::NotFound { place },
         Meaning::Lease => held(place),
         Meaning::Full => StoreError::Full { place },
         Meaning::Passing => StoreError::Unavailable {
             operation,
             place,
-            reason,
+            source: Answer(error).into(),
         },
         _ => StoreError::Refused {
             operation,
             place,
-            remedy: match (error.http_status().map(u16::from), code(error)) {
+            remedy: match (error.http_status().map(u16::from), code(&error)) {
                 (_, "BlobArchived" | "BlobBeingRehydrated") => {
                     "it is in the archive tier: set its tier to hot or cool, and wait until it is there"
                 }
@@ -93,19 +93,19 @@ pub(super) fn failure(error: &Error, operation: &'static str, place: &str) -> St
                 }
                 _ => "check the place and the account",
             },
-            reason,
+            source: Answer(error).into(),
         },
     }
 }
 
 /// The failure of a write to a file that this process never leases: a lease on it belongs to another
 /// client.
-pub(super) fn write_failure(error: &Error, place: &str) -> StoreError {
-    match meaning(error) {
+pub(super) fn write_failure(error: Error, place: &str) -> StoreError {
+    match meaning(&error) {
         Meaning::Lease => StoreError::Refused {
             operation: "write",
             place: place.to_owned(),
-            reason: reason(error),
+            source: Answer(error).into(),
             remedy: "another client holds a lease on it: break that lease, or wait for its end",
         },
         _ => failure(error, "write", place),
@@ -128,19 +128,31 @@ pub(super) fn held(place: String) -> StoreError {
     }
 }
 
-fn reason(error: &Error) -> String {
-    match error.kind() {
-        ErrorKind::HttpResponse {
-            status, error_code, ..
-        } => {
-            let code = error_code.as_deref().unwrap_or_default();
-            format!("the service answered {} {code}", u16::from(*status))
-                .trim_end()
-                .to_owned()
+/// The service's answer, or why there is none, told in a few words: its own may quote a secret.
+struct Answer(Error);
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind() {
+            ErrorKind::HttpResponse { status, .. } => {
+                write!(f, "the service answered {}", u16::from(*status))?;
+                match code(&self.0) {
+                    "" => Ok(()),
+                    code => write!(f, " {code}"),
+                }
+            }
+            _ => explain(&self.0).fmt(f),
         }
-        _ => explain(error).to_string(),
     }
 }
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Answer {}
 
 #[cfg(test)]
 mod tests {
@@ -211,7 +223,7 @@ mod tests {
     fn a_failure_says_what_to_do() {
         let place = "https://acct.blob.core.windows.net/data/a";
         let error = answer(403, "AuthorizationPermissionMismatch");
-        let failure = failure(&error, "read", place);
+        let failure = failure(error, "read", place);
         assert!(!failure.is_passing());
         assert_eq!(
             failure.to_string(),
@@ -225,7 +237,7 @@ mod tests {
     #[test]
     fn an_outage_is_told_apart() {
         let error = Error::with_message(ErrorKind::Io, "no answer within 30 s");
-        let failure = failure(&error, "write", "https://a/b/c");
+        let failure = failure(error, "write", "https://a/b/c");
         assert!(failure.is_passing());
         assert_eq!(
             failure.to_string(),

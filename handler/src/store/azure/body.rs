@@ -45,7 +45,7 @@ impl Body {
         let answer = calls.send(|| request(&blob, asked.start, range.as_ref(), etag));
         let answer = match answer.await {
             Ok(answer) => answer,
-            Err(error) => return Err(refused(&error, &place, etag)),
+            Err(error) => return Err(refused(error, &place, etag)),
         };
         let length = length(&answer);
         let found = answer.properties.etag.clone().map(unquoted);
@@ -93,7 +93,7 @@ impl Body {
                 Err(_) => self.calls.too_late(),
             };
             let Some(wait) = waits.next() else {
-                return Err(failure(&error, "read", &self.place));
+                return Err(failure(error, "read", &self.place));
             };
             tracing::debug!(%error, place = self.place, at = self.position, "reading a blob \
              continues after an interruption");
@@ -108,7 +108,7 @@ impl Body {
         let again = || request(&self.blob, range.start, Some(&range), etag);
         match self.calls.send(again).await {
             Ok(answer) => Ok(answer.body),
-            Err(error) => Err(refused(&error, &self.place, etag)),
+            Err(error) => Err(refused(error, &self.place, etag)),
         }
     }
 }
@@ -139,8 +139,8 @@ fn length(answer: &BlobClientDownloadResult) -> u64 {
         .unwrap_or_default()
 }
 
-fn refused(error: &Error, place: &str, etag: Option<&str>) -> StoreError {
-    match (meaning(error), etag) {
+fn refused(error: Error, place: &str, etag: Option<&str>) -> StoreError {
+    match (meaning(&error), etag) {
         (Meaning::Condition, Some(etag)) => StoreError::Changed {
             place: place.to_owned(),
             expected: etag.to_owned(),

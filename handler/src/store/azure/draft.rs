@@ -60,7 +60,7 @@ impl AzureDraft {
                 self.blocks.push(id);
                 Ok(())
             }
-            Err(error) => Err(write_failure(&error, &self.place())),
+            Err(error) => Err(write_failure(error, &self.place())),
         }
     }
 
@@ -123,7 +123,7 @@ impl Draft for AzureDraft {
         };
         match self.folder.calls().send(commit).await {
             Ok(_) => Ok(true),
-            Err(error) => mark.settle(&self.folder, &self.path, &mode, &error).await,
+            Err(error) => mark.settle(&self.folder, &self.path, &mode, error).await,
         }
     }
 }

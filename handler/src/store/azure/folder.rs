@@ -66,7 +66,7 @@ impl Folder {
     /// What is known of the blob `path`; `None` where there is none.
     pub(super) async fn properties(&self, path: &str) -> Result<Option<Properties>, StoreError> {
         let blob = self.blob(path);
-        let failed = |error: Error| failure(&error, "look at", &self.locate(path));
+        let failed = |error: Error| failure(error, "look at", &self.locate(path));
         let found = match self.calls().send(|| blob.get_properties(None)).await {
             Ok(found) => found,
             Err(error) if is_missing(&error) => return Ok(None),
@@ -143,7 +143,7 @@ impl Folder {
             let page = self.calls().send(|| self.page(&name, marker.clone()));
             let page = page
                 .await
-                .map_err(|error| failure(&error, "list", &self.locate(prefix)))?;
+                .map_err(|error| failure(error, "list", &self.locate(prefix)))?;
             blobs.extend(page.blob_items.into_iter().filter_map(|item| {
                 let path = item.name.as_deref()?.get(above..)?.to_owned();
                 (!is_folder(&item)).then_some((path, item))

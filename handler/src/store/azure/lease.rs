@@ -93,7 +93,7 @@ impl Lease {
                     }
                     tokio::time::sleep(TRY_AGAIN).await;
                 }
-                _ => return Err(failure(&error, "take", &place)),
+                _ => return Err(failure(error, "take", &place)),
             }
         };
         let inner = Arc::new(Inner {
@@ -131,7 +131,7 @@ impl Lease {
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         self.check()?;
         let renewed = self.inner.renew(&self.inner.calls).await;
-        renewed.map_err(|error| failure(&error, "keep", &self.inner.place))
+        renewed.map_err(|error| failure(error, "keep", &self.inner.place))
     }
 }
 
@@ -291,7 +291,7 @@ impl Right for LockRight {
             // As patiently as what it is proved for is sent.
             match self.lease.renew(self.sign.folder.calls()).await {
                 Ok(()) => return Ok(()),
-                Err(error) if !lost() => return Err(failure(&error, "keep", &self.lease.place)),
+                Err(error) if !lost() => return Err(failure(error, "keep", &self.lease.place)),
                 Err(_) => {}
             }
         }
@@ -306,7 +306,7 @@ pub(super) async fn lock(
     holder: &str,
 ) -> Result<AzureLock, StoreError> {
     let (blob, place) = (folder.blob(name), folder.locate(name));
-    let failed = |error: Error| failure(&error, "lock", &place);
+    let failed = |error: Error| failure(error, "lock", &place);
     let sign = Sign {
         folder: Arc::clone(folder),
         name: name.to_owned(),

@@ -44,7 +44,7 @@ impl AzureAppender {
             return Err(StoreError::Unavailable {
                 operation: "append to",
                 place: folder.locate(path),
-                reason: "it was removed just now".into(),
+                source: "it was removed just now".into(),
             });
         };
         // The blob is as it was made: empty.
@@ -107,7 +107,7 @@ impl AzureAppender {
                     return Err(held(self.place()));
                 }
             }
-            Err(error) => return Err(failure(&error, "append to", &self.place())),
+            Err(error) => return Err(failure(error, "append to", &self.place())),
         }
         self.position += length;
         Ok(())
@@ -191,7 +191,7 @@ async fn make(folder: &Folder, path: &str) -> Result<Option<String>, StoreError>
     match folder.calls().send(|| blob.create(options())).await {
         Ok(made) => Ok(made.etag().ok().flatten().map(unquoted)),
         Err(error) if is_there(&error) => Ok(None),
-        Err(error) => Err(failure(&error, "make", &folder.locate(path))),
+        Err(error) => Err(failure(error, "make", &folder.locate(path))),
     }
 }
 
@@ -208,7 +208,7 @@ pub(super) async fn add_line(folder: &Folder, path: &str, line: Bytes) -> Result
         make(folder, path).await?;
         sent = folder.calls().send(append).await;
     }
-    let failed = |error| failure(&error, "append to", &folder.locate(path));
+    let failed = |error| failure(error, "append to", &folder.locate(path));
     let count = sent.map_err(failed)?.blob_committed_block_count();
     let count = count.map_err(failed)?.unwrap_or_default();
     Ok(u64::try_from(count).unwrap_or_default())

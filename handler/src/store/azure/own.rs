@@ -94,7 +94,7 @@ impl OwnBlobs for AzureOwn {
         let upload = || blob.upload(content.clone().into(), Some(options.clone()));
         match self.0.calls().send(upload).await {
             Ok(_) => Ok(true),
-            Err(error) => mark.settle(&self.0, path, &mode, &error).await,
+            Err(error) => mark.settle(&self.0, path, &mode, error).await,
         }
     }
 
@@ -143,7 +143,7 @@ impl OwnBlobs for AzureOwn {
         match self.0.calls().send(delete).await {
             Ok(_) => Ok(()),
             Err(error) if is_missing(&error) => Ok(()),
-            Err(error) => Err(failure(&error, "remove", &self.0.locate(path))),
+            Err(error) => Err(failure(error, "remove", &self.0.locate(path))),
         }
     }
 
@@ -181,14 +181,13 @@ impl Mark {
         folder: &Folder,
         path: &str,
         mode: &PutMode,
-        error: &Error,
+        error: Error,
     ) -> Result<bool, StoreError> {
-        let failed = || write_failure(error, &folder.locate(path));
-        match (meaning(error), mode) {
+        match (meaning(&error), mode) {
             (Meaning::Condition | Meaning::Blocks, _) => {}
             // The version to replace is gone.
             (Meaning::Missing { container: false }, PutMode::Update(_)) => {}
-            _ => return Err(failed()),
+            _ => return Err(write_failure(error, &folder.locate(path))),
         }
         let there = folder.properties(path).await?;
         let ours = there.as_ref().is_some_and(|there| {
@@ -209,7 +208,7 @@ impl Mark {
             return Err(StoreError::Unavailable {
                 operation: "write",
                 place: folder.locate(path),
-                reason: "another program writes it too".into(),
+                source: "another program writes it too".into(),
             });
         }
         Ok(false)

@@ -86,9 +86,17 @@ impl Kept {
         self.request["logprobs"] == true && asked.is_some_and(about)
     }
 
-    /// Of what the answer lists: the sums of the probabilities of "0" and of "1", of all, and the least.
+    /// Of what the answer lists in the place of its first token that is not white space: the sums of the
+    /// probabilities of "0" and of "1", of all, and the least.
     pub(crate) fn probabilities(&self) -> (f64, f64, f64, f64) {
-        let first = &self.answer["choices"][0]["logprobs"]["content"][0];
+        let tokens = &self.answer["choices"][0]["logprobs"]["content"];
+        let is_blank = |token: &&Value| {
+            token["token"]
+                .as_str()
+                .is_some_and(|it| it.trim().is_empty())
+        };
+        let mut said = tokens.as_array().into_iter().flatten();
+        let first = said.find(|token| !is_blank(token)).unwrap_or(&tokens[0]);
         let top = first["top_logprobs"]
             .as_array()
             .cloned()
