@@ -18,6 +18,7 @@ pub mod deployments;
 pub mod export;
 pub mod functions;
 pub mod host;
+mod html;
 pub mod identity;
 pub mod json;
 pub mod labeled;

@@ -1,101 +1,187 @@
 // Drives a browser through the page that watches runs, as a person would: `node page.mjs PHASE`, where PHASE is
-// `empty` (no run yet) or `runs` (runs that wait for an approval). $CHROME is the browser, $APP the app's address,
-// $KEY its function key, $PICTURES a folder for screenshots.
+// `empty` (an app without a run), `runs` (runs that wait for an approval) or `command` (a command that labels). $PAGE is
+// the page's address, $KEY the key to type, or the token in the address.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { accessible, onATelephone, onStage, picture, tabbed } from "./stage.mjs";
 
-const { CHROME, APP, KEY, PICTURES } = process.env;
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const browser = await chromium.launch({ executablePath: CHROME, args: ["--no-sandbox"] });
-const context = await browser.newContext({ viewport: { width: 1100, height: 900 }, bypassCSP: true });
-// Nothing here waits for long: what takes a minute hangs.
-context.setDefaultTimeout(60_000);
-const page = await context.newPage();
-const foreign = [];
-const troubles = [];
-page.on("request", (request) => {
-  if (!request.url().startsWith(`${APP}/`)) foreign.push(request.url());
-  if (request.url().includes(KEY)) foreign.push(`the key in ${request.url()}`);
-});
-page.on("pageerror", (error) => troubles.push(error.message));
-page.on("dialog", (dialog) => { troubles.push(`a dialog of a script: ${dialog.message()}`); dialog.dismiss(); });
-
-const accessible = async (what) => {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run());
-  assert.deepEqual(violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" ")}`), [], what);
-};
-const picture = (name) => page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage: true });
-const summary = (text) => page.locator("#summary", { hasText: text }).waitFor();
-const connect = async () => {
-  await page.goto(`${APP}/api/page`);
-  await page.getByLabel("Function key").fill(KEY);
-  await page.getByRole("button", { name: "Show runs" }).click();
-};
-const answerYes = () => page.locator("#ask-yes").click();
+const { PAGE, KEY } = process.env;
+const origin = new URL(PAGE).origin;
+// A report is shown under an address that is made in the page.
+const isOwn = (url) => !url.slice(origin.length).includes(KEY) && (url.startsWith(`${origin}/`) || url.startsWith(`blob:${origin}/`));
 
 const phases = {
-  async empty() {
-    await page.goto(`${APP}/api/page`);
-    await accessible("without a key");
+  async empty(page) {
+    const { connect, summary } = acts(page);
+    await page.goto(PAGE);
+    await accessible(page, "without a key");
     await page.getByLabel("Function key").fill("not the key");
+    let asked = 0;
+    page.on("request", (request) => { asked += Number(request.url().includes("/runs")); });
     await page.getByRole("button", { name: "Show runs" }).click();
-    await page.getByRole("alert").filter({ hasText: "does not accept this key" }).waitFor();
+    await page.getByRole("alert").filter({ hasText: "This key is not accepted" }).waitFor();
+    await later(page);
+    assert.equal(asked, 1, "a wrong key is not tried again and again");
     await page.getByRole("button", { name: "Forget the key" }).click();
     await connect();
     await summary("There are no runs yet");
-    await accessible("without runs");
+    await accessible(page, "without runs");
   },
 
-  async runs() {
+  async runs(page, context) {
+    const { connect, summary, run, yes } = acts(page);
     await connect();
     const waiting = page.locator("article", { hasText: "waits for an approval" });
     await waiting.nth(8).waitFor();
-    const files = page.locator("h3");
-    const first = await files.first().textContent();
-    await page.locator("article", { hasText: first }).getByRole("button", { name: "Cancel" }).click();
-    await answerYes();
-    await page.locator("article", { hasText: first }).filter({ hasText: "was cancelled" }).waitFor();
+    const first = await page.locator("h3").first().textContent();
+    await run(first).getByRole("button", { name: "Cancel" }).click();
+    // Nothing is sent before it was asked.
+    await page.getByRole("button", { name: "Leave it" }).click();
+    await run(first).filter({ hasText: "waits for an approval" }).waitFor();
+    await run(first).getByRole("button", { name: "Cancel" }).click();
+    await yes();
+    await run(first).filter({ hasText: "was cancelled" }).waitFor();
+    assert.equal(await run(first).getByRole("button").count(), 0);
     await waiting.first().getByRole("button", { name: "Approve" }).click();
-    await accessible("while it asks");
-    await answerYes();
+    await accessible(page, "while it asks");
+    await yes();
+    // As it is labelled: two bars, the rate against the quota, the time left.
+    const labelled = page.locator("article", { hasText: "is being labelled" });
+    await labelled.filter({ hasText: "turns a second" }).first().waitFor();
+    const rates = page.locator("#rates", { hasText: /: [\d,]+ of [\d,]+ tokens a minute \(\d+ %\), [\d,]+ of [\d,]+ requests/ });
+    await rates.waitFor();
+    await labelled.filter({ hasText: /about .* left/ }).first().waitFor();
+    assert.equal(await labelled.filter({ has: page.locator(".histogram") }).first().locator("progress").count(), 2);
     await summary("shown have ended");
-    await accessible("when all have ended");
-    await picture("page");
+    await page.getByText(/USD of at most [\d.]+ USD spent/).waitFor();
+    await accessible(page, "when all have ended");
+    await picture(page, "page");
 
-    const failed = page.getByRole("button", { name: "Relabel failed" });
+    // When all have ended nobody is asked any more, nor while nobody looks.
+    let asked = 0;
+    page.on("request", (request) => { asked += Number(request.url().includes("/runs?")); });
+    await later(page);
+    assert.equal(asked, 0, "the page goes on asking when all runs have ended");
+
+    // Which turns have no label, without what was said in them.
+    const failing = page.locator("article", { hasText: "Without a label" }).filter({ hasText: "transient" }).first();
+    await failing.locator("summary").click();
+    await failing.getByText(/transient: conversation \S+, message \S+/).first().waitFor();
+    await failing.getByText("The service answered 429").waitFor();
+
+    // The report, in a frame that has no part in the page.
+    const theReport = page.getByRole("button", { name: "Report", exact: true });
+    const frame = page.frameLocator("#report iframe");
+    // The timer writes it when the last run has ended.
+    for (let tries = 0; tries < 60 && !(await page.locator("#report").isVisible()); tries += 1) {
+      await theReport.first().click();
+      await page.waitForTimeout(500);
+    }
+    await frame.locator("#list > li").nth(5).waitFor();
+    await frame.locator("#kind").selectOption("failed");
+    await frame.locator("#found", { hasText: " of " }).waitFor();
+    const link = frame.locator("#list h3 a").first();
+    await link.click();
+    await frame.locator("li.linked").waitFor();
+    const inside = page.frames().find((it) => it.url().startsWith("blob:"));
+    const reach = await inside.evaluate(() => {
+      try { return String(sessionStorage.length); } catch (error) { return error.name; }
+    });
+    assert.equal(reach, "SecurityError");
+    await picture(page, "page-report", false);
+    const saved = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Save" }).click();
+    assert.match((await saved).suggestedFilename(), /report\.html$/);
+    await page.keyboard.press("Escape");
+    await page.locator("#report").waitFor({ state: "hidden" });
+
     const before = await page.locator("article").count();
-    await failed.first().click();
-    await answerYes();
+    await page.getByRole("button", { name: "Relabel failed" }).first().click();
+    await yes();
     await page.locator("article").nth(before).waitFor();
     await summary("shown have ended");
+    await onATelephone(page, "page");
 
-    await page.emulateMedia({ colorScheme: "dark" });
-    await accessible("in the dark");
-    await page.setViewportSize({ width: 375, height: 800 });
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
-    assert.equal(wide, false, "at 375 px nothing is wider than the screen");
-    await picture("page-375-dark");
+    const reached = await tabbed(page);
+    const names = reached.map(({ name }) => name);
+    for (const name of ["dataset", "refresh", "forget", "Report"]) assert.ok(names.includes(name), `${name}: ${names}`);
+
+    // While nobody looks nobody is asked, though a run goes on.
+    const answer = await (await context.request.get(`${origin}/api/runs`, { headers: { "x-functions-key": KEY } })).json();
+    const going = { ...answer.runs[0], state: "labeling" };
+    await page.route("**/api/runs?*", (route) => route.fulfill({ json: { ...answer, runs: [going] } }));
+    await page.getByRole("button", { name: "Look now" }).click();
+    await summary("1 run under way");
+    await page.evaluate(() => Object.defineProperty(document, "hidden", { configurable: true, get: () => true }));
+    await later(page);
+    asked = 0;
+    await later(page);
+    assert.equal(asked, 0, "the page asks though nobody looks");
+    await page.evaluate(() => { delete document.hidden; document.dispatchEvent(new Event("visibilitychange")); });
+    await later(page);
+    assert.ok(asked > 1, "the page asks again when somebody looks");
+    await page.unroute("**/api/runs?*");
 
     // A thousand runs, with names that would be markup.
-    const run = (await (await context.request.get(`${APP}/api/runs`, { headers: { "x-functions-key": KEY } })).json()).runs[0];
     const hostile = `<img src=x onerror=alert(1)></script>\u202e${"long".repeat(80)}`;
-    const many = Array.from({ length: 1000 }, (_, n) => ({ ...run, run: `r${n}`, dataset: `${hostile}${n % 7}`, file: `train/${hostile}${n}.json`, reason: hostile, state: "complete" }));
-    await page.route("**/api/runs*", (route) => route.fulfill({ json: { runs: many, continuation: null } }));
+    const many = Array.from({ length: 1000 }, (_, n) => ({ ...answer.runs[0], run: `r${n}`, dataset: `${hostile}${n % 7}`, file: `train/${hostile}${n}.json`, reason: hostile, state: "complete" }));
+    await page.route("**/api/runs?*", (route) => route.fulfill({ json: { ...answer, runs: many, continuation: null } }));
     await page.getByRole("button", { name: "Look now" }).click();
     await page.locator("article").nth(999).waitFor({ state: "attached" });
     assert.equal(await page.locator("main img").count(), 0);
     await summary("All 1,000 runs shown have ended");
+    await onATelephone(page, "page-1000");
+  },
+
+  async command(page) {
+    const { summary } = acts(page);
+    await page.goto(PAGE);
+    // The token is nowhere in the address any more.
+    await page.waitForFunction(() => location.hash === "");
+    const article = page.locator("article").first();
+    await article.filter({ hasText: "is being labelled" }).filter({ has: page.locator(".histogram") }).waitFor();
+    assert.equal(await article.locator("progress").count(), 2);
+    await accessible(page, "a command that labels");
+    // What only the app does is not offered.
+    const buttons = await page.locator("button:visible").allTextContents();
+    assert.deepEqual(buttons.filter((text) => text !== "Report"), ["Look now"]);
+    await summary("The command has ended");
+    // The report stays when the program is gone.
+    await untilGone();
+    await page.getByRole("button", { name: "Report", exact: true }).click();
+    await page.frameLocator("#report iframe").locator("#list > li").first().waitFor();
+    await picture(page, "command", false);
   },
 };
 
-try {
-  await phases[process.argv[2]]();
-  assert.deepEqual(foreign, [], "requests to others");
-  assert.deepEqual(troubles, [], "errors in the page");
-} finally {
-  await browser.close();
-}
+// Time passes, twice as much as the page waits between two looks; then what is asked is under way.
+const later = async (page) => {
+  for (let looks = 0; looks < 2; looks += 1) {
+    await page.clock.fastForward(4_500);
+    await page.waitForTimeout(300);
+  }
+};
+
+// Waits until nothing answers at the page's address.
+const untilGone = async () => {
+  for (;;) {
+    try { await fetch(origin); } catch { return; }
+    await new Promise((done) => setTimeout(done, 50));
+  }
+};
+
+const acts = (page) => ({
+  summary: (text) => page.locator("#summary", { hasText: text }).waitFor(),
+  run: (file) => page.locator("article").filter({ has: page.getByRole("heading", { name: file, exact: true }) }),
+  yes: () => page.locator("#ask-yes").click(),
+  async connect() {
+    await page.goto(PAGE);
+    await page.getByLabel("Function key").fill(KEY);
+    await page.getByRole("button", { name: "Show runs" }).click();
+  },
+});
+
+await onStage(isOwn, async (page, context) => {
+  await page.clock.install();
+  await phases[process.argv[2]](page, context);
+});

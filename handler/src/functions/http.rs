@@ -36,14 +36,21 @@ pub(super) fn refuse(refused: RequestError) -> Result<Answer, FunctionError> {
 /// The page that shows runs. It needs no key because it holds no data; its script asks for data with the
 /// key that the user types.
 pub(super) fn page() -> Answer {
-    let policy = format!("{}; frame-ancestors 'none'", page::policy());
+    let (headers, html) = page::page();
+    let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+    Answer::done().respond_with("res", &headers.collect::<Vec<_>>(), html)
+}
+
+/// The report of a labelled dataset. As a document it would run in the origin of the app; it is fetched, and shown in a
+/// frame without one.
+pub(super) fn report(html: String) -> Answer {
     let headers = [
         ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Security-Policy", policy.as_str()),
+        ("Content-Security-Policy", "sandbox allow-scripts"),
         ("X-Content-Type-Options", "nosniff"),
-        ("Cache-Control", "no-cache"),
+        ("Cache-Control", "no-store"),
     ];
-    Answer::done().respond_with("res", &headers, page::html())
+    Answer::done().respond_with("res", &headers, html)
 }
 
 /// An answer that says what is wrong.

@@ -7,20 +7,15 @@ use super::sample::{DRAWN, OF_A_KIND};
 use crate::dataset::figures::Figures;
 use crate::dataset::histogram::{BARS, Histogram};
 use crate::dataset::metadata::Cost;
+use crate::html::{Frame, REPORT, policy};
 use crate::labeled::{Labeled, Metadata};
 use crate::labeling::label::Label;
 use crate::labeling::task::Task;
 use crate::shown::{counted, number, percent, time};
 use crate::text::visible;
 use askama::Template;
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-const SCRIPT: &str = include_str!("../../templates/report.js");
-const STYLE: &str = include_str!("../../templates/report.css");
 
 /// Buckets that have a picture of their own; of very many the file would grow without a bound.
 const PICTURES: usize = 60;
@@ -60,8 +55,7 @@ struct BucketRow {
 pub(super) struct Page {
     title: String,
     policy: String,
-    style: &'static str,
-    script: &'static str,
+    frame: Frame,
     status: &'static str,
     sentence: String,
     meanings: [String; 2],
@@ -93,9 +87,8 @@ impl Page {
         let buckets = buckets.collect::<Vec<_>>();
         Self {
             title: visible(&metadata.labeled_dataset).into_owned(),
-            policy: policy(),
-            style: STYLE,
-            script: SCRIPT,
+            policy: policy(&[REPORT], &[]),
+            frame: REPORT,
             status: metadata.status.as_str(),
             sentence: sentence(metadata),
             meanings: [Label::Zero, Label::One]
@@ -128,17 +121,6 @@ impl Page {
         let page = Template::render(self)?;
         Ok(crate::dataset::seal::sealed(page))
     }
-}
-
-/// Nothing is loaded, and no script or style counts but ours.
-fn policy() -> String {
-    let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
-    format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; \
-         form-action 'none'",
-        hash(SCRIPT),
-        hash(STYLE)
-    )
 }
 
 fn setting(metadata: &Metadata, name: &str) -> String {
