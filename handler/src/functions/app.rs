@@ -46,6 +46,7 @@ pub fn over(data: Data, runs: Runs, args: ServeArgs, stop: CancellationToken) ->
         in_trouble: InTrouble::Wait,
         answers: Answers::OfRun,
         report: args.report.options(),
+        quota: args.service.quota(),
         call_timeout: args.service.call_timeout,
         stall_after: args.stall_after,
         tries: args.tries,

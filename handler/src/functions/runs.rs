@@ -1,24 +1,18 @@
 //! `runs`: where everything stands, over HTTP as JSON; cancelling, and approving what it costs.
 //!
-//! `GET runs` (with `?dataset=`, `?state=`, `?limit=` and `?continuation=`), `GET runs/<run>`, `POST runs/<run>/cancel`,
-//! `POST runs/<run>/approve`.
+//! `GET runs` (with `?dataset=`, `?state=`, `?limit=` and `?continuation=`), `GET runs/<run>`, `GET runs/<run>/report`,
+//! `POST runs/<run>/cancel`, `POST runs/<run>/approve`.
 
 use super::FunctionError;
 use super::bindings::send;
 use super::http::{self, address};
 use crate::host::{Answer, HttpRequest, Invocation};
 use crate::money::Usd;
-use crate::run::ledger::Ledger;
 use crate::run::list::{Place, Wanted};
 use crate::run::record::{Record, State};
-use crate::steps::status::RunStatus;
-use crate::steps::{App, RequestError, metadata};
-use futures::{StreamExt, TryStreamExt, stream};
+use crate::steps::status::{Look, RunStatus};
+use crate::steps::{App, RequestError, metadata, report};
 use serde::Deserialize;
-use serde_json::json;
-
-/// Ledgers read at a time.
-const READ_AT_ONCE: usize = 16;
 
 /// Runs in an answer, where the request does not say.
 const USUAL_LIMIT: usize = 100;
@@ -36,13 +30,14 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, Fu
     let answered = match (request.method.to_ascii_uppercase().as_str(), run, action) {
         ("GET", None, None) => all(app, &request).await,
         ("GET", Some(run), None) => one(app, &request, run).await,
+        ("GET", Some(run), Some("report")) => report_of(app, run).await,
         ("POST", Some(run), Some("cancel")) => cancel(app, &request, run).await,
         ("POST", Some(run), Some("approve")) => approve(app, &request, run).await,
         (_, Some(_), Some(action)) => Err(RequestError::not_found(format!(
-            "unknown action {action:?}; use POST …/cancel or …/approve"
+            "unknown action {action:?}; use GET …/report, POST …/cancel or …/approve"
         ))),
         _ => {
-            let text = "use GET runs, GET runs/<run>, POST runs/<run>/cancel or …/approve";
+            let text = "use GET runs, GET runs/<run>, GET runs/<run>/report, POST runs/<run>/cancel or …/approve";
             return Ok(http::error(405, text));
         }
     };
@@ -54,22 +49,10 @@ type Answered = Result<Answer, RequestError>;
 async fn all(app: &App, request: &HttpRequest) -> Answered {
     let (wanted, limit, after) = asked(request)?;
     let page = app.runs.page(&wanted, limit, after.as_ref()).await?;
-    let statuses = stream::iter(page.records).map(|record| status(app, request, record));
-    let statuses = statuses
-        .buffered(READ_AT_ONCE)
-        .try_collect::<Vec<_>>()
-        .await?;
-    let month = match app.month_status().await {
-        // An instance of a newer version may have written it already.
-        Err(error) if error.newer().is_some() => None,
-        read => Some(read?),
-    };
-    let body = json!({
-        "runs": statuses,
-        "continuation": page.next.map(|next| next.to_string()),
-        "month": month,
-    });
-    Ok(Answer::done().respond("res", 200, &body))
+    let list = app.run_list(page.records, Look::Listed, |path| address(request, path));
+    let mut list = list.await?;
+    list.continuation = page.next.map(|next| next.to_string());
+    Ok(Answer::done().respond("res", 200, &list))
 }
 
 /// Which runs a request asks for, how many at most, and after which place in the list.
@@ -194,15 +177,21 @@ async fn status(
     request: &HttpRequest,
     record: Record,
 ) -> Result<RunStatus, RequestError> {
-    // Its report says all that its ledger does.
-    let ledger = match record.is_published() {
-        true => Ledger::default(),
-        false => app.ledger(&record).await?,
+    let status = app.run_status(record, Look::Alone, |path| address(request, path));
+    Ok(status.await?)
+}
+
+async fn report_of(app: &App, run: &str) -> Answered {
+    let Some(record) = app.runs.read(run).await? else {
+        return Err(no_run(run));
     };
-    let labeled = app.data.labeled(&record.dataset)?;
-    let now = app.runs.clock().now();
-    let status = RunStatus::new(record, &ledger, now);
-    Ok(status.with_links(&labeled, |path| address(request, path)))
+    match report::read(app, &record.dataset).await? {
+        Some(report) => Ok(http::report(report)),
+        None => Err(RequestError::not_found(format!(
+            "there is no report of {}; it is written within a minute after its last run has ended",
+            record.dataset
+        ))),
+    }
 }
 
 fn no_run(run: &str) -> RequestError {

@@ -4,16 +4,45 @@
 //! It shows the progress of a run, and whether all chunks are finished, without reading a part. A chunk
 //! may be listed twice, for example after a lost answer: the first line counts.
 
-use super::entry::Part;
+use super::entry::{FailureRecord, Part};
 use super::paths::BucketPaths;
 use super::record::Record;
 use crate::dataset::figures::Tokens;
 use crate::dataset::histogram::Histogram;
 use crate::dataset::line::ErrorCode;
 use crate::store::{MOST_LINES, OwnFolder, StoreError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Turns without a label that a finished chunk names of each code, and all chunks together.
+const NAMED: u64 = 5;
+const NAMED_IN_ALL: usize = 20;
+
+/// Characters of an id that are kept of such a turn.
+const LONGEST_ID: usize = 200;
+
+/// A turn without a label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTurn {
+    /// Why it has none.
+    pub code: ErrorCode,
+    /// Of its conversation, as far as it is not too long.
+    pub conversation_id: String,
+    /// Of its message.
+    pub message_id: String,
+}
+
+impl FailedTurn {
+    fn of(failure: &FailureRecord) -> Self {
+        let id = |id: &str| id.chars().take(LONGEST_ID).collect();
+        Self {
+            code: failure.error.code,
+            conversation_id: id(&failure.conversation_id),
+            message_id: id(&failure.message_id),
+        }
+    }
+}
 
 /// A finished chunk.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +58,9 @@ pub struct FinishedChunk {
     /// Those without, by code.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<ErrorCode, u64>,
+    /// The first of those, a few of each code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_turns: Vec<FailedTurn>,
     /// Those with a rationale.
     #[serde(default)]
     pub rationales: u64,
@@ -39,15 +71,19 @@ pub struct FinishedChunk {
     pub tokens: Tokens,
     /// The part of that which was billed to the run whose results this run starts from.
     pub inherited: Tokens,
+    /// 429 answers to calls of its run since the process that finished it finished the one before.
+    #[serde(default)]
+    pub throttled: u64,
 }
 
 impl FinishedChunk {
-    /// What the part of a chunk adds up to.
+    /// What the part of a chunk adds up to. Of a chunk that is not finished, the turns that are settled count.
     pub fn of(chunk: u64, part: &Part, at: Timestamp) -> Self {
+        let settled = part.turns.iter().filter(|turn| turn.label.is_some());
         let mut finished = Self {
             chunk,
             at,
-            turns: part.turns.len() as u64,
+            turns: settled.count() as u64,
             tokens: part.tokens,
             inherited: part.inherited,
             ..Self::default()
@@ -59,7 +95,13 @@ impl FinishedChunk {
                     let (hard, soft) = (label.hard_label.into(), label.estimate.soft);
                     finished.soft_labels.count(hard, soft);
                 }
-                Some(Err(failure)) => *finished.errors.entry(failure.error.code).or_default() += 1,
+                Some(Err(failure)) => {
+                    let count = finished.errors.entry(failure.error.code).or_default();
+                    *count += 1;
+                    if *count <= NAMED {
+                        finished.failed_turns.push(FailedTurn::of(failure));
+                    }
+                }
                 None => {}
             }
             finished.rationales += u64::from(matches!(record.rationale, Some(Ok(_))));
@@ -151,15 +193,31 @@ impl Ledger {
 
     /// What all of them add up to; `None` while none is finished.
     pub fn sum(&self) -> Option<FinishedChunk> {
-        let (first, rest) = self.finished.split_first()?;
-        Some(rest.iter().fold(first.clone(), |mut sum, finished| {
+        self.sum_with(&[])
+    }
+
+    /// The same with what there is of others that are `begun`.
+    pub fn sum_with(&self, begun: &[FinishedChunk]) -> Option<FinishedChunk> {
+        let mut chunks = self.finished.iter().chain(begun);
+        let first = chunks.next()?.clone();
+        Some(chunks.fold(first, |mut sum, finished| {
             sum.turns += finished.turns;
             sum.labeled += finished.labeled;
             sum.rationales += finished.rationales;
+            sum.throttled += finished.throttled;
             sum.soft_labels += &finished.soft_labels;
             sum.tokens += finished.tokens;
             sum.inherited += finished.inherited;
             sum.at = sum.at.max(finished.at);
+            for turn in &finished.failed_turns {
+                let same = sum
+                    .failed_turns
+                    .iter()
+                    .filter(|named| named.code == turn.code);
+                if same.count() < NAMED_IN_ALL {
+                    sum.failed_turns.push(turn.clone());
+                }
+            }
             for (code, count) in &finished.errors {
                 *sum.errors.entry(*code).or_default() += count;
             }
@@ -167,28 +225,47 @@ impl Ledger {
         }))
     }
 
-    /// Turns a second over the last `span` before `now`; `None` where nothing was finished in it.
+    /// What was done over the last `span` before `now`, with `begun`; `None` where nothing was.
     pub fn rate(
         &self,
+        begun: &[FinishedChunk],
         now: Timestamp,
         began: Timestamp,
-        span: jiff::SignedDuration,
-    ) -> Option<f64> {
+        span: SignedDuration,
+    ) -> Option<Rate> {
         let from = now
             .saturating_sub(span)
             .map_or(began, |from| from.max(began));
         let recent = self.finished.iter().filter(|finished| finished.at > from);
-        let turns = recent.map(|finished| finished.turns).sum::<u64>();
+        let (mut turns, mut tokens) = (0, Tokens::default());
+        for chunk in recent.chain(begun) {
+            turns += chunk.turns;
+            tokens += chunk.own();
+        }
         let seconds = now.duration_since(from).as_secs_f64();
-        (turns > 0 && seconds > 0.0).then(|| turns as f64 / seconds)
+        (turns > 0 && seconds > 0.0).then(|| Rate {
+            turns: turns as f64 / seconds,
+            charged: tokens.reserved as f64 / seconds,
+            calls: tokens.calls as f64 / seconds,
+        })
     }
+}
+
+/// What is done a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Turns.
+    pub turns: f64,
+    /// Tokens that the quota is charged.
+    pub charged: f64,
+    /// Calls.
+    pub calls: f64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::run::record::tests::at;
-    use jiff::SignedDuration;
 
     fn finished(chunk: u64, second: i64) -> FinishedChunk {
         FinishedChunk {
@@ -215,6 +292,8 @@ mod tests {
         let ledger = Ledger::read(&content, 4);
         assert_eq!(ledger.count(), 2);
         assert!(ledger.has(0) && ledger.has(3) && !ledger.has(9));
+        let sum = ledger.sum_with(&[finished(1, 11)]).unwrap();
+        assert_eq!(sum.turns, 300);
         let sum = ledger.sum().unwrap();
         assert_eq!((sum.turns, sum.labeled, sum.tokens.calls), (200, 198, 4));
         assert_eq!(sum.errors[&ErrorCode::EmptyMessage], 2);
@@ -229,8 +308,43 @@ mod tests {
             .collect::<Vec<_>>();
         let ledger = Ledger::read(&content, 9);
         let span = SignedDuration::from_secs(50);
-        assert_eq!(ledger.rate(at(120), at(0), span), Some(4.0));
-        assert_eq!(ledger.rate(at(20), at(0), span), Some(15.0));
-        assert_eq!(ledger.rate(at(900), at(0), span), None);
+        let turns = |now, begun: &[FinishedChunk]| {
+            let rate = ledger.rate(begun, at(now), at(0), span);
+            rate.map(|rate| (rate.turns, rate.calls))
+        };
+        assert_eq!(turns(120, &[]), Some((4.0, 0.08)));
+        assert_eq!(turns(120, &[finished(3, 119)]), Some((6.0, 0.12)));
+        assert_eq!(turns(20, &[]), Some((15.0, 0.3)));
+        assert_eq!(turns(900, &[]), None);
+    }
+
+    #[test]
+    fn a_few_turns_of_each_code_are_named_and_no_id_is_too_long() {
+        let entry = |turn: usize, code: &str| {
+            let id = "i".repeat(1_000);
+            let error = serde_json::json!({"turn": turn, "round": 0, "error": {
+                "conversation_id": id, "message_id": format!("m{turn}"),
+                "error": {"code": code, "message": "why"},
+                "tokens": Tokens::default()}});
+            format!("{error}\n")
+        };
+        let mut lines = (0..8)
+            .map(|turn| entry(turn, "transient"))
+            .collect::<String>();
+        lines.push_str(&entry(9, "content_filtered"));
+        let part = Part::read(lines.as_bytes(), 12);
+        let chunk = FinishedChunk::of(0, &part, at(1));
+        assert_eq!((chunk.turns, chunk.errors[&ErrorCode::Transient]), (9, 8));
+        let named = chunk
+            .failed_turns
+            .iter()
+            .map(|turn| turn.message_id.as_str());
+        assert_eq!(
+            named.collect::<Vec<_>>(),
+            ["m0", "m1", "m2", "m3", "m4", "m9"]
+        );
+        assert_eq!(chunk.failed_turns[0].conversation_id.len(), LONGEST_ID);
+        let read = Ledger::read(&chunk.line(), 1);
+        assert_eq!(read.finished(), [chunk]);
     }
 }

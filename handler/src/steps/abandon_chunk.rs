@@ -131,7 +131,7 @@ async fn give_up(
         "the chunk is given up"
     );
     let chunks = record.chunks.unwrap_or_default();
-    let (finished, _) = app.enter_finished(&record, &job, chunk, true).await?;
+    let (finished, _) = app.enter_finished(&record, &job, chunk, true, 0).await?;
     let again = app.settle_chunk(&record, chunk, finished.own().usd).await?;
     let complete = app.ledger(&record).await?.count() >= chunks;
     let mut messages = again;

@@ -20,19 +20,24 @@ impl App {
     }
 
     /// Writes a finished chunk into the run's ledger, unless it stands there: it may, where its part was
-    /// begun `before`. Gives what is written, and how many lines the ledger has then, at least.
+    /// begun `before`. `throttled` counts the 429 that its calls met. Gives what is written, and how many lines the
+    /// ledger has then, at least.
     pub(crate) async fn enter_finished(
         &self,
         record: &Record,
         job: &ChunkJob,
         chunk: u64,
         before: bool,
+        throttled: u64,
     ) -> Result<(FinishedChunk, u64), RunError> {
         let work = self.runs.work();
         let lines = work.read(&job.part()).await?.unwrap_or_default();
         let part = Part::read(&lines, job.turns());
         let now = self.runs.clock().now();
-        let finished = FinishedChunk::of(chunk, &part, now);
+        let finished = FinishedChunk {
+            throttled,
+            ..FinishedChunk::of(chunk, &part, now)
+        };
         if before {
             let ledger = self.ledger(record).await?;
             if ledger.has(chunk) {
@@ -48,6 +53,32 @@ impl App {
             }
         }
         Ok((finished, full))
+    }
+
+    /// What there is of the chunks of a run that its `ledger` lacks, as far as they are begun. Reads their parts: that is
+    /// for work that lies on this machine.
+    pub(crate) async fn begun(
+        &self,
+        record: &Record,
+        ledger: &Ledger,
+    ) -> Result<Vec<FinishedChunk>, RunError> {
+        let Some(manifest) = self.manifest(record).await? else {
+            return Ok(Vec::new());
+        };
+        let (paths, work) = (BucketPaths::of_run(&record.run), self.runs.work());
+        let parts = work.list(&paths.parts()).await?.into_iter();
+        let parts = parts.map(|part| part.path).collect::<BTreeSet<_>>();
+        let now = self.runs.clock().now();
+        let mut begun = Vec::new();
+        for (number, chunk) in manifest.chunks.iter().enumerate() {
+            let path = paths.part(number);
+            if !ledger.has(number as u64) && parts.contains(&path) {
+                let lines = work.read(&path).await?.unwrap_or_default();
+                let part = Part::read(&lines, chunk.turns);
+                begun.push(FinishedChunk::of(number as u64, &part, now));
+            }
+        }
+        Ok(begun)
     }
 
     /// Whether every turn of a run is settled: of the chunks that its `ledger` lacks, as they could not be

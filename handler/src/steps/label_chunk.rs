@@ -297,10 +297,11 @@ async fn finished(
     chunk: u64,
 ) -> Result<Vec<Message>, RunError> {
     let chunks = record.chunks.unwrap_or_default();
-    let (finished, lines) = app.enter_finished(record, job, chunk, was_begun).await?;
-    let run = &record.run;
     // The calls of all chunks of the run, since they are not counted by chunk.
     let spent = labeler.spent_since();
+    let entered = app.enter_finished(record, job, chunk, was_begun, spent.throttled);
+    let (finished, lines) = entered.await?;
+    let run = &record.run;
     tracing::info!(
         event = "chunk_ended",
         run,

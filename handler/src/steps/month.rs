@@ -32,7 +32,7 @@ impl App {
         Month::of(self.runs.clock().now())
     }
 
-    fn keeps_months(&self) -> bool {
+    pub(super) fn keeps_months(&self) -> bool {
         self.settings.max_cost_per_month != MonthlyCap::NotKept
     }
 

@@ -41,6 +41,14 @@ pub(crate) async fn write(app: &App, dataset: &str) -> Written {
     }
 }
 
+/// The report of a labelled dataset, if one is there that softlabel wrote and nobody changed.
+pub(crate) async fn read(app: &App, dataset: &str) -> Result<Option<String>, RunError> {
+    let folder = app.data.metadata(dataset)?;
+    let there = folder.read(layout::REPORT).await?;
+    let ours = there.filter(|there| !there.is_empty() && seal::is_ours(there));
+    Ok(ours.and_then(|ours| String::from_utf8(ours).ok()))
+}
+
 /// Writes it where all runs of the dataset have ended.
 pub(super) async fn write_when_ended(app: &App, dataset: &str) -> Result<(), RunError> {
     let runs = app.runs.of_dataset(dataset).await?;

@@ -17,6 +17,7 @@ use crate::run::runs::Runs;
 use crate::run::settings::LabelSettings;
 use crate::run::work;
 use crate::teacher::model::Price;
+use crate::teacher::pacing::Quota;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub answers: Answers,
     /// What the report of a dataset holds.
     pub report: report::Options,
+    /// What a deployment takes a minute.
+    pub quota: Quota,
     /// How long a call may take.
     pub call_timeout: Duration,
     /// A run that makes no progress for this time has its messages sent again.

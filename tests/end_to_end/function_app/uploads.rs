@@ -57,6 +57,7 @@ fn a_dataset_that_is_dropped_is_labelled() {
         let card = format!("{labeled}README.md");
         assert!(ours.iter().any(|blob| blob.name == card), "{ours:?}");
         assert_discreet(&cloud, &samples.join(dataset));
+        assert_reported(&cloud, &format!("LABELED_{dataset}"), &metadata["totals"]).await;
         // Nothing that was written started anything: a file has an event, and a run.
         assert_eq!(cloud.runs().await.unwrap().len(), 9);
         cloud.stop().await;
@@ -86,6 +87,48 @@ fn a_copy_that_is_not_complete_is_looked_at_again_later() {
         assert_labeled(&cloud, SHORT_LABELED, &turns).await;
         cloud.stop().await;
     });
+}
+
+/// The timer writes the report; who has the key can read it; its counts are those of the runs and the metadata.
+async fn assert_reported(cloud: &LocalCloud, labeled: &str, totals: &Value) {
+    let runs = cloud.runs().await.unwrap();
+    let address = runs[0]["links"]["report"].as_str().unwrap();
+    let ask = async |key: &str| {
+        let request = reqwest::Client::new().get(address);
+        let answer = request.header("x-functions-key", key).send().await?;
+        let status = answer.status().as_u16();
+        Ok::<_, anyhow::Error>((status, answer.text().await?))
+    };
+    let key = cloud.host().unwrap().function_key().to_owned();
+    let written = async || Ok(ask(&key).await?.0 == 200);
+    softlabel_doubles::until(PATIENCE, "the report is written", written)
+        .await
+        .unwrap();
+    let (_, report) = ask(&key).await.unwrap();
+    let path = cloud.path(&format!("{labeled}/report.html"));
+    let blob = cloud.data().get(&path).await.unwrap().unwrap();
+    assert_eq!(blob.content, report.as_bytes());
+    assert_eq!(ask("another").await.unwrap().0, 401);
+    let sentence = format!(
+        "{} labelled, {} not labelable, {} failed.",
+        totals["labeled"], totals["not_labelable"], totals["failed"]
+    );
+    assert!(report.contains(&sentence), "{sentence}");
+    let sum = |pointer: &str| {
+        let numbers = runs.iter().map(|run| run.pointer(pointer).unwrap());
+        numbers.map(|number| number.as_u64().unwrap()).sum::<u64>()
+    };
+    for (ours, theirs) in [("/turns", "turns"), ("/labeled", "labeled")] {
+        assert_eq!(sum(ours), totals[theirs].as_u64().unwrap());
+    }
+    for bar in 0..20 {
+        let pointer = format!("/label_1/{bar}");
+        let whole = totals["soft_labels"].pointer(&pointer).unwrap();
+        assert_eq!(
+            sum(&format!("/soft_labels{pointer}")),
+            whole.as_u64().unwrap()
+        );
+    }
 }
 
 /// No log shows a message, a user's name or the key; every line is one JSON object.

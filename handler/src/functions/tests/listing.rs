@@ -120,3 +120,49 @@ async fn ten_thousand_runs_are_listed_page_by_page() {
     let (_, shown) = list(&mut world, json!({"state": "failed"})).await;
     assert!(names(&shown).is_empty() && shown["continuation"].is_string());
 }
+
+#[tokio::test]
+async fn the_list_says_what_datasets_cost_and_a_run_by_itself_which_turns_failed() {
+    let mut world = World::new(&["--max-cost=3"]).await;
+    world.put("v4/train/short.json", 1, 2);
+    world.event("v4/train/short.json").await;
+    world.until_quiet().await;
+    let (_, shown) = list(&mut world, json!({})).await;
+    let quota = json!({"tokens_per_minute": 1e9, "requests_per_minute": 1e7});
+    assert_eq!(shown["quota"], quota);
+    let cost = &shown["datasets"]["v4"];
+    assert_eq!(
+        (&cost["max_cost_usd"], &cost["reserved_usd"]),
+        (&json!(3.0), &json!(0.0))
+    );
+    assert!(
+        cost["spent_usd"].as_f64() >= shown["runs"][0]["cost_usd"].as_f64(),
+        "{shown}"
+    );
+    assert_eq!(shown.get("command"), None);
+    let run = &shown["runs"][0];
+    assert_eq!(run["state"], "complete", "{run}");
+    assert!(run.get("failed_turns").is_none() && run["throttled"].is_null());
+    let links = run["links"].as_object().unwrap();
+    assert!(
+        ["cancel", "approve", "relabel"]
+            .iter()
+            .all(|link| !links.contains_key(*link))
+    );
+    let path = format!(
+        "https://app.example/api/runs/{}/report",
+        run["run"].as_str().unwrap()
+    );
+    assert_eq!(links["report"], path);
+    let one = world.call("runs", "req", json!({
+        "Url": path, "Method": "GET", "Query": {}, "Params": {"run": run["run"]}, "Body": "", "Headers": {},
+    })).await;
+    let one = serde_json::from_str::<Value>(one.response("res").unwrap().1).unwrap();
+    assert_eq!(
+        (&one["failed_turns"], &one["throttled"]),
+        (&json!([]), &json!(0))
+    );
+    for key in ["turns_done", "labeled", "soft_labels", "tokens", "cost_usd"] {
+        assert_eq!(one[key], run[key], "{key}");
+    }
+}
