@@ -39,3 +39,4 @@ mod resume;
 mod service;
 mod tasks;
 mod terminal;
+mod watch;

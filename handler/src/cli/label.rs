@@ -5,6 +5,7 @@ use super::progress::{Bill, Display};
 use super::screen::Screen;
 use super::signals::Signals;
 use super::table::{counted, number};
+use super::watch::Watch;
 use super::{Exit, confirm, dry_run, pilot, places, print, summary};
 use crate::clock::Clock;
 use crate::config::{LabelArgs, Only, UsageError};
@@ -50,6 +51,10 @@ pub(super) async fn run(mut args: LabelArgs) -> anyhow::Result<Exit> {
         ));
     }
     let started = Instant::now();
+    if args.watch && args.dry_run {
+        let text = "--watch shows a run, and --dry-run makes none; give one of them";
+        return Err(UsageError(text.into()).into());
+    }
     if args.restart && args.only.is_some() {
         return Err(UsageError("--only and --restart exclude each other; give one".into()).into());
     }
@@ -139,6 +144,7 @@ fn app(
         in_trouble: InTrouble::Halt,
         answers: Answers::OfAll,
         report: args.report.options(),
+        quota: service.quota(),
         call_timeout: service.call_timeout,
         stall_after: Duration::MAX,
         tries: 0,
@@ -236,9 +242,15 @@ impl Command<'_> {
             }
             anyhow::Ok((job, profile))
         };
+        let interrupted = async {
+            let exit = signals.first().await;
+            // While the bar of what is interrupted stands.
+            screen.interrupted();
+            exit
+        };
         let (mut job, profile) = tokio::select! {
             prepared = prepared => prepared?,
-            exit = signals.first() => {
+            exit = interrupted => {
                 screen.line("stopped before anything was labelled");
                 return Ok(exit);
             }
@@ -255,6 +267,13 @@ impl Command<'_> {
         let labeler = labeler.map_err(|trouble| anyhow!("{trouble}"))?;
         let teacher = &labeler.teacher;
         let stopped = signals.watch(screen, app.stop.clone());
+        let watch = match args.watch {
+            true => Some(Watch::open(Arc::clone(app), &named.dataset).await?),
+            false => None,
+        };
+        if let Some(watch) = &watch {
+            screen.line(&format!("watch it at {}", watch.address()));
+        }
         let metadata = {
             let _display = Display::labeling(
                 screen,
@@ -292,6 +311,9 @@ impl Command<'_> {
                 None => {}
             }
             print(&places)?;
+        }
+        if let Some(watch) = watch.filter(|_| stopped.exit().is_none()) {
+            watch.ended(matches!(report, Some(Written::There(_)))).await;
         }
         let is_complete = metadata
             .as_ref()

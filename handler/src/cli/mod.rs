@@ -24,6 +24,7 @@ mod summary;
 mod table;
 mod task;
 mod test;
+mod watch;
 
 use crate::config::{Cli, Subcommands, UsageError, unknown_variables, without_empty_variables};
 use crate::store::sentence;

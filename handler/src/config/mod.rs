@@ -171,6 +171,9 @@ pub struct LabelArgs {
     /// How to show progress.
     #[arg(long, env = "SOFTLABEL_PROGRESS", value_enum, default_value_t = ProgressStyle::Auto)]
     pub progress: ProgressStyle,
+    /// Show the run live on a page of this machine, whose address is printed. The page ends with the run.
+    #[arg(long, env = "SOFTLABEL_WATCH", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
+    pub watch: bool,
     #[command(flatten)]
     pub pilot: PilotArgs,
     #[command(flatten)]
