@@ -50,6 +50,9 @@ pub(super) async fn run(args: &Args, stage: &Stage) -> Result<ExitCode> {
         files.len(),
         cloud.path(DATASET)
     );
+    let host = cloud.host()?;
+    let (page, key) = (format!("{}/api/page", host.endpoint()), host.function_key());
+    println!("watch it at {page}, with the key {key}\n");
     tokio::select! {
         labeled = until_labeled(&cloud) => labeled?,
         _ = ctrl_c() => {
@@ -58,17 +61,18 @@ pub(super) async fn run(args: &Args, stage: &Stage) -> Result<ExitCode> {
         }
     }
     fetch(&cloud, &stage.output).await?;
-    let labeled = stage.output.join(format!("LABELED_{DATASET}"));
     println!(
-        "\nThe result lies in datasets/{} and was copied to\n  {}\n  {}",
+        "\nThe result lies in datasets/{} and was copied to {}",
         cloud.path(&format!("LABELED_{DATASET}")),
-        labeled.join("labeling_metadata.json").display(),
-        labeled.join("train/short_3_to_5_turns.jsonl").display()
+        stage.output.display()
     );
     if args.keep {
+        stage.show(&page)?;
         keep(&cloud, &connection, &stage.output).await?;
     } else {
-        println!("The cloud ends now; `cargo demo --keep` leaves it running to play with.");
+        stage.show(&format!(
+            "{page}, while `cargo demo --keep` leaves the cloud running"
+        ))?;
     }
     println!("The teacher was simulated.");
     cloud.stop().await;
@@ -97,14 +101,18 @@ async fn until_labeled(cloud: &LocalCloud) -> Result<()> {
     }
 }
 
-/// Whether the metadata says that every bucket is published.
+/// Whether the metadata says that every bucket is published, and the report is written.
 async fn completed(cloud: &LocalCloud) -> Result<bool> {
-    let path = cloud.path(&format!("LABELED_{DATASET}/labeling_metadata.json"));
-    let Some(blob) = cloud.data().get(&path).await? else {
+    let get = async |name: &str| {
+        let path = cloud.path(&format!("LABELED_{DATASET}/{name}"));
+        cloud.data().get(&path).await
+    };
+    let Some(blob) = get("labeling_metadata.json").await? else {
         return Ok(false);
     };
     let metadata: Value = serde_json::from_slice(&blob.content)?;
-    Ok(metadata.get("completed").is_some_and(Value::is_string))
+    let is_complete = metadata.get("completed").is_some_and(Value::is_string);
+    Ok(is_complete && get("report.html").await?.is_some())
 }
 
 /// One line about all runs.
@@ -165,7 +173,7 @@ async fn keep(cloud: &LocalCloud, connection: &str, output: &Path) -> Result<()>
     println!(
         "\nThe cloud runs on until Ctrl-C.\n\n\
          Another dataset: copy its folder, with a metadata.json, into\n  {}\n\
-         Watch the runs at {app}/api/page, with the key {key}\n\
+         Watch its runs at {app}/api/page, with the key {key}\n\
          The same as JSON:\n  curl -H 'x-functions-key: {key}' {app}/api/runs\n\
          Label again otherwise:\n  curl -H 'x-functions-key: {key}' {app}/api/relabel \\\n    \
          -H 'content-type: application/json' \

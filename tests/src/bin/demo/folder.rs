@@ -33,12 +33,7 @@ pub(super) async fn run(args: &Args, stage: &Stage) -> Result<ExitCode> {
     if !status.success() {
         bail!("softlabel label ended with {status}");
     }
-    let labeled = stage.output.join(format!("LABELED_{DATASET}"));
-    println!(
-        "\nLook at {}\n        {}",
-        labeled.join("labeling_metadata.json").display(),
-        labeled.join("train/short_3_to_5_turns.jsonl").display()
-    );
+    stage.show("softlabel label --watch shows a run live")?;
     println!("The teacher was simulated.");
     Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,9 @@ mod folder;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use softlabel_doubles::azure_openai::{Config, Faults, Latency, Oddities};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 /// The dataset in `samples/`.
 const DATASET: &str = "devchat_sample_20261101";
@@ -81,6 +82,35 @@ async fn main() -> Result<ExitCode> {
     match args.local {
         true => folder::run(&args, &stage).await,
         false => cloud::run(&args, &stage).await,
+    }
+}
+
+impl Stage {
+    /// The folder that the dataset becomes.
+    fn labeled(&self) -> PathBuf {
+        self.output.join(format!("LABELED_{DATASET}"))
+    }
+
+    /// Prints five labelled turns with their texts, and where to see more.
+    fn show(&self, page: &str) -> Result<()> {
+        let samples = self.repository.join("samples").join(DATASET);
+        let labeled = self.labeled();
+        println!("\nFive of its turns, the most uncertain ones (softlabel show --uncertain 5):\n");
+        std::io::stdout().flush()?;
+        let status = Command::new(&self.softlabel)
+            .args(["show", "--uncertain", "5", "--input"])
+            .args([&samples, &labeled])
+            .status()
+            .context("cannot run softlabel show")?;
+        if !status.success() {
+            bail!("softlabel show ended with {status}");
+        }
+        println!(
+            "labels:  {}\nreport:  {}\npage:    {page}",
+            labeled.display(),
+            labeled.join("report.html").display()
+        );
+        Ok(())
     }
 }
 
