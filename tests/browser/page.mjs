@@ -51,6 +51,7 @@ const phases = {
     const rates = page.locator("#rates", { hasText: /: [\d,]+ of [\d,]+ tokens a minute \(\d+ %\), [\d,]+ of [\d,]+ requests/ });
     await rates.waitFor();
     await labelled.filter({ hasText: /about .* left/ }).first().waitFor();
+    await labelled.filter({ hasText: /answered 429 [\d,]+ times?/ }).first().waitFor();
     assert.equal(await labelled.filter({ has: page.locator(".histogram") }).first().locator("progress").count(), 2);
     await summary("shown have ended");
     await page.getByText(/USD of at most [\d.]+ USD spent/).waitFor();
@@ -67,7 +68,6 @@ const phases = {
     const failing = page.locator("article", { hasText: "Without a label" }).filter({ hasText: "transient" }).first();
     await failing.locator("summary").click();
     await failing.getByText(/transient: conversation \S+, message \S+/).first().waitFor();
-    await failing.getByText("The service answered 429").waitFor();
 
     // The report, in a frame that has no part in the page.
     const theReport = page.getByRole("button", { name: "Report", exact: true });

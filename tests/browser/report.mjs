@@ -88,7 +88,7 @@ await onStage((url) => url.split("#")[0] === address, async (page, context) => {
     return top < innerHeight && bottom > 0;
   }, far);
   await other.close();
-  await page.locator("#search").fill("onerror");
+  await page.locator("#search").fill("in no turn at all");
   await page.evaluate((id) => { location.hash = id; }, far);
   await linked.waitFor();
   assert.equal(await page.locator("#search").inputValue(), "");

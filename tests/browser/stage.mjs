@@ -13,8 +13,8 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 export const onStage = async (isOwn, act) => {
   const browser = await chromium.launch({ executablePath: CHROME, args: ["--no-sandbox"] });
   const context = await browser.newContext({ viewport: { width: 1100, height: 900 } });
-  // Nothing here waits for long: what takes a minute hangs.
-  context.setDefaultTimeout(60_000);
+  // Longer than anything here takes, even on a busy machine.
+  context.setDefaultTimeout(180_000);
   const noticed = [];
   context.on("request", (request) => {
     if (!isOwn(request.url())) noticed.push(`a request to ${request.url()}`);
