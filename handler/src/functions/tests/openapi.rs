@@ -3,6 +3,7 @@
 
 use super::super::bindings::FUNCTIONS;
 use super::*;
+use crate::run::paths::BucketPaths;
 use std::sync::LazyLock;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
@@ -340,7 +341,17 @@ async fn every_operation_and_field_of_the_document_is_met() {
     ] {
         world.ask(method, &path, json!({}), body).await;
     }
+    // As it is labelled there are rates.
+    while world.step().await {
+        world.ask("GET", "runs", json!({}), "").await;
+    }
+    world.reconcile_later(60).await;
     world.until_quiet().await;
+    let report = format!("runs/{run}/report");
+    let report = world.ask("GET", &report, json!({}), "").await;
+    assert!(report.as_str().unwrap().contains("<title>"), "{report}");
+    let path = "runs/nonsense/report";
+    world.ask("GET", path, json!({}), "").await;
     let task = crate::labeling::task::BUILT_IN.replace("name = \"reasoning\"", "name = \"own\"");
     world.ask("PUT", "tasks/own", json!({}), &task).await;
     world.ask("PUT", "tasks/own", json!({}), "nonsense").await;
@@ -360,8 +371,14 @@ async fn every_operation_and_field_of_the_document_is_met() {
         let figures = record["report"].as_object_mut().unwrap();
         figures["tokens"]["estimated"] = json!(1);
         figures["tokens"]["unpriced"] = json!(1);
-        figures["errors"] = json!({"too_long": 1});
+        figures["errors"] = json!({"too_long": 1, "transient": 1});
+        record["state"] = json!("partial");
     });
+    let ledger = BucketPaths::of_run(&run).ledgers().next().unwrap();
+    let lines = fs::read_to_string(world.work(&ledger)).unwrap();
+    let turn = r#""failed_turns":[{"code":"transient","conversation_id":"c","message_id":"m"}],"rationales":"#;
+    let lines = lines.replacen("\"rationales\":", turn, 1);
+    fs::write(world.work(&ledger), lines).unwrap();
     world
         .ask("GET", &format!("runs/{run}"), json!({}), "")
         .await;

@@ -235,7 +235,7 @@ impl Stage {
         // Turns fail, every run waits for an approval first, and takes long enough to be watched.
         .setting("SOFTLABEL_ATTEMPTS", "1")
         .setting("SOFTLABEL_MAX_COST", "0.01")
-        .setting("SOFTLABEL_CHUNK_TURNS", "8")
+        .setting("SOFTLABEL_CHUNK_TURNS", "16")
         .setting("SOFTLABEL_CONCURRENCY", "8");
         let cloud = LocalCloud::start(azurite.well_known_account(), options).await?;
         let host = cloud.host()?;
