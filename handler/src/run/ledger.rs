@@ -324,8 +324,7 @@ mod tests {
             let id = "i".repeat(1_000);
             let error = serde_json::json!({"turn": turn, "round": 0, "error": {
                 "conversation_id": id, "message_id": format!("m{turn}"),
-                "error": {"code": code, "message": "why"},
-                "tokens": Tokens::default()}});
+                "code": code, "message": "why", "tokens": Tokens::default()}});
             format!("{error}\n")
         };
         let mut lines = (0..8)
