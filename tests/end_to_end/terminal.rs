@@ -312,8 +312,9 @@ fn progress_for_machines_is_a_json_object_a_line() {
     let said = said.collect::<Vec<_>>();
     let progress = said.iter().filter_map(|line| line.get("progress"));
     let progress = progress.filter(|progress| progress["doing"] == "labeling");
+    let progress = progress.collect::<Vec<_>>();
     // As it begins, and as it ends.
-    let (first, last) = (progress.clone().next().unwrap(), progress.last().unwrap());
+    let (first, last) = (progress.first().unwrap(), progress.last().unwrap());
     assert_eq!(first["turns"], 12, "{outcome}");
     assert_eq!(last["turns_done"], 12, "{outcome}");
     assert_eq!(last["labels"], serde_json::json!({"done": 12, "turns": 12}));
