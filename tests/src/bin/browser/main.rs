@@ -240,11 +240,11 @@ impl Stage {
         let cloud = LocalCloud::start(azurite.well_known_account(), options).await?;
         let host = cloud.host()?;
         let (page, key) = (format!("{}/api/page", host.endpoint()), host.function_key());
-        self.drive("page.mjs", OsStr::new("empty"), &page, &key)
+        self.drive("page.mjs", OsStr::new("empty"), &page, key)
             .await?;
         let samples = repository.join("samples/devchat_sample_20261101");
         cloud.upload("devchat <b>&amp;", &samples).await?;
-        self.drive("page.mjs", OsStr::new("runs"), &page, &key)
+        self.drive("page.mjs", OsStr::new("runs"), &page, key)
             .await?;
         cloud.stop().await;
         Ok(())
