@@ -2,7 +2,7 @@
 //! nothing waits without an end.
 
 use crate::harness::*;
-use softlabel_doubles::azure_openai::{AlwaysFail, Config, Double, Fault, Latency};
+use softlabel_doubles::azure_openai::{AlwaysFail, Config, Double, Fault, Latency, Record};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -97,14 +97,17 @@ fn requests(double: &Double) -> usize {
 fn only_probes_go_out(fault: Fault, why: &str) {
     let long = Long::new();
     let mut heard = long.in_outage(&long.label("16"), fault);
-    // What was on its way when sending stopped is no probe.
-    long.service
-        .wait_until(|double| double.stats().in_flight == 0);
     let before = requests(&long.service);
+    // The first request of a run is the probe.
+    let probe = long.service.log()[0].text_hash;
+    let is_probe = |record: &&Record| record.text_hash == probe;
     long.service
-        .wait_until(|double| requests(double) >= before + 5);
+        .wait_until(|double| double.log().iter().skip(before).filter(is_probe).count() > 5);
+    // What was on its way when sending stopped may still have come before the first of them.
     let log = long.service.log();
-    for pair in log.windows(2).skip(before) {
+    let latest = log.iter().skip(log.len() - 5).collect::<Vec<_>>();
+    assert!(latest.iter().all(is_probe), "{latest:?}");
+    for pair in latest.windows(2) {
         let apart = Duration::from_micros(pair[1].arrived_us - pair[0].arrived_us);
         assert!(
             apart >= PROBE_EVERY.mul_f64(0.9),

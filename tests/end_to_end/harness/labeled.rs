@@ -69,7 +69,10 @@ pub(crate) fn full_records(work: &Path) -> HashMap<String, Value> {
         .into_iter()
         .filter(|path| path.to_string_lossy().contains("/parts/"))
     {
-        for line in fs::read_to_string(path).unwrap().lines() {
+        let text = fs::read_to_string(path).unwrap();
+        // A process that writes it may be in the middle of its last line.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        for line in whole.lines() {
             let entry: Value = serde_json::from_str(line).unwrap();
             if let Some(label) = entry.get("label") {
                 records.insert(
