@@ -22,7 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Longer than anything here takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A result may lie so long before it is appended.
 const UNFLUSHED: Duration = Duration::from_secs(2);
