@@ -1,4 +1,4 @@
-// Every role assignment. It is deployed once to each resource group with resources that somebody must
+// Every role assignment. It is deployed once to each resource group with resources that some identity must
 // reach. What is in another group, or is not there, is called 'none': an empty name would spoil the
 // ids that Azure computes even for what it does not deploy.
 
