@@ -14,6 +14,7 @@ pub mod local_cloud;
 mod loopback;
 pub mod managed_identity;
 pub mod openai_compatible;
+pub mod product;
 #[cfg(unix)]
 pub mod real_host;
 #[cfg(unix)]

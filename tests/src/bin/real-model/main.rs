@@ -8,6 +8,7 @@ mod line;
 use anyhow::{Context as _, Result, bail, ensure};
 use line::{Kept, Line};
 use serde_json::{Value, json};
+use softlabel_doubles::product;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ async fn main() -> Result<()> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/real-model");
     fs::create_dir_all(&target).context("cannot make target/real-model")?;
     let target = target.canonicalize()?;
+    say("building softlabel")?;
+    let softlabel = product::built()?;
     let python = installed(&target)?;
     let model = model(&target)?;
     let mut server = Server::start(&python, &model, &target)?;
@@ -46,7 +49,7 @@ async fn main() -> Result<()> {
     ))?;
     let line = Line::start(server.address.clone()).await?;
     let base = line.base_url();
-    let labeled = tokio::task::spawn_blocking(move || label(&target, &base)).await?;
+    let labeled = tokio::task::spawn_blocking(move || label(&softlabel, &target, &base)).await?;
     let checked = labeled.and_then(|lines| check(&lines, &line.kept()));
     server.end();
     checked
@@ -150,7 +153,7 @@ impl Drop for Server {
 }
 
 /// Labels the messages, and gives the lines.
-fn label(target: &Path, base_url: &str) -> Result<Vec<Value>> {
+fn label(softlabel: &Path, target: &Path, base_url: &str) -> Result<Vec<Value>> {
     let run = target.join("run");
     if run.exists() {
         fs::remove_dir_all(&run)?;
@@ -162,25 +165,10 @@ fn label(target: &Path, base_url: &str) -> Result<Vec<Value>> {
     let talk = json!([{"conversationId": "c", "turnsArray": turns.collect::<Vec<_>>()}]);
     fs::write(run.join("in.json"), talk.to_string())?;
     fs::write(run.join("task.toml"), TASK)?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["run", "--quiet", "--package", "softlabel", "--", "label"])
-        .args([
-            "--api",
-            "openai",
-            "--base-url",
-            base_url,
-            "--model",
-            "smollm2",
-        ])
-        .args([
-            "--concurrency",
-            "2",
-            "--call-timeout",
-            "20m",
-            "--outage-after",
-            "1h",
-        ])
+    let status = Command::new(softlabel)
+        .args(["label", "--api", "openai", "--model", "smollm2"])
+        .args(["--base-url", base_url, "--concurrency", "2"])
+        .args(["--call-timeout", "20m", "--outage-after", "1h"])
         .arg("--task")
         .arg(run.join("task.toml"))
         .arg("--input")

@@ -1,7 +1,7 @@
 //! Which scenarios there are, and how they are run.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use softlabel_doubles::azurite::Azurite;
 use softlabel_doubles::functions_host::{Groups, Host};
 use softlabel_doubles::local_cloud::Instance;
+use softlabel_doubles::product;
 use softlabel_doubles::real_host::{self, RealHost};
 use softlabel_doubles::scripted_worker;
 use tokio::signal::unix::{SignalKind, signal};
@@ -249,7 +250,7 @@ fn app(args: &Args) -> Result<App> {
         return App::of_executable(repository, executable);
     }
     if args.debug {
-        return App::of_executable(repository, build(repository)?);
+        return App::of_executable(repository, product::built()?);
     }
     let folder = match &args.app {
         Some(folder) => folder.clone(),
@@ -260,19 +261,4 @@ fn app(args: &Args) -> Result<App> {
         }
     };
     App::of_packages(repository, &folder)
-}
-
-/// Builds the product without optimisation.
-fn build(repository: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "softlabel"])
-        .current_dir(repository)
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo build ended with {status}");
-    }
-    let here = std::env::current_exe().context("cannot find this program")?;
-    Ok(here.with_file_name("softlabel"))
 }
