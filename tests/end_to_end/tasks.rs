@@ -201,6 +201,14 @@ fn a_task_is_checked_and_priced_before_it_is_asked() {
     assert!((label["cached_usd_saved"].as_f64().unwrap() - saved).abs() < 1e-9);
     let unknown = json(&["--model", "who-knows"]);
     assert_eq!(unknown["classification"]["usd"], Value::Null);
+    let elsewhere = ["--model", "who-knows", "--api", "openai"];
+    assert_eq!(json(&elsewhere)["tokens_of_labels"], Value::Null);
+    let text = check(&elsewhere).ends(0);
+    assert!(
+        text.stdout
+            .contains("the tokenizer of who-knows is not known"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -52,8 +52,8 @@ struct Report {
     examples: usize,
     model: String,
     encoding: &'static str,
-    /// Of "0" and of "1".
-    tokens_of_labels: [usize; 2],
+    /// Of "0" and of "1"; `None` where the tokenizer is not known.
+    tokens_of_labels: Option<[usize; 2]>,
     /// Of a message.
     typical_tokens: u32,
     classification: Cost,
@@ -83,8 +83,9 @@ struct Cost {
 fn check(args: &TaskCheckArgs) -> anyhow::Result<String> {
     let task = Arc::new(read_task(&args.file)?);
     let encoding = args.service.encoding();
-    let of_labels = Label::BOTH.map(|label| encoding.count(&u8::from(label).to_string()));
-    if of_labels != [1, 1] {
+    let of_labels = || Label::BOTH.map(|label| encoding.count(&u8::from(label).to_string()));
+    let of_labels = encoding.label_ids().map(|_| of_labels());
+    if of_labels.is_some_and(|counts| counts != [1, 1]) {
         return Err(UsageError(format!(
             "\"0\" and \"1\" are not one token each in {}; use another --encoding",
             encoding.as_str()
@@ -98,7 +99,7 @@ fn check(args: &TaskCheckArgs) -> anyhow::Result<String> {
     })
 }
 
-fn report(args: &TaskCheckArgs, task: &Arc<Task>, tokens_of_labels: [usize; 2]) -> Report {
+fn report(args: &TaskCheckArgs, task: &Arc<Task>, tokens_of_labels: Option<[usize; 2]>) -> Report {
     let service = &args.service;
     let encoding = service.encoding();
     let prompts = Prompts::of(task);
@@ -219,15 +220,15 @@ fn render(report: &Report) -> String {
         "rules, examples",
         format!("{}, {}", report.rules, report.examples),
     );
-    table.row(
-        "tokens",
-        format!(
-            "of {} ({}), where \"0\" and \"1\" are one each; a message counts as {}",
-            report.model,
-            report.encoding,
-            number(u64::from(report.typical_tokens))
-        ),
-    );
+    let Report {
+        model, encoding, ..
+    } = report;
+    let whose = match report.tokens_of_labels {
+        Some(_) => format!("of {model} ({encoding}), where \"0\" and \"1\" are one each"),
+        None => format!("estimates: the tokenizer of {model} is not known (--encoding)"),
+    };
+    let message = number(u64::from(report.typical_tokens));
+    table.row("tokens", format!("{whose}; a message counts as {message}"));
     for (name, cost) in [
         ("label", &report.classification),
         ("rationale", &report.rationale),

@@ -72,12 +72,12 @@ impl TaskArgs {
 /// If it cannot be read, or is no task.
 pub(crate) fn read_task(path: &Path) -> Result<Task, UsageError> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let content = std::fs::read(path).map_err(|error| {
         UsageError(format!(
             "the task {file} cannot be read: {error}; \"softlabel task show > task.toml\" makes one"
         ))
     })?;
-    task::parse(&text, &file).map_err(|error| UsageError(error.to_string()))
+    task::parse(content, &file).map_err(|error| UsageError(error.to_string()))
 }
 
 #[derive(Clone, Copy)]

@@ -62,9 +62,7 @@ impl App {
                 ))),
             };
         };
-        let text = String::from_utf8(content)
-            .map_err(|_| RequestError::wrong(format!("the task {} is not UTF-8", place())))?;
-        let task = task::parse(&text, &place());
+        let task = task::parse(content, &place());
         let task = task.map_err(|error| RequestError::wrong(error.to_string()))?;
         Ok(Arc::new(task))
     }

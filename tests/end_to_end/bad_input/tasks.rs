@@ -54,9 +54,30 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             "a task that is not UTF-8",
             2,
-            &["task.toml", "UTF-8"],
-            "softlabel task show",
-            |w| with(w, b"name = \"\xff\""),
+            &["task.toml:2: ", "not UTF-8"],
+            "save the file as UTF-8",
+            |w| with(w, b"name = \"a\"\nquestion = \"\xff\""),
+        ),
+        row(
+            "a task as Windows PowerShell redirects it",
+            2,
+            &["task.toml:1: ", "not UTF-8"],
+            "save the file as UTF-8",
+            |w| {
+                let text = Softlabel::new(["task", "show"]).ends(0).stdout;
+                let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+                with(w, units.flat_map(u16::to_le_bytes).collect::<Vec<_>>())
+            },
+        ),
+        row(
+            "an example with a label in quotes",
+            2,
+            &["task.toml:", "string \"1\""],
+            "expected a whole number",
+            |w| {
+                let example = "examples = [{ message = \"thanks\", label = \"1\" }]";
+                changed(w, "examples = []", example)
+            },
         ),
         row(
             "a misspelt field of a task",
@@ -150,7 +171,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a rationale without end",
             2,
             &["rationale.tokens is 9000"],
-            "16..=2048",
+            "16 to 2048",
             |w| changed(w, "tokens = 128", "tokens = 9000"),
         ),
         row(
@@ -159,6 +180,19 @@ pub(super) fn rows() -> Vec<Row> {
             &["rationale.sentences"],
             "[2, 4]",
             |w| changed(w, "sentences = [2, 4]", "sentences = [4, 2]"),
+        ),
+        row(
+            "a meaning with the colours of a terminal",
+            2,
+            &["task.toml:", "label.1.meaning"],
+            "without control characters",
+            |w| {
+                changed(
+                    w,
+                    "meaning = \"answering the message does",
+                    "meaning = \"\\u001b[31mit does",
+                )
+            },
         ),
         row(
             "a meaning of two lines",

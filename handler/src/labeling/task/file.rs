@@ -24,22 +24,32 @@ pub struct TaskError {
     what: String,
 }
 
-/// Reads the task in `text`, the content of `file`. White space around its texts is dropped.
+/// Reads the task in `content`, that of `file`. White space around its texts is dropped.
 ///
 /// # Errors
 /// The first thing that is wrong with it, with its line and what to write.
-pub fn parse(text: &str, file: &str) -> Result<Task, TaskError> {
+pub fn parse(content: impl AsRef<[u8]>, file: &str) -> Result<Task, TaskError> {
+    let content = content.as_ref();
     let fail = |at: usize, what: String| TaskError {
         file: file.to_owned(),
-        line: 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count(),
+        line: 1 + content
+            .iter()
+            .take(at)
+            .filter(|byte| **byte == b'\n')
+            .count(),
         what,
     };
-    if text.len() > MOST_BYTES {
+    if content.len() > MOST_BYTES {
         return Err(fail(0, "a task has at most 1 MiB".into()));
     }
+    // What Windows PowerShell redirects into a file, among others.
+    let text = std::str::from_utf8(content).map_err(|error| {
+        let what = "the text is not UTF-8; save the file as UTF-8";
+        fail(error.valid_up_to(), what.into())
+    })?;
     let mut task = toml::from_str::<Task>(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        let what = error.message().trim_end_matches('.').replace('\n', ", ");
+        let what = in_words_of_toml(error.message());
         fail(
             at,
             format!("{what}; \"softlabel task show\" prints a task with all its fields"),
@@ -53,6 +63,23 @@ pub fn parse(text: &str, file: &str) -> Result<Task, TaskError> {
             Err(fail(at, format!("{}{what}", Dotted(&path))))
         }
     }
+}
+
+/// What serde says of a value, without the types of Rust.
+fn in_words_of_toml(message: &str) -> String {
+    let message = message.trim_end_matches('.').replace('\n', ", ");
+    [
+        ("expected u8", "expected a whole number"),
+        ("expected u32", "expected a whole number"),
+        ("expected a sequence", "expected a list in brackets"),
+        (
+            "expected an array of length 2",
+            "expected two numbers in brackets",
+        ),
+        ("expected struct ", "expected a table like "),
+    ]
+    .iter()
+    .fold(message, |said, (rust, toml)| said.replace(rust, toml))
 }
 
 /// Drops what is said by the frame, or is nothing.
@@ -138,10 +165,10 @@ fn check(task: &Task) -> Result<(), Wrong> {
             &definition.meaning,
             "a statement that is true where this label is right",
         )?;
-        if definition.meaning.contains(['\n', '\r']) {
+        if definition.meaning.contains(char::is_control) {
             return wrong(
                 &meaning,
-                " must be one line; longer texts belong in the description",
+                " must be one line without control characters; longer texts belong in the description",
             );
         }
         filled(
@@ -184,7 +211,7 @@ fn check(task: &Task) -> Result<(), Wrong> {
         true => Ok(()),
         false => wrong(
             &[Key("rationale"), Key(key)],
-            &format!(" is {value}; write a number in {least}..={most}"),
+            &format!(" is {value}; write a number from {least} to {most}"),
         ),
     };
     if let Some(introduction) = &rationale.introduction {
@@ -272,14 +299,29 @@ mod tests {
                 "nmae = \"x\"",
                 "unknown field `nmae`, expected one of `name`, ",
             ),
-            ("words = 80", "words = 2", "a number in 5..=500"),
-            ("words = 80", "words = \"80\"", "expected u32"),
-            ("tokens = 128", "tokens = 4", "a number in 16..=2048"),
+            ("words = 80", "words = 2", "a number from 5 to 500"),
+            ("words = 80", "words = \"80\"", "expected a whole number"),
+            ("tokens = 128", "tokens = 4", "a number from 16 to 2048"),
             ("sentences = [2, 4]", "sentences = [4, 2]", "such as [2, 4]"),
             (
                 "say = \"name what",
                 "say = \" \" # ",
                 "is empty; write what a rationale",
+            ),
+            (
+                "sentences = [2, 4]",
+                "sentences = 4",
+                "expected two numbers in brackets",
+            ),
+            (
+                "examples = []",
+                "examples = \"x\"",
+                "expected a list in brackets",
+            ),
+            (
+                "examples = []",
+                "examples = [{ message = \"x\", label = \"1\" }]",
+                "string \"1\", expected a whole number",
             ),
             (
                 "examples = []",
@@ -302,6 +344,11 @@ mod tests {
                 "label.1.meaning must be one line",
             ),
             (
+                "meaning = \"answering the message does not",
+                "meaning = \"a\\u001b[31m b\" #",
+                "label.1.meaning must be one line without control characters",
+            ),
+            (
                 "meaning = \"answering the message does not require reasoning\"",
                 "meaning = \"answering the message requires reasoning.\"",
                 "the same as for 0",
@@ -319,6 +366,17 @@ mod tests {
         let less = "name = \"a\"\nquestion = \"b\"\n[label.0]\nmeaning = \"c\"\n";
         assert!(error(less).contains("missing field"), "{}", error(less));
         assert!(error(&"#".repeat(MOST_BYTES + 1)).contains("1 MiB"));
+        let utf16 = BUILT_IN.encode_utf16().flat_map(u16::to_le_bytes);
+        let utf16 = [0xff, 0xfe].into_iter().chain(utf16).collect::<Vec<u8>>();
+        for (content, place) in [(&*utf16, "t.toml:1: "), (b"# \n# \xe4\n", "t.toml:2: ")] {
+            let error = parse(content, "t.toml").unwrap_err().to_string();
+            assert!(error.starts_with(place), "{error}");
+            assert!(error.contains("save the file as UTF-8"), "{error}");
+        }
+        assert_eq!(
+            parse(format!("\u{feff}{BUILT_IN}"), "t.toml"),
+            parse(BUILT_IN, "t.toml")
+        );
     }
 
     #[test]
