@@ -19,18 +19,22 @@ pub enum Packed {
     Zstd,
     Xz,
     Bzip2,
+    Lz4,
     Zip,
+    SevenZip,
     Parquet,
     Csv,
 }
 
 impl Packed {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Gzip,
         Self::Zstd,
         Self::Xz,
         Self::Bzip2,
+        Self::Lz4,
         Self::Zip,
+        Self::SevenZip,
         Self::Parquet,
         Self::Csv,
     ];
@@ -42,6 +46,8 @@ impl Packed {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
             [0xfd, b'7', b'z', b'X', b'Z', ..] => Some(Self::Xz),
             [b'B', b'Z', b'h', ..] => Some(Self::Bzip2),
+            [0x04, 0x22, 0x4d, 0x18, ..] => Some(Self::Lz4),
+            [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Some(Self::SevenZip),
             [b'P', b'K', 3, 4, ..] => Some(Self::Zip),
             [b'P', b'A', b'R', b'1', ..] => Some(Self::Parquet),
             _ => None,
@@ -66,7 +72,9 @@ impl Packed {
             Self::Zstd => "zst",
             Self::Xz => "xz",
             Self::Bzip2 => "bz2",
+            Self::Lz4 => "lz4",
             Self::Zip => "zip",
+            Self::SevenZip => "7z",
             Self::Parquet => "parquet",
             Self::Csv => "csv",
         }
@@ -78,7 +86,9 @@ impl Packed {
             Self::Zstd => "zstd-compressed data",
             Self::Xz => "xz-compressed data",
             Self::Bzip2 => "bzip2-compressed data",
+            Self::Lz4 => "lz4-compressed data",
             Self::Zip => "a zip archive",
+            Self::SevenZip => "a 7z archive",
             Self::Parquet => "a Parquet file",
             Self::Csv => "a CSV file",
         }
@@ -105,7 +115,9 @@ impl Packed {
             Self::Zstd => ("unpack", format!("zstd -dc < {from} > {to}")),
             Self::Xz => ("unpack", format!("xz -dc < {from} > {to}")),
             Self::Bzip2 => ("unpack", format!("bzip2 -dc < {from} > {to}")),
+            Self::Lz4 => ("unpack", format!("lz4 -dc < {from} > {to}")),
             Self::Zip => ("unpack", format!("unzip -p {from} > {to}")),
+            Self::SevenZip => ("unpack", format!("7z x -so {from} > {to}")),
             Self::Parquet => (
                 "convert",
                 format!("python3 -c '{FROM_PARQUET}' {from} > {to} (with pip install pyarrow)"),
@@ -153,7 +165,9 @@ mod tests {
                 "it's.bz2",
                 r"bzip2 -dc < 'it'\''s.bz2' > 'it'\''s.json'",
             ),
+            (Packed::Lz4, "a.json.lz4", "lz4 -dc < a.json.lz4 > a.json"),
             (Packed::Zip, "-a.zip", "unzip -p ./-a.zip > ./-a.json"),
+            (Packed::SevenZip, "a.7z", "7z x -so a.7z > a.json"),
         ] {
             assert_eq!(packed.remedy(file), format!("unpack it: {command}"));
         }
@@ -179,6 +193,10 @@ mod tests {
         }
         assert_eq!(Packed::of_name("x.json"), None);
         assert_eq!(Packed::of_content(b"PAR1\x15\x04"), Some(Packed::Parquet));
+        let frame = [0x04, 0x22, 0x4d, 0x18, 0x64, 0x40];
+        assert_eq!(Packed::of_content(&frame), Some(Packed::Lz4));
+        let archive = b"7z\xbc\xaf\x27\x1c";
+        assert_eq!(Packed::of_content(archive), Some(Packed::SevenZip));
         assert_eq!(Packed::of_content(b"[{"), None);
     }
 }

@@ -60,6 +60,13 @@ pub(super) fn rows() -> Vec<Row> {
             |w| w.file(b"\x28\xb5\x2f\xfd\x04\x00\x00\x00"),
         ),
         row(
+            "lz4 under a name of JSON",
+            1,
+            &["in.json", "byte 0", "lz4"],
+            "unpack it: lz4 -dc < ",
+            |w| w.file(b"\x04\x22\x4d\x18\x64\x40\xa7"),
+        ),
+        row(
             "gzip under its name",
             1,
             &["in.json.gz", "gzip-compressed data"],
