@@ -144,6 +144,15 @@ impl Target {
         let segments = segments.map(str::to_owned).collect::<Vec<_>>();
         let openai = segments.iter().position(|part| part == "openai");
         let (before, after) = segments.split_at(openai.unwrap_or(segments.len()));
+        // The way to the models of all makers; those of OpenAI are reached below /openai as well.
+        let all_makers = ["models", "chat", "completions"].map(str::to_owned);
+        let before = match before.strip_suffix(&all_makers) {
+            Some(account) => {
+                version = None;
+                account
+            }
+            None => before,
+        };
         let after = after.iter().map(String::as_str).collect::<Vec<_>>();
         let deployment = match after.as_slice() {
             ["openai", "deployments", name, ..] => Some((*name).to_owned()),
@@ -327,6 +336,7 @@ mod tests {
             "https://x.openai.azure.com/openai/v1/",
             "https://x.openai.azure.com/openai/v1/chat/completions",
             "https://x.openai.azure.com/openai/v1/chat/completions?api-version=preview",
+            "https://x.openai.azure.com/models/chat/completions?api-version=2024-05-01-preview",
         ] {
             assert_eq!(
                 url(endpoint, None).unwrap(),
@@ -357,6 +367,10 @@ mod tests {
         assert_eq!(target, Ok(expected));
         let bare = Target::read("https://x.cognitiveservices.azure.com/").unwrap();
         assert_eq!((bare.deployment, bare.version), (None, None));
+        let all_makers = "https://x.services.ai.azure.com/models/chat/completions?api-version=2024-05-01-preview";
+        let target = Target::read(all_makers).unwrap();
+        assert_eq!(target.account, "https://x.services.ai.azure.com");
+        assert_eq!((target.deployment, target.version), (None, None));
         assert_eq!(bare.account, "https://x.cognitiveservices.azure.com");
     }
 
