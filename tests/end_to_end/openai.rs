@@ -71,7 +71,8 @@ fn said(asked: &Asked, number: usize) -> f64 {
 }
 
 fn user(asked: &Asked) -> String {
-    asked.body["messages"][1]["content"]
+    let messages = asked.body["messages"].as_array().unwrap();
+    messages.last().unwrap()["content"]
         .as_str()
         .unwrap()
         .to_owned()
@@ -241,6 +242,40 @@ fn what_a_server_does_not_take_is_left_out_for_the_whole_run() {
     let input = home.messages(&["one"]);
     let outcome = server.label(&input, &home.path("out.jsonl")).ends(0);
     assert!(outcome.stderr.contains("top_logprobs is 5"), "{outcome}");
+}
+
+#[test]
+fn a_model_without_a_system_role_reads_the_instructions_before_the_question() {
+    let habits = Habits {
+        system_role: false,
+        ..Habits::default()
+    };
+    let (server, home) = (Server::start(habits), Home::new());
+    let (input, output) = (home.messages(&["one", "two"]), home.path("out.jsonl"));
+    let outcome = server.label(&input, &output).ends(0);
+    assert!(outcome.stderr.contains("no system role"), "{outcome}");
+    assert!(
+        lines(&output)
+            .iter()
+            .all(|line| line["soft_label"].is_f64())
+    );
+    let asked = server.asked();
+    let (refused, answered) = asked.split_first().unwrap();
+    let instructions = &refused.body["messages"][0]["content"];
+    assert_eq!(refused.status, 400);
+    for asked in answered {
+        assert_eq!(asked.status, 200, "{}", asked.body);
+        assert_eq!(asked.body["messages"].as_array().unwrap().len(), 1);
+    }
+    let labels = answered
+        .iter()
+        .filter(|asked| asked.body["logprobs"] == true);
+    for asked in labels {
+        let said = user(asked);
+        assert!(said.starts_with(instructions.as_str().unwrap()), "{said}");
+    }
+    let metadata = json_file(&home.path("out.jsonl.softlabel/labeling_metadata.json"));
+    assert_eq!(metadata["api_profile"]["no_system_role"], true);
 }
 
 #[test]

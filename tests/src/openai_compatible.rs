@@ -60,6 +60,8 @@ pub struct Habits {
     pub begins_with: &'static str,
     /// So many other tokens are more probable than both labels.
     pub before_labels: usize,
+    /// Whether the model's chat template knows the role `system`.
+    pub system_role: bool,
 }
 
 impl Default for Habits {
@@ -72,6 +74,7 @@ impl Default for Habits {
             blank: "",
             begins_with: "",
             before_labels: 0,
+            system_role: true,
         }
     }
 }
@@ -189,6 +192,11 @@ impl Habits {
             let message = format!("The model `{model}` does not exist.");
             let error = json!({"message": message, "type": "NotFoundError", "code": 404});
             return (404, json!({"error": error}));
+        }
+        let roles = body["messages"].as_array().into_iter().flatten();
+        let mut roles = roles.map(|message| &message["role"]);
+        if !self.system_role && roles.any(|role| role == "system") {
+            return (400, vllm("System role not supported"));
         }
         let mut taken = body.as_object().cloned().unwrap_or_default();
         for (name, words) in &self.without {

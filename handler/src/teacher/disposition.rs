@@ -229,6 +229,13 @@ impl Says<'_> {
                 message: sentence.to_owned(),
             };
         }
+        if wire::is_about_the_system_role(&error.message) {
+            let stop = Stop::Parameters {
+                param: Some(wire::SYSTEM_ROLE.to_owned()),
+                message: sentence.to_owned(),
+            };
+            return self.refused(stop, status, sentence);
+        }
         let about_a_parameter = matches!(
             code,
             "unsupported_parameter" | "unsupported_value" | "unknown_parameter" | "invalid_value"
@@ -458,6 +465,29 @@ mod tests {
                     "Unsupported parameter: 'max_tokens' is not supported with this model.",
                 ),
                 "refused: max_tokens",
+            ),
+            (
+                400,
+                json!({"object": "error", "message": "System role not supported", "type": "BadRequestError",
+                       "param": null, "code": 400}),
+                "refused: system role",
+            ),
+            (
+                400,
+                plain(
+                    null(),
+                    "Conversation roles must alternate user/assistant/user/assistant/...",
+                ),
+                "refused: system role",
+            ),
+            (
+                400,
+                error(
+                    json!("messages[0].role"),
+                    json!("unsupported_value"),
+                    "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+                ),
+                "refused: system role",
             ),
             (
                 400,

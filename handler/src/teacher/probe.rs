@@ -11,7 +11,7 @@ use super::purse::Purse;
 use super::stop::Stop;
 use super::tariff::Tariff;
 use super::transport::{Exchange, Transport};
-use super::wire::{Answer, Choice, Request};
+use super::wire::{self, Answer, Choice, Request};
 use crate::dataset::figures::Tokens;
 use crate::labeling::call;
 use std::sync::Arc;
@@ -332,6 +332,10 @@ fn adapt(profile: &Profile, param: Option<&str>, message: &str) -> Option<(Profi
         Some("top_logprobs") if profile.top_logprobs > 1 => {
             next.top_logprobs = ceiling(profile, message).unwrap_or_else(|| fewer(profile));
             format!("top_logprobs is {}", next.top_logprobs)
+        }
+        Some(wire::SYSTEM_ROLE) => {
+            next.no_system_role = true;
+            "the instructions stand in the user's message, as there is no system role".into()
         }
         _ if message.contains("max_tokens") && profile.classification_tokens < 16 => {
             next.classification_tokens = 16;

@@ -6,7 +6,7 @@
 use super::endpoint::Api;
 use super::model::Family;
 use super::tokens::{self, Encoding};
-use super::wire::{Message, Request};
+use super::wire::{Messages, Request};
 use crate::labeling::call;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,9 @@ pub struct Profile {
     pub top_logprobs: u8,
     /// The two label tokens get a bias.
     pub logit_bias: bool,
+    /// The instructions stand before the question in the user's message, as the model knows no system role.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_system_role: bool,
 }
 
 impl Profile {
@@ -67,6 +70,7 @@ impl Profile {
                 Api::OpenAi => call::MOST_TOP_LOGPROBS,
             },
             logit_bias: family == Family::Classic && encoding.label_ids().is_some(),
+            no_system_role: false,
         }
     }
 
@@ -121,16 +125,11 @@ impl Profile {
         };
         Request {
             model,
-            messages: [
-                Message {
-                    role: "system",
-                    content: system,
-                },
-                Message {
-                    role: "user",
-                    content: user,
-                },
-            ],
+            messages: Messages {
+                system,
+                user,
+                joined: self.no_system_role,
+            },
             max_tokens,
             max_completion_tokens,
             reasoning_effort: self.effort_none.then_some("none"),
@@ -158,6 +157,24 @@ mod tests {
             parameters(&request),
             json!({"max_tokens": 1, "temperature": 1.0, "logprobs": true, "top_logprobs": 5,
                    "logit_bias": {"15": 5, "16": 5}})
+        );
+    }
+
+    #[test]
+    fn where_there_is_no_system_role_the_instructions_stand_before_the_question() {
+        let profile = Profile::of_family(Family::Compatible);
+        let said = |profile: &Profile| {
+            serde_json::to_value(profile.classification(None, "s", "u")).unwrap()["messages"].take()
+        };
+        let two = json!([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]);
+        assert_eq!(said(&profile), two);
+        let joined = Profile {
+            no_system_role: true,
+            ..profile
+        };
+        assert_eq!(
+            said(&joined),
+            json!([{"role": "user", "content": "s\n\nu"}])
         );
     }
 

@@ -64,8 +64,8 @@ pub enum Stop {
     Unreachable(String),
     /// Every call is refused for no reason that is known.
     #[error(
-        "the service refuses every call ({0}); check AZURE_OPENAI_ENDPOINT, \
-         AZURE_OPENAI_DEPLOYMENT and --model"
+        "the service refuses every call ({0}); check AZURE_OPENAI_ENDPOINT and \
+         AZURE_OPENAI_DEPLOYMENT, or with --api openai OPENAI_BASE_URL, and --model"
     )]
     Refused(String),
 }

@@ -8,7 +8,7 @@ use super::endpoint::{Api, Endpoint};
 use super::meter::Meter;
 use super::pacing::RateLimitHeaders;
 use super::stop::Stop;
-use super::wire::{Answer, Request};
+use super::wire::{Answer, Messages, Request};
 use crate::clock::Clock;
 use crate::identity::cause;
 use crate::text::Mask;
@@ -165,11 +165,11 @@ impl Transport {
             Ok((status, headers, body)) => {
                 rate_limit = RateLimitHeaders::read(&headers);
                 let secret = header.value.to_str().unwrap_or_default();
-                let [system, user] = &request.messages;
+                let Messages { system, user, .. } = request.messages;
                 let mask = Mask {
                     secrets: &[secret.trim_start_matches("Bearer ")],
-                    texts: &[user.content],
-                    instructions: &[system.content],
+                    texts: &[user],
+                    instructions: &[system],
                 };
                 let (_, service_id) = request_ids(self.endpoint.api());
                 let id = headers.get(service_id);

@@ -5,7 +5,7 @@
 
 use super::service_error::filtered_categories;
 use crate::labeling::soft_label::{Candidate, FirstToken};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ pub struct Request<'a> {
     /// The deployment; only in the v1 form of the URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<&'a str>,
-    /// System and user message.
-    pub messages: [Message<'a>; 2],
+    /// Instructions and question.
+    pub messages: Messages<'a>,
     /// Length limit of the classic models.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
@@ -49,8 +49,7 @@ impl Request<'_> {
 
     /// Bytes of its texts: no token is shorter than a byte.
     pub fn text_bytes(&self) -> u64 {
-        let bytes = self.messages.iter().map(|message| message.content.len());
-        bytes.sum::<usize>() as u64
+        (self.messages.system.len() + self.messages.user.len()) as u64
     }
 }
 
@@ -65,18 +64,62 @@ const PARAMETERS: [&str; 7] = [
     "logit_bias",
 ];
 
+/// What stands for the role of the instructions among the parameters.
+pub(super) const SYSTEM_ROLE: &str = "system role";
+
+/// Whether a refusal is about the role of the instructions: a model's chat template may have none for them.
+pub(super) fn is_about_the_system_role(message: &str) -> bool {
+    let said = message.to_lowercase();
+    let words = [
+        "system role",
+        "role 'system'",
+        "role \"system\"",
+        "system message",
+        "does not support 'system'",
+        "roles must alternate",
+        "only user and assistant roles",
+    ];
+    words.iter().any(|words| said.contains(words))
+}
+
 /// The parameter of ours that `text` names, if it does.
 pub(super) fn parameter_in(text: &str) -> Option<&'static str> {
     PARAMETERS.into_iter().find(|name| text.contains(name))
 }
 
+/// What a request says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Messages<'a> {
+    /// The instructions.
+    pub system: &'a str,
+    /// The question.
+    pub user: &'a str,
+    /// Both go over the line as one message of the user, instructions first.
+    pub joined: bool,
+}
+
+impl Serialize for Messages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { system, user, .. } = *self;
+        if self.joined {
+            let content = format!("{system}\n\n{user}");
+            let role = "user";
+            return [Message {
+                role,
+                content: &content,
+            }]
+            .serialize(serializer);
+        }
+        let message = |role, content| Message { role, content };
+        [message("system", system), message("user", user)].serialize(serializer)
+    }
+}
+
 /// One chat message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Message<'a> {
-    /// `system` or `user`.
-    pub role: &'static str,
-    /// The text.
-    pub content: &'a str,
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
 }
 
 /// An answer with choices.
