@@ -25,6 +25,9 @@ const BROWSERS: [&str; 4] = [
     "google-chrome-stable",
 ];
 
+/// How the service answers until what it labels was seen under way.
+const SLOW: Latency = Latency::Fixed { ms: 1_500.0 };
+
 /// Drive Chromium through the report and the page that watches runs.
 ///
 /// Labels hostile texts and reads their report; watches a command that labels; starts the whole cloud on this machine,
@@ -37,6 +40,9 @@ struct Args {
     /// Where screenshots are written; by default target/pictures
     #[arg(long)]
     pictures: Option<PathBuf>,
+    /// Make the pictures of the README anew: docs/report.png and docs/page.png
+    #[arg(long)]
+    renew: bool,
 }
 
 #[tokio::main]
@@ -75,10 +81,30 @@ async fn main() -> Result<ExitCode> {
         pictures,
     };
     stage.report().await?;
-    stage.command().await?;
-    stage.app(repository).await?;
+    let samples = repository.join("samples/devchat_sample_20261101");
+    stage.command(&samples).await?;
+    stage.app(repository, &samples).await?;
     println!("screenshots are in {}", stage.pictures.display());
+    if args.renew {
+        for name in ["report.png", "page.png"] {
+            std::fs::copy(
+                stage.pictures.join("readme").join(name),
+                repository.join("docs").join(name),
+            )
+            .with_context(|| format!("cannot renew docs/{name}"))?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A page, and the service that labels what it shows.
+#[derive(Default)]
+struct Shown<'a> {
+    address: &'a str,
+    key: &'a str,
+    /// The double of Azure OpenAI. It answers slowly until the script has seen runs under way, and tells it so:
+    /// on a busy machine a run would else be over before the browser has begun.
+    service: String,
 }
 
 /// What the pages are tried with.
@@ -91,14 +117,15 @@ struct Stage {
 
 impl Stage {
     /// Runs a script of `tests/browser`.
-    async fn drive(&self, script: &str, argument: &OsStr, page: &str, key: &str) -> Result<()> {
+    async fn drive(&self, script: &str, argument: &OsStr, page: &Shown<'_>) -> Result<()> {
         let status = Command::new("node")
             .arg(self.driver.join(script))
             .arg(argument)
             .env("CHROME", &self.chrome)
             .env("PICTURES", &self.pictures)
-            .env("PAGE", page)
-            .env("KEY", key)
+            .env("PAGE", page.address)
+            .env("KEY", page.key)
+            .env("SERVICE", &page.service)
             .status()
             .await
             .context("cannot run node")?;
@@ -169,16 +196,15 @@ impl Stage {
         ensure!(reported.success(), "softlabel report ended with {reported}");
         double.stop().await;
         let report = labeled.join("report.html");
-        self.drive("report.mjs", report.as_os_str(), "", "").await
+        self.drive("report.mjs", report.as_os_str(), &Shown::default())
+            .await
     }
 
     /// Watches a command until it ends.
-    async fn command(&self) -> Result<()> {
+    async fn command(&self, dataset: &Path) -> Result<()> {
         let home = tempfile::tempdir().context("cannot make a folder")?;
-        let dataset = home.path().join("devchat");
-        hostile::write(&dataset)?;
         let double = Double::start(Config {
-            latency: Latency::Fixed { ms: 150.0 },
+            latency: SLOW,
             ..Config::default()
         })
         .await?;
@@ -191,7 +217,7 @@ impl Stage {
             "--concurrency",
             "10",
         ];
-        let mut label = self.softlabel(&double, &args, &dataset, &output);
+        let mut label = self.softlabel(&double, &args, dataset, &output);
         let mut label = label
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -209,7 +235,12 @@ impl Stage {
         // What else it says must not fill the pipe.
         let rest = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let (_, token) = address.split_once('#').context("there is a token")?;
-        self.drive("page.mjs", OsStr::new("command"), &address, token)
+        let shown = Shown {
+            address: &address,
+            key: token,
+            service: double.endpoint(),
+        };
+        self.drive("page.mjs", OsStr::new("command"), &shown)
             .await?;
         let ended = label.wait().await?;
         ensure!(ended.success(), "softlabel label ended with {ended}");
@@ -219,33 +250,35 @@ impl Stage {
     }
 
     /// Watches the function app.
-    async fn app(&self, repository: &Path) -> Result<()> {
+    async fn app(&self, repository: &Path, samples: &Path) -> Result<()> {
         let azurite = Azurite::start(Persistence::Memory).await?;
         let faults = serde_json::from_str(r#"{"rates": {"500": 0.05, "429": 0.05}}"#)?;
         let options = Options {
             service: Config {
                 seed: 20_261_101,
                 faults,
-                latency: Latency::Fixed { ms: 150.0 },
+                latency: SLOW,
                 ..Config::default()
             },
             reconcile_every: Some(Duration::from_secs(2)),
             ..Options::new(repository, &self.softlabel)
         }
-        // Turns fail, every run waits for an approval first, and takes long enough to be watched.
+        // Turns fail, and every run waits for an approval first.
         .setting("SOFTLABEL_ATTEMPTS", "1")
         .setting("SOFTLABEL_MAX_COST", "0.01")
         .setting("SOFTLABEL_CHUNK_TURNS", "16")
         .setting("SOFTLABEL_CONCURRENCY", "8");
         let cloud = LocalCloud::start(azurite.well_known_account(), options).await?;
         let host = cloud.host()?;
-        let (page, key) = (format!("{}/api/page", host.endpoint()), host.function_key());
-        self.drive("page.mjs", OsStr::new("empty"), &page, key)
-            .await?;
-        let samples = repository.join("samples/devchat_sample_20261101");
-        cloud.upload("devchat <b>&amp;", &samples).await?;
-        self.drive("page.mjs", OsStr::new("runs"), &page, key)
-            .await?;
+        let address = format!("{}/api/page", host.endpoint());
+        let shown = Shown {
+            address: &address,
+            key: host.function_key(),
+            service: cloud.service().endpoint(),
+        };
+        self.drive("page.mjs", OsStr::new("empty"), &shown).await?;
+        cloud.upload("devchat <b>&amp;", samples).await?;
+        self.drive("page.mjs", OsStr::new("runs"), &shown).await?;
         cloud.stop().await;
         Ok(())
     }
