@@ -91,7 +91,10 @@ fn json_lines_have_a_row_a_turn_with_everything_that_is_known() {
             (&row["split"], &row["bucket"]),
             (&json!("train"), &json!("short"))
         );
-        assert_eq!(row["model"], "gpt-5.2");
+        assert_eq!(
+            (&row["model"], &row["task"]),
+            (&json!("gpt-5.2"), &json!("reasoning"))
+        );
     }
     let messages = rows.iter().map(|row| row["message"].as_str().unwrap());
     let expected = [

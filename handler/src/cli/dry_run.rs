@@ -2,7 +2,7 @@
 
 use super::progress::Display;
 use super::screen::Screen;
-use super::table::{Table, number, percent, time};
+use super::table::{Table, counted, number, percent, time};
 use super::{Exit, print};
 use crate::config::LabelArgs;
 use crate::run::forecast::{Calls, Forecast, Pace, forecast};
@@ -135,12 +135,12 @@ fn render(args: &LabelArgs, job: &Job, forecast: &Forecast, whole: Option<&Forec
     let what = match whole {
         None => "it all".to_owned(),
         Some(whole) => {
-            table.row("the whole input", format!("{} turns", number(whole.turns)));
+            table.row("the whole input", counted(whole.turns, "turn"));
             table.row("  price without rationales", cost(whole, price, false));
             table.row("  price with rationales", cost(whole, price, true));
             let quota = whole.seconds_at_quota(&pace, with_rationales);
             table.row("  time at the quota", time(quota));
-            format!("{} turns of it", number(forecast.turns))
+            format!("{} of it", counted(forecast.turns, "turn"))
         }
     };
     let mut text = format!(

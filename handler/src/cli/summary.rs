@@ -107,10 +107,16 @@ fn table(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
         let meaning = metadata.settings.settings.task.meaning(label);
         table.row(name, format!("{}: {meaning}", number(turns)));
     }
-    table.row("  not labelable", number(totals.not_labelable));
-    table.row("  failed", number(totals.failed));
-    for (code, count) in &totals.errors {
-        table.row(format!("    {code}"), number(*count));
+    for (kind, turns, is_not_labelable) in [
+        ("  not labelable", totals.not_labelable, true),
+        ("  failed", totals.failed, false),
+    ] {
+        table.row(kind, number(turns));
+        for (code, count) in &totals.errors {
+            if code.is_not_labelable() == is_not_labelable {
+                table.row(format!("    {code}"), number(*count));
+            }
+        }
     }
     if let Some(mean) = totals.mean_soft_label {
         table.row("mean soft label", format!("{mean:.4}"));
@@ -190,8 +196,8 @@ fn table(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     table.row(
         "this process",
         format!(
-            "{} requests in {}, {} billed, {} failed and tried again, {} answered 429",
-            number(meter.sent),
+            "{} in {}, {} billed, {} failed and tried again, {} answered 429",
+            counted(meter.sent, "request"),
             time(seconds),
             match Cost::of(meter.tokens) {
                 Cost::Usd(usd) => format!("{usd:.4} USD"),

@@ -2,6 +2,7 @@
 
 use super::Options;
 use crate::labeled::{Metadata, Row, Said};
+use crate::labeling::task::Task;
 use serde_json::{Value as Json, json};
 use std::borrow::Cow;
 
@@ -25,11 +26,16 @@ impl Origin {
             found.as_str().map(str::to_owned)
         };
         let answered_by = settings.is_none().then(|| setting("answered_by")).flatten();
-        let task = settings
-            .and_then(|own| own.get("task"))
-            .or_else(|| metadata.settings.get("task"));
+        // Settings hold every task but the built-in one.
+        let task = match settings {
+            None => Some(metadata.task_name.clone()),
+            Some(own) => match own.get("task") {
+                None => Some(Task::built_in().name.clone()),
+                Some(task) => task.get("name").and_then(Json::as_str).map(str::to_owned),
+            },
+        };
         Self {
-            task: task.and_then(|task| task.get("name")?.as_str().map(str::to_owned)),
+            task,
             model: answered_by.or_else(|| setting("model")),
             prompt_version: setting("prompt_version"),
             strategy: setting("strategy"),

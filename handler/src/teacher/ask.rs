@@ -17,6 +17,7 @@ use super::wire::Choice;
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
 use crate::labeling::prompt::Prompt;
+use crate::shown::counted;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -271,8 +272,8 @@ impl Teacher {
             Failure::Fault(_) if stopped() => AskError::Stopped,
             Failure::Fault(reason) | Failure::UsedUp(reason) => {
                 let message = format!(
-                    "{} attempts failed, the last one with: {reason}.",
-                    self.patience.attempts
+                    "{} failed, the last one with: {reason}.",
+                    counted(self.patience.attempts.into(), "attempt")
                 );
                 AskError::Turn(LabelingError::new(ErrorCode::Transient, message), billed)
             }
