@@ -53,14 +53,14 @@ const phases = {
     await labelled.filter({ hasText: /about .* left/ }).first().waitFor();
     await labelled.filter({ hasText: /answered 429 [\d,]+ times?/ }).first().waitFor();
     assert.equal(await labelled.filter({ has: page.locator(".histogram") }).first().locator("progress").count(), 2);
-    // For the README, under a usual name.
-    await page.locator("h2").first().evaluate((name) => { name.textContent = "devchat"; });
-    await picture(page, "readme/page", false);
     await hurry();
     await summary("shown have ended");
     await page.getByText(/USD of at most [\d.]+ USD spent/).waitFor();
     await accessible(page, "when all have ended");
     await picture(page, "page");
+    // For the README, under a usual name.
+    await page.locator("h2").first().evaluate((name) => { name.textContent = "devchat"; });
+    await picture(page, "readme/page", false);
 
     // When all have ended nobody is asked any more, nor while nobody looks.
     let asked = 0;
@@ -164,8 +164,10 @@ const phases = {
     await page.getByRole("button", { name: "Report", exact: true }).click();
     await page.frameLocator("#report iframe").locator("#list > li").first().waitFor();
     await picture(page, "command", false);
+    // For the README: the report without the window around it, down to the histogram.
     await page.setViewportSize({ width: 1100, height: 1300 });
-    await page.locator("#report iframe").screenshot({ path: `${PICTURES}/readme/report.png` });
+    const { x, y, width } = await page.locator("#report iframe").boundingBox();
+    await page.screenshot({ path: `${PICTURES}/readme/report.png`, clip: { x, y: y + 6, width, height: 1160 } });
   },
 };
 

@@ -14,7 +14,7 @@ export const onStage = async (isOwn, act) => {
   const browser = await chromium.launch({ executablePath: CHROME, args: ["--no-sandbox"] });
   const context = await browser.newContext({ viewport: { width: 1100, height: 900 } });
   // Longer than anything here takes, even on a busy machine.
-  context.setDefaultTimeout(180_000);
+  context.setDefaultTimeout(600_000);
   const noticed = [];
   context.on("request", (request) => {
     if (!isOwn(request.url())) noticed.push(`a request to ${request.url()}`);

@@ -16,8 +16,8 @@ if ! cmp -s "$here/requirements.txt" "$tools/requirements.txt"; then
     cp "$here/requirements.txt" "$tools/"
 fi
 
-cargo build --quiet --package softlabel --bin softlabel
-cargo build --quiet --package softlabel-doubles --bin azure-openai-double
+# All of the workspace: a part of it would be built with other features, and most crates once more.
+cargo build --quiet --locked --workspace
 work=$(mktemp -d)
 trap 'kill "$double" 2>/dev/null; wait; rm -rf "$work"' EXIT
 "$target/debug/azure-openai-double" >"$work/endpoint" &
