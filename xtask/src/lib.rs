@@ -98,7 +98,7 @@ pub const TASKS: &[Task] = &[
     },
     Task {
         name: "browser",
-        about: "Drive Chromium through the report and the page that watches runs [2 min]",
+        about: "Drive Chromium through report and page; --renew makes the pictures of README.md [2 min]",
         program: Program::Bin,
         package: "softlabel-doubles",
         target: "browser",
