@@ -87,7 +87,7 @@ impl Kept {
     }
 
     /// Of what the answer lists in the place of its first token that is not white space: the sums of the
-    /// probabilities of "0" and of "1", of all, and the least.
+    /// probabilities of "0" and of "1", of all, and the least of the list, in which the token itself may be missing.
     pub(crate) fn probabilities(&self) -> (f64, f64, f64, f64) {
         let tokens = &self.answer["choices"][0]["logprobs"]["content"];
         let is_blank = |token: &&Value| {
@@ -101,15 +101,17 @@ impl Kept {
             .as_array()
             .cloned()
             .unwrap_or_default();
+        let probability =
+            |token: &Value| token["logprob"].as_f64().unwrap_or(f64::NEG_INFINITY).exp();
+        let least = top.iter().map(probability).fold(1.0, f64::min);
         let mut listed = top;
         if !listed.iter().any(|token| token["token"] == first["token"]) {
             listed.push(first.clone());
         }
-        let (mut zero, mut one, mut all, mut least) = (0.0, 0.0, 0.0, 1.0_f64);
+        let (mut zero, mut one, mut all) = (0.0, 0.0, 0.0);
         for token in &listed {
-            let p = token["logprob"].as_f64().unwrap_or(f64::NEG_INFINITY).exp();
+            let p = probability(token);
             all += p;
-            least = least.min(p);
             match token["token"].as_str().map(str::trim) {
                 Some("0") => zero += p,
                 Some("1") => one += p,

@@ -215,16 +215,17 @@ fn check(lines: &[Value], kept: &[Kept]) -> Result<()> {
         let soft = line["soft_label"]
             .as_f64()
             .with_context(|| format!("no label: {line}"))?;
-        let (low, high) = match (p0 > 0.0, p1 > 0.0) {
-            (true, true) => (p1 / (p0 + p1), p1 / (p0 + p1)),
-            // The other one has at most what is left, and at most as much as the last of the list.
-            (false, true) => (p1 / (p1 + (1.0 - listed).max(0.0).min(least)), 1.0),
-            (true, false) => (0.0, 1.0 - p0 / (p0 + (1.0 - listed).max(0.0).min(least))),
+        // The other one has at most what is left, and at most as much as the last of the list: half of that.
+        let half = (1.0 - listed).max(0.0).min(least) / 2.0;
+        let expected = match (p0 > 0.0, p1 > 0.0) {
+            (true, true) => p1 / (p0 + p1),
+            (false, true) => (p1 / (p1 + half)).min(0.9999),
+            (true, false) => (half / (p0 + half)).max(0.0001),
             (false, false) => bail!("{message:?} has a label, and neither was listed"),
         };
         ensure!(
-            (low - ROUNDED..=high + ROUNDED).contains(&soft),
-            "{message:?}: the soft label is {soft}, and the probabilities say {low} to {high}"
+            (soft - expected).abs() <= ROUNDED,
+            "{message:?}: the soft label is {soft}, and the probabilities say {expected}"
         );
         say(&format!(
             "{message:32} hard {} soft {soft:.6}  p0 {p0:.6} p1 {p1:.6}",
