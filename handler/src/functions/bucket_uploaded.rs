@@ -97,7 +97,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
         }
         if let Some(dataset) = left(app, &event) {
             // What was renamed is not in it any more.
-            metadata::refresh_soon(app, &dataset).await?;
+            metadata::refresh_if_possible(app, &dataset).await;
         }
     }
     Ok(messages)

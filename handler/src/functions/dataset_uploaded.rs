@@ -7,7 +7,6 @@ use super::FunctionError;
 use crate::dataset::layout;
 use crate::host::Invocation;
 use crate::steps::{App, Message, metadata};
-use crate::store::sentence;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -33,14 +32,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
         planned,
         "the dataset is there, its bucket files are planned"
     );
-    // Its events are lost for nothing else.
-    if let Err(error) = metadata::refresh(app, &dataset).await {
-        tracing::warn!(
-            dataset,
-            error = sentence(&error),
-            "the metadata cannot be brought up to date now"
-        );
-    }
+    metadata::refresh_if_possible(app, &dataset).await;
     Ok(messages)
 }
 

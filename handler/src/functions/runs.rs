@@ -20,6 +20,12 @@ const USUAL_LIMIT: usize = 100;
 /// Runs in an answer at most.
 const LARGEST_LIMIT: usize = 1_000;
 
+/// What a query may narrow the runs down by.
+const QUERY: [&str; 4] = ["dataset", "state", "limit", "continuation"];
+
+/// What the host takes from a query.
+const KEYS: [&str; 2] = ["code", "clientId"];
+
 pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Answer, FunctionError> {
     let request = invocation.http("req")?;
     let param = |name| request.params.get(name).map(String::as_str);
@@ -57,6 +63,12 @@ async fn all(app: &App, request: &HttpRequest) -> Answered {
 
 /// Which runs a request asks for, how many at most, and after which place in the list.
 fn asked(request: &HttpRequest) -> Result<(Wanted, usize, Option<Place>), RequestError> {
+    let is_known = |name: &&String| QUERY.contains(&name.as_str()) || KEYS.contains(&name.as_str());
+    if let Some(unknown) = request.query.keys().find(|name| !is_known(name)) {
+        let known = QUERY.join(", ");
+        let text = format!("the query has an unknown {unknown:?}; known are {known}");
+        return Err(RequestError::wrong(text));
+    }
     let query = |name: &str| request.query.get(name).filter(|value| !value.is_empty());
     let state = query("state").map(|name| {
         let known = State::ALL.into_iter().find(|state| state.as_str() == name);
@@ -110,7 +122,7 @@ async fn cancel(app: &App, request: &HttpRequest, run: &str) -> Answered {
     }
     let reason = "it was cancelled by a request".to_owned();
     let ended = app.runs.end(run, State::Cancelled, Some(reason)).await?;
-    metadata::refresh_soon(app, &before.dataset).await?;
+    metadata::refresh_if_possible(app, &before.dataset).await;
     let status = status(app, request, ended.unwrap_or(before)).await?;
     Ok(Answer::done().respond("res", 200, &status))
 }

@@ -15,6 +15,7 @@ pub mod entry;
 pub mod forecast;
 pub mod format_number;
 pub mod funds;
+mod gathered;
 pub mod ledger;
 pub mod list;
 pub mod manifest;

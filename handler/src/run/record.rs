@@ -203,8 +203,14 @@ pub struct Record {
     /// Its work was removed.
     #[serde(default)]
     pub swept: bool,
+    /// What it may spend is given back: nothing is left to do about its dataset's budget and the month.
+    #[serde(default)]
+    pub settled: bool,
     /// For the reconciler.
     pub watch: Watch,
+    /// Of which version of its file this is the content, where it was read.
+    #[serde(skip)]
+    pub read_as: Option<Version>,
 }
 
 /// What makes a run the one it is.
@@ -308,6 +314,8 @@ impl Record {
             billed: None,
             overwrite: false,
             swept: false,
+            settled: false,
+            read_as: None,
             watch: Watch {
                 finished: 0,
                 moved: now,
@@ -494,6 +502,12 @@ impl Record {
         self.waited_for = waited_for;
         self.next_in_month_usd = Some(next);
         true
+    }
+
+    /// What it will cost is estimated, before the first call.
+    pub fn estimate(&mut self, usd: Option<Usd>) {
+        self.estimated_usd = self.estimated_usd.or(usd);
+        self.forecast_usd = self.forecast_usd.or(usd);
     }
 
     /// It would cost more than it may: `usd`, where a price is known.

@@ -18,6 +18,7 @@
 
 use super::RunError;
 use super::budget::{BUDGET, Budget};
+use super::gathered::Gathered;
 use super::month::{Account, Month};
 use super::record::{Origin, Record, State};
 use super::work;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Records read at a time.
 pub(super) const READ_AT_ONCE: usize = 16;
@@ -44,14 +46,14 @@ pub struct Current {
     pub before: Vec<String>,
 }
 
+/// A run's mark tells for so long at least that its beginning is under way.
+const MARKED: Duration = Duration::from_secs(10);
+
 /// Files that are kept in memory with their versions.
 const KNOWN: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// What is known of files, by their paths: version and content.
 type Known = Arc<Mutex<LruCache<String, (String, Arc<Vec<u8>>)>>>;
-
-/// Who changes a file in this process, by its path.
-type Changing = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
 
 /// The runs in a work area.
 #[derive(Clone, Debug)]
@@ -62,8 +64,8 @@ pub struct Runs {
     clock: Clock,
     /// Where reading a file again costs a request.
     known: Option<Known>,
-    /// So that executions of one process do not race for a file that all of them change.
-    changing: Changing,
+    budgets: Gathered<Budget>,
+    accounts: Gathered<Account>,
 }
 
 fn record_path(run: &str) -> String {
@@ -95,7 +97,8 @@ impl Runs {
             work,
             clock,
             known: None,
-            changing: Changing::default(),
+            budgets: Gathered::default(),
+            accounts: Gathered::default(),
         }
     }
 
@@ -139,7 +142,13 @@ impl Runs {
         if !is_run_name(run) {
             return Ok(None);
         }
-        work::read(&self.work, &record_path(run)).await
+        let path = record_path(run);
+        let Some((content, version)) = self.work.read_versioned(&path).await? else {
+            return Ok(None);
+        };
+        let mut record = work::parse::<Record>(&self.work, &path, &content)?;
+        record.read_as = Some(version);
+        Ok(Some(record))
     }
 
     /// A run's record, if this version can read it: what is newer, instances of that version show.
@@ -151,6 +160,31 @@ impl Runs {
             Err(error) if error.newer().is_some() => Ok(None),
             read => read,
         }
+    }
+
+    /// Changes a record that was [read](Self::read), as [`update`](Self::update) does. Where nobody has changed it
+    /// since, it is not read again.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub async fn update_read(
+        &self,
+        read: &Record,
+        mut change: impl FnMut(&mut Record) -> bool + Send,
+    ) -> Result<Option<Record>, RunError> {
+        if let Some(version) = &read.read_as {
+            let path = record_path(&read.run);
+            let mut record = read.clone();
+            if change(&mut record) {
+                let content = self.content(&path, &record)?;
+                if self.work.swap(&path, content, version).await? {
+                    record.read_as = None;
+                    return Ok(Some(record));
+                }
+            }
+        }
+        // That nothing is to be changed is true of what is there now alone.
+        self.update(&read.run, change).await
     }
 
     /// Changes a run's record by `change`, which says whether it did; it may be asked again, about a
@@ -227,22 +261,41 @@ impl Runs {
         F: Future<Output = Result<Option<Version>, StoreError>> + Send,
     {
         let run = record.run.clone();
-        if let Some(there) = self.read(&run).await?
-            && there.state.is_over()
-        {
-            return Ok(there);
-        }
+        let marked = Instant::now();
         self.work.replace(&active_path(&run), Vec::new()).await?;
         let path = record_path(&run);
         let content = self.content(&path, &record)?;
         let created = self.work.create(&path, content).await?;
         if created {
-            // The reconciler may have removed the first mark, taking it for an interrupted start.
-            self.work.replace(&active_path(&run), Vec::new()).await?;
+            if marked.elapsed() > MARKED {
+                // The reconciler may have removed the first mark, taking it for an interrupted start.
+                self.work.replace(&active_path(&run), Vec::new()).await?;
+            }
             let Record { dataset, file, .. } = &record;
             tracing::info!(event = "run_began", run, dataset, file, "a run begins");
+        } else if let Some(there) = self.read(&run).await?
+            && there.state.is_over()
+        {
+            return Ok(there);
         }
         let path = current_path(&record.dataset, &record.file);
+        if record.replaces.is_none() {
+            // Where no run was, there is none of a newer version either.
+            let first = Current {
+                run: run.clone(),
+                before: Vec::new(),
+            };
+            if self
+                .work
+                .create(&path, self.content(&path, &first)?)
+                .await?
+            {
+                return match created {
+                    true => Ok(record),
+                    false => self.as_it_is(record).await,
+                };
+            }
+        }
         let mut cell = Cell::new(&self.work, &path);
         loop {
             let current = self.parse::<Current>(&path, cell.read().await?)?;
@@ -590,7 +643,7 @@ impl Runs {
         change: impl FnMut(&mut Budget) -> T + Send,
     ) -> Result<T, RunError> {
         let path = format!("datasets/{dataset}/{BUDGET}.json");
-        self.change(&self.work, &path, change).await
+        self.budgets.change(&self.work, &path, change).await
     }
 
     /// Changes the account of a month by `change`, which may be asked again, about a newer one. Gives what
@@ -603,8 +656,8 @@ impl Runs {
         month: Month,
         change: impl FnMut(&mut Account) -> T + Send,
     ) -> Result<T, RunError> {
-        self.change(&self.shared, &account_path(month), change)
-            .await
+        let path = account_path(month);
+        self.accounts.change(&self.shared, &path, change).await
     }
 
     /// What all datasets cost in a month.
@@ -614,34 +667,6 @@ impl Runs {
     pub async fn account(&self, month: Month) -> Result<Account, RunError> {
         let account = work::read(&self.shared, &account_path(month)).await?;
         Ok(account.unwrap_or_default())
-    }
-
-    async fn change<V, T>(
-        &self,
-        folder: &OwnFolder,
-        path: &str,
-        mut change: impl FnMut(&mut V) -> T + Send,
-    ) -> Result<T, RunError>
-    where
-        V: Clone + Default + PartialEq + Serialize + DeserializeOwned,
-    {
-        let gate = {
-            let changing = self.changing.lock();
-            let mut changing = changing.unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(changing.entry(path.to_owned()).or_default())
-        };
-        let _alone = gate.lock().await;
-        let mut cell = Cell::new(folder, path);
-        loop {
-            let there = cell.read().await?;
-            let there = there.map(|content| work::parse::<V>(folder, path, &content));
-            let before = there.transpose()?.unwrap_or_default();
-            let mut after = before.clone();
-            let given = change(&mut after);
-            if after == before || cell.write(work::formatted(folder, path, &after)?).await? {
-                return Ok(given);
-            }
-        }
     }
 
     fn parse<T: DeserializeOwned>(

@@ -333,19 +333,34 @@ impl App {
 
     /// A run has ended: what it did not spend is free for others. Gives the messages for their chunks.
     pub(crate) async fn settle_budget(&self, record: &Record) -> Result<Vec<Message>, RunError> {
+        if self.settings.max_cost.is_none() || record.settled {
+            return Ok(Vec::new());
+        }
+        let ledger = self.ledger(record).await?;
+        let manifest = self.manifest(record).await?;
+        self.settle_run(record, &ledger, manifest.as_deref()).await
+    }
+
+    /// No chunk of a run is to make calls any more: what it did not spend is free for others. Gives the messages for
+    /// their chunks.
+    pub(crate) async fn settle_run(
+        &self,
+        record: &Record,
+        ledger: &Ledger,
+        manifest: Option<&Manifest>,
+    ) -> Result<Vec<Message>, RunError> {
         let Some(cap) = self.settings.max_cost else {
             return Ok(Vec::new());
         };
-        let ledger = self.ledger(record).await?;
-        let unsettled = match self.manifest(record).await? {
+        let unsettled = match manifest.filter(|_| !ledger.is_full(record)) {
             Some(manifest) => {
                 let is_finished = |chunk| ledger.has(chunk);
-                self.unfinished(record, &manifest, is_finished).await?
+                self.unfinished(record, manifest, is_finished).await?
             }
             None => BTreeMap::new(),
         };
         let run = &record.run;
-        let month = self.settle_run_in_month(run, &ledger, Some(&unsettled));
+        let month = self.settle_run_in_month(run, ledger, Some(&unsettled));
         month.await?;
         let settled = ledger.finished().iter().map(|chunk| chunk.own().usd);
         let usd = settled.chain(unsettled.into_values()).sum();

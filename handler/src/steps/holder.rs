@@ -1,7 +1,7 @@
 //! What a process was handed by its host and has not answered yet, shown to the other instances.
 //!
 //! ```text
-//! holders/<host>/<process>.json   what a process holds; written when that changes, and now and then
+//! holders/<host>/<process>.json   what a process holds; written when it takes something, and now and then
 //! holders/left/<message>.json     what an instance of an older version could not read
 //! ```
 //!
@@ -10,8 +10,9 @@
 //! of the file shows when the process was last alive. What a dead one held is [sent
 //! again](super::orphans).
 //!
-//! Invariant: a message is given back, and that is shown, before its step's own messages leave. So no
-//! process holds what waits in a queue. If a worker dies and its host does not, the host puts the
+//! Invariant: a message that returns to its queue is given back first, and that is shown. So no process
+//! holds what waits in a queue. A message that is dealt with may be shown a little longer, which is harmless:
+//! sent again, it finds nothing to do. If a worker dies and its host does not, the host puts the
 //! worker's messages back into the queue, and the next worker of that host removes the dead worker's
 //! file.
 
@@ -184,7 +185,12 @@ impl App {
     ) -> Result<Vec<Message>, RunError> {
         let held = self.holder.hold(kind(message.clone())).await;
         let done = step(self, message).await;
-        held.give_back().await;
+        let own = |message: &Message| message.asks_for_same(&held.message);
+        let goes_back = |messages: &Vec<Message>| messages.iter().any(own);
+        // Whoever fails gets it again from the host.
+        if done.as_ref().map_or(true, goes_back) || held.is_last() {
+            held.give_back().await;
+        }
         done
     }
 }
@@ -211,6 +217,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Whether the process holds nothing else.
+    fn is_last(&self) -> bool {
+        self.holder.state().held.len() == 1
+    }
+
     /// It is held no more, and that is shown.
     pub(crate) async fn give_back(self) {
         let holder = Arc::clone(&self.holder);
@@ -262,6 +273,11 @@ mod tests {
         assert_eq!(shown(&work).await, [[]; 0]);
         let held = holder.hold(Message::plan("r")).await;
         assert_eq!(shown(&work).await, [[Message::plan("r")]]);
+        // What is dealt with is not shown at once.
+        drop(held);
+        assert_eq!(shown(&work).await, [[Message::plan("r")]]);
+        let held = holder.hold(Message::publish("r")).await;
+        assert_eq!(shown(&work).await, [[Message::publish("r")]]);
         // The host of a worker that died goes on with another one.
         let next = Holder::new(work.clone(), "h", every);
         next.follow_former().await.unwrap();

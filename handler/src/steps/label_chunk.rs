@@ -145,7 +145,7 @@ impl ReadyChunk {
                 return Ok(Some(((ChunkEnd::Interrupted, Usd::ZERO), false)));
             };
             let taken = tokio::select! {
-                taken = take_part(app, &job) => taken?,
+                taken = take_part(app, &job, &message) => taken?,
                 // A lease that another process holds may be waited for longer than this one has.
                 () = stop.cancelled() => {
                     return Ok(Some(((ChunkEnd::Interrupted, Usd::ZERO), false)));
@@ -275,20 +275,32 @@ async fn watch(
 }
 
 /// The part, leased, and what it holds; `None` where another execution has it.
-async fn take_part(app: &App, job: &ChunkJob) -> Result<Option<(Appender, Vec<u8>)>, RunError> {
+///
+/// # Errors
+/// Also where somebody has it that is no execution.
+async fn take_part(
+    app: &App,
+    job: &ChunkJob,
+    message: &ChunkMessage,
+) -> Result<Option<(Appender, Vec<u8>)>, RunError> {
     let part = job.part();
-    match app.runs.work().append(&part).await {
-        Ok(taken) => Ok(Some(taken)),
+    let work = app.runs.work();
+    let (holder, place) = match work.append(&part).await {
+        Ok(taken) => return Ok(Some(taken)),
         // The store waits for a lease that a killed execution left: this one is alive.
-        Err(StoreError::Held { holder, .. }) => {
-            tracing::info!(part, holder, "another execution labels this chunk");
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+        Err(StoreError::Held { holder, place }) => (holder, place),
+        Err(error) => return Err(error.into()),
+    };
+    let own = Message::Label(message.clone());
+    if app.settings.in_trouble == InTrouble::Wait && !app.is_held_twice(&own).await? {
+        return Err(StoreError::leased("append to", place).into());
     }
+    tracing::info!(part, holder, "another execution labels this chunk");
+    Ok(None)
 }
 
-/// Writes a finished chunk into the ledger; the one that makes it full has the bucket published.
+/// Writes a finished chunk into the ledger, and settles what it has cost; the one that makes it full has the bucket
+/// published, which settles all.
 async fn finished(
     app: &App,
     record: &Record,
@@ -314,10 +326,14 @@ async fn finished(
         completion_tokens = spent.tokens.completion,
         "the chunk is labelled"
     );
+    // A chunk may stand in it twice, but not where there is no other.
+    let complete = lines >= chunks && (chunks == 1 || app.ledger(record).await?.count() >= chunks);
+    if complete {
+        // Its publication settles what the run has cost.
+        return Ok(vec![Message::publish(run)]);
+    }
     let mut messages = app.settle_chunk(record, chunk, finished.own().usd).await?;
     messages.extend(app.hand_over(record).await?);
-    let complete = lines >= chunks && app.ledger(record).await?.count() >= chunks;
-    messages.extend(complete.then(|| Message::publish(&record.run)));
     Ok(messages)
 }
 

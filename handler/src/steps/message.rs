@@ -56,6 +56,16 @@ impl Message {
     pub fn publish(run: &str) -> Self {
         Self::Publish(RunMessage { run: run.into() })
     }
+
+    /// Whether both ask for the same, be it for further tries.
+    pub(super) fn asks_for_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Label(one), Self::Label(other)) => {
+                (&one.run, one.chunk) == (&other.run, other.chunk)
+            }
+            (one, other) => one == other,
+        }
+    }
 }
 
 impl ChunkMessage {

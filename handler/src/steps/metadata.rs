@@ -82,6 +82,17 @@ pub(crate) async fn refresh_soon(app: &App, dataset: &str) -> Result<(), RunErro
     refreshed.map(drop)
 }
 
+/// The same where what was done before counts, whether or not that can be told now.
+pub(crate) async fn refresh_if_possible(app: &App, dataset: &str) {
+    if let Err(error) = refresh_soon(app, dataset).await {
+        tracing::warn!(
+            dataset,
+            error = sentence(&error),
+            "the metadata cannot be brought up to date now"
+        );
+    }
+}
+
 /// Brings the metadata of a labelled dataset up to date, and its card. Nothing is written before a run is
 /// planned.
 ///

@@ -11,7 +11,7 @@ use super::world::App;
 use crate::run::record::State;
 use crate::run::{RunError, work};
 use crate::store::{Listed, Version};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// Sends again what dead holders held, except what `is_sent` already.
 ///
@@ -19,10 +19,9 @@ use jiff::SignedDuration;
 /// If the holders cannot be listed, or something cannot be read.
 pub(super) async fn send_again(app: &App, is_sent: &[Message]) -> Result<Vec<Message>, RunError> {
     let now = app.runs.clock().now();
-    let after = SignedDuration::try_from(app.settings.dead_after).unwrap_or(SignedDuration::MAX);
-    let is_dead = |sign: &Listed| now.duration_since(sign.modified) > after;
     let signs = app.runs.work().list(HOLDERS).await?;
-    let (dead, alive) = signs.into_iter().partition::<Vec<_>, _>(is_dead);
+    let signs = signs.into_iter();
+    let (dead, alive) = signs.partition::<Vec<_>, _>(|sign| is_dead(app, sign, now));
     if dead.is_empty() {
         return Ok(Vec::new());
     }
@@ -48,6 +47,35 @@ pub(super) async fn send_again(app: &App, is_sent: &[Message]) -> Result<Vec<Mes
         }
     }
     Ok(again)
+}
+
+impl App {
+    /// Whether several executions show that they hold `message`, of this process or of others that are alive.
+    pub(super) async fn is_held_twice(&self, message: &Message) -> Result<bool, RunError> {
+        let now = self.runs.clock().now();
+        let work = self.runs.work();
+        let mut holders = 0;
+        for sign in work.list(HOLDERS).await? {
+            if is_dead(self, &sign, now) {
+                continue;
+            }
+            let held = match work::read::<Sign>(work, &sign.path).await {
+                // What is written in a newer format may well be it.
+                Err(error) if error.newer().is_some() => return Ok(true),
+                sign => sign?.unwrap_or_default().held,
+            };
+            holders += held
+                .iter()
+                .filter(|held| held.asks_for_same(message))
+                .count();
+        }
+        Ok(holders > 1)
+    }
+}
+
+fn is_dead(app: &App, sign: &Listed, now: Timestamp) -> bool {
+    let after = SignedDuration::try_from(app.settings.dead_after).unwrap_or(SignedDuration::MAX);
+    now.duration_since(sign.modified) > after
 }
 
 /// Takes over what a dead holder held. Only one who looks does: the sign is emptied before.

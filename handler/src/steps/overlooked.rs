@@ -20,7 +20,7 @@ impl App {
         taken_up: Result<Vec<Message>, RunError>,
     ) -> Result<Vec<Message>, RunError> {
         match taken_up {
-            Err(error @ RunError::Raw(_)) => {
+            Err(error @ (RunError::Raw(_) | RunError::Store(_))) => {
                 self.runs.note_overlooked(dataset).await?;
                 let error = sentence(&error);
                 tracing::warn!(

@@ -49,14 +49,27 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     if app.end_if_unknown(&record).await? || waits_for_base(app, &record).await? {
         return Ok(Vec::new());
     }
-    let manifest = match app.manifest(&record).await? {
+    let was_planned = record.chunks.is_some();
+    let planned = match was_planned {
+        true => app.manifest(&record).await?,
+        false => None,
+    };
+    let manifest = match planned {
         Some(manifest) => manifest,
         None => match cut(app, &record).await? {
             Some(manifest) => manifest,
             None => return Ok(Vec::new()),
         },
     };
-    if record.chunks.is_none() && !record.overwrite {
+    let ledger = match was_planned {
+        true => app.ledger(&record).await?,
+        false => Ledger::default(),
+    };
+    if ledger.is_full(&record) {
+        // It needs no money any more.
+        return Ok(vec![Message::publish(run)]);
+    }
+    if !was_planned && !record.overwrite {
         match app.refuse_foreign(&record.dataset, &record.file).await {
             Err(error @ RunError::Foreign { .. }) => {
                 let reason = Some(error.to_string());
@@ -79,7 +92,7 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
         app.wait_for_month(&record, next).await?;
         return Ok(Vec::new());
     }
-    if record.chunks.is_none()
+    if !was_planned
         && app.settings.in_trouble == InTrouble::Wait
         && let Some(name) = app.data.bucket(&record.file)
     {
@@ -99,7 +112,7 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
         None if !app.settings.asks_first => {
             app.is_priced(&record, Some(&profile)).then_some(Usd::ZERO)
         }
-        None => estimated(app, &record, &manifest, &profile).await?,
+        None => app.estimate(&record, &manifest, &profile).await?,
     };
     if let Err(reason) = app.afford(&record, Some(&profile), usd).await? {
         app.await_approval(&record, usd, reason).await?;
@@ -107,10 +120,11 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
-    let paths = BucketPaths::of_run(run);
-    let ledger = Ledger::of_run(app.runs.work(), &paths, chunks).await?;
-    let out = app.chunks_out().await?;
-    let planned = app.runs.update(run, |record| {
+    let out = app.chunks_out(chunks).await?;
+    let planned = app.runs.update_read(&record, |record| {
+        if app.settings.asks_first {
+            record.estimate(usd);
+        }
         let pending = publish::pending(&manifest);
         let planned = record.planned(profile.clone(), pending, chunks, now);
         let more = !record.state.is_over() && !record.let_out(out, ledger.count()).is_empty();
@@ -119,7 +133,10 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     let Some(record) = planned.await?.filter(|record| !record.state.is_over()) else {
         return Ok(Vec::new());
     };
-    app.send_chunks(&record, &manifest, &ledger).await?;
+    // Of what was not planned before nothing was sent, and nothing has cost anything.
+    if was_planned {
+        app.send_chunks(&record, &manifest, &ledger).await?;
+    }
     let sent = 0..record.sent.unwrap_or(chunks);
     let unfinished = sent.filter(|chunk| !ledger.has(*chunk));
     let messages = unfinished.map(|chunk| Message::label(run, chunk));
@@ -191,23 +208,6 @@ async fn is_labeled(app: &App, record: &Record) -> Result<bool, RunError> {
     Ok(false)
 }
 
-/// Estimates what a run costs, and writes that into its record.
-async fn estimated(
-    app: &App,
-    record: &Record,
-    manifest: &Arc<Manifest>,
-    profile: &ApiProfile,
-) -> Result<Option<Usd>, RunError> {
-    let usd = app.estimate(record, manifest, profile).await?;
-    let estimate = app.runs.update(&record.run, |record| {
-        let changed = record.estimated_usd != usd;
-        (record.estimated_usd, record.forecast_usd) = (usd, usd);
-        changed
-    });
-    estimate.await?;
-    Ok(usd)
-}
-
 /// Why this version of the program cannot label as a run was begun, if so.
 fn unknown_way(settings: &LabelSettings) -> Option<String> {
     let known = strategy::by_name(&settings.strategy).ok();
@@ -259,7 +259,9 @@ async fn cut(app: &App, record: &Record) -> Result<Option<Arc<Manifest>>, RunErr
         },
     };
     let content = work::formatted(app.runs.work(), &path, &manifest)?;
-    app.runs.work().create(&path, content).await?;
+    if app.runs.work().create(&path, content).await? {
+        app.remember(run, Arc::new(manifest));
+    }
     app.manifest(record).await
 }
 
@@ -431,8 +433,8 @@ impl App {
         Ok(gone)
     }
 
-    /// The record of a run that may be worked on now, `None` where it may not: it is over, is not the
-    /// current one of its file, or waits.
+    /// The record of a run that may be worked on now, `None` where it may not: it is over, or waits. One whose place
+    /// another run took is over a moment later; whoever publishes it looks at that, too.
     pub(crate) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {
         let Some(record) = self.runs.read(run).await? else {
             tracing::warn!(run, "a message names a run that does not exist");
@@ -442,10 +444,7 @@ impl App {
             && record
                 .not_before
                 .is_some_and(|until| until > self.runs.clock().now());
-        if record.state.is_over() || waits || !self.runs.is_current(&record).await? {
-            return Ok(None);
-        }
-        Ok(Some(record))
+        Ok((!record.state.is_over() && !waits).then_some(record))
     }
 
     /// A run can do nothing for a while: the longer, the oftener that was so.
@@ -510,11 +509,11 @@ impl App {
         }
     }
 
-    /// How many chunks of a run may be out now: its share of what all may have.
-    async fn chunks_out(&self) -> Result<u64, RunError> {
+    /// How many chunks of a run that has so many may be out now: its share of what all may have, one at least.
+    async fn chunks_out(&self, chunks: u64) -> Result<u64, RunError> {
         match self.settings.chunks_out {
-            Some(_) => Ok(self.settings.share(self.runs.active().await?.len())),
-            None => Ok(u64::MAX),
+            Some(_) if chunks > 1 => Ok(self.settings.share(self.runs.active().await?.len())),
+            _ => Ok(u64::MAX),
         }
     }
 }

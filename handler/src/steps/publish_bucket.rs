@@ -11,7 +11,7 @@ use crate::dataset::metadata::{BucketReport, Status};
 use crate::run::RunError;
 use crate::run::paths::BucketPaths;
 use crate::run::publish::{Draft, Target, draft};
-use crate::run::record::{Record, State};
+use crate::run::record::{Origin, Record, State};
 use crate::run::work;
 use crate::store::{PutMode, Version};
 
@@ -20,11 +20,19 @@ use crate::store::{PutMode, Version};
 /// # Errors
 /// If something cannot be read or written.
 pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunError> {
-    let published = publish(app, &message.run).await;
-    app.or_wait(&message.run, published).await
+    let mut messages = Vec::new();
+    let published = publish(app, &message.run, &mut messages).await;
+    messages.extend(app.or_wait(&message.run, published).await?);
+    Ok(messages)
 }
 
-async fn publish(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
+/// Publishes it. The `messages` for chunks of other runs that there is money for by now are to be sent, whatever it
+/// comes to.
+async fn publish(
+    app: &App,
+    run: &str,
+    messages: &mut Vec<Message>,
+) -> Result<Vec<Message>, RunError> {
     let Some((record, manifest)) = app.chunk_of(run).await? else {
         return Ok(Vec::new());
     };
@@ -33,48 +41,58 @@ async fn publish(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
         tracing::info!(run, "not all chunks are finished yet");
         return Ok(Vec::new());
     }
+    let woken = app.settle_run(&record, &ledger, Some(&manifest)).await?;
+    messages.extend(woken);
     let targets = app.data.published(&record.dataset, &manifest.name())?;
-    // Read before the current run: if another run becomes current and publishes after that, the commit
-    // fails.
-    let there = there(&targets).await?;
-    if !may_publish(app, run).await? {
-        return Ok(Vec::new());
-    }
     let paths = BucketPaths::of_run(run);
     let (work, clock) = (app.runs.work(), app.runs.clock());
-    let draft = draft(&manifest, (work, &paths), &targets, clock).await?;
-    if matches!(there, [Some(_), _]) && draft.report().figures.labeled == 0 {
-        let reason = "no turn got a label, so the existing labelled file was left as it is";
-        let state = if draft.report().status == Status::Complete {
-            State::Complete
-        } else {
-            State::Failed
+    // Where a file has its first run nothing is there, as a rule.
+    let mut is_first = record.origin == Origin::Upload && record.replaces.is_none();
+    loop {
+        // Read before the current run: if another run becomes current and publishes after that, the commit
+        // fails.
+        let there = match is_first {
+            true => [None, None],
+            false => there(&targets).await?,
         };
-        app.runs.end(run, state, Some(reason.to_owned())).await?;
-        return Ok(Vec::new());
-    }
-    // Drafting takes a while, in which it may have been cancelled or replaced.
-    if !may_publish(app, run).await? {
-        return Ok(Vec::new());
-    }
-    match commit(app, run, draft, there).await? {
-        Some(report) => {
-            let [labels, _] = &targets;
-            let place = labels.folder.locate(&labels.path);
-            // Before it has ended: a process that is killed now publishes it once more.
-            if let Some(asked) = record.sets_dataset {
-                app.set_dataset(&record.dataset, &record.settings, asked)
-                    .await?;
+        let draft = draft(&manifest, (work, &paths), &targets, clock).await?;
+        // Drafting takes a while, in which it may have been cancelled or replaced.
+        let Some(record) = publishable(app, run).await? else {
+            return Ok(Vec::new());
+        };
+        if matches!(there, [Some(_), _]) && draft.report().figures.labeled == 0 {
+            let reason = "no turn got a label, so the existing labelled file was left as it is";
+            let state = if draft.report().status == Status::Complete {
+                State::Complete
+            } else {
+                State::Failed
+            };
+            app.runs.end(run, state, Some(reason.to_owned())).await?;
+            return Ok(Vec::new());
+        }
+        let Some((record, report)) = commit(app, &record, draft, there).await? else {
+            return Ok(Vec::new());
+        };
+        match report {
+            Some(report) => {
+                let [labels, _] = &targets;
+                let place = labels.folder.locate(&labels.path);
+                // Before it has ended: a process that is killed now publishes it once more.
+                if let Some(asked) = record.sets_dataset {
+                    app.set_dataset(&record.dataset, &record.settings, asked)
+                        .await?;
+                }
+                end(app, &record, report, &place).await?;
+                metadata::refresh_soon(app, &record.dataset).await?;
+                return Ok(Vec::new());
             }
-            end(app, &record, report, &place).await?;
-            metadata::refresh_soon(app, &record.dataset).await?;
-        }
-        None => {
-            tracing::info!(run, "another process published the bucket just now");
-            return Ok(vec![Message::publish(run)]);
+            None if is_first => is_first = false,
+            None => {
+                tracing::info!(run, "another process published the bucket just now");
+                return Ok(vec![Message::publish(run)]);
+            }
         }
     }
-    Ok(Vec::new())
 }
 
 /// Publishes a run again that has ended: its labelled file or the details are not there or were cut off, or
@@ -110,7 +128,8 @@ pub(crate) async fn again(app: &App, record: &Record) -> Result<(), RunError> {
             return Err(RunError::Foreign { path });
         }
     }
-    let Some(report) = commit(app, &record.run, draft, there).await? else {
+    let committed = commit(app, record, draft, there).await?;
+    let Some((record, Some(report))) = committed else {
         tracing::info!(
             run = record.run,
             "another process published the bucket just now"
@@ -139,35 +158,43 @@ async fn there([labels, details]: &[Target; 2]) -> Result<[Option<Version>; 2], 
 
 /// Makes the files of a draft appear over those that were `there`. The run's record has them before: a process
 /// that is killed in between leaves no file that nobody knows.
+/// Gives the record as it is then, and the report, or none if others were there meanwhile; nothing at all if the
+/// run is gone.
 async fn commit(
     app: &App,
-    run: &str,
+    record: &Record,
     draft: Draft,
     there: [Option<Version>; 2],
-) -> Result<Option<BucketReport>, RunError> {
+) -> Result<Option<(Record, Option<BucketReport>)>, RunError> {
     let files = draft.files();
-    let announce = app.runs.update(run, |record| {
+    let announce = app.runs.update_read(record, |record| {
         let before = record.publishing.replace(files.clone());
         before != record.publishing
     });
-    announce.await?;
-    draft.commit(there.map(PutMode::from)).await
+    let Some(record) = announce.await? else {
+        return Ok(None);
+    };
+    let report = draft.commit(there.map(PutMode::from)).await?;
+    Ok(Some((record, report)))
 }
 
-/// Whether a run should still be published: it has not ended, is the current one of its file, and RAW is
-/// the version that it is about. If not, the run ends.
-async fn may_publish(app: &App, run: &str) -> Result<bool, RunError> {
+/// The record of a run that should still be published: it has not ended, is the current one of its file, and
+/// RAW is the version that it is about. If not, the run ends.
+async fn publishable(app: &App, run: &str) -> Result<Option<Record>, RunError> {
     let Some(record) = app.workable(run).await? else {
-        return Ok(false);
+        return Ok(None);
     };
+    if !app.runs.is_current(&record).await? {
+        return Ok(None);
+    }
     let raw = app.data.raw(&record.dataset)?;
     let version = raw.version(&record.file).await.map_err(RunError::Raw)?;
     if app.is_of(&record, &version).await? {
-        return Ok(true);
+        return Ok(Some(record));
     }
     let reason = "RAW changed before it was published".to_owned();
     app.runs.end(run, State::Superseded, Some(reason)).await?;
-    Ok(false)
+    Ok(None)
 }
 
 /// Ends a run whose bucket is published.
@@ -188,7 +215,7 @@ async fn end(
         run: Some(run.clone()),
         ..report
     };
-    let ended = app.runs.update(run, |record| {
+    let ended = app.runs.update_read(record, |record| {
         // Another delivery of the message published the same, and recorded it first.
         if record.is_published() {
             return false;
@@ -197,6 +224,7 @@ async fn end(
         // A cancellation in this very moment came too late: the file is there.
         record.end(state, reason, now);
         record.report = Some(report.clone());
+        record.settled = true;
         true
     });
     ended.await?;

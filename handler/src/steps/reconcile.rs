@@ -389,17 +389,20 @@ async fn look_into(
     round: &mut Round,
 ) -> Result<(), RunError> {
     let (run, dataset, file) = (&record.run, &record.dataset, &record.file);
-    let current = app.runs.current(dataset, file).await?;
-    let is_current = current.as_ref().is_some_and(|current| current.run == *run);
-    let was_current = current
-        .as_ref()
-        .is_some_and(|current| current.before.contains(run));
     let raw = app.raw_version(dataset, file).await;
     let raw = raw.map_err(RunError::Raw)?;
     let is_there = match &raw {
         Some(raw) => app.is_of(record, raw).await?,
         None => false,
     };
+    if record.is_published() && is_there {
+        return settle_end(app, record, round).await;
+    }
+    let current = app.runs.current(dataset, file).await?;
+    let is_current = current.as_ref().is_some_and(|current| current.run == *run);
+    let was_current = current
+        .as_ref()
+        .is_some_and(|current| current.before.contains(run));
     // What is absent may come back; only a newer version takes its place.
     let is_wanted = !record.state.is_over() && (is_there || raw.is_none());
     if is_wanted && !is_current && !was_current {
@@ -424,24 +427,30 @@ async fn look_into(
             .messages
             .extend(app.take_up(dataset, file, raw, None).await?);
     }
-    let Some(record) = app.runs.read(run).await? else {
-        return Ok(());
-    };
+    match app.runs.read(run).await? {
+        Some(record) => settle_end(app, &record, round).await,
+        None => Ok(()),
+    }
+}
+
+/// Settles the end of a run that is over.
+async fn settle_end(app: &App, record: &Record, round: &mut Round) -> Result<(), RunError> {
     let since = app.runs.clock().now().duration_since(record.since);
     // Of a run that was not published, chunks under way still record what they are answered.
-    if record.is_published() || since >= app.settings.still_ending() {
-        round.messages.extend(app.settle_budget(&record).await?);
-        if !record.is_published() && record.chunks.is_some() && record.billed.is_none() {
-            let billed = billed::of(app, &record).await?;
-            let tell = |record: &mut Record| {
-                record.billed = Some((billed.tokens, billed.turns));
-                true
-            };
-            app.runs.update(run, tell).await?;
-        }
-        let ended = round.ended.entry(dataset.clone()).or_default();
-        ended.push(run.clone());
+    if !record.is_published() && since < app.settings.still_ending() {
+        return Ok(());
     }
+    round.messages.extend(app.settle_budget(record).await?);
+    if !record.is_published() && record.chunks.is_some() && record.billed.is_none() {
+        let billed = billed::of(app, record).await?;
+        let tell = |record: &mut Record| {
+            record.billed = Some((billed.tokens, billed.turns));
+            true
+        };
+        app.runs.update(&record.run, tell).await?;
+    }
+    let ended = round.ended.entry(record.dataset.clone()).or_default();
+    ended.push(record.run.clone());
     Ok(())
 }
 
@@ -521,7 +530,7 @@ async fn go_on(
     if !note(&mut record.clone()) {
         return Ok(());
     }
-    let Some(record) = app.runs.update(run, note).await? else {
+    let Some(record) = app.runs.update_read(record, note).await? else {
         return Ok(());
     };
     if matches!(action, Action::SendAgain | Action::GiveUp)

@@ -5,7 +5,7 @@
 use super::hourly::AT_ONCE;
 use super::message::Message;
 use super::refusal::RequestError;
-use super::take_up::SETTINGS;
+use super::take_up::{SETTINGS, to_be_planned};
 use super::wish::{Only, Verdict, Wish};
 use super::world::App;
 use crate::dataset::layout;
@@ -206,8 +206,7 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
     }
     under_way.sort_by(|a, b| a.file.cmp(&b.file));
     published.sort_by(|a, b| a.file.cmp(&b.file));
-    let messages = under_way.iter().map(|record| Message::plan(&record.run));
-    let messages = messages.collect();
+    let messages = under_way.iter().filter_map(to_be_planned).collect();
     Ok(Begun {
         under_way,
         published,

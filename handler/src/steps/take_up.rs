@@ -66,13 +66,21 @@ impl App {
         let mut files = listed.map_err(RunError::Raw)?.in_app().files;
         // An event would not bring those either whose names storage and others read differently.
         files.retain(|file| layout::bucket_file(&format!("{dataset}/{}", file.path)).is_ok());
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let settings = match self.dataset_settings(dataset).await {
+            Err(error) if error.newer().is_some() => return Ok(Vec::new()),
+            settings => &settings?,
+        };
         let taken_up = stream::iter(files).map(|file| async move {
             let version = self.raw_version(dataset, &file.path).await;
             let version = version.map_err(RunError::Raw)?;
             let Some(version) = version.filter(|version| version.length > 0) else {
                 return Ok(None);
             };
-            match self.take_up(dataset, &file.path, version, made).await {
+            let taken_up = self.take_up_as(settings, dataset, &file.path, version, made);
+            match taken_up.await {
                 // Its run is one of a newer version, whose instances look through datasets, too.
                 Err(error) if error.newer().is_some() => Ok(None),
                 taken_up => taken_up,
@@ -94,6 +102,20 @@ impl App {
         version: Version,
         made: Option<Timestamp>,
     ) -> Result<Option<Message>, RunError> {
+        let settings = self.dataset_settings(dataset).await?;
+        self.take_up_as(&settings, dataset, file, version, made)
+            .await
+    }
+
+    /// The same, with the `settings` of the dataset.
+    async fn take_up_as(
+        &self,
+        settings: &LabelSettings,
+        dataset: &str,
+        file: &str,
+        version: Version,
+        made: Option<Timestamp>,
+    ) -> Result<Option<Message>, RunError> {
         if let Some(first) = layout::first_of_twins(file)
             && self.raw_version(dataset, &first).await?.is_some()
         {
@@ -109,7 +131,7 @@ impl App {
             dataset: dataset.to_owned(),
             file: file.to_owned(),
             origin: Origin::Upload,
-            settings: self.dataset_settings(dataset).await?,
+            settings: settings.clone(),
             only: Only::All,
             force: false,
             overwrite: false,
@@ -157,6 +179,6 @@ impl App {
 
 /// The message that has a run planned. A planned run gets no second one, which would send all its chunks
 /// twice: if its chunks get lost, the reconciler sends them again.
-fn to_be_planned(record: &Record) -> Option<Message> {
+pub(super) fn to_be_planned(record: &Record) -> Option<Message> {
     (record.state == State::Planning).then(|| Message::plan(&record.run))
 }

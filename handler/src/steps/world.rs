@@ -25,8 +25,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// Manifests kept in memory: a chunk needs its own line of one, and a manifest never changes.
-const MANIFESTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// Lines of manifests kept in memory, of chunks and broken conversations: a chunk needs its own line of one, and a
+/// manifest never changes.
+const MANIFEST_LINES: usize = 100_000;
 
 /// Fingerprints of RAW files kept in memory.
 const FINGERPRINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
@@ -114,9 +115,43 @@ pub struct App {
     pub(super) refreshes: Refreshes,
     /// What this process was handed and has not answered.
     pub(crate) holder: Arc<Holder>,
-    manifests: Mutex<LruCache<String, Arc<Manifest>>>,
+    manifests: Mutex<Manifests>,
     /// By dataset, file and mark.
     pub(super) fingerprints: Mutex<LruCache<String, String>>,
+}
+
+/// The manifests of the runs that were worked on last.
+#[derive(Debug)]
+struct Manifests {
+    by_run: LruCache<String, Arc<Manifest>>,
+    lines: usize,
+}
+
+impl Default for Manifests {
+    fn default() -> Self {
+        Self {
+            by_run: LruCache::unbounded(),
+            lines: 0,
+        }
+    }
+}
+
+impl Manifests {
+    fn put(&mut self, run: &str, manifest: Arc<Manifest>) {
+        self.lines += lines(&manifest);
+        if let Some(former) = self.by_run.put(run.to_owned(), manifest) {
+            self.lines -= lines(&former);
+        }
+        while self.lines > MANIFEST_LINES && self.by_run.len() > 1 {
+            let oldest = self.by_run.pop_lru();
+            self.lines -= oldest.map_or(0, |(_, manifest)| lines(&manifest));
+        }
+    }
+}
+
+/// What a manifest counts for; one without a chunk is something, too.
+fn lines(manifest: &Manifest) -> usize {
+    manifest.chunks.len() + manifest.broken.len() + 8
 }
 
 impl App {
@@ -142,7 +177,7 @@ impl App {
             stop,
             halted: OnceLock::new(),
             refreshes: Refreshes::default(),
-            manifests: Mutex::new(LruCache::new(MANIFESTS)),
+            manifests: Mutex::default(),
             fingerprints: Mutex::new(LruCache::new(FINGERPRINTS)),
         }
     }
@@ -162,7 +197,7 @@ impl App {
     pub(crate) fn remember(&self, run: &str, manifest: Arc<Manifest>) {
         let manifests = self.manifests.lock();
         let mut manifests = manifests.unwrap_or_else(PoisonError::into_inner);
-        manifests.put(run.to_owned(), manifest);
+        manifests.put(run, manifest);
     }
 
     /// The manifest of a run as it was planned, if it is.
@@ -175,7 +210,7 @@ impl App {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
-        if let Some(manifest) = known().get(run) {
+        if let Some(manifest) = known().by_run.get(run) {
             return Ok(Some(Arc::clone(manifest)));
         }
         let path = BucketPaths::of_run(run).manifest();

@@ -44,6 +44,19 @@ impl<'a> Cell<'a> {
         }
     }
 
+    /// The same, for who has `lost` so many races already.
+    pub fn after(folder: &'a OwnFolder, path: &'a str, lost: u32) -> Self {
+        Self {
+            reads: lost,
+            ..Self::new(folder, path)
+        }
+    }
+
+    /// The version that was read; `None` where there was none.
+    pub fn into_version(self) -> Option<Version> {
+        self.there
+    }
+
     /// Reads the file; `None` where there is none. After a lost race it waits a moment first.
     ///
     /// # Errors

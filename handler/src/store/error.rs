@@ -6,6 +6,10 @@ use std::io;
 use std::path::Path;
 use tokio::task::JoinError;
 
+/// What to do about a lease that is nobody's of ours.
+pub(super) const BREAK_LEASE: &str =
+    "another client holds a lease on it: break that lease, or wait for its end";
+
 /// A store's failure: what was done, on what, and why it failed. A place is a path on this machine or
 /// a URL, as a person would write it.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +96,16 @@ impl StoreError {
         Self::Forbidden {
             place: place.to_string(),
             reason: reason.into(),
+        }
+    }
+
+    /// Somebody holds a lease on what only executions of ours lease, and none of them does.
+    pub fn leased(operation: &'static str, place: impl fmt::Display) -> Self {
+        Self::Refused {
+            operation,
+            place: place.to_string(),
+            reason: "there is a lease on it".into(),
+            remedy: BREAK_LEASE,
         }
     }
 

@@ -6,6 +6,7 @@ mod faults;
 mod instances;
 mod money;
 mod quota;
+mod refusals;
 mod uploads;
 
 use crate::harness;

@@ -201,12 +201,10 @@ async fn pass(
             line.cut();
             Response::default()
         }
-        Some(Fault::Status(status) | Fault::StatusAfter(status)) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            status.into_response()
+        Some(Fault::Status(answered) | Fault::StatusAfter(answered)) => {
+            status(answered).into_response()
         }
-        Some(Fault::Refuse(status, code)) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Some(Fault::Refuse(refused, code)) => {
             let headers = [
                 ("x-ms-error-code", code),
                 ("content-type", "application/xml"),
@@ -215,7 +213,7 @@ async fn pass(
                 "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code>\
                  <Message>Refused.</Message></Error>"
             );
-            (status, headers, body).into_response()
+            (status(refused), headers, body).into_response()
         }
         Some(Fault::CutBody(after)) => match answer {
             Some(answer) => answer.map(|body| Body::new(CutBody::new(body, after))),
@@ -232,6 +230,10 @@ async fn pass(
         }
         None => answer.unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
     }
+}
+
+fn status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 impl Shared {

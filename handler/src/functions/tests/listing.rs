@@ -56,6 +56,7 @@ async fn pages_show_all_runs_the_newest_first() {
 async fn what_asks_for_no_page_is_refused_with_a_sentence() {
     let mut world = World::new(&[]).await;
     for (query, says) in [
+        (json!({"stat": "failed"}), "dataset, state, limit"),
         (json!({"limit": "0"}), "from 1 to 1000"),
         (json!({"limit": "1001"}), "from 1 to 1000"),
         (json!({"limit": "-1"}), "from 1 to 1000"),

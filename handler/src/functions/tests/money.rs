@@ -77,6 +77,37 @@ async fn a_run_that_ended_has_taken_what_it_cost_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_to_be_published_keeps_no_money_and_needs_none() {
+    let mut world = World::new(&["--max-cost=5"]).await;
+    world.put(FILE, 1, 3);
+    world.event(FILE).await;
+    while !matches!(world.queue.front(), Some(("publish-bucket", ..))) {
+        assert!(world.step().await);
+    }
+    // Its output cannot be written now.
+    let output = world.path("LABELED_v4");
+    let _ = fs::remove_dir_all(&output);
+    fs::write(&output, "").unwrap();
+    world.until_quiet().await;
+    let run = world.only_run().await;
+    assert_eq!(run.state, State::Waiting);
+    let share = world.budget()["runs"][&run.run].clone();
+    assert_eq!(
+        (&share["promised_usd"], &share["chunks"]),
+        (&json!(0.0), &json!({}))
+    );
+    // Late word of its planning finds nothing to pay.
+    fs::remove_file(&output).unwrap();
+    LATER.set(LATER.get() + 7200);
+    world
+        .call("plan-bucket", "plan", json!({"run": run.run}))
+        .await;
+    world.until_settled().await;
+    let run = world.only_run().await;
+    assert_eq!((run.state, run.settled), (State::Complete, true));
+}
+
+#[tokio::test]
 async fn a_finished_chunk_has_nothing_reserved_and_has_spent_what_its_line_says() {
     let mut world = World::new(&["--max-cost=5"]).await;
     world.put(FILE, 1, 12);

@@ -39,6 +39,20 @@ async fn labels_that_are_there_are_not_bought_again() {
 }
 
 #[tokio::test]
+async fn a_repeat_while_its_run_is_labelled_sends_nothing_again() {
+    let (mut world, _) = labeled(&[]).await;
+    let body = json!({"dataset": "v4", "strategy": "with_context"});
+    let first = world.relabel(body.clone()).await;
+    // Planned: its chunks wait.
+    assert!(world.step().await);
+    let waiting = world.queue.len();
+    let again = world.relabel(body).await;
+    assert_eq!((first.0, again.0), (202, 202));
+    assert_eq!(run_of(&first.1), run_of(&again.1));
+    assert_eq!(world.queue.len(), waiting);
+}
+
+#[tokio::test]
 async fn settings_that_are_put_back_bring_their_labels_back_without_a_call() {
     let (mut world, turns) = labeled(&[]).await;
     let first = world.lines(LABELED);

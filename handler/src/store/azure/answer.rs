@@ -1,6 +1,7 @@
 //! What the service's refusals mean. One function decides it, for all operations.
 
 use super::super::StoreError;
+use super::super::error::BREAK_LEASE;
 use super::calls::may_pass;
 use crate::identity::explain;
 use azure_core::error::{Error, ErrorKind};
@@ -86,6 +87,11 @@ pub(super) fn failure(error: Error, operation: &'static str, place: &str) -> Sto
                 (_, "BlobArchived" | "BlobBeingRehydrated") => {
                     "it is in the archive tier: set its tier to hot or cool, and wait until it is there"
                 }
+                (_, "AccountIsDisabled") => "see in the portal why the account is disabled",
+                (_, code) if code.contains("Quota") => {
+                    "remove what is not needed, or have the account's quota raised"
+                }
+                (Some(507), _) => "remove what is not needed, or have the account's quota raised",
                 (Some(401 | 403), _) => {
                     "give this identity the role Storage Blob Data Contributor on the container \
                      (Storage Blob Data Reader is enough for reading), and check that the \
@@ -98,17 +104,17 @@ pub(super) fn failure(error: Error, operation: &'static str, place: &str) -> Sto
     }
 }
 
-/// The failure of a write to a file that this process never leases: a lease on it belongs to another
+/// The failure of `operation` on a file that this process never leases: a lease on it belongs to another
 /// client.
-pub(super) fn write_failure(error: Error, place: &str) -> StoreError {
+pub(super) fn write_failure(error: Error, operation: &'static str, place: &str) -> StoreError {
     match meaning(&error) {
         Meaning::Lease => StoreError::Refused {
-            operation: "write",
+            operation,
             place: place.to_owned(),
             source: Answer(error).into(),
-            remedy: "another client holds a lease on it: break that lease, or wait for its end",
+            remedy: BREAK_LEASE,
         },
-        _ => failure(error, "write", place),
+        _ => failure(error, operation, place),
     }
 }
 

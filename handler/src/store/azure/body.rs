@@ -27,6 +27,7 @@ pub(super) struct Body {
     position: u64,
     end: u64,
     stream: Option<AsyncResponseBody>,
+    is_copying: bool,
 }
 
 impl Body {
@@ -63,9 +64,15 @@ impl Body {
             etag: version.etag.clone(),
             position: asked.start,
             end: asked.end.min(length),
+            is_copying: is_copying(&answer),
             stream: Some(answer.body),
         };
         Ok((version, body))
+    }
+
+    /// Whether what is copied into the blob is not all there.
+    pub(super) fn is_copying(&self) -> bool {
+        self.is_copying
     }
 
     /// The next bytes, or `None` at the end.
@@ -128,6 +135,11 @@ async fn request(
         ..Default::default()
     }))
     .await
+}
+
+fn is_copying(answer: &BlobClientDownloadResult) -> bool {
+    let status = HeaderName::from_static("x-ms-copy-status");
+    answer.headers.get_optional_str(&status) == Some("pending")
 }
 
 fn length(answer: &BlobClientDownloadResult) -> u64 {

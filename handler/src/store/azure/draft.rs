@@ -60,7 +60,7 @@ impl AzureDraft {
                 self.blocks.push(id);
                 Ok(())
             }
-            Err(error) => Err(write_failure(error, &self.place())),
+            Err(error) => Err(write_failure(error, "write", &self.place())),
         }
     }
 

@@ -11,7 +11,7 @@ use azure_core::http::Etag;
 use azure_core::time::OffsetDateTime;
 use azure_storage_blob::models::{
     BlobClientGetPropertiesResultHeaders as _, BlobContainerClientListBlobsOptions, BlobItem,
-    CopyStatus, LeaseState, ListBlobsIncludeItem, ListBlobsResponse,
+    LeaseState, ListBlobsIncludeItem, ListBlobsResponse,
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 use bytes::Bytes;
@@ -30,8 +30,6 @@ pub(super) struct Folder {
 pub(super) struct Properties {
     pub(super) status: BlobStatus,
     pub(super) metadata: HashMap<String, String>,
-    /// What is copied into it is not all there.
-    pub(super) is_copying: bool,
 }
 
 impl Folder {
@@ -89,7 +87,6 @@ impl Folder {
                     leased: found.lease_state()? == Some(LeaseState::Leased),
                 },
                 metadata: found.metadata()?,
-                is_copying: found.copy_status()? == Some(CopyStatus::Pending),
             })
         };
         read().map(Some).map_err(failed)

@@ -2,7 +2,7 @@
 
 use super::super::StoreError;
 use super::super::own::{AppendLines, Held};
-use super::answer::{Meaning, failure, held, meaning};
+use super::answer::{Meaning, failure, held, meaning, write_failure};
 use super::folder::{Folder, collect, unquoted};
 use super::lease::{AtEnd, Lease, is_there};
 use async_trait::async_trait;
@@ -208,7 +208,8 @@ pub(super) async fn add_line(folder: &Folder, path: &str, line: Bytes) -> Result
         make(folder, path).await?;
         sent = folder.calls().send(append).await;
     }
-    let failed = |error| failure(error, "append to", &folder.locate(path));
+    // Nobody leases it to add lines.
+    let failed = |error| write_failure(error, "append to", &folder.locate(path));
     let count = sent.map_err(failed)?.blob_committed_block_count();
     let count = count.map_err(failed)?.unwrap_or_default();
     Ok(u64::try_from(count).unwrap_or_default())

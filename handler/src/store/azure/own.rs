@@ -3,7 +3,7 @@
 use super::super::own::{Appender, Lock, OwnBlobs, Publication};
 use super::super::{BlobStatus, Listed, PutMode, StoreError, Version};
 use super::account::Account;
-use super::answer::{Meaning, failure, meaning, write_failure};
+use super::answer::{Meaning, meaning, write_failure};
 use super::draft::AzureDraft;
 use super::folder::{Folder, collect, is_missing, listed_version, quoted, timestamp};
 use super::guard::{Area, Guard, check_names};
@@ -143,7 +143,7 @@ impl OwnBlobs for AzureOwn {
         match self.0.calls().send(delete).await {
             Ok(_) => Ok(()),
             Err(error) if is_missing(&error) => Ok(()),
-            Err(error) => Err(failure(error, "remove", &self.0.locate(path))),
+            Err(error) => Err(write_failure(error, "remove", &self.0.locate(path))),
         }
     }
 
@@ -187,7 +187,7 @@ impl Mark {
             (Meaning::Condition | Meaning::Blocks, _) => {}
             // The version to replace is gone.
             (Meaning::Missing { container: false }, PutMode::Update(_)) => {}
-            _ => return Err(write_failure(error, &folder.locate(path))),
+            _ => return Err(write_failure(error, "write", &folder.locate(path))),
         }
         let there = folder.properties(path).await?;
         let ours = there.as_ref().is_some_and(|there| {

@@ -76,13 +76,12 @@ impl RawBlobs for AzureRaw {
         path: &str,
         version: Option<&Version>,
     ) -> Result<(Version, Blocks), StoreError> {
-        let properties = self.0.properties(path).await?;
-        if properties.is_some_and(|properties| properties.is_copying) {
+        let etag = version.map(|version| version.etag.as_str());
+        let (version, mut body) = self.0.open(path, None, etag).await?;
+        if body.is_copying() {
             let place = self.0.locate(path);
             return Err(StoreError::Copying { place });
         }
-        let etag = version.map(|version| version.etag.as_str());
-        let (version, mut body) = self.0.open(path, None, etag).await?;
         let (blocks, received) = mpsc::channel(BLOCKS_AHEAD);
         tokio::spawn(async move {
             while let Some(block) = body.next().await.transpose() {
