@@ -104,7 +104,7 @@ impl StoreError {
         Self::Refused {
             operation,
             place: place.to_string(),
-            reason: "there is a lease on it".into(),
+            source: "there is a lease on it".into(),
             remedy: BREAK_LEASE,
         }
     }

@@ -5,12 +5,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::Latency;
-use softlabel_doubles::local_cloud::{Instance, LocalCloud};
+use softlabel_doubles::azurite::Azurite;
+use softlabel_doubles::faulty_line::{Fault, FaultyLine, When};
+use softlabel_doubles::local_cloud::{Instance, LocalCloud, Options};
 use softlabel_package::script_root::Hosting;
 
 use crate::checks;
 use crate::report::Report;
-use crate::stage::{Bucket, PATIENCE, Stage, cloud, ended, until};
+use crate::stage::{Bucket, PATIENCE, Stage, cloud, ended, labelled, until};
 
 /// A run waits for an approval and gets it; the file is labelled again; a third run is cancelled and leaves those labels.
 pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
@@ -41,9 +43,8 @@ pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Resu
     let relabel = json!({ "dataset": "v4", "strategy": "with_context" });
     let first = call(&cloud, 202, "relabel", Some(&relabel)).await?;
     let again = call(&cloud, 202, "relabel", Some(&relabel)).await?;
-    let names = "/runs/0/run";
     ensure!(
-        first.pointer(names) == again.pointer(names),
+        run_of(&first)? == run_of(&again)?,
         "the same request names two runs"
     );
     ended(&cloud, 2, began, PATIENCE).await?;
@@ -57,10 +58,7 @@ pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Resu
         .update(|config| config.latency = Latency::Fixed { ms: 2_000.0 })?;
     let relabel = json!({ "dataset": "v4", "strategy": "user_message_only", "force": true });
     let third = call(&cloud, 202, "relabel", Some(&relabel)).await?;
-    let third = third
-        .pointer(names)
-        .and_then(Value::as_str)
-        .context("there is no run")?;
+    let third = run_of(&third)?;
     let calls = cloud.service().log().len();
     let labels = async || Ok(cloud.service().log().len() > calls);
     until(PATIENCE, "the third run is labelled", labels).await?;
@@ -104,10 +102,135 @@ pub(crate) async fn same_again<H: Instance>(stage: &Stage, report: &mut Report) 
         );
         bought = asked;
     }
+    let path = format!("LABELED_{}", bucket.path.replace(".json", ".jsonl"));
+    for (number, rationales) in [false, true, false].into_iter().enumerate() {
+        let relabel = json!({ "dataset": "v4", "rationales": rationales });
+        call(&cloud, 202, "relabel", Some(&relabel)).await?;
+        ended(&cloud, number + 5, began, PATIENCE).await?;
+        let lines = cloud.lines(&path).await?.unwrap_or_default();
+        let labeled = lines.iter().filter(|line| line.get("soft_label").is_some());
+        let mut has = labeled.map(|line| line.get("rationale").is_some());
+        ensure!(
+            has.all(|has| has == rationales),
+            "rationales are not {rationales}"
+        );
+        let asked = cloud.service().log().len();
+        ensure!(
+            number == 0 || asked == bought,
+            "rationales that are put back were bought again"
+        );
+        bought = asked;
+    }
     let turns = checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
     report.figure(format!(
-        "{turns} turns labelled twice, published four times"
+        "{turns} turns labelled three times, published seven times"
     ));
+    cloud.stop().await;
+    Ok(())
+}
+
+/// A relabel that failed, and one that was cancelled, are asked for again by the same request.
+pub(crate) async fn mended<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+    let options = stage.options(Hosting::Local);
+    let cloud = cloud::<H>(options.setting("SOFTLABEL_CONCURRENCY", "8")).await?;
+    let bucket = Bucket::generated("v4/train/short.json", 60, 6)?;
+    bucket.upload(&cloud).await?;
+    let began = Instant::now();
+    ended(&cloud, 1, began, PATIENCE).await?;
+    let path = format!("LABELED_{}", bucket.path.replace(".json", ".jsonl"));
+    let before = cloud.lines(&path).await?;
+    let relabel = json!({ "dataset": "v4", "strategy": "with_context" });
+    let service = cloud.service();
+    service.update(|config| config.oddities.neither_label = 1.0)?;
+    let failed = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    ended(&cloud, 2, began, PATIENCE).await?;
+    let now = state(&cloud).await?;
+    ensure!(now.as_deref() == Some("failed"), "no label makes {now:?}");
+    ensure!(
+        cloud.lines(&path).await? == before,
+        "a failed run changed labels"
+    );
+    service.update(|config| config.oddities.neither_label = 0.0)?;
+    let again = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    ensure!(run_of(&failed)? != run_of(&again)?, "a dead run is named");
+    ended(&cloud, 3, began, PATIENCE).await?;
+    checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
+    call(&cloud, 200, "relabel", Some(&relabel)).await?;
+
+    let relabel = json!({ "dataset": "v4", "rationales": false });
+    service.update(|config| config.latency = Latency::Fixed { ms: 2_000.0 })?;
+    let calls = service.log().len();
+    let cancelled = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let labels = async || Ok(service.log().len() > calls + 8);
+    until(PATIENCE, "the run is labelled", labels).await?;
+    let cancel = format!("runs/{}/cancel", run_of(&cancelled)?);
+    call(&cloud, 200, &cancel, None).await?;
+    service.update(|config| config.latency = Latency::Fixed { ms: 100.0 })?;
+    let again = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    ensure!(
+        run_of(&cancelled)? != run_of(&again)?,
+        "a dead run is named"
+    );
+    ended(&cloud, 5, began, PATIENCE).await?;
+    let turns = checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
+    let bought = service.log().len() - calls;
+    ensure!(
+        bought == turns,
+        "{turns} turns were asked {bought} times, over a cancel"
+    );
+    report.figure(format!(
+        "{turns} turns; what was cancelled bought none of them twice"
+    ));
+    cloud.stop().await;
+    Ok(())
+}
+
+/// The output may not be written at first: nothing is bought before it may. Then the same bytes are uploaded again.
+pub(crate) async fn refused<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+    let azurite = Azurite::shared().await?;
+    let line = FaultyLine::start(azurite.blob_endpoint()).await?;
+    let options = Options {
+        blob_endpoint: Some(line.endpoint()),
+        ..stage.options(Hosting::Local)
+    };
+    let options = options.setting("SOFTLABEL_STALL_AFTER", "30s");
+    let cloud = cloud::<H>(options).await?;
+    let bucket = Bucket::generated("v4/train/short.json", 61, 6)?;
+    let role = Fault::Refuse(403, "AuthorizationPermissionMismatch");
+    let blocks = When::put("LABELED_v4/train/short.jsonl").query("blockid=");
+    line.plan(role, blocks.times(usize::MAX));
+    bucket.upload(&cloud).await?;
+    let mut reason = String::new();
+    let waits = async || {
+        let runs = cloud.runs().await?;
+        let run = runs.first().filter(|run| run["state"] == "waiting");
+        reason = run.map_or_else(String::new, |run| run["reason"].to_string());
+        Ok(run.is_some())
+    };
+    until(PATIENCE, "the run waits for its right", waits).await?;
+    for words in [
+        "403 AuthorizationPermissionMismatch",
+        "Storage Blob Data Contributor",
+    ] {
+        ensure!(reason.contains(words), "the run waits as {reason}");
+    }
+    let calls = cloud.service().log().len();
+    ensure!(calls == 0, "{calls} calls were made before that was known");
+    line.clear();
+    let began = Instant::now();
+    let took = ended(&cloud, 1, began, PATIENCE).await?;
+    report.figure(format!(
+        "{:.1} s from the right to the last label",
+        took.as_secs_f64()
+    ));
+    bucket.upload(&cloud).await?;
+    // Word of this one comes after it.
+    let other = Bucket::generated("v4/test/long.json", 62, 2)?;
+    other.upload(&cloud).await?;
+    ended(&cloud, 2, began, PATIENCE).await?;
+    let runs = cloud.runs().await?.len();
+    ensure!(runs == 2, "the same bytes again began another run");
+    report.figure(labelled(&cloud, &[bucket, other], &[]).await?);
     cloud.stop().await;
     Ok(())
 }
@@ -138,6 +261,12 @@ pub(crate) async fn not_there<H: Instance>(stage: &Stage, report: &mut Report) -
     ));
     cloud.stop().await;
     Ok(())
+}
+
+/// The run that an answer names first.
+fn run_of(answer: &Value) -> Result<&str> {
+    let run = answer.pointer("/runs/0/run").and_then(Value::as_str);
+    run.context("there is no run")
 }
 
 /// The state of the newest run, if there is one.

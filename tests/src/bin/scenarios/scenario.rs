@@ -78,7 +78,10 @@ enum Scenario {
     OtherEtag,
     Requests,
     SameAgain,
+    Mended,
+    Refused,
     NotThere,
+    Renamed,
     OneFunctionAnInstance,
     InstanceDies,
     WorkerCrashes,
@@ -88,12 +91,15 @@ enum Scenario {
 
 impl Scenario {
     /// The longest first, as they run side by side.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
+        Self::Mended,
         Self::InstanceDies,
         Self::WorkerCrashes,
         Self::ForeignMessages,
         Self::NotThere,
         Self::SameAgain,
+        Self::Refused,
+        Self::Renamed,
         Self::OtherEtag,
         Self::Polled,
         Self::OneFunctionAnInstance,
@@ -111,7 +117,10 @@ impl Scenario {
             Self::OtherEtag => "an event with another ETag",
             Self::Requests => "approve, relabel, cancel",
             Self::SameAgain => "the same again, and settings put back",
+            Self::Mended => "what failed or was cancelled, asked for again",
+            Self::Refused => "an output that may not be written, and the same bytes again",
             Self::NotThere => "RAW is not there for a moment",
+            Self::Renamed => "buckets and a dataset that are renamed",
             Self::OneFunctionAnInstance => "one function an instance",
             Self::InstanceDies => "an instance dies",
             Self::WorkerCrashes => "a worker crashes",
@@ -155,7 +164,10 @@ impl Scenario {
                 Self::OtherEtag => uploads::other_etag::<H>(stage, &mut report).await,
                 Self::Requests => requests::all::<H>(stage, &mut report).await,
                 Self::SameAgain => requests::same_again::<H>(stage, &mut report).await,
+                Self::Mended => requests::mended::<H>(stage, &mut report).await,
+                Self::Refused => requests::refused::<H>(stage, &mut report).await,
                 Self::NotThere => requests::not_there::<H>(stage, &mut report).await,
+                Self::Renamed => uploads::renamed::<H>(stage, &mut report).await,
                 Self::OneFunctionAnInstance => {
                     uploads::one_function_an_instance::<H>(stage, &mut report).await
                 }

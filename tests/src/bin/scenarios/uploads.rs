@@ -10,6 +10,7 @@ use softlabel_doubles::event_grid::Faults;
 use softlabel_doubles::local_cloud::{Instance, LocalCloud, Options};
 use softlabel_package::script_root::Hosting;
 
+use crate::checks;
 use crate::report::Report;
 use crate::stage::{Bucket, PATIENCE, Stage, cloud, ended, labelled, until};
 
@@ -172,4 +173,81 @@ pub(crate) async fn other_etag<H: Instance>(stage: &Stage, report: &mut Report) 
     }
     cloud.stop().await;
     Ok(())
+}
+
+/// As with a hierarchical namespace: a bucket appears by a rename, is renamed again, and then its whole dataset.
+pub(crate) async fn renamed<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+    // Storage here has no such namespace: what a rename leaves is made by copying, and told as a rename is.
+    let options = Options {
+        event_faults: Faults {
+            lost: 1.0,
+            ..Faults::default()
+        },
+        ..stage.options(Hosting::Local)
+    };
+    let cloud = cloud::<H>(options).await?;
+    let mut bucket = Bucket::generated("v4/_temporary/part-0.json", 63, 6)?;
+    bucket.upload(&cloud).await?;
+    let began = Instant::now();
+    for (number, name) in ["first", "second"].into_iter().enumerate() {
+        let path = format!("v4/train/{name}.json");
+        rename(&cloud, &bucket.path, &path).await?;
+        tell(&cloud, "Blob", &bucket.path, &path).await?;
+        bucket.path = path;
+        ended(&cloud, number + 1, began, PATIENCE).await?;
+    }
+    let metadata = async |dataset: &str| {
+        let path = cloud.path(&format!("LABELED_{dataset}/labeling_metadata.json"));
+        let blob = cloud.data().get(&path).await?;
+        let metadata = blob.map(|blob| serde_json::from_slice::<Value>(&blob.content));
+        Ok::<_, anyhow::Error>(metadata.transpose()?.unwrap_or_default())
+    };
+    let turns = checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
+    let told = async || {
+        let metadata = metadata("v4").await?;
+        let warnings = metadata["warnings"].to_string();
+        Ok(metadata["status"] == "complete"
+            && metadata["totals"]["turns"] == turns
+            && warnings.contains("train/first.jsonl was made of train/first.json"))
+    };
+    until(PATIENCE, "the old name leaves the metadata", told).await?;
+    let path = bucket.path.replace("v4/", "v5/");
+    rename(&cloud, &bucket.path, &path).await?;
+    tell(&cloud, "Directory", "v4", "v5").await?;
+    bucket.path = path;
+    ended(&cloud, 3, began, PATIENCE).await?;
+    checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
+    let complete = async || Ok(metadata("v5").await?["status"] == "complete");
+    until(PATIENCE, "the dataset is complete", complete).await?;
+    report.figure(format!("{turns} turns under three names"));
+    cloud.stop().await;
+    Ok(())
+}
+
+async fn rename<H: Instance>(cloud: &LocalCloud<H>, from: &str, to: &str) -> Result<()> {
+    let data = cloud.data();
+    let (from, to) = (cloud.path(from), cloud.path(to));
+    data.copy_from(&data, &from, &to).await?;
+    data.delete(&from).await?;
+    Ok(())
+}
+
+/// What Event Grid tells of a rename of a blob or a folder.
+async fn tell<H: Instance>(cloud: &LocalCloud<H>, what: &str, from: &str, to: &str) -> Result<()> {
+    let data = cloud.data();
+    let (from, to) = (cloud.path(from), cloud.path(to));
+    let event = json!({
+        "subject": format!("/blobServices/default/containers/{}/blobs/{to}", data.name()),
+        "eventType": format!("Microsoft.Storage.{what}Renamed"),
+        "data": {
+            "api": format!("Rename{}", if what == "Blob" { "File" } else { what }),
+            "destinationUrl": data.url(&to)?.as_str(),
+            "sourceUrl": data.url(&from)?.as_str(),
+        },
+        "eventTime": jiff::Timestamp::now().to_string(),
+    });
+    let uploads = cloud.storage().queue("bucket-uploaded");
+    uploads
+        .put(&BASE64_STANDARD.encode(event.to_string()))
+        .await
 }
