@@ -261,6 +261,9 @@ fn turns_are_shown_with_their_texts_and_no_terminal_escapes() {
         .ends(0)
         .stdout;
     assert_eq!(shown.matches("soft 0.").count(), 7, "{shown}");
+    let soft = shown.split("soft ").skip(1);
+    let apart = soft.map(|soft| (soft[..8].parse::<f64>().unwrap() - 0.5).abs());
+    assert!(apart.is_sorted(), "the most uncertain come first: {shown}");
     assert!(
         shown.contains("\\u{1b}[31m") && !shown.contains('\u{1b}'),
         "{shown}"

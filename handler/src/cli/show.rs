@@ -21,20 +21,11 @@ pub(super) async fn run(args: ShowArgs) -> anyhow::Result<Exit> {
     let screen = Screen::new(&args.read.log, ProgressStyle::None)?;
     let opened = read::open(&args.read, Work::Given).await?;
     let (chosen, found) = choose(&args, &opened).await?;
-    let shown = chosen.values().map(Vec::len).sum::<usize>() as u64;
-    for (index, rows) in &chosen {
-        let Some(bucket) = opened.labeled.buckets.get(*index) else {
-            continue;
-        };
-        let said = match opened.raw() {
-            Some(raw) => said(raw, bucket, rows).await?,
-            None => Vec::new(),
-        };
-        let mut said = said.into_iter();
-        for row in rows {
-            if !print(&turn(bucket, row, said.next().as_deref()))? {
-                return Ok(Exit::Complete);
-            }
+    let chosen = with_texts(chosen, &opened).await?;
+    let shown = chosen.len() as u64;
+    for (bucket, row, said) in &chosen {
+        if !print(&turn(bucket, row, said.as_deref()))? {
+            return Ok(Exit::Complete);
         }
     }
     if shown == 0 {
@@ -53,11 +44,11 @@ pub(super) async fn run(args: ShowArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// The rows that are asked for, by the number of their bucket, and how many there are in all.
-async fn choose(
-    args: &ShowArgs,
-    opened: &Opened,
-) -> anyhow::Result<(BTreeMap<usize, Vec<Row>>, u64)> {
+/// A row that is asked for: how far in front it is shown, the number of its bucket, and itself.
+type Chosen = (f64, usize, Row);
+
+/// The rows that are asked for, and how many there are in all.
+async fn choose(args: &ShowArgs, opened: &Opened) -> anyhow::Result<(Vec<Chosen>, u64)> {
     let (mut chosen, mut found) = (Vec::new(), 0);
     let most = args.uncertain.unwrap_or(args.limit);
     for (index, bucket) in opened.labeled.buckets.iter().enumerate() {
@@ -75,17 +66,44 @@ async fn choose(
     }
     keep_first(&mut chosen, most);
     let found = args.uncertain.map_or(found, |_| chosen.len() as u64);
-    let mut by_bucket = BTreeMap::<_, Vec<_>>::new();
-    for (_, index, row) in chosen {
-        by_bucket.entry(index).or_default().push(row);
-    }
-    for rows in by_bucket.values_mut() {
-        rows.sort_by_key(|row| row.number);
-    }
-    Ok((by_bucket, found))
+    Ok((chosen, found))
 }
 
-fn keep_first(chosen: &mut Vec<(f64, usize, Row)>, most: usize) {
+/// The chosen rows in the order in which they are shown, with their messages where RAW is there. RAW is read once,
+/// from its beginning to its end.
+async fn with_texts(
+    chosen: Vec<Chosen>,
+    opened: &Opened,
+) -> anyhow::Result<Vec<(&Bucket, Row, Option<String>)>> {
+    let mut by_bucket = BTreeMap::<_, Vec<_>>::new();
+    for (rank, index, row) in chosen {
+        by_bucket.entry(index).or_default().push((rank, row));
+    }
+    let mut with_texts = Vec::new();
+    for (index, mut rows) in by_bucket {
+        let Some(bucket) = opened.labeled.buckets.get(index) else {
+            continue;
+        };
+        rows.sort_by_key(|(_, row)| row.number);
+        let (ranks, rows) = rows.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        let said = match opened.raw() {
+            Some(raw) => said(raw, bucket, &rows).await?,
+            None => Vec::new(),
+        };
+        let mut said = said.into_iter();
+        for (rank, row) in ranks.into_iter().zip(rows) {
+            let said = said.next().map(|said| excerpt(&said, SHOWN, "  "));
+            with_texts.push((rank, bucket, row, said));
+        }
+    }
+    with_texts.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    let shown = with_texts.into_iter();
+    Ok(shown
+        .map(|(_, bucket, row, said)| (bucket, row, said))
+        .collect())
+}
+
+fn keep_first(chosen: &mut Vec<Chosen>, most: usize) {
     chosen.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
     chosen.truncate(most);
 }
@@ -116,7 +134,7 @@ fn turn(bucket: &Bucket, row: &Row, said: Option<&str>) -> String {
         visible(&label.message_id)
     );
     if let Some(said) = said {
-        let _ = writeln!(text, "  {}", excerpt(said, SHOWN, "  "));
+        let _ = writeln!(text, "  {said}");
     }
     match (&label.labeling_error, label.hard_label, label.soft_label) {
         (Some(error), ..) => {

@@ -94,7 +94,7 @@ pub struct ExportArgs {
 pub struct ShowArgs {
     #[command(flatten)]
     pub read: ReadArgs,
-    /// Show the N turns whose soft labels are nearest to one half.
+    /// Show the N turns whose soft labels are nearest to one half, the nearest first.
     #[arg(long, env = "SOFTLABEL_SHOW_UNCERTAIN", value_name = "N")]
     pub uncertain: Option<usize>,
     /// Show turns whose hard label is not the more probable one.
