@@ -128,7 +128,7 @@ fn ended(record: &Value, given_up: &GivenUp) -> Result<()> {
         "a run came to nothing: {record}"
     );
     ensure!(
-        !known || reason.is_some_and(|reason| reason.contains("did not move")),
+        !known || reason.is_some_and(|reason| reason.contains("made no progress")),
         "a run that was given up does not say so: {record}"
     );
     Ok(())
