@@ -329,9 +329,7 @@ impl<T, A: Accept<T>> Scanner<T, A> {
             self.findings.broken(region.range(), region.reason());
             return self.cut_off(start);
         };
-        if !inside.is_empty() {
-            self.findings.broken(inside, region.reason());
-        }
+        self.findings.broken(inside, region.reason());
         self.end()
     }
 

@@ -20,8 +20,8 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// `start` is the first byte that counts, `broke_at` where it broke the grammar, if nothing else is
-    /// wrong.
+    /// The first byte that counts stands at `start` or, behind commas and blanks, after it. `broke_at` is where it
+    /// broke the grammar, if nothing else is wrong.
     pub(super) fn open(start: u64, reason: String, broke_at: Option<u64>) -> Self {
         Self {
             start,
@@ -41,6 +41,13 @@ impl Region {
         let Some(fresh) = bytes.get(from..to) else {
             return;
         };
+        if self.end == self.start
+            && let Some(first) = fresh.iter().position(counts)
+        {
+            // A comma in front of it belongs to none either.
+            self.start = self.seen + first as u64;
+            (self.end, self.inner_end) = (self.start, self.start);
+        }
         if let Some(last) = fresh.iter().rposition(counts) {
             let before = fresh.get(..last).unwrap_or_default();
             self.inner_end = match before.iter().rposition(counts) {

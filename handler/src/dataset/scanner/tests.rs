@@ -188,9 +188,14 @@ fn a_first_line_that_is_damaged_costs_itself_alone() {
         ("\"turnsArray\": []}, ", "?\"turnsArray\": []}"),
         ("<<<<<<< HEAD\n", "?<<<<<<< HEAD"),
         ("\0\0\0x\n", "?\0\0\0x"),
+        (", ,\nx\n", "?x"),
+        // A comma stands between conversations and is no damage.
+        (",\n", ""),
+        (" ,,", ""),
     ] {
         let file = format!("{head}{A}\n{B}\n");
-        assert_eq!(texts(&file), [broken, A, B], "{file}");
+        let expected = [broken, A, B].into_iter().filter(|text| !text.is_empty());
+        assert_eq!(texts(&file), expected.collect::<Vec<_>>(), "{file}");
         assert_eq!(scan(&file).outcome, Ok(Format::Lines), "{file}");
     }
     // Where no conversation comes soon, the file is something else.

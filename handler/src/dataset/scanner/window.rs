@@ -60,7 +60,11 @@ impl<T> Findings<T> {
         self.push(range, Ok(value));
     }
 
+    /// Something broken; where nothing but commas and blanks stands there is nothing.
     pub(super) fn broken(&mut self, range: Range<u64>, reason: String) {
+        if range.is_empty() {
+            return;
+        }
         self.first_broken
             .get_or_insert_with(|| (range.start, reason.clone()));
         self.push(range, Err(reason));
