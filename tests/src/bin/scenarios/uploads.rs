@@ -208,7 +208,7 @@ pub(crate) async fn renamed<H: Instance>(stage: &Stage, report: &mut Report) -> 
         let warnings = metadata["warnings"].to_string();
         Ok(metadata["status"] == "complete"
             && metadata["totals"]["turns"] == turns
-            && warnings.contains("train/first.jsonl was made of train/first.json"))
+            && warnings.contains("train/first.jsonl was labelled from train/first.json"))
     };
     until(PATIENCE, "the old name leaves the metadata", told).await?;
     let path = bucket.path.replace("v4/", "v5/");
