@@ -2,7 +2,7 @@
 
 use super::*;
 use axum::http::Method;
-use softlabel_doubles::faulty_line::{Fault, FaultyLine, When};
+use softlabel_doubles::faulty_line::{Fault, When};
 use softlabel_doubles::until;
 
 const ROLE: &str = "give this identity the role Storage Blob Data Contributor";
@@ -123,14 +123,8 @@ async fn reason(cloud: &LocalCloud) -> String {
 #[test]
 fn a_run_waits_with_the_words_of_the_store_and_goes_on_when_that_is_mended() {
     on_the_cloud(async {
-        let azurite = Azurite::shared().await.unwrap();
-        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
-        let options = Options {
-            blob_endpoint: Some(line.endpoint()),
-            ..options()
-        }
-        .setting("SOFTLABEL_NO_RATIONALES", "true");
-        let cloud = cloud(options).await;
+        let options = options().setting("SOFTLABEL_NO_RATIONALES", "true");
+        let (cloud, line) = behind_a_line(options).await;
         // The request parameters are settled before anything is refused.
         let (content, mut all) = bucket(200, 1);
         cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
@@ -169,13 +163,9 @@ fn a_run_waits_with_the_words_of_the_store_and_goes_on_when_that_is_mended() {
 #[test]
 fn a_run_waits_for_a_lease_that_is_none_of_its_executions() {
     on_the_cloud(async {
-        let azurite = Azurite::shared().await.unwrap();
-        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
-        let options = Options {
-            blob_endpoint: Some(line.endpoint()),
-            ..options()
-        };
-        let cloud = cloud(options).await;
+        // Longer than a lease is waited for: a second execution would be one that has it.
+        let options = options().setting("SOFTLABEL_STALL_AFTER", "60s");
+        let (cloud, line) = behind_a_line(options).await;
         let take = When::put("/parts/000000.jsonl").query("comp=lease");
         let leased = Fault::Refuse(409, "LeaseAlreadyPresent");
         line.plan(leased, take.times(usize::MAX));
@@ -197,13 +187,7 @@ fn a_run_waits_for_a_lease_that_is_none_of_its_executions() {
 #[test]
 fn an_upload_that_cannot_be_looked_at_is_taken_up_when_it_can() {
     on_the_cloud(async {
-        let azurite = Azurite::shared().await.unwrap();
-        let line = FaultyLine::start(azurite.blob_endpoint()).await.unwrap();
-        let options = Options {
-            blob_endpoint: Some(line.endpoint()),
-            ..options()
-        };
-        let cloud = cloud(options).await;
+        let (cloud, line) = behind_a_line(options()).await;
         let look = When::new(Method::HEAD, cloud.path(SHORT)).times(usize::MAX);
         line.plan(Fault::Refuse(PERMISSION.0, PERMISSION.1), look);
         let (content, turns) = bucket(230, 2);

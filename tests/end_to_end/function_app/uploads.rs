@@ -68,8 +68,10 @@ fn a_dataset_that_is_dropped_is_labelled() {
 fn a_copy_that_is_not_complete_is_looked_at_again_later() {
     on_the_cloud(async {
         let (cloud, line) = behind_a_line(options()).await;
-        let looked_at = When::new(Method::HEAD, SHORT).times(usize::MAX);
-        line.plan(Fault::Header("x-ms-copy-status", "pending"), looked_at);
+        for method in [Method::HEAD, Method::GET] {
+            let looked_at = When::new(method, SHORT).times(usize::MAX);
+            line.plan(Fault::Header("x-ms-copy-status", "pending"), looked_at);
+        }
         let (content, turns) = bucket(17, 6);
         cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
         let waits = async || {
