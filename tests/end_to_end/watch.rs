@@ -113,7 +113,9 @@ fn a_command_shows_its_run_as_it_goes_and_how_it_ends() {
     // Turn by turn, though no chunk is finished.
     let list = watched.until(|list| {
         let run = &list["runs"][0];
-        run["turns_done"].as_u64() > Some(4) && run["errors"]["transient"] == 1
+        let has_rates =
+            run["turns_per_second"].is_number() && run["charged_per_minute"].is_object();
+        run["turns_done"].as_u64() > Some(4) && run["errors"]["transient"] == 1 && has_rates
     });
     let run = &list["runs"][0];
     assert_eq!(
