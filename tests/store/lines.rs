@@ -130,6 +130,8 @@ async fn a_ledger_that_is_held_is_not_written(place: &Place) {
     let own = place.own();
     let (_held, _) = own.append("ledger").await.unwrap();
     let error = place.own().add_line("ledger", b"x").await.unwrap_err();
-    assert!(matches!(error, StoreError::Held { .. }), "{error}");
+    // None of ours leases one in Azure, so that a lease there is refused as somebody's.
+    let is_held = matches!(error, StoreError::Held { .. } | StoreError::Refused { .. });
+    assert!(is_held, "{error}");
     assert_eq!(own.read("ledger").await.unwrap().unwrap(), b"");
 }
