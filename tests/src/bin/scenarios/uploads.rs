@@ -69,15 +69,20 @@ async fn dataset<H: Instance>(cloud: &LocalCloud<H>, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Every event of a bucket file gets lost. The marker's reaches the blob trigger by its webhook.
-pub(crate) async fn notified<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
-    let options = Options {
+/// `options` with which every event of a blob gets lost.
+fn without_events(options: Options) -> Options {
+    Options {
         event_faults: Faults {
             lost: 1.0,
             ..Faults::default()
         },
-        ..stage.options(Hosting::Flex)
-    };
+        ..options
+    }
+}
+
+/// Every event of a bucket file gets lost. The marker's reaches the blob trigger by its webhook.
+pub(crate) async fn notified<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+    let options = without_events(stage.options(Hosting::Flex));
     let cloud = cloud::<H>(options).await?;
     let buckets = [
         Bucket::generated("v4/train/short.json", 1, 6)?,
@@ -141,13 +146,7 @@ pub(crate) async fn twice_and_late<H: Instance>(stage: &Stage, report: &mut Repo
 
 /// The one event that comes names another ETag than the blob has: its metadata, say, were set since.
 pub(crate) async fn other_etag<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
-    let options = Options {
-        event_faults: Faults {
-            lost: 1.0,
-            ..Faults::default()
-        },
-        ..stage.options(Hosting::Local)
-    };
+    let options = without_events(stage.options(Hosting::Local));
     let cloud = cloud::<H>(options).await?;
     let bucket = Bucket::generated("v4/train/short.json", 20, 6)?;
     bucket.upload(&cloud).await?;
@@ -178,13 +177,7 @@ pub(crate) async fn other_etag<H: Instance>(stage: &Stage, report: &mut Report) 
 /// As with a hierarchical namespace: a bucket appears by a rename, is renamed again, and then its whole dataset.
 pub(crate) async fn renamed<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
     // Storage here has no such namespace: what a rename leaves is made by copying, and told as a rename is.
-    let options = Options {
-        event_faults: Faults {
-            lost: 1.0,
-            ..Faults::default()
-        },
-        ..stage.options(Hosting::Local)
-    };
+    let options = without_events(stage.options(Hosting::Local));
     let cloud = cloud::<H>(options).await?;
     let mut bucket = Bucket::generated("v4/_temporary/part-0.json", 63, 6)?;
     bucket.upload(&cloud).await?;
