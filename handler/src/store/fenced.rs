@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// A process that was frozen, or cut off from storage, for longer than its leases last does not know that
 /// another one took over, and may be stopped at any instant. So the proof comes after the version to be
 /// replaced was read, and before the write: another process that wrote earlier had the locks, and the proof
-/// fails; one that writes later makes it another version, and the write fails.
+/// fails; one that writes later makes it another version, and the write fails. What is to be replaced
+/// whatever it is goes the same way: the version that is there is looked up first.
 ///
 /// Lines need no proof: a part is held by a lease of its own, and a line of a ledger may be there twice.
 #[derive(Debug)]
@@ -52,8 +53,18 @@ impl OwnBlobs for Fenced {
     }
 
     async fn put(&self, path: &str, content: Vec<u8>, mode: PutMode) -> Result<bool, StoreError> {
-        self.rights.prove().await?;
-        self.folder.put(path, content, mode).await
+        if mode != PutMode::Overwrite {
+            self.rights.prove().await?;
+            return self.folder.put(path, content, mode).await;
+        }
+        loop {
+            let there = self.folder.status(path).await?;
+            let over = PutMode::from(there.map(|there| there.version));
+            self.rights.prove().await?;
+            if self.folder.put(path, content.clone(), over).await? {
+                return Ok(true);
+            }
+        }
     }
 
     async fn publish(&self, path: &str) -> Result<Publication, StoreError> {
@@ -116,5 +127,62 @@ impl Draft for FencedDraft {
     async fn commit(self: Box<Self>, mode: PutMode) -> Result<bool, StoreError> {
         self.rights.prove().await?;
         self.draft.commit(mode).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::local::{LocalOwn, Protected};
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A lock whose holder is frozen when it has been proved for the first time: another process takes it, and
+    /// writes.
+    #[derive(Debug)]
+    struct Taken {
+        folder: Arc<dyn OwnBlobs>,
+        frozen: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Right for Taken {
+        async fn prove(&self) -> Result<(), StoreError> {
+            if self.frozen.swap(true, Ordering::Relaxed) {
+                return Err(StoreError::Held {
+                    place: "lock".into(),
+                    holder: "somebody else".into(),
+                });
+            }
+            let theirs = b"theirs".to_vec();
+            let put = self.folder.put("file", theirs, PutMode::Overwrite);
+            put.await.map(drop)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_over_whatever_is_there_spares_what_came_after_the_proof() {
+        for before in [Some("old"), None] {
+            let home = tempfile::tempdir().unwrap();
+            let local = LocalOwn::new(home.path().into(), &Protected::default());
+            let folder: Arc<dyn OwnBlobs> = Arc::new(local.unwrap());
+            let put = |content: &str| folder.put("file", content.into(), PutMode::Overwrite);
+            if let Some(before) = before {
+                put(before).await.unwrap();
+            }
+            let right = Taken {
+                folder: Arc::clone(&folder),
+                frozen: AtomicBool::new(false),
+            };
+            let fenced = Fenced::new(Arc::clone(&folder), vec![Arc::new(right)]);
+            let written = fenced
+                .put("file", b"ours".to_vec(), PutMode::Overwrite)
+                .await;
+            assert!(
+                matches!(written, Err(StoreError::Held { .. })),
+                "{before:?}: {written:?}"
+            );
+            let (there, _) = folder.read_versioned("file").await.unwrap().unwrap();
+            assert_eq!(there, b"theirs");
+        }
     }
 }

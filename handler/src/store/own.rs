@@ -160,9 +160,9 @@ impl OwnFolder {
     }
 
     /// The same folder, in which replacing and removing fail with [`StoreError::Held`] once another
-    /// process had one of `locks`. What is replaced by [`swap`](Self::swap), [`create`](Self::create) or
-    /// `Draft::commit` over a version that was read while the locks were held is never what another
-    /// process wrote, however long this one was frozen in between.
+    /// process had one of `locks`. What is replaced by [`replace`](Self::replace), or by [`swap`](Self::swap),
+    /// [`create`](Self::create) or `Draft::commit` over a version that was read while the locks were held, is
+    /// never what another process wrote, however long this one was frozen in between.
     #[must_use]
     pub fn held_by(&self, locks: &[&Lock]) -> Self {
         let rights = locks.iter().filter_map(|lock| lock.right());
