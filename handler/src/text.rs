@@ -4,7 +4,7 @@
 //! sentence that was made here.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// A stretch of a request's own text of this many characters or more is masked.
@@ -83,12 +83,15 @@ impl Mask<'_> {
     pub fn sentence(&self, said: &str) -> String {
         let said: String = said.chars().take(EXAMINED).collect();
         // Once before the markup goes, which a request's text may hold too, and once after.
-        let said = self.masked(&said);
-        let said = plain(&said)
+        let before = self.masked(&said);
+        let said = plain(&before)
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        let masked = self.masked(&said);
+        let masked = match said == before {
+            true => before,
+            false => self.masked(&said),
+        };
         let mut shown: String = masked.trim().chars().take(SHOWN).collect();
         if shown.len() < masked.trim().len() {
             shown.push('…');
@@ -96,20 +99,31 @@ impl Mask<'_> {
         visible(shown.trim_end_matches('.')).into_owned()
     }
 
+    /// The name or id that a service gives, as [`sentence`](Self::sentence) shows it, without looking at the
+    /// instructions: it comes with every answer, and they are long and hold nothing of the data.
+    #[must_use]
+    pub fn name(&self, said: &str) -> String {
+        let mask = Mask {
+            instructions: &[],
+            ..*self
+        };
+        mask.sentence(said)
+    }
+
     /// `said` without what must not be shown.
     fn masked(&self, said: &str) -> String {
         let folded = fold(said);
         let mut hidden = vec![false; folded.len()];
         for text in self.texts {
-            hide(&folded, &fold(text), STRETCH, &mut hidden);
+            hide(&folded, text, STRETCH, &mut hidden);
         }
         for text in self.instructions {
-            hide(&folded, &fold(text), LONG_STRETCH, &mut hidden);
+            hide(&folded, text, LONG_STRETCH, &mut hidden);
         }
         for secret in self.secrets {
-            let secret = fold(secret);
-            if secret.len() >= SHORTEST_SECRET {
-                hide(&folded, &secret, STRETCH.min(secret.len()), &mut hidden);
+            let length = fold(secret).len();
+            if length >= SHORTEST_SECRET {
+                hide(&folded, secret, STRETCH.min(length), &mut hidden);
             }
         }
         let mut shown = String::with_capacity(said.len());
@@ -140,29 +154,45 @@ struct Unit {
 }
 
 /// Marks the stretches of `said` that also occur in `text` and are at least `length` characters long.
-fn hide(said: &[Unit], text: &[Unit], length: usize, hidden: &mut [bool]) {
-    let key = |window: &[Unit]| window.iter().map(|unit| unit.value).collect::<String>();
-    let mut wanted: HashMap<String, bool> = said
-        .windows(length)
-        .map(|window| (key(window), false))
-        .collect();
-    if wanted.is_empty() {
+fn hide(said: &[Unit], text: &str, length: usize, hidden: &mut [bool]) {
+    if said.len() < length {
         return;
     }
-    let mut buffer = String::new();
-    for window in text.windows(length) {
-        buffer.clear();
-        buffer.extend(window.iter().map(|unit| unit.value));
-        if let Some(found) = wanted.get_mut(&buffer) {
-            *found = true;
-        }
+    let mut wanted = hashes(said, length).collect::<Vec<_>>();
+    wanted.sort_unstable();
+    let text = fold(text);
+    let found = hashes(&text, length).filter(|hash| wanted.binary_search(hash).is_ok());
+    let found = found.collect::<HashSet<_>>();
+    if found.is_empty() {
+        return;
     }
-    for (at, window) in said.windows(length).enumerate() {
-        if wanted.get(&key(window)) == Some(&true) {
+    for (at, hash) in hashes(said, length).enumerate() {
+        if found.contains(&hash) {
             let found = hidden.iter_mut().skip(at).take(length);
             found.for_each(|hidden| *hidden = true);
         }
     }
+}
+
+/// A hash of each stretch of `length` characters, after Karp and Rabin: equal stretches have equal ones, so
+/// that at worst too much is masked.
+fn hashes(units: &[Unit], length: usize) -> impl Iterator<Item = u64> {
+    const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+    let add = |hash: u64, unit: &Unit| {
+        let value = u64::from(u32::from(unit.value));
+        hash.wrapping_mul(BASE).wrapping_add(value)
+    };
+    // What the character has become that leaves the stretch.
+    let leaving = (0..length).fold(1, |power: u64, _| power.wrapping_mul(BASE));
+    let (first, rest) = units.split_at_checked(length).unwrap_or_default();
+    let mut hash = first.iter().fold(0, add);
+    let begin = (!first.is_empty()).then_some(hash);
+    let next = units.iter().zip(rest).map(move |(out, unit)| {
+        let out = leaving.wrapping_mul(u64::from(u32::from(out.value)));
+        hash = add(hash, unit).wrapping_sub(out);
+        hash
+    });
+    begin.into_iter().chain(next)
 }
 
 /// `text` as it is compared: without escapes of JSON, HTML and URLs, white space as one space, in lower case, and
@@ -188,6 +218,7 @@ fn fold(text: &str) -> Vec<Unit> {
                 Some(last) if last.value == ' ' => last.end = end,
                 _ => units.push(unit(' ')),
             },
+            Some(c) if c.is_ascii_graphic() => units.push(unit(c.to_ascii_lowercase())),
             Some(c) if !is_unseen(c) => units.push(unit(c.to_lowercase().next().unwrap_or(c))),
             _ => {}
         }

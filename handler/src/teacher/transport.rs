@@ -174,7 +174,7 @@ impl Transport {
                 let (_, service_id) = request_ids(self.endpoint.api());
                 let id = headers.get(service_id);
                 let id = id.and_then(|value| value.to_str().ok());
-                service_request_id = id.map(|id| mask.sentence(id));
+                service_request_id = id.map(|id| mask.name(id));
                 let disposed = dispose(status, &headers, &body, self.clock.now(), mask);
                 let usage = disposed.usage.as_ref().and_then(|usage| {
                     let longest = u64::from(request.answer_tokens());
@@ -209,7 +209,7 @@ impl Transport {
     ) -> Result<Answer, Disposition> {
         result
             .map(|answer| Answer {
-                model: answer.model.map(|model| mask.sentence(&model)),
+                model: answer.model.map(|model| mask.name(&model)),
                 ..answer
             })
             .map_err(|disposition| match disposition {
