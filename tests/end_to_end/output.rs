@@ -526,6 +526,36 @@ fn a_bucket_that_arrives_later_is_labelled_by_the_same_command() {
     assert_eq!(probes, 1, "the request profile stays that of the run");
 }
 
+#[test]
+fn the_same_command_writes_nothing_again_that_is_published() {
+    let (service, home) = (Service::well(), Home::new());
+    home.write(
+        "ds/train/short.json",
+        array(&[conversation("a", &["one", "two"])]),
+    );
+    let labeled = home.path("out/LABELED_ds");
+    let published = || {
+        let mut files = snapshot(&labeled);
+        let work = labeled.join(".softlabel");
+        files.retain(|path, _| path.is_file() && !path.starts_with(&work));
+        files
+    };
+    let label = || Softlabel::label(&service, &home.path("ds"), &home.path("out"));
+    label().ends(0);
+    let before = published();
+    assert!(before.contains_key(&labeled.join("report.html")));
+    label().ends(0);
+    let after = published();
+    let changed = after
+        .iter()
+        .filter(|(path, file)| before.get(*path) != Some(file));
+    let changed = changed.map(|(path, _)| path).collect::<Vec<_>>();
+    assert!(
+        changed.is_empty() && after.len() == before.len(),
+        "{changed:?}"
+    );
+}
+
 /// A labelled dataset of one bucket with four turns.
 struct Done {
     service: Service,

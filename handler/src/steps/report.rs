@@ -71,7 +71,7 @@ async fn try_to_write(app: &App, dataset: &str, options: Options) -> Result<Writ
     let folder = app.data.metadata(dataset).map_err(ReadError::from)?;
     let there = folder.read(layout::REPORT).await.map_err(ReadError::from)?;
     let place = folder.locate(layout::REPORT);
-    if !app.settings.overwrite && there.is_some_and(|there| !seal::is_ours(&there)) {
+    if !app.settings.overwrite && there.as_ref().is_some_and(|there| !seal::is_ours(there)) {
         return Ok(Written::Foreign(place));
     }
     let to_read = app.data.to_read(dataset).map_err(ReadError::from)?;
@@ -86,6 +86,9 @@ async fn try_to_write(app: &App, dataset: &str, options: Options) -> Result<Writ
         false => None,
     };
     let page = report(&mut labeled, raw.as_ref(), options).await?;
+    if there.as_ref() == Some(&page) {
+        return Ok(Written::There(place));
+    }
     folder
         .replace(layout::REPORT, page)
         .await
