@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write;
+use uuid::Uuid;
 
 /// A stretch of a request's own text of this many characters or more is masked.
 const STRETCH: usize = 12;
@@ -99,11 +100,17 @@ impl Mask<'_> {
         visible(shown.trim_end_matches('.')).into_owned()
     }
 
-    /// The name or id that a service gives, as [`sentence`](Self::sentence) shows it, without looking at the
-    /// instructions: it comes with every answer, and they are long and hold nothing of the data.
+    /// The name or id that a service gives, as [`sentence`](Self::sentence) shows it. One comes with every
+    /// answer, so the instructions are not looked at, which are long and hold nothing of the data; nor is the
+    /// text where it is a UUID, which could be a key.
     #[must_use]
     pub fn name(&self, said: &str) -> String {
+        let texts = match Uuid::try_parse(said) {
+            Ok(_) => &[],
+            Err(_) => self.texts,
+        };
         let mask = Mask {
+            texts,
             instructions: &[],
             ..*self
         };
@@ -290,6 +297,9 @@ fn url_escape(text: &str) -> Option<(Option<char>, usize)> {
 
 /// `text` without the markup of a page; a text that is none stays as it is.
 fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains('<') {
+        return Cow::Borrowed(text);
+    }
     let lower = text.to_ascii_lowercase();
     const TAGS: [&str; 8] = [
         "<html",
@@ -438,6 +448,20 @@ mod tests {
         ] {
             assert_eq!(shown(said, own).to_lowercase(), "no: […]", "{said}");
         }
+    }
+
+    #[test]
+    fn names_and_ids_hold_no_secret_and_nothing_of_the_text() {
+        let (id, text) = ("0f8fad5b-d9cb-469f-a165-70867728950e", "my secret plan");
+        let mask = Mask {
+            secrets: &[KEY],
+            texts: &[text],
+            instructions: &["You decide whether a question requires reasoning."],
+        };
+        assert_eq!(mask.name(id), id);
+        assert_eq!(mask.name("gpt-5.2-2025-12-11"), "gpt-5.2-2025-12-11");
+        assert_eq!(mask.name(KEY), MASKED);
+        assert_eq!(mask.name("req_My%20Secret%20Plan"), "req_[…]");
     }
 
     #[test]
