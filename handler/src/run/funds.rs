@@ -52,6 +52,8 @@ pub struct ChunkFunds {
     holder: String,
     caps: Caps,
     state: Mutex<State>,
+    /// Why it could last reserve nothing, where that was no want of money.
+    failure: Mutex<Option<RunError>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +78,20 @@ impl ChunkFunds {
             holder: Uuid::new_v4().to_string(),
             caps,
             state: Mutex::default(),
+            failure: Mutex::default(),
         }
+    }
+
+    /// The error behind [`Refused::Unreachable`].
+    pub fn take_failure(&self) -> Option<RunError> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    }
+
+    fn unreachable(&self, error: RunError) -> Refused {
+        let refused = Refused::Unreachable(error.to_string());
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        refused
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -140,12 +155,11 @@ impl Reserve for ChunkFunds {
                 budget.reserve(whose, holder, (least, wanted), self.caps.dataset)
             };
             let reserved = self.runs.change_budget(&self.dataset, reserve).await;
-            match reserved.map_err(|error| Refused::Unreachable(error.to_string()))? {
+            match reserved.map_err(|error| self.unreachable(error))? {
                 Ok(reserved) => {
                     self.state().has_reserved = true;
                     let claimed = self.claim(wish).await;
-                    let claimed =
-                        claimed.map_err(|error| Refused::Unreachable(error.to_string()))?;
+                    let claimed = claimed.map_err(|error| self.unreachable(error))?;
                     Ok(claimed.map(|claimed| reserved.min(claimed)))
                 }
                 Err(NotReserved::Empty) => {

@@ -8,11 +8,9 @@ use super::trouble::Trouble;
 use super::world::{App, InTrouble};
 use crate::money::Usd;
 use crate::run::RunError;
-use crate::run::budget::{BUDGET, Budget};
 use crate::run::chunk::{ChunkEnd, ChunkJob};
 use crate::run::funds::ChunkFunds;
 use crate::run::manifest::Manifest;
-use crate::run::month::Month;
 use crate::run::paths::BucketPaths;
 use crate::run::record::{Record, State};
 use crate::run::turn::Labeler;
@@ -176,7 +174,9 @@ impl ReadyChunk {
         };
         let mut messages = rest(app, &record, funds.as_deref(), spent, &end).await?;
         messages.extend(match end {
-            ChunkEnd::Unaffordable(refused) => unaffordable(app, &record, refused).await?,
+            ChunkEnd::Unaffordable(refused) => {
+                unaffordable(app, &record, refused, funds.as_deref()).await?
+            }
             ChunkEnd::Interrupted | ChunkEnd::Finished => {
                 interrupted(app, &record, &labeler, message).await?
             }
@@ -213,26 +213,18 @@ async fn unaffordable(
     app: &App,
     record: &Record,
     refused: Refused,
+    funds: Option<&ChunkFunds>,
 ) -> Result<Vec<Message>, RunError> {
     match refused {
         Refused::Unpriced { model } => {
             app.has_unknown_model(record, &model).await?;
         }
-        Refused::Unreachable(why) => {
+        Refused::Unreachable(why) => match funds.and_then(ChunkFunds::take_failure) {
             // What is newer than this version is left, and no reason to wait.
-            let budget = app.runs.pinned::<Budget>(&record.dataset, BUDGET).await;
-            let month = Month::of(app.runs.clock().now());
-            let account = app.runs.account(month).await;
-            for read in [budget.map(drop), account.map(drop)] {
-                if let Err(error) = read
-                    && error.newer().is_some()
-                {
-                    return Err(error);
-                }
-            }
-            let why = format!("the remaining budget cannot be read: {why}");
-            app.wait(record, Trouble::Connection(why)).await?;
-        }
+            Some(error) if error.newer().is_some() => return Err(error),
+            Some(error) => app.wait(record, Trouble::storage(error)).await?,
+            None => app.wait(record, Trouble::Connection(why)).await?,
+        },
         Refused::Empty {
             next,
             pot: Pot::Month,

@@ -182,7 +182,8 @@ pub async fn run(app: &App, text: &str) -> Result<Begun, RequestError> {
             Verdict::NoRun | Verdict::Busy(_) => none = Some(wish.file),
         }
     }
-    if let Some(file) = none.filter(|_| begins.is_empty() && under_way.is_empty()) {
+    let nothing = begins.is_empty() && under_way.is_empty() && published.is_empty();
+    if let Some(file) = none.filter(|_| nothing) {
         return Err(RequestError::conflict(format!(
             "{file} has no run over this version of RAW whose failed turns could be asked again; relabel all"
         )));

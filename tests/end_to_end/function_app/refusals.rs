@@ -53,6 +53,11 @@ fn manifest(_: &str, _: &str) -> When {
     When::put("/manifest.json")
 }
 
+/// The budget is written twice before a chunk reserves what its calls may cost.
+fn budget_of_chunk(_: &str, _: &str) -> When {
+    When::put("/budget.json").after(2)
+}
+
 fn part(_: &str, _: &str) -> When {
     When::put("/parts/000000.jsonl").query("comp=appendblock")
 }
@@ -63,7 +68,7 @@ const ARCHIVED: (u16, &str) = (409, "BlobArchived");
 const QUOTA: (u16, &str) = (409, "AccountQuotaExceeded");
 const DOWN: (u16, &str) = (503, "ServerBusy");
 
-const REFUSALS: [Refusal; 13] = [
+const REFUSALS: [Refusal; 14] = [
     of("plan-bucket", scan, PERMISSION, ["403 Auth", ROLE]),
     of("plan-bucket", scan, ARCHIVED, ["409 BlobArchived", ARCHIVE]),
     of("plan-bucket", block, PERMISSION, ["403 Auth", ROLE]),
@@ -88,6 +93,12 @@ const REFUSALS: [Refusal; 13] = [
         ["409 BlobArchived", ARCHIVE],
     ),
     of("label-chunk", part, PERMISSION, ["403 Auth", ROLE]),
+    of(
+        "label-chunk",
+        budget_of_chunk,
+        NO_LEASE,
+        ["412 LeaseId", LEASE],
+    ),
     of("publish-bucket", commit, PERMISSION, ["403 Auth", ROLE]),
     of("publish-bucket", commit, NO_LEASE, ["412 LeaseId", LEASE]),
     of(
