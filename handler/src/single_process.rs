@@ -358,9 +358,13 @@ impl Job {
 
     /// Refuses to write over labelled files that no run made.
     async fn refuse_foreign(&self) -> Result<(), RunError> {
+        if self.buckets.iter().all(|bucket| bucket.record.is_none()) && self.gone.is_empty() {
+            self.app.refuse_foreign_folder(&self.dataset).await?;
+        }
         for bucket in &self.buckets {
             // A run that is fully labelled may have published just before it was killed.
             let is_labeled = match &bucket.record {
+                Some(record) if record.is_published() => true,
                 Some(record) => self.app.ledger(record).await?.is_full(record),
                 None => false,
             };
@@ -498,6 +502,25 @@ impl Job {
         Ok(messages)
     }
 
+    /// The buckets that are not published as they should be: why each will not be by this run, if that is so.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn unpublished(&self) -> Result<Vec<Option<String>>, RunError> {
+        let mut unpublished = Vec::new();
+        for record in self.buckets.iter().filter_map(|b| b.record.as_ref()) {
+            let now = self.app.runs.read(&record.run).await?;
+            let record = now.as_ref().unwrap_or(record);
+            let lost = self.app.lost(&record.file);
+            // One of whose turns none can have a label has nothing to publish.
+            let is_done = record.is_published() || record.state == State::Complete;
+            if lost.is_some() || !is_done {
+                unpublished.push(lost.or_else(|| record.reason.clone()));
+            }
+        }
+        Ok(unpublished)
+    }
+
     /// What its runs were billed so far, by this process and those before it.
     ///
     /// # Errors
@@ -596,7 +619,7 @@ async fn forget_damaged(app: &App, dataset: &str, file: &str) -> Result<(), RunE
 
 /// A published run whose labelled file and details are intact. If one is missing, cut off or needs
 /// another name, both are published again without a call. If its parts are incomplete, a run starts from
-/// what they hold.
+/// what they hold. If they are gone, the file stays as it is: what is in it cannot be told from a correction.
 async fn restored(
     app: &App,
     dataset: &str,
@@ -618,13 +641,34 @@ async fn restored(
         Err(RunError::Incomplete { .. } | RunError::BaseGone { .. }) if labels_are_good => {
             Ok(record)
         }
-        Err(RunError::Incomplete { .. }) => {
+        Err(RunError::Incomplete { .. }) if has_its_parts(app, &record).await? => {
             let request = format!("what is left of {}", record.run);
             let base = record.as_base(record.round);
             begin(app, dataset, bucket, &request, Some(base)).await
         }
+        Err(RunError::Incomplete { .. } | RunError::BaseGone { .. }) => {
+            let [labels, _] = app.data.published(dataset, &bucket.file.name)?;
+            let why = format!(
+                "{} is not as it was published, and the results that it was made of are gone: put it back, or label it anew with --restart.",
+                labels.folder.locate(&labels.path)
+            );
+            app.lose(&bucket.file.path, why);
+            Ok(record)
+        }
         published => published.map(|()| record),
     }
+}
+
+/// Whether all parts of a published run are there.
+async fn has_its_parts(app: &App, record: &Record) -> Result<bool, RunError> {
+    let ledger = app.ledger(record).await?;
+    let paths = BucketPaths::of_run(&record.run);
+    let parts = app.runs.work().list(&paths.parts()).await?;
+    let is_there = |chunk: usize| parts.iter().any(|part| part.path == paths.part(chunk));
+    let chunks = record
+        .chunks
+        .and_then(|chunks| usize::try_from(chunks).ok());
+    Ok(ledger.is_full(record) && (0..chunks.unwrap_or_default()).all(is_there))
 }
 
 /// What to do about a damaged file with `intact` readable conversations.

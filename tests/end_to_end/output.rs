@@ -624,6 +624,106 @@ fn corrections_in_a_labelled_file_are_not_written_over() {
 }
 
 #[test]
+fn a_labelled_file_that_cannot_be_written_again_stays_and_the_status_is_partial() {
+    type Damage = fn(&str) -> Option<String>;
+    let damages: [Damage; 4] = [
+        |_| None,
+        |_| Some(String::new()),
+        |whole| {
+            Some(
+                whole
+                    .lines()
+                    .take(2)
+                    .map(|line| format!("{line}\n"))
+                    .collect(),
+            )
+        },
+        |whole| Some(whole.replace("\"hard_label\":0", "\"hard_label\":1")),
+    ];
+    for gone in ["/parts/", "/work/"] {
+        let done = Done::new();
+        for file in files(&done.home.path("out/.softlabel")) {
+            if file.to_str().unwrap().contains(gone) {
+                fs::remove_file(file).unwrap();
+            }
+        }
+        let whole = String::from_utf8(done.content.clone()).unwrap();
+        let metadata = done.file().with_file_name("../labeling_metadata.json");
+        for damage in damages {
+            let damaged = damage(&whole);
+            assert_ne!(damaged.as_deref(), Some(&*whole));
+            match &damaged {
+                Some(content) => fs::write(done.file(), content).unwrap(),
+                None => fs::remove_file(done.file()).unwrap(),
+            }
+            for _ in 0..2 {
+                let outcome = done.label().ends(3);
+                let told = outcome
+                    .stderr
+                    .contains("short.jsonl is not as it was published")
+                    && outcome.stderr.contains("--restart");
+                assert!(told, "{gone}: {outcome}");
+                assert_eq!(fs::read_to_string(done.file()).ok(), damaged);
+                let metadata = json_file(&metadata);
+                assert_eq!(metadata["status"], "partial");
+                assert!(metadata["warnings"].to_string().contains("--restart"));
+            }
+        }
+        // Put back, it is what it was.
+        fs::write(done.file(), &whole).unwrap();
+        done.label().ends(0);
+        assert_eq!(json_file(&metadata)["status"], "complete");
+        assert_eq!(done.service.stats().requests, 0);
+        fs::remove_file(done.file()).unwrap();
+        done.label().args(["--restart", "--yes"]).ends(0);
+        assert_eq!(lines(&done.file()).len(), 4);
+    }
+}
+
+#[test]
+fn a_restart_that_does_not_come_to_its_end_is_not_complete() {
+    let slow = Slow::new();
+    slow.command().ends(0);
+    let restart = || slow.command().args(["--restart", "--yes"]);
+    let capped = restart().args(["--max-cost", "0.0000001"]).ends(3);
+    assert!(capped.stderr.contains("stopped early"), "{capped}");
+    slow.service.clear();
+    let running = restart().start();
+    let is_under_way = |double: &Double| double.stats().requests >= 3;
+    slow.service.wait_until(is_under_way);
+    let pid = running.pid().to_string();
+    let mut kill = Command::new("kill");
+    assert!(kill.args(["-INT", &pid]).status().unwrap().success());
+    let stopped = running.wait();
+    assert_eq!(stopped.code, Some(130), "{stopped}");
+    slow.assert_complete();
+    slow.command().ends(0);
+}
+
+#[test]
+fn a_labelled_dataset_of_somebody_else_is_refused_before_the_first_call_about_a_turn() {
+    for (theirs, content) in [
+        ("labeling_metadata.json", "{\"mine\": 1}"),
+        ("other/x.jsonl", "precious"),
+    ] {
+        let (service, home) = (Service::well(), Home::new());
+        home.write("ds/train/short.json", array(&[conversation("a", &["one"])]));
+        let path = format!("out/LABELED_ds/{theirs}");
+        home.write(&path, content);
+        let label = || Softlabel::label(&service, &home.path("ds"), &home.path("out"));
+        let refused = label().ends(2);
+        let error = refused.error();
+        assert!(
+            error.contains(theirs) && error.contains("--overwrite"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(home.path(&path)).unwrap(), content);
+        assert!(service.log().iter().all(|record| message(record) == PROBE));
+        label().arg("--overwrite").ends(0);
+    }
+}
+
+#[test]
 fn a_labelled_file_of_somebody_else_is_refused_before_the_first_call_about_a_turn() {
     let service = Service::well();
     let home = Home::new();

@@ -315,9 +315,11 @@ impl Command<'_> {
         if let Some(watch) = watch.filter(|_| stopped.exit().is_none()) {
             watch.ended(matches!(report, Some(Written::There(_)))).await;
         }
+        // While a run takes the place of another, the metadata tell of that one.
+        let unpublished = job.unpublished().await?;
         let is_complete = metadata
             .as_ref()
-            .is_some_and(|metadata| metadata.status == Status::Complete);
+            .is_some_and(|metadata| metadata.status == Status::Complete && unpublished.is_empty());
         // With --restart the same command would discard what it should continue.
         let again = match args.restart {
             true => "the same command without --restart",
@@ -344,7 +346,13 @@ impl Command<'_> {
             screen.line(&format!("stopped: {kept}, and {again} continues"));
             return Ok(exit);
         }
-        Ok(metadata.map_or(Exit::Partial, |metadata| exit(&metadata, screen)))
+        if is_complete {
+            return Ok(Exit::Complete);
+        }
+        if let Some(metadata) = &metadata {
+            explain(metadata, &unpublished, screen);
+        }
+        Ok(Exit::Partial)
     }
 }
 
@@ -359,9 +367,10 @@ async fn kept(job: &Job, progress: &Progress) -> Result<String, RunError> {
     ))
 }
 
-fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
-    if metadata.status == Status::Complete {
-        return Exit::Complete;
+/// Says why a dataset is not labelled completely.
+fn explain(metadata: &Metadata, unpublished: &[Option<String>], screen: &Screen) {
+    for reason in unpublished.iter().flatten() {
+        screen.line(reason);
     }
     let totals = &metadata.totals;
     if totals.failed > 0 {
@@ -371,7 +380,8 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
             counted(totals.failed, "turn")
         ));
     }
-    if totals.failed == 0 && metadata.completed.is_none() {
+    let is_open = metadata.completed.is_none() || unpublished.contains(&None);
+    if totals.failed == 0 && is_open {
         screen.line("some turns were not finished; the same command asks for them");
     }
     let reports = metadata.splits.values().flat_map(BTreeMap::values);
@@ -389,7 +399,6 @@ fn exit(metadata: &Metadata, screen: &Screen) -> Exit {
             counted(totals.broken_conversations, "conversation")
         ));
     }
-    Exit::Partial
 }
 
 pub(super) fn usd(cost: Cost) -> String {

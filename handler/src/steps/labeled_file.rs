@@ -5,7 +5,7 @@ use super::world::App;
 use crate::dataset::layout::{self, BucketName};
 use crate::dataset::metadata::{BucketReport, LabeledFile};
 use crate::run::RunError;
-use crate::store::RawFolder;
+use crate::store::{Listed, RawFolder};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -35,6 +35,7 @@ impl App {
         let Some(name) = self.data.bucket(file).filter(|_| !self.settings.overwrite) else {
             return Ok(());
         };
+        self.refuse_foreign_metadata(dataset).await?;
         let there = self.published_files(dataset, &name).await?;
         let mut there = there.map(|there| there.filter(|there| there.length > 0));
         if there == [None, None] {
@@ -67,25 +68,73 @@ impl App {
         }
     }
 
+    /// Refuses a labelled dataset whose metadata softlabel did not write.
+    async fn refuse_foreign_metadata(&self, dataset: &str) -> Result<(), RunError> {
+        let folder = self.data.metadata(dataset)?;
+        let there = folder.read(layout::LABELED_METADATA).await?;
+        let foreign = there.filter(|there| !there.is_empty() && listed(there).is_none());
+        if foreign.is_none() {
+            return Ok(());
+        }
+        let runs = self.runs.of_dataset(dataset).await?;
+        match runs.iter().any(|(_, record)| record.is_published()) {
+            // It was damaged.
+            true => Ok(()),
+            false => Err(RunError::Foreign {
+                path: folder.locate(layout::LABELED_METADATA),
+            }),
+        }
+    }
+
+    /// Refuses a labelled dataset that no run made: it has labelled files, and nothing of ours tells of any.
+    ///
+    /// # Errors
+    /// [`RunError::Foreign`] if it is one, and if something cannot be read.
+    pub(crate) async fn refuse_foreign_folder(&self, dataset: &str) -> Result<(), RunError> {
+        let folder = self.data.labeled(dataset)?;
+        let is_ours = folder.exists(layout::LABELED_METADATA).await?;
+        if is_ours || self.settings.overwrite || self.data.is_lone_file() {
+            return Ok(());
+        }
+        let there = folder.list("").await?;
+        let is_labeled = |there: &&Listed| {
+            let is_hidden = there.path.starts_with('.');
+            !is_hidden && there.path.ends_with(".jsonl") && there.version.length > 0
+        };
+        match there.iter().find(is_labeled) {
+            Some(foreign) => Err(RunError::Foreign {
+                path: folder.locate(&foreign.path),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// A bucket as the metadata beside its labelled file lists it.
     async fn listed(
         &self,
         dataset: &str,
         name: &BucketName,
     ) -> Result<Option<BucketReport>, RunError> {
-        #[derive(Deserialize)]
-        struct Listed {
-            splits: BTreeMap<String, BTreeMap<String, BucketReport>>,
-        }
         let metadata = self.data.metadata(dataset)?;
         let metadata = metadata.read(layout::LABELED_METADATA).await?;
-        let listed = metadata.and_then(|metadata| serde_json::from_slice::<Listed>(&metadata).ok());
+        let listed = metadata.and_then(|metadata| listed(&metadata));
         let key = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".into());
         Ok(listed.and_then(|mut listed| {
             let buckets = listed.splits.get_mut(&key(&name.split))?;
             buckets.remove(&key(&name.bucket))
         }))
     }
+}
+
+/// The part of a labelled dataset's metadata that lists its buckets.
+#[derive(Deserialize)]
+struct Buckets {
+    splits: BTreeMap<String, BTreeMap<String, BucketReport>>,
+}
+
+/// The buckets that metadata list; `None` where softlabel did not write these.
+fn listed(metadata: &[u8]) -> Option<Buckets> {
+    serde_json::from_slice(metadata).ok()
 }
 
 /// A file as it is now; `None` where there is none.

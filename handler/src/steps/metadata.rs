@@ -188,7 +188,11 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
                 record.file, record.run
             ));
         }
-        let (made_by, report) = published(app, current, record).await?;
+        let (made_by, mut report) = published(app, current, record).await?;
+        if let Some(why) = app.lost(&record.file) {
+            report.status = Status::Partial;
+            warnings.push(why);
+        }
         billed += match app.settings.in_trouble {
             InTrouble::Halt => billed::of(app, record).await?,
             // All runs of a dataset would be looked through for each that is published.

@@ -19,6 +19,7 @@ use crate::run::work;
 use crate::teacher::model::Price;
 use crate::teacher::pacing::Quota;
 use lru::LruCache;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -112,6 +113,8 @@ pub struct App {
     pub(crate) stop: CancellationToken,
     /// Why the process stops, where it does not wait.
     halted: OnceLock<Trouble>,
+    /// Files whose labels are not what was published and cannot be published again, with what to do.
+    lost: Mutex<BTreeMap<String, String>>,
     pub(super) refreshes: Refreshes,
     /// What this process was handed and has not answered.
     pub(crate) holder: Arc<Holder>,
@@ -176,6 +179,7 @@ impl App {
             settings,
             stop,
             halted: OnceLock::new(),
+            lost: Mutex::default(),
             refreshes: Refreshes::default(),
             manifests: Mutex::default(),
             fingerprints: Mutex::new(LruCache::new(FINGERPRINTS)),
@@ -191,6 +195,21 @@ impl App {
     pub(super) fn halt(&self, trouble: Trouble) {
         let _ = self.halted.set(trouble);
         self.stop.cancel();
+    }
+
+    /// The labels of `file` are not what was published and cannot be published again; `why` says what to do.
+    pub(crate) fn lose(&self, file: &str, why: String) {
+        let lost = self.lost.lock();
+        let mut lost = lost.unwrap_or_else(PoisonError::into_inner);
+        lost.insert(file.to_owned(), why);
+    }
+
+    /// Why the labels of `file` are lost, if they are.
+    pub(crate) fn lost(&self, file: &str) -> Option<String> {
+        let lost = self.lost.lock();
+        lost.unwrap_or_else(PoisonError::into_inner)
+            .get(file)
+            .cloned()
     }
 
     /// Keeps the manifest of `run` in mind.
