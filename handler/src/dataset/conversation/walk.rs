@@ -279,6 +279,8 @@ impl<'a> Cursor<'a> {
                 _ => return Err(self.expected("a comma or the end")),
             };
             self.at += usize::from(!ended);
+            // A comma may stand behind the last one.
+            ended |= self.next() == Some(close);
         }
         self.at += 1;
         self.depth -= 1;

@@ -495,12 +495,15 @@ fn is_foreign(content: &[u8]) -> bool {
     Packed::of_content(content).is_some() || is_utf_16(content)
 }
 
-/// Whether content is text in UTF-16 or UTF-32, by its mark or by every other byte, as far as it is English.
+/// Whether content is text in UTF-16 or UTF-32, by its mark or by its first characters, as far as they are
+/// English.
 fn is_utf_16(content: &[u8]) -> bool {
-    matches!(
-        content,
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [(1..), 0, (1..), 0, ..] | [0, (1..), 0, (1..), ..]
-    )
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    match content {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [a, 0, b, 0, c, 0, ..] | [0, a, 0, b, 0, c, ..] => [a, b, c].into_iter().all(is_text),
+        _ => false,
+    }
 }
 
 fn what_begins_with(content: &[u8]) -> String {

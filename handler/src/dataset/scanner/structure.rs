@@ -1,7 +1,8 @@
 //! The grammar of one JSON value as a machine that is fed piecemeal.
 //!
 //! The machine looks at brackets, quotes, colons and commas only; numbers, words and escapes are left
-//! to the code that reads a value. Following the grammar, instead of counting brackets, notices damage
+//! to the code that reads a value. Python's single quotes, and a comma behind the last value, are taken as
+//! well: where they stand in a field that is ignored, they cost nothing. Following the grammar, instead of counting brackets, notices damage
 //! soon: a stray quote turns text into structure, and text is not grammatical for long.
 
 use std::ops::Range;
@@ -21,6 +22,7 @@ enum Class {
     Blank,
     Newline,
     Quote,
+    Apostrophe,
     Backslash,
     OpenObject,
     CloseObject,
@@ -44,6 +46,7 @@ const CLASS: [Class; 256] = {
                 b' ' | b'\t' | b'\r' => Class::Blank,
                 b'\n' => Class::Newline,
                 b'"' => Class::Quote,
+                b'\'' => Class::Apostrophe,
                 b'\\' => Class::Backslash,
                 b'{' => Class::OpenObject,
                 b'}' => Class::CloseObject,
@@ -74,7 +77,7 @@ fn class(byte: u8) -> Class {
 enum Expect {
     Value,
     ValueOrEnd,
-    Key,
+    KeyOrEnd,
     FirstKeyOrEnd,
     Colon,
     CommaOrEnd,
@@ -140,8 +143,10 @@ pub(in crate::dataset) struct Structure {
     expect: Expect,
     inside: Inside,
     at: usize,
-    /// Where the text that is being read began.
+    /// Where the text that is being read began,
     text: usize,
+    /// and with which quote.
+    quote: u8,
     /// Where the object began whose first key is being read.
     object: usize,
     candidates: Vec<Candidate>,
@@ -159,6 +164,7 @@ impl Structure {
             inside: Inside::Nothing,
             at: 0,
             text: 0,
+            quote: b'"',
             object: 0,
             candidates: Vec::new(),
             open: Vec::new(),
@@ -247,11 +253,12 @@ impl Structure {
                         at += 1;
                     }
                 }
-                Class::Quote => {
+                Class::Quote | Class::Apostrophe => {
                     if matches!(self.expect, Expect::Colon | Expect::CommaOrEnd) {
                         return Step::Broken(at, "a quote where no text can begin");
                     }
                     self.text = at;
+                    self.quote = byte;
                     self.inside = Inside::Text;
                     match self.finish_text(value, at + 1, landmarks) {
                         Ok(next) => at = next,
@@ -270,9 +277,9 @@ impl Structure {
                         return Step::Broken(at, "a comma that follows no value");
                     }
                     self.expect = if self.in_object() {
-                        Expect::Key
+                        Expect::KeyOrEnd
                     } else {
-                        Expect::Value
+                        Expect::ValueOrEnd
                     };
                     at += 1;
                 }
@@ -309,7 +316,10 @@ impl Structure {
                     at += 1;
                 }
                 Class::CloseObject => {
-                    let ends = matches!(self.expect, Expect::FirstKeyOrEnd | Expect::CommaOrEnd);
+                    let ends = matches!(
+                        self.expect,
+                        Expect::FirstKeyOrEnd | Expect::KeyOrEnd | Expect::CommaOrEnd
+                    );
                     if !ends || !self.in_object() {
                         return Step::Broken(at, "a closing brace that closes nothing");
                     }
@@ -356,12 +366,12 @@ impl Structure {
         }
         loop {
             let rest = value.get(at..).unwrap_or_default();
-            let Some(found) = memchr3(b'"', b'\\', b'\n', rest) else {
+            let Some(found) = memchr3(self.quote, b'\\', b'\n', rest) else {
                 return Err(Step::More);
             };
             at += found;
             match rest.get(found) {
-                Some(b'"') => break,
+                Some(&quote) if quote == self.quote => break,
                 Some(b'\n') => return Err(Step::Broken(at, "a raw line break inside a text")),
                 _ if at + 1 < value.len() => at += 2,
                 _ => {
@@ -384,7 +394,7 @@ impl Structure {
                 }
                 Expect::Colon
             }
-            Expect::Key => Expect::Colon,
+            Expect::KeyOrEnd => Expect::Colon,
             _ => Expect::CommaOrEnd,
         };
         Ok(at)

@@ -160,6 +160,16 @@ fn an_empty_file_is_none() {
 }
 
 #[test]
+fn nul_bytes_after_the_first_bracket_make_no_utf_16_of_a_file() {
+    let scan = scan_with(b"[\0{\0\x02\0\0\0,{\"turnsArray\":[]}]", usize::MAX, || 99);
+    let good = scan
+        .seen
+        .iter()
+        .filter(|seen| matches!(seen, Seen::Good(..)));
+    assert_eq!(good.count(), 1);
+}
+
+#[test]
 fn says_what_else_a_file_is() {
     for (file, offset, what) in [
         (&b"<html>"[..], 0, "begins with '<'"),
