@@ -97,7 +97,7 @@ pub(super) async fn run(app: &App, invocation: &Invocation) -> Result<Vec<Messag
         }
         if let Some(dataset) = left(app, &event) {
             // What was renamed is not in it any more.
-            metadata::refresh_if_possible(app, &dataset).await;
+            metadata::refresh_what_is_there(app, &dataset).await;
         }
     }
     Ok(messages)
@@ -209,10 +209,10 @@ fn renamed_to(path: &str) -> Result<Upload, &'static str> {
     }
 }
 
-/// The dataset that a renamed blob or folder was in, if it was in one.
+/// The dataset that a renamed blob or folder was in, or that the folder was, if there is one.
 fn left(app: &App, event: &Event) -> Option<String> {
     let path = renamed(app, event.data.source_url.as_deref()?)?;
-    let (dataset, _) = path.split_once('/')?;
+    let dataset = path.split('/').next()?;
     layout::raw_dataset(dataset).ok()?;
     Some(dataset.to_owned())
 }

@@ -37,7 +37,7 @@ dataset_info:
       dtype: string
 ";
 
-/// The card of the dataset that `metadata` describes; `None` while nothing of it is published.
+/// The card of the dataset that `metadata` describes; `None` while no bucket of it is published.
 pub fn card(metadata: &Metadata) -> Option<Vec<u8>> {
     let published = |report: &&BucketReport| report.published.is_some();
     let files = metadata.splits.iter().map(|(split, buckets)| {
@@ -52,7 +52,7 @@ pub fn card(metadata: &Metadata) -> Option<Vec<u8>> {
     });
     let files = files.filter(|(_, files)| !files.is_empty());
     let files = files.collect::<BTreeMap<_, _>>();
-    if files.is_empty() {
+    if files.is_empty() && !metadata.splits.is_empty() {
         return None;
     }
     let mut card = String::new();
@@ -70,7 +70,11 @@ pub fn foreign(place: &str) -> String {
 }
 
 fn head(card: &mut String, files: &BTreeMap<&str, Vec<String>>) -> std::fmt::Result {
-    writeln!(card, "---\nconfigs:\n- config_name: default\n  data_files:")?;
+    let nothing = if files.is_empty() { " []" } else { "" };
+    writeln!(
+        card,
+        "---\nconfigs:\n- config_name: default\n  data_files:{nothing}"
+    )?;
     let mut taken = BTreeSet::new();
     for (split, files) in files {
         writeln!(card, "  - split: {}", yaml(&split_name(split, &mut taken)))?;

@@ -42,7 +42,8 @@ pub fn metadata(
     }
     let reports = || splits.values().flat_map(BTreeMap::values);
     let pending = reports().any(|report| report.published.is_none());
-    let all = |status| reports().all(|report| report.status == status);
+    // Of nothing nothing is complete, and nothing failed.
+    let all = |status| !splits.is_empty() && reports().all(|report| report.status == status);
     let status = if all(Status::Complete) {
         Status::Complete
     } else if all(Status::Failed) {

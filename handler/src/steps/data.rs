@@ -193,6 +193,7 @@ impl Data {
     }
 
     /// The paths of the bucket files in a RAW dataset, and the files that are named like data and not read.
+    /// A dataset that is gone is an empty one in storage; where its container is not found nothing is known.
     ///
     /// # Errors
     /// If it cannot be listed.
@@ -204,11 +205,8 @@ impl Data {
         if let Some(named) = self.as_named() {
             return Ok((paths(&named.files), named.left_out.clone()));
         }
-        match self.raw(dataset)?.buckets().await {
-            Ok(buckets) => Ok((paths(&buckets.files), buckets.in_app().left_out)),
-            Err(error) if error.is_not_found() => Ok(Default::default()),
-            Err(error) => Err(error),
-        }
+        let buckets = self.raw(dataset)?.buckets().await?;
+        Ok((paths(&buckets.files), buckets.in_app().left_out))
     }
 
     /// The path of a bucket's labelled file in the [labelled dataset](Self::labeled).

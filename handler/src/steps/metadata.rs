@@ -84,7 +84,23 @@ pub(crate) async fn refresh_soon(app: &App, dataset: &str) -> Result<(), RunErro
 
 /// The same where what was done before counts, whether or not that can be told now.
 pub(crate) async fn refresh_if_possible(app: &App, dataset: &str) {
-    if let Err(error) = refresh_soon(app, dataset).await {
+    log_failure(dataset, refresh_soon(app, dataset).await);
+}
+
+/// The same for metadata that is there: what was removed with its labels does not come back.
+pub(crate) async fn refresh_what_is_there(app: &App, dataset: &str) {
+    let refreshed = async {
+        let output = app.data.metadata(dataset)?;
+        match output.exists(layout::LABELED_METADATA).await? {
+            true => refresh_soon(app, dataset).await,
+            false => Ok(()),
+        }
+    };
+    log_failure(dataset, refreshed.await);
+}
+
+fn log_failure(dataset: &str, refreshed: Result<(), RunError>) {
+    if let Err(error) = refreshed {
         tracing::warn!(
             dataset,
             error = sentence(&error),
@@ -94,7 +110,7 @@ pub(crate) async fn refresh_if_possible(app: &App, dataset: &str) {
 }
 
 /// Brings the metadata of a labelled dataset up to date, and its card. Nothing is written before a run is
-/// planned.
+/// planned, nor where neither metadata nor RAW is there.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -112,6 +128,9 @@ pub(crate) async fn refresh(app: &App, dataset: &str) -> Result<Option<Metadata>
         let Some(mut metadata) = compile(app, dataset).await? else {
             return Ok(None);
         };
+        if there.is_none() && metadata.splits.is_empty() {
+            return Ok(None);
+        }
         let foreign = card_there.as_ref().is_some_and(|card| !seal::is_ours(card));
         let keeps_card = foreign && !app.settings.overwrite;
         if keeps_card {
@@ -163,10 +182,6 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
     let (runs, gone) = runs
         .into_iter()
         .partition::<Vec<_>, _>(|(_, record)| there.contains(&record.file));
-    // If nothing is left of RAW, the metadata of its labels stays as it is.
-    if runs.is_empty() {
-        return Ok(None);
-    }
     let mut buckets = Vec::new();
     let mut warnings = count_warnings(app, dataset, &runs).await?;
     warnings.extend(left_out.warnings());
@@ -200,7 +215,8 @@ async fn compile(app: &App, dataset: &str) -> Result<Option<Metadata>, RunError>
         };
         buckets.push((name, with_settings(report, &made_by, &method)));
     }
-    let started = runs.iter().map(|(_, record)| record.created).min();
+    let all = runs.iter().chain(&gone);
+    let started = all.map(|(_, record)| record.created).min();
     let (source, labeled) = app.data.titles(dataset);
     let heading = Heading {
         source,

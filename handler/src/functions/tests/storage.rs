@@ -147,6 +147,8 @@ async fn a_bucket_that_is_not_in_raw_any_more_leaves_status_and_totals() {
     assert_eq!(world.lines(LABELED).len(), turns);
     // A folder, and one whose names are not read.
     fs::rename(world.path("v4"), world.path("v5")).unwrap();
+    // In storage a folder that is gone is listed as an empty one.
+    fs::create_dir(world.path("v4")).unwrap();
     fs::write(world.path("v5/train/a%20b.json"), "[]").unwrap();
     fs::write(world.path("v5/train/lines.jsonl"), "").unwrap();
     let event = json!([{
@@ -159,6 +161,21 @@ async fn a_bucket_that_is_not_in_raw_any_more_leaves_status_and_totals() {
         },
     }]);
     world.call("bucket-uploaded", "event", event).await;
+    let left = world.metadata();
+    assert_eq!(
+        (&left["status"], &left["totals"]["turns"], &left["splits"]),
+        (&json!("partial"), &json!(0), &json!({}))
+    );
+    let warnings = left["warnings"].to_string();
+    for name in ["short_3_to_5_turns", "renamed"] {
+        let stale = format!("train/{name}.jsonl was labelled from train/{name}.json");
+        assert!(warnings.contains(&stale), "{warnings}");
+    }
+    let card = fs::read_to_string(world.path("LABELED_v4/README.md")).unwrap();
+    assert!(
+        card.contains("data_files: []\n") && card.contains("is **partial**"),
+        "{card}"
+    );
     world.until_settled().await;
     assert_eq!(world.lines("LABELED_v5/train/renamed.jsonl").len(), turns);
     let path = world.path("LABELED_v5/labeling_metadata.json");

@@ -212,6 +212,13 @@ pub(crate) async fn renamed<H: Instance>(stage: &Stage, report: &mut Report) -> 
     checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
     let complete = async || Ok(metadata("v5").await?["status"] == "complete");
     until(PATIENCE, "the dataset is complete", complete).await?;
+    let left = metadata("v4").await?;
+    report.expect(
+        "nothing is left in the metadata of the old name",
+        (left["status"] == "partial" && left["totals"]["turns"] == 0)
+            .then_some(())
+            .with_context(|| left.to_string()),
+    );
     report.figure(format!("{turns} turns under three names"));
     cloud.stop().await;
     Ok(())
