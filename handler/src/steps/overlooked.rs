@@ -1,14 +1,17 @@
-//! Finds versions of RAW files whose event was lost, or came while storage refused the app.
+//! Finds versions of RAW files whose event was lost, or came while storage refused the app, and what of RAW
+//! is gone, which has no event.
 //!
 //! Only datasets that have runs are searched. Files older than the app are labelled when a request asks
 //! for it.
 
 use super::hourly;
 use super::message::Message;
+use super::metadata;
 use super::world::App;
 use crate::run::RunError;
 use crate::store::sentence;
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 impl App {
@@ -59,12 +62,20 @@ pub(crate) async fn look_again(
     Ok(messages)
 }
 
-/// Takes up what was overlooked, once an hour, until `until`. Gives the messages that have it planned.
+/// Takes up what was overlooked, once an hour, until `until`, and brings the metadata up to date. Gives the
+/// messages that have it planned.
 ///
 /// # Errors
 /// If the datasets cannot be listed.
 pub(crate) async fn take_up(app: &App, until: Instant) -> Result<Vec<Message>, RunError> {
     let datasets = async { Ok(app.runs.datasets().await?.into_iter().collect()) };
-    let look = |dataset: String| async move { app.take_up_all(&dataset, None).await };
+    // RAW's own metadata may be large.
+    let one_at_a_time = &Mutex::new(());
+    let look = |dataset: String| async move {
+        let messages = app.take_up_all(&dataset, None).await?;
+        let _turn = one_at_a_time.lock().await;
+        metadata::refresh_what_is_there(app, &dataset).await;
+        Ok(messages)
+    };
     hourly::each(app, "overlooked", until, datasets, look).await
 }

@@ -128,3 +128,69 @@ async fn a_round_that_is_cut_short_goes_on_where_it_was() {
         (&Value::Null, &Value::Null)
     );
 }
+
+#[tokio::test]
+async fn a_file_that_is_removed_leaves_the_metadata_within_an_hour() {
+    let mut world = World::new(&[]).await;
+    let turns = labeled_once(&mut world, 1).await;
+    let other = "v4/test/long_10_plus_turns.json";
+    let more = world.put(other, 3, 4);
+    world.event(other).await;
+    world.until_quiet().await;
+    assert_eq!(world.metadata()["totals"]["turns"], turns + more);
+    fs::remove_file(world.path(other)).unwrap();
+    // Its event starts no run.
+    let unread = "v4/train/a%20b.json";
+    fs::write(world.path(unread), "[]").unwrap();
+    world.event(unread).await;
+    reconcile_later(&mut world, HOUR).await;
+    let metadata = world.metadata();
+    assert_eq!(metadata["totals"]["turns"], turns);
+    let warnings = metadata["warnings"].to_string();
+    for told in [
+        "test/long_10_plus_turns.jsonl was labelled from",
+        "train/a%20b.json",
+    ] {
+        assert!(warnings.contains(told), "{warnings}");
+    }
+    // The last one, too.
+    fs::remove_file(world.path(FILE)).unwrap();
+    reconcile_later(&mut world, HOUR).await;
+    let metadata = world.metadata();
+    assert_eq!(
+        (&metadata["status"], &metadata["totals"]["turns"]),
+        (&json!("partial"), &json!(0))
+    );
+    let path = world.path("LABELED_v4/labeling_metadata.json");
+    let written = || fs::metadata(&path).unwrap().modified().unwrap();
+    let before = written();
+    reconcile_later(&mut world, HOUR).await;
+    assert_eq!(written(), before);
+    // What is removed with its RAW does not come back.
+    fs::remove_dir_all(world.path("LABELED_v4")).unwrap();
+    reconcile_later(&mut world, HOUR).await;
+    assert!(!world.path("LABELED_v4").exists());
+}
+
+#[tokio::test]
+async fn a_dataset_that_cannot_be_listed_is_not_taken_for_gone() {
+    let mut world = World::new(&[]).await;
+    let turns = labeled_once(&mut world, 1).await;
+    fs::rename(world.path("v4"), world.path("aside")).unwrap();
+    reconcile_later(&mut world, HOUR).await;
+    let event = json!({
+        "subject": "/blobServices/default/containers/data/blobs/v5",
+        "eventType": "Microsoft.Storage.DirectoryRenamed",
+        "data": {
+            "api": "RenameDirectory",
+            "destinationUrl": "https://account.dfs.core.windows.net/other/v4",
+            "sourceUrl": "https://account.dfs.core.windows.net/data/v4",
+        },
+    });
+    world.call("bucket-uploaded", "event", event).await;
+    let metadata = world.metadata();
+    assert_eq!(
+        (&metadata["status"], &metadata["totals"]["turns"]),
+        (&json!("complete"), &json!(turns))
+    );
+}
