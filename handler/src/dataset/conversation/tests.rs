@@ -154,7 +154,6 @@ fn a_message_in_another_shape_costs_its_turn_alone() {
     for (message, found) in [
         ("null", "null"),
         ("NaN", "a word that is not a JSON value"),
-        ("'a'", "a text in single quotes, which JSON does not have"),
         ("-Infinity", "a word that is not a JSON value"),
         ("true", "true or false"),
         ("{}", "an object without a text"),
@@ -226,7 +225,7 @@ fn what_stands_in_other_fields_does_not_matter() {
         "[NaN, {\"a\": None}]",
         "[1, 2, ]",
         "{\"a\": 1,}",
-        "{'a': 'it\\'s \"b\" {', 'c': ['d',],}",
+        "[[], {\"a\": [1, ], }, ]",
     ] {
         let json = format!(
             r#"{{"score":{value},"turnsArray":[{{"n":{value},"userMessage":"a","turnIndex":{value}}}]}}"#

@@ -68,7 +68,6 @@ pub(super) fn kind(written: &[u8]) -> &'static str {
         [b'{', ..] => "an object",
         [b'[', ..] => "a list",
         [b'"', ..] => "a text",
-        [b'\'', ..] => "a text in single quotes, which JSON does not have",
         b"null" | b"None" => "null",
         b"true" | b"false" | b"True" | b"False" => "true or false",
         _ if number(written).is_some() => "a number",

@@ -1,8 +1,7 @@
 //! The grammar of one JSON value as a machine that is fed piecemeal.
 //!
 //! The machine looks at brackets, quotes, colons and commas only; numbers, words and escapes are left
-//! to the code that reads a value. Python's single quotes, and a comma behind the last value, are taken as
-//! well: where they stand in a field that is ignored, they cost nothing. Following the grammar, instead of counting brackets, notices damage
+//! to the code that reads a value. A comma behind the last value, as Python writes it, is taken as well. Following the grammar, instead of counting brackets, notices damage
 //! soon: a stray quote turns text into structure, and text is not grammatical for long.
 
 use std::ops::Range;
@@ -22,7 +21,6 @@ enum Class {
     Blank,
     Newline,
     Quote,
-    Apostrophe,
     Backslash,
     OpenObject,
     CloseObject,
@@ -46,7 +44,6 @@ const CLASS: [Class; 256] = {
                 b' ' | b'\t' | b'\r' => Class::Blank,
                 b'\n' => Class::Newline,
                 b'"' => Class::Quote,
-                b'\'' => Class::Apostrophe,
                 b'\\' => Class::Backslash,
                 b'{' => Class::OpenObject,
                 b'}' => Class::CloseObject,
@@ -143,10 +140,8 @@ pub(in crate::dataset) struct Structure {
     expect: Expect,
     inside: Inside,
     at: usize,
-    /// Where the text that is being read began,
+    /// Where the text that is being read began.
     text: usize,
-    /// and with which quote.
-    quote: u8,
     /// Where the object began whose first key is being read.
     object: usize,
     candidates: Vec<Candidate>,
@@ -164,7 +159,6 @@ impl Structure {
             inside: Inside::Nothing,
             at: 0,
             text: 0,
-            quote: b'"',
             object: 0,
             candidates: Vec::new(),
             open: Vec::new(),
@@ -253,12 +247,11 @@ impl Structure {
                         at += 1;
                     }
                 }
-                Class::Quote | Class::Apostrophe => {
+                Class::Quote => {
                     if matches!(self.expect, Expect::Colon | Expect::CommaOrEnd) {
                         return Step::Broken(at, "a quote where no text can begin");
                     }
                     self.text = at;
-                    self.quote = byte;
                     self.inside = Inside::Text;
                     match self.finish_text(value, at + 1, landmarks) {
                         Ok(next) => at = next,
@@ -366,12 +359,12 @@ impl Structure {
         }
         loop {
             let rest = value.get(at..).unwrap_or_default();
-            let Some(found) = memchr3(self.quote, b'\\', b'\n', rest) else {
+            let Some(found) = memchr3(b'"', b'\\', b'\n', rest) else {
                 return Err(Step::More);
             };
             at += found;
             match rest.get(found) {
-                Some(&quote) if quote == self.quote => break,
+                Some(b'"') => break,
                 Some(b'\n') => return Err(Step::Broken(at, "a raw line break inside a text")),
                 _ if at + 1 < value.len() => at += 2,
                 _ => {

@@ -117,7 +117,7 @@ fn turns_in_a_text_are_read_as_turns() {
             "turnsArray[1]: its text is not JSON",
         ),
         (r#"[{"userMessage": "a"}] x"#, "its text is not JSON"),
-        ("[(1, 2)]", "its text is not JSON"),
+        ("['a']", "its text is not JSON"),
     ] {
         let record = serde_json::json!({"turnsArray": torn}).to_string();
         let error = error(&record);
