@@ -162,7 +162,7 @@ impl LeftOut {
 }
 
 /// The folders among `paths` that are datasets of their own: they have a split's folder with a bucket
-/// file in it, and are known by the split's name or by their metadata.
+/// file in it but none beside it, and are known by the split's name or by their metadata.
 pub fn datasets_inside<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> BTreeSet<&'a str> {
     const SPLITS: [&str; 7] = ["train", "val", "valid", "validation", "dev", "test", "eval"];
     let metadata = paths.clone().filter_map(|path| {
@@ -170,14 +170,14 @@ pub fn datasets_inside<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> BTre
         file.eq_ignore_ascii_case(RAW_METADATA).then_some(folder)
     });
     let metadata = metadata.collect::<BTreeSet<_>>();
+    let split_of = |path: &str| match classify(path) {
+        Entry::Bucket(name) => name.split,
+        _ => None,
+    };
+    let splits = paths.clone().filter_map(split_of).collect::<BTreeSet<_>>();
     let datasets = paths.filter_map(|path| {
         let (dataset, file) = path.split_once('/')?;
-        let Entry::Bucket(BucketName {
-            split: Some(split), ..
-        }) = classify(file)
-        else {
-            return None;
-        };
+        let split = split_of(file).filter(|_| !splits.contains(dataset))?;
         let known = SPLITS.iter().any(|it| split.eq_ignore_ascii_case(it));
         let is_raw = !dataset.starts_with('.') && !dataset.starts_with(LABELED_PREFIX);
         (is_raw && (known || metadata.contains(dataset))).then_some(dataset)
@@ -370,6 +370,10 @@ mod tests {
         let inside = |paths: &[&'static str]| datasets_inside(paths.iter().copied());
         assert!(inside(&["train/short.json", "train/deep/short.json", "metadata.json"]).is_empty());
         assert!(inside(&["a/b/short.json", "LABELED_v4/train/short.json"]).is_empty());
+        // What holds a bucket file is a split, whatever else is in it.
+        assert!(inside(&["train/a.json", "train/test/n.json", "dev/r.json"]).is_empty());
+        let split = ["train/deep/n.json", "train/metadata.json", "train/a.json"];
+        assert!(inside(&split).is_empty());
         let named = inside(&["v4/train/short.json", "broken/x.json", "v5/odd/short.JSON"]);
         assert_eq!(named, BTreeSet::from(["v4"]));
         let by_metadata = inside(&["v5/odd/short.json", "v5/metadata.json"]);
