@@ -326,3 +326,52 @@ fn progress_for_machines_is_a_json_object_a_line() {
             .all(|line| line.get("progress").is_some() || line["message"].is_string())
     );
 }
+
+#[test]
+fn names_of_files_and_messages_reach_no_terminal_as_escapes() {
+    const RED: &str = "\u{1b}[31m";
+    let (service, home) = (Service::well(), Home::new());
+    let name = |name: &str| format!("{RED}{name}");
+    let (ds, out) = (home.path(&name("ds")), home.path(&name("out")));
+    let long = array(&[conversation("c1", &[RED])]);
+    home.write(&format!("{RED}ds/{RED}train/{RED}short.json"), long);
+    let task = Softlabel::new(["task", "show"]).ends(0).stdout;
+    let task = home.write(&name("task.toml"), task);
+    let label = Softlabel::label(&service, &ds, &out);
+    let labelled = label.ends(0);
+    let shown = labelled.row("labelled dataset");
+    assert!(shown.ends_with("\\u{1b}[31mds"), "{labelled}");
+    for place in ["metadata: ", "labels: ", "report: "] {
+        let mut lines = labelled.stdout.lines();
+        let line = lines.find(|line| line.starts_with(place)).unwrap();
+        assert!(line.contains("\\u{1b}[31mout"), "{line}");
+    }
+    let of_dataset = out.join(format!("LABELED_{RED}ds"));
+    let read = |command: &str| Softlabel::new([command]).arg(&of_dataset);
+    let dry = Softlabel::label(&service, &ds, &home.path("dry")).arg("--dry-run");
+    let commands = [
+        label,
+        dry,
+        read("show").args(["--uncertain", "9"]),
+        read("report").arg("--overwrite"),
+        read("report")
+            .arg("-o")
+            .arg(home.path(&name("report.html"))),
+        read("export")
+            .args(["--to", "csv", "-o"])
+            .arg(home.path(&name("rows.csv"))),
+        read("compare").arg(&of_dataset),
+        read("compare").arg(&of_dataset).arg("--json"),
+        Softlabel::new(["task", "check"]).arg(&task),
+        Softlabel::new(["task", "check", "--json"]).arg(&task),
+    ];
+    for command in commands {
+        let outcome = command.ends(0);
+        let said = outcome.stdout.clone() + &outcome.stderr;
+        assert!(
+            !said.contains('\u{1b}'),
+            "{:?}: {outcome}",
+            command.command()
+        );
+    }
+}

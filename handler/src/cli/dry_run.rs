@@ -10,6 +10,7 @@ use crate::run::progress::Progress;
 use crate::single_process::Job;
 use crate::teacher::model::Price;
 use crate::teacher::pacing::{Concurrency, Quota};
+use crate::text::visible_lines;
 use std::sync::Arc;
 
 /// Reads everything, counts, and prints the forecast.
@@ -151,7 +152,8 @@ fn render(args: &LabelArgs, job: &Job, forecast: &Forecast, whole: Option<&Forec
         for (name, prompt) in [("classification", label), ("rationale", rationale)] {
             text.push_str(&format!(
                 "\nA {name} prompt, system:\n\n{}\n\nand user:\n\n{}\n",
-                prompt.system, prompt.user
+                prompt.system,
+                visible_lines(&prompt.user)
             ));
         }
     }

@@ -24,6 +24,7 @@ use crate::steps::report::Written;
 use crate::steps::{Answers, App, Data, InTrouble, Named, Settings, Trouble};
 use crate::store::{OwnFolder, StoreError};
 use crate::teacher::transport::Transport;
+use crate::text::visible;
 use anyhow::anyhow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -298,9 +299,12 @@ impl Command<'_> {
             let seconds = started.elapsed().as_secs_f64();
             summary::print(metadata, teacher.meter(), seconds)?;
             let path = named.metadata.locate(layout::LABELED_METADATA);
-            let mut places = format!("\nmetadata: {path}\nlabels:   {}\n", named.labeled_at());
+            let (path, labels) = (visible(&path), named.labeled_at());
+            let mut places = format!("\nmetadata: {path}\nlabels:   {}\n", visible(&labels));
             match &report {
-                Some(Written::There(place)) => places.push_str(&format!("report:   {place}\n")),
+                Some(Written::There(place)) => {
+                    places.push_str(&format!("report:   {}\n", visible(place)));
+                }
                 Some(Written::Foreign(place)) => screen.line(&format!(
                     "warning: {place} is left as it is, since softlabel did not write it or it \
                      was changed afterwards; move it away, or replace it with --overwrite"

@@ -7,6 +7,7 @@ use crate::config::{ProgressStyle, ReportArgs, UsageError};
 use crate::dataset::layout;
 use crate::dataset::seal;
 use crate::report::{Options, report};
+use crate::text::visible;
 use std::path::Path;
 
 /// Writes the report of a labelled dataset.
@@ -45,7 +46,7 @@ pub(super) async fn run(args: ReportArgs) -> anyhow::Result<Exit> {
         }
         Some((folder, name)) => {
             folder.replace(&name, page).await?;
-            print(&format!("report: {}\n", folder.locate(&name)))?;
+            print(&format!("report: {}\n", visible(&folder.locate(&name))))?;
         }
     }
     Ok(Exit::Complete)

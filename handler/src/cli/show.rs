@@ -126,7 +126,8 @@ fn turn(bucket: &Bucket, row: &Row, said: Option<&str>) -> String {
     let label = &row.label;
     let mut text = String::new();
     // Writing into a text never fails.
-    let _ = write!(text, "{}, line {}", bucket.name, row.number + 1);
+    let bucket = bucket.name.to_string();
+    let _ = write!(text, "{}, line {}", visible(&bucket), row.number + 1);
     let _ = writeln!(
         text,
         "  {} / {}",

@@ -7,6 +7,7 @@ use crate::dataset::metadata::{Cost, Spending};
 use crate::labeling::label::Label;
 use crate::run::report::Metadata;
 use crate::teacher::meter::Reading;
+use crate::text::visible;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -88,7 +89,7 @@ fn table(metadata: &Metadata, meter: Reading, seconds: f64) -> String {
     let mut table = Table::default();
     table.row("status", metadata.status.as_str());
     table.row("task", &metadata.settings.settings.task.name);
-    table.row("labelled dataset", &metadata.labeled_dataset);
+    table.row("labelled dataset", visible(&metadata.labeled_dataset));
     if let Some(pilot) = &metadata.pilot {
         let of = number(pilot.of_turns);
         table.row(

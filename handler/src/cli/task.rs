@@ -12,6 +12,7 @@ use crate::labeling::task::{BUILT_IN, SCHEMA, Task};
 use crate::money::Usd;
 use crate::teacher::model::Price;
 use crate::teacher::tokens::ENVELOPE;
+use crate::text::visible;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::Serialize;
@@ -254,7 +255,7 @@ fn render(report: &Report) -> String {
     }
     format!(
         "{} is a task. Nothing was sent.\n\n{}",
-        report.file,
+        visible(&report.file),
         table.render()
     )
 }
