@@ -14,6 +14,10 @@ const STRETCH: usize = 12;
 /// The same for its instructions.
 const LONG_STRETCH: usize = 24;
 
+/// A line of a request's own text that is shorter than a stretch is masked as whole words from this many
+/// characters on: it may be the whole message.
+const SHORTEST_LINE: usize = 4;
+
 /// A secret shorter than this is a placeholder: masking it would spoil every sentence.
 const SHORTEST_SECRET: usize = 6;
 
@@ -82,16 +86,20 @@ impl Mask<'_> {
     /// at its end, with everything masked that must not be shown. Empty where it says nothing.
     #[must_use]
     pub fn sentence(&self, said: &str) -> String {
+        self.shown(said, true)
+    }
+
+    fn shown(&self, said: &str, with_lines: bool) -> String {
         let said: String = said.chars().take(EXAMINED).collect();
         // Once before the markup goes, which a request's text may hold too, and once after.
-        let before = self.masked(&said);
+        let before = self.masked(&said, with_lines);
         let said = plain(&before)
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
         let masked = match said == before {
             true => before,
-            false => self.masked(&said),
+            false => self.masked(&said, with_lines),
         };
         let mut shown: String = masked.trim().chars().take(SHOWN).collect();
         if shown.len() < masked.trim().len() {
@@ -102,7 +110,8 @@ impl Mask<'_> {
 
     /// The name or id that a service gives, as [`sentence`](Self::sentence) shows it. One comes with every
     /// answer, so the instructions are not looked at, which are long and hold nothing of the data; nor is the
-    /// text where it is a UUID, which could be a key.
+    /// text where it is a UUID, which could be a key. Lines shorter than a stretch stay: a message may well be
+    /// the name of the model.
     #[must_use]
     pub fn name(&self, said: &str) -> String {
         let texts = match Uuid::try_parse(said) {
@@ -114,15 +123,18 @@ impl Mask<'_> {
             instructions: &[],
             ..*self
         };
-        mask.sentence(said)
+        mask.shown(said, false)
     }
 
     /// `said` without what must not be shown.
-    fn masked(&self, said: &str) -> String {
+    fn masked(&self, said: &str, with_lines: bool) -> String {
         let folded = fold(said);
         let mut hidden = vec![false; folded.len()];
         for text in self.texts {
             hide(&folded, text, STRETCH, &mut hidden);
+            if with_lines {
+                hide_lines(&folded, text, &mut hidden);
+            }
         }
         for text in self.instructions {
             hide(&folded, text, LONG_STRETCH, &mut hidden);
@@ -177,6 +189,38 @@ fn hide(said: &[Unit], text: &str, length: usize, hidden: &mut [bool]) {
         if found.contains(&hash) {
             let found = hidden.iter_mut().skip(at).take(length);
             found.for_each(|hidden| *hidden = true);
+        }
+    }
+}
+
+/// Marks the lines of `text` that are too short for a stretch, where they are whole words of `said`. In a
+/// prompt, the lines of a message are lines.
+fn hide_lines(said: &[Unit], text: &str, hidden: &mut [bool]) {
+    let values = |units: &[Unit]| units.iter().map(|unit| unit.value).collect::<String>();
+    let lines = text.lines().map(|line| {
+        let line = values(&fold(line));
+        line.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
+    });
+    let lengths = SHORTEST_LINE..STRETCH;
+    let lines = lines.filter(|line| lengths.contains(&line.chars().count()));
+    let lines = lines.collect::<HashSet<_>>();
+    if lines.is_empty() {
+        return;
+    }
+    let at = |index: usize| said.get(index).map(|unit| unit.value);
+    // From U+0E00 on are the scripts that put no space between words.
+    let is_of_word = |c: char| c == '_' || c.is_alphanumeric() && c < '\u{e00}';
+    let parts_a_word = |index: usize| {
+        [index.checked_sub(1).and_then(at), at(index)].map(|c| c.is_some_and(is_of_word))
+            == [true; 2]
+    };
+    for length in lengths {
+        for (start, window) in said.windows(length).enumerate() {
+            let is_whole = !parts_a_word(start) && !parts_a_word(start + length);
+            if is_whole && lines.contains(&values(window)) {
+                let found = hidden.iter_mut().skip(start).take(length);
+                found.for_each(|hidden| *hidden = true);
+            }
         }
     }
 }
@@ -401,6 +445,43 @@ mod tests {
         assert_eq!(shown("<html", ""), "");
     }
 
+    /// A prompt about `message`.
+    fn asking(message: &str) -> String {
+        let example = include_str!("labeling/prompt/example.txt").replace("MARK", &"0".repeat(32));
+        example.replace("why is it slow?", message)
+    }
+
+    #[test]
+    fn a_message_shorter_than_a_stretch_is_masked_where_it_is_whole_words() {
+        for (message, said, masked) in [
+            ("PIN 4711", "no \"PIN 4711\"!", "no \"[…]\"!"),
+            (
+                "PIN 4711",
+                "{\"content\":\"\\npin\\t4711\\n\"}",
+                "{\"content\":\"\\n[…]\\n\"}",
+            ),
+            ("PIN 4711", "no PIN%204711 or pin+4711", "no […] or […]"),
+            (" - PIN: 4711!\r", "no PIN: 4711, no", "no […], no"),
+            ("PIN 4711\nand many thanks", "no PIN 4711", "no […]"),
+            (
+                "密码是4711",
+                "无法处理密码是4711的请求",
+                "无法处理[…]的请求",
+            ),
+            ("test", "a test of it", "a […] of it"),
+            (
+                "PIN 4711",
+                "XPIN 4711 and PIN 47112",
+                "XPIN 4711 and PIN 47112",
+            ),
+            ("token", "max_tokens, max_token", "max_tokens, max_token"),
+            ("yes", "yes or no", "yes or no"),
+            ("a", "a request", "a request"),
+        ] {
+            assert_eq!(shown(said, &asking(message)), masked, "{message}");
+        }
+    }
+
     #[test]
     fn secrets_and_the_requests_own_text_are_masked_in_every_dress() {
         let own = "My \"secret\" plan:\n\tburn <everything> in C:\\new & run";
@@ -462,6 +543,12 @@ mod tests {
         assert_eq!(mask.name("gpt-5.2-2025-12-11"), "gpt-5.2-2025-12-11");
         assert_eq!(mask.name(KEY), MASKED);
         assert_eq!(mask.name("req_My%20Secret%20Plan"), "req_[…]");
+        // A price goes by a model's name, whatever is asked about it.
+        let mask = Mask {
+            texts: &[&asking("gpt-4.1")],
+            ..Mask::default()
+        };
+        assert_eq!(mask.name("gpt-4.1"), "gpt-4.1");
     }
 
     #[test]

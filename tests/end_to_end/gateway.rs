@@ -630,9 +630,8 @@ fn an_error_in_a_success_is_that_error_and_passes() {
 
 #[test]
 fn neither_key_nor_message_leaves_through_a_sentence_of_the_service() {
-    let marker = "my very own plan to buy a small island";
-    let echo = move |message: &str| {
-        let text = format!("\u{1b}[31mbad key {KEY} for {message}");
+    let echo = |marker: &str, message: &str| {
+        let text = format!("\u{1b}[31mbad key {KEY} for {marker} in {message}");
         json!({"error": {"message": text}, "detail": text}).to_string()
     };
     let statuses = [
@@ -645,9 +644,11 @@ fn neither_key_nor_message_leaves_through_a_sentence_of_the_service() {
         "502 Bad Gateway",
         "200 OK",
     ];
-    for status in statuses {
+    let markers = ["my very own plan to buy a small island", "PIN 4711"];
+    let rows = markers.map(|marker| statuses.map(|status| (marker, status)));
+    for (marker, status) in rows.into_iter().flatten() {
         let gateway = Gateway::reading(move |_, message| match message.contains(marker) {
-            true => answer(status, "", &echo(message)),
+            true => answer(status, "", &echo(marker, message)),
             false => answer("200 OK", "", &bare()),
         });
         let home = Home::new();
