@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt::Write;
 use uuid::Uuid;
 
 /// A stretch of a request's own text of this many characters or more is masked.
@@ -339,42 +338,63 @@ fn url_escape(text: &str) -> Option<(Option<char>, usize)> {
     Some((Some(c), 3 * count))
 }
 
-/// `text` without the markup of a page; a text that is none stays as it is.
+/// `text` without the markup of a page, of XML or of single words; a text that has none stays as it is.
 fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains('<') {
         return Cow::Borrowed(text);
     }
     let lower = text.to_ascii_lowercase();
-    const TAGS: [&str; 8] = [
-        "<html",
-        "<!doctype",
-        "<head",
-        "<body",
-        "<title",
-        "<h1",
-        "<p>",
-        "<br",
-    ];
-    if !TAGS.iter().any(|tag| lower.contains(tag)) {
-        return Cow::Borrowed(text);
+    const TAGS: [&str; 7] = ["<html", "<!doctype", "<head", "<body", "<h1", "<p>", "<br"];
+    if TAGS.iter().any(|tag| lower.contains(tag)) {
+        Cow::Owned(words(text, &["script", "style", "head", "title"]))
+    } else if lower.contains("<?xml") || has_element(&lower) {
+        Cow::Owned(words(text, &["script", "style"]))
+    } else {
+        Cow::Borrowed(text)
     }
-    Cow::Owned(words(text, &["script", "style", "head", "title"]))
+}
+
+/// Whether an element begins and ends in `text`.
+fn has_element(text: &str) -> bool {
+    text.match_indices("</").any(|(at, end)| {
+        let (before, after) = text.split_at(at);
+        let name = after.trim_start_matches(end).split('>').next();
+        name.is_some_and(|name| !name.is_empty() && before.contains(&format!("<{name}")))
+    })
 }
 
 /// The text between tags, without that inside the elements `left_out`.
 fn words(page: &str, left_out: &[&str]) -> String {
+    /// Elements within a line, which are no gap between words.
+    const WITHIN: [&str; 7] = ["a", "b", "code", "em", "i", "span", "strong"];
     let mut words = String::new();
     let mut rest = page;
     while let Some((before, tag)) = rest.split_once('<') {
-        let _ = write!(words, "{before} ");
+        words.push_str(before);
+        if let Some(data) = tag.strip_prefix("![CDATA[") {
+            let (data, after) = data.split_once("]]>").unwrap_or((data, ""));
+            words.push_str(data);
+            rest = after;
+            continue;
+        }
         if let Some(comment) = tag.strip_prefix("!--") {
+            words.push(' ');
             rest = comment.split_once("-->").map_or("", |(_, after)| after);
             continue;
         }
-        let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next();
+        if !tag.starts_with(|c: char| c.is_ascii_alphabetic() || "/!?".contains(c)) {
+            words.push('<');
+            rest = tag;
+            continue;
+        }
+        let name = tag.trim_start_matches('/');
+        let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next();
         let name = name.unwrap_or_default().to_ascii_lowercase();
+        if !WITHIN.contains(&name.as_str()) {
+            words.push(' ');
+        }
         rest = tag.split_once('>').map_or("", |(_, after)| after);
-        if left_out.contains(&name.as_str()) {
+        if left_out.contains(&name.as_str()) && !tag.starts_with('/') {
             let end = rest.to_ascii_lowercase().find(&format!("</{name}"));
             rest = end.and_then(|end| rest.get(end..)).unwrap_or_default();
         }
@@ -441,8 +461,35 @@ mod tests {
                     <script>let a = '<b>';</script></body></html>";
         assert_eq!(shown(page, ""), "403 Forbidden Gateway/v2 & more");
         assert_eq!(shown("<!doctype html><title>Sign in</title>", ""), "");
-        assert_eq!(shown("1 < 2 and 3 > 2", ""), "1 < 2 and 3 > 2");
         assert_eq!(shown("<html", ""), "");
+    }
+
+    #[test]
+    fn markup_is_told_from_words_with_angle_brackets() {
+        for (said, words) in [
+            (
+                "<?xml version=\"1.0\"?>\n<Error><Code>Busy</Code><Message>It &lt;broke&gt;.</Message></Error>",
+                "Busy It <broke>",
+            ),
+            ("<error><title>It broke</title></error>", "It broke"),
+            (
+                "<s:Fault><s:Reason lang='en'><![CDATA[1 < 2 & 3]]></s:Reason></s:Fault>",
+                "1 < 2 & 3",
+            ),
+            ("<?xml version=\"1.0\"?><Error/>", ""),
+            (
+                "1 < 2, see <a href=\"https://x.y/z\">the page</a> (<b>now</b>).",
+                "1 < 2, see the page (now)",
+            ),
+            ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+            ("List<int> is odd", "List<int> is odd"),
+            (
+                "Got <|end|> or </s> too early",
+                "Got <|end|> or </s> too early",
+            ),
+        ] {
+            assert_eq!(shown(said, ""), words, "{said}");
+        }
     }
 
     /// A prompt about `message`.
