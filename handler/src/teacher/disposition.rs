@@ -95,7 +95,7 @@ pub fn dispose(
         Some((named, error)) => (named, Err(says.error(named, &error))),
         None if success => (status, says.success(body, parsed.as_ref())),
         None => {
-            let error = ServiceError::read(body, parsed.as_ref());
+            let error = ServiceError::read(status, body, parsed.as_ref());
             (status, Err(says.error(status, &error)))
         }
     };
@@ -174,6 +174,11 @@ impl Says<'_> {
         let sentence = self.sentence(error, status);
         let refused = |stop: Stop| self.refused(stop, status, &sentence);
         let said = error.message.to_lowercase();
+        // 401 and 429 are about other things, whatever else they say.
+        let by_filter = error.filtered.as_deref();
+        if let Some(categories) = by_filter.filter(|_| !matches!(status, 401 | 429)) {
+            return Disposition::Turn(filtered(categories));
+        }
         match status {
             408 | 409 | 424 | 425 | 499 | 500 | 502..=504 | 506..=599 => {
                 self.fault(self.reason(status, error))
@@ -190,12 +195,9 @@ impl Says<'_> {
                 }
             }
             401 => Disposition::Stop(Stop::Unauthorized(sentence)),
-            400..=499 if error.filtered.is_some() => {
-                Disposition::Turn(filtered(error.filtered.as_deref().unwrap_or_default()))
-            }
             403 if said.contains("logprobs") => refused(Stop::NoLogprobs(sentence.clone())),
             403 => refused(Stop::Forbidden(sentence.clone())),
-            404 => refused(Stop::NotFound(format!("404: {sentence}"))),
+            404 => refused(Stop::NotFound(with_status(status, &sentence))),
             405 | 410 | 415 => refused(Stop::NotFound(sentence.clone())),
             300..=399 => refused(Stop::NotFound(format!(
                 "HTTP {status}, which leads elsewhere"
@@ -205,7 +207,7 @@ impl Says<'_> {
                 ErrorCode::TooLong,
                 "The request is larger than the service takes.",
             )),
-            _ => refused(Stop::Refused(format!("HTTP {status}: {sentence}"))),
+            _ => refused(Stop::Refused(with_status(status, &sentence))),
         }
     }
 
@@ -263,7 +265,7 @@ impl Says<'_> {
                 param,
                 message: sentence.to_owned(),
             },
-            false => Stop::Refused(format!("HTTP {status}: {sentence}")),
+            false => Stop::Refused(with_status(status, sentence)),
         };
         self.refused(stop, status, sentence)
     }
@@ -315,8 +317,17 @@ fn speaks_of_quota(said: &str) -> bool {
 }
 
 fn rejected(status: u16, sentence: &str) -> LabelingError {
-    let message = format!("The service answered HTTP {status}: {sentence}");
+    let message = format!("The service answered {}", with_status(status, sentence));
     LabelingError::new(ErrorCode::Rejected, message)
+}
+
+/// The sentence behind its status, unless it begins with that.
+fn with_status(status: u16, sentence: &str) -> String {
+    let status = format!("HTTP {status}");
+    match sentence.starts_with(&status) {
+        true => sentence.to_owned(),
+        false => format!("{status}: {sentence}"),
+    }
 }
 
 /// The turn's error for a refusal by the content filter.
@@ -437,6 +448,33 @@ mod tests {
                     json!("invalid_prompt"),
                     "Your prompt was flagged as potentially violating our usage policy.",
                 ),
+                "content_filtered",
+            ),
+            (
+                500,
+                plain(json!("content_filter"), "Internal error"),
+                "content_filtered",
+            ),
+            (
+                503,
+                json!({"error": {"code": "x", "content_filter_result": {"hate": {"filtered": true}}}}),
+                "content_filtered",
+            ),
+            (500, plain(null(), "the content filter failed"), "retry"),
+            (
+                500,
+                plain(json!("400"), "Azure OpenAI's content management policy."),
+                "retry",
+            ),
+            (
+                404,
+                plain(null(), "the content filter 'strict' does not exist"),
+                "refused: NotFound",
+            ),
+            (
+                403,
+                json!({"error": {"code": 403, "message": "Input was flagged: requires moderation",
+                    "metadata": {"reasons": ["violence"]}}}),
                 "content_filtered",
             ),
             (
@@ -625,6 +663,17 @@ mod tests {
             ),
             (
                 200,
+                json!({"choices": [], "prompt_filter_results":
+                    [{"content_filter_results": {"hate": {"filtered": false, "severity": "safe"}}}]}),
+                "content_filtered",
+            ),
+            (
+                200,
+                json!({"choices": [], "prompt_filter_results": []}),
+                "retry",
+            ),
+            (
+                200,
                 json!({"choices": [{"finish_reason": "content_filter", "message": {}}]}),
                 "content_filtered",
             ),
@@ -685,18 +734,30 @@ mod tests {
             (
                 400,
                 json!({}),
-                "The service answered HTTP 400: HTTP 400 without a message",
+                "The service answered HTTP 400 without a message",
             ),
             (
                 400,
                 json!({"error": {"code": "Odd"}}),
-                "The service answered HTTP 400: HTTP 400, Odd",
+                "The service answered HTTP 400, Odd",
+            ),
+            (
+                404,
+                json!("HTTP 404 Not Found"),
+                "The service answered HTTP 404 Not Found",
+            ),
+            (
+                400,
+                json!("<?xml version=\"1.0\"?><Error><Message>It broke</Message></Error>"),
+                "The service answered HTTP 400: It broke",
             ),
         ] {
-            let Disposition::Refused { error, .. } = meaning(status, &[], &body) else {
+            let Disposition::Refused { stop, error } = meaning(status, &[], &body) else {
                 panic!("{body}");
             };
             assert_eq!(error.message, shown);
+            let (stop, twice) = (stop.to_string(), format!("{status}: HTTP"));
+            assert!(!stop.contains(&twice), "{stop}");
         }
         let reason = |status, body: Value| match meaning(status, &[], &body) {
             Disposition::Retry { reason, .. } => reason,

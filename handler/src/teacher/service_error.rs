@@ -3,6 +3,7 @@
 //! Azure OpenAI, API Management, web application firewalls, proxies and other servers each dress their
 //! errors differently, and hide them in answers that begin as successes.
 
+use crate::json;
 use serde_json::Value;
 
 /// An error as the service describes it. Everything may be missing.
@@ -23,9 +24,10 @@ pub struct ServiceError {
 }
 
 /// Where bodies put a sentence, the best place first.
-const SENTENCES: [&str; 9] = [
+const SENTENCES: [&str; 10] = [
     "message",
     "msg",
+    "faultstring",
     "detail",
     "details",
     "errordescription",
@@ -46,7 +48,7 @@ const FILTERS: [&str; 6] = [
 ];
 
 /// What sentences of content filters and usage policies say, in lower case.
-const FILTER_WORDS: [&str; 10] = [
+const FILTER_WORDS: [&str; 13] = [
     "content management policy",
     "content filter",
     "content_filter",
@@ -57,17 +59,31 @@ const FILTER_WORDS: [&str; 10] = [
     "usage policy",
     "usage policies",
     "safety system",
+    "requires moderation",
+    "input was flagged",
+    "prompt was flagged",
 ];
 
 impl ServiceError {
-    /// Reads the body of an answer that is not 2xx.
-    pub fn read(body: &[u8], parsed: Option<&Value>) -> Self {
+    /// Reads the body of an answer with the status `http`, which is not 2xx.
+    pub fn read(http: u16, body: &[u8], parsed: Option<&Value>) -> Self {
         match parsed {
-            Some(value @ (Value::Object(_) | Value::Array(_))) => Self::of(value),
-            Some(Value::String(text)) => Self::saying(text),
+            Some(value @ (Value::Object(_) | Value::Array(_))) => Self::of(value, Some(http)),
+            Some(Value::String(text)) => {
+                Self::within_text(text, Some(http)).unwrap_or_else(|| Self::saying(text))
+            }
             Some(_) => Self::default(),
             None => Self::saying(&String::from_utf8_lossy(body)),
         }
+    }
+
+    /// The error in a text that is a body itself.
+    fn within_text(text: &str, http: Option<u16>) -> Option<Self> {
+        let text = text.trim();
+        let is_object = text.starts_with('{') && text.ends_with('}');
+        let body = is_object.then(|| json::parse(text.as_bytes()).ok())??;
+        let error = Self::of(&body, http);
+        (error != Self::default()).then_some(error)
     }
 
     fn saying(text: &str) -> Self {
@@ -79,17 +95,23 @@ impl ServiceError {
 
     /// The error that a parsed 2xx turns out to be, with the status that it names.
     pub fn within(answer: &Value) -> Option<(u16, Self)> {
-        let choice = answer.get("choices").and_then(|choices| choices.get(0));
+        let choices = answer.get("choices");
+        let choice = choices.and_then(|choices| match choices {
+            Value::Object(_) => Some(choices).filter(|choices| says_something(choices)),
+            list => list.get(0),
+        });
         let said = [Some(answer), choice]
             .into_iter()
             .flatten()
-            .find(|holder| get(holder, "error").is_some_and(says_something));
+            .find(|holder| held(holder).is_some());
         let error = match said {
-            Some(holder) => Self::of(holder),
+            Some(holder) => Self::of(holder, None),
             None if choice.is_none() => {
-                let error = Self::of(answer);
+                let mut error = Self::of(answer, None);
                 if error.filtered.is_none() && error.named_status().is_none() {
-                    return None;
+                    // Where nothing is left of an answer but what the filter says, it was the filter.
+                    prompts(answer).next()?;
+                    error.filtered = Some(Vec::new());
                 }
                 error
             }
@@ -98,10 +120,9 @@ impl ServiceError {
         Some((error.status_named_or_guessed(), error))
     }
 
-    /// `body` is what holds the error, or the error itself.
-    fn of(body: &Value) -> Self {
-        let error = get(body, "error").filter(|error| says_something(error));
-        let error = match error {
+    /// `body` is what holds the error, or the error itself; `http` the answer's status, unless that is 2xx.
+    fn of(body: &Value, http: Option<u16>) -> Self {
+        let error = match held(body) {
             Some(Value::Array(errors)) => errors.first(),
             other => other,
         };
@@ -112,6 +133,7 @@ impl ServiceError {
             Value::String(text) => Some(text.clone()),
             _ => places.iter().find_map(|place| sentence(place, 0)),
         };
+        let message = message.or_else(|| sentence(get(error, "innererror")?, 0));
         let status = ["status", "statuscode", "httpstatus"];
         let mut said = Self {
             code: field("code").unwrap_or_default(),
@@ -121,36 +143,58 @@ impl ServiceError {
             message: message.unwrap_or_default(),
             filtered: None,
         };
-        said.filtered = said.filter(error, body);
+        if let Some(inner) = Self::within_text(&said.message, http.or(said.named_status())) {
+            let or = |inner: String, outer| if inner.is_empty() { outer } else { inner };
+            said = Self {
+                status: inner.status.or_else(|| said.named_status()),
+                code: or(inner.code, said.code),
+                kind: or(inner.kind, said.kind),
+                param: inner.param.or(said.param),
+                ..inner
+            };
+        }
+        said.filtered = said
+            .filtered
+            .take()
+            .or_else(|| said.filter(error, body, http));
         said
     }
 
     /// Whether the content filter refused, and for which categories.
-    fn filter(&self, error: &Value, body: &Value) -> Option<Vec<String>> {
+    fn filter(&self, error: &Value, body: &Value, http: Option<u16>) -> Option<Vec<String>> {
         let inner = get(error, "innererror");
         let inner_code = inner.and_then(|inner| written(get(inner, "code")?));
         let codes = [Some(&self.code), Some(&self.kind), inner_code.as_ref()];
         let mut codes = codes.into_iter().flatten().map(|code| folded(code));
         let by_code = codes.any(|code| FILTERS.iter().any(|filter| code.starts_with(filter)));
-        let prompts = get(body, "promptfilterresults").or_else(|| get(body, "promptannotations"));
-        let prompts = prompts.and_then(Value::as_array).into_iter().flatten();
-        let mut categories = Vec::new();
-        for place in [Some(error), inner, Some(body)]
+        let filters = [error, body]
             .into_iter()
+            .filter_map(|place| get(place, "contentfilters"));
+        let filters = filters
+            .filter_map(Value::as_array)
             .flatten()
-            .chain(prompts)
-        {
-            for category in refused(place) {
-                if !categories.contains(&category) {
-                    categories.push(category);
-                }
-            }
-        }
+            .collect::<Vec<_>>();
+        let blocked = filters.iter().any(|filter| is_set(filter, "blocked"));
         let said = self.message.to_lowercase();
         let by_words = FILTER_WORDS.iter().any(|words| said.contains(words))
             // 5xx, 429 and 401 are about other things, whatever words they use.
-            && self.named_status().is_none_or(|status| matches!(status, 400 | 403 | 406 | 422 | 451));
-        (by_code || by_words || !categories.is_empty()).then_some(categories)
+            && [self.named_status(), http].into_iter().flatten()
+                .all(|status| matches!(status, 400 | 403 | 406 | 422 | 451));
+        let metadata = get(error, "metadata");
+        let moderated =
+            metadata.filter(|metadata| by_words || get(metadata, "flaggedinput").is_some());
+        let mut categories = Vec::new();
+        let places = [Some(error), inner, Some(body)].into_iter().flatten();
+        let places = places.chain(prompts(body)).chain(filters);
+        for category in places
+            .flat_map(refused)
+            .chain(moderated.into_iter().flat_map(reasons))
+        {
+            if !categories.contains(&category) {
+                categories.push(category);
+            }
+        }
+        (by_code || blocked || by_words || !categories.is_empty()).then_some(categories)
     }
 
     /// The status that the body names as a number.
@@ -221,30 +265,45 @@ impl ServiceError {
     }
 }
 
+/// The error that `body` holds.
+fn held(body: &Value) -> Option<&Value> {
+    let mut fields = ["error", "fault"].into_iter();
+    fields.find_map(|name| get(body, name).filter(|error| says_something(error)))
+}
+
+/// What the filter says of each prompt.
+fn prompts(body: &Value) -> impl Iterator<Item = &Value> {
+    let prompts = get(body, "promptfilterresults").or_else(|| get(body, "promptannotations"));
+    prompts.and_then(Value::as_array).into_iter().flatten()
+}
+
 /// The categories that a `content_filter_result` or `content_filter_results` in `place` refused.
 fn refused(place: &Value) -> Vec<String> {
     let results = get(place, "contentfilterresult").or_else(|| get(place, "contentfilterresults"));
-    let refused = |result: &Value| {
-        let flags = [get(result, "filtered"), get(result, "detected")];
-        flags
-            .into_iter()
-            .flatten()
-            .any(|flag| flag == &Value::Bool(true))
-    };
     let results = results.and_then(Value::as_object).into_iter().flatten();
-    let results = results.filter(|(_, result)| refused(result));
-    // A category is a word, and not whatever a service likes to have published.
-    let is_word = |name: &&String| {
-        name.len() <= 32
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
-    };
-    results
-        .map(|(category, _)| category)
-        .filter(is_word)
-        .cloned()
-        .collect()
+    let results =
+        results.filter(|(_, result)| is_set(result, "filtered") || is_set(result, "detected"));
+    let categories = results.map(|(category, _)| category.as_str());
+    categories.filter(is_word).map(str::to_owned).collect()
+}
+
+/// The categories in a moderator's `reasons`.
+fn reasons(metadata: &Value) -> Vec<String> {
+    let reasons = get(metadata, "reasons").and_then(Value::as_array);
+    let reasons = reasons.into_iter().flatten().filter_map(Value::as_str);
+    reasons.filter(is_word).map(str::to_owned).collect()
+}
+
+/// A category is a word, and not whatever a service likes to have published.
+fn is_word(name: &&str) -> bool {
+    name.len() <= 32
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+}
+
+fn is_set(value: &Value, name: &str) -> bool {
+    get(value, name) == Some(&Value::Bool(true))
 }
 
 /// The categories for which the filter cut a choice of a 2xx.
@@ -318,7 +377,7 @@ mod tests {
     use serde_json::json;
 
     fn read(body: Value) -> ServiceError {
-        ServiceError::read(body.to_string().as_bytes(), Some(&body))
+        ServiceError::read(400, body.to_string().as_bytes(), Some(&body))
     }
 
     #[test]
@@ -344,6 +403,12 @@ mod tests {
             json!({"error_description": "It broke"}),
             json!([{"error": {"message": "It broke"}}]),
             json!("It broke"),
+            json!({"fault": {"faultstring": "It broke", "detail": {"errorcode": "steps.odd"}}}),
+            json!({"error": {"code": "odd", "innererror": {"message": "It broke"}}}),
+            json!({"error": {"inner_error": {"message": "no"}}, "message": "It broke"}),
+            json!({"error": {"message": "{\"error\": {\"message\": \"It broke\"}}"}}),
+            json!({"error": " {\"message\": \"It broke\", \"code\": 17}\n"}),
+            json!("{\"detail\": \"It broke\"}"),
         ] {
             let body = match body {
                 Value::Array(mut list) => list.remove(0),
@@ -351,7 +416,11 @@ mod tests {
             };
             assert_eq!(read(body.clone()).message, "It broke", "{body}");
         }
-        assert_eq!(ServiceError::read(b"It broke", None).message, "It broke");
+        let text = ServiceError::read(400, b"It broke", None);
+        assert_eq!(text.message, "It broke");
+        for odd in ["{\"odd\": 1}", "{it} broke", "{it broke}"] {
+            assert_eq!(read(json!({"message": odd})).message, odd);
+        }
         assert_eq!(read(json!({})), ServiceError::default());
         assert_eq!(read(json!(17)), ServiceError::default());
     }
@@ -362,6 +431,16 @@ mod tests {
         assert_eq!(code(json!("429")), "429");
         assert_eq!(code(json!(404)), "404");
         assert_eq!(code(json!(null)), "");
+    }
+
+    #[test]
+    fn a_body_within_a_message_goes_before_what_is_around_it() {
+        let inner = json!({"error": {"code": "odd", "param": "top_p", "message": "It broke"}});
+        let outer =
+            read(json!({"error": {"code": 429, "type": "x", "message": inner.to_string()}}));
+        assert_eq!((&*outer.code, &*outer.kind), ("odd", "x"));
+        assert_eq!(outer.param.as_deref(), Some("top_p"));
+        assert_eq!(outer.status, Some(429));
     }
 
     #[test]
@@ -426,6 +505,33 @@ mod tests {
                     flagged as potentially violating our usage policy."}}),
                 0,
             ),
+            (
+                json!({"error": {"code": "", "message": "x", "content_filters":
+                    [{"blocked": true, "content_filter_results": results}]}}),
+                2,
+            ),
+            (
+                json!({"error": {"message": "x", "content_filters": [{"blocked": false}, {"blocked": true}]}}),
+                0,
+            ),
+            (
+                json!({"error": {"message": "x"}, "content_filters": [{"content_filter_results": results}]}),
+                2,
+            ),
+            (
+                json!({"error": {"code": 403, "message": "Input was flagged: requires moderation",
+                    "metadata": {"reasons": ["violence", "and more"], "provider_name": "x"}}}),
+                1,
+            ),
+            (
+                json!({"error": {"code": 403, "message": "x", "metadata":
+                    {"reasons": ["violence", "hate"], "flagged_input": "x"}}}),
+                2,
+            ),
+            (
+                json!({"error": {"message": json!({"error": {"code": "content_filter"}}).to_string()}}),
+                0,
+            ),
         ] {
             let filtered = read(body.clone()).filtered;
             assert_eq!(filtered.map(|all| all.len()), Some(categories), "{body}");
@@ -435,6 +541,9 @@ mod tests {
             json!({"error": {"code": "429", "message": "content filter: too many requests"}}),
             json!({"error": {"content_filter_result": {"hate": {"filtered": false}}}}),
             json!({"error": {"code": "invalid_prompt", "message": "too short"}}),
+            json!({"error": {"content_filters":
+                [{"blocked": false, "content_filter_results": {"hate": {"filtered": false}}}]}}),
+            json!({"error": {"code": 403, "message": "x", "metadata": {"reasons": ["billing"]}}}),
         ] {
             assert_eq!(read(body.clone()).filtered, None, "{body}");
         }
@@ -489,6 +598,19 @@ mod tests {
             ),
             (json!({"choices": [{"message": {}}], "status": 500}), None),
             (json!({"choices": []}), None),
+            (json!({"choices": [], "prompt_filter_results": []}), None),
+            (
+                json!({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}),
+                Some(400),
+            ),
+            (
+                json!({"choices": {"0": {"index": 1}}, "prompt_filter_results": [{"prompt_index": 0}]}),
+                None,
+            ),
+            (
+                json!({"fault": {"faultstring": "Rate limit quota violation"}}),
+                Some(429),
+            ),
             (json!({}), None),
         ] {
             let named = ServiceError::within(&answer).map(|(status, _)| status);
