@@ -235,7 +235,7 @@ async fn unaffordable(
 }
 
 /// Cancels `stop` at the deadline, or when the run needs no further work. Never returns.
-async fn watch(
+pub(crate) async fn watch(
     app: &App,
     run: &str,
     deadline: Option<Instant>,
@@ -253,8 +253,8 @@ async fn watch(
         loop {
             sleep(RUN_LOOK).await;
             match app.workable(run).await {
-                Ok(Some(_)) => {}
-                Ok(None) => stop.cancel(),
+                Ok(Some(record)) if !record.given_up => {}
+                Ok(_) => stop.cancel(),
                 // A look that fails says nothing about the run.
                 Err(error) => tracing::warn!(run, %error, "the run's record cannot be read"),
             }

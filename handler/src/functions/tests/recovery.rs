@@ -1,6 +1,8 @@
 //! What the reconciler sets right, and what nobody can.
 
 use super::*;
+use crate::steps::label_chunk;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_version_whose_event_got_lost_is_taken_up_by_the_reconciler() {
@@ -16,6 +18,31 @@ async fn a_version_whose_event_got_lost_is_taken_up_by_the_reconciler() {
     // What was in flight is waited for.
     world.reconcile_later(200).await;
     assert_eq!(world.app.runs.active().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn chunks_of_a_run_that_is_given_up_end() {
+    let mut world = World::new(&[]).await;
+    world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    assert!(world.step().await);
+    let run = world.only_run().await.run;
+    let stop = CancellationToken::new();
+    let given_up = async {
+        let give_up = |record: &mut Record| {
+            record.give_up(now());
+            true
+        };
+        world.app.runs.update(&run, give_up).await.unwrap();
+        stop.cancelled().await;
+    };
+    tokio::time::pause();
+    let watch = label_chunk::watch(&world.app, &run, None, &stop);
+    let within = tokio::time::timeout(Duration::from_secs(60), given_up);
+    tokio::select! {
+        never = watch => match never {},
+        ended = within => ended.unwrap(),
+    }
 }
 
 #[tokio::test]
