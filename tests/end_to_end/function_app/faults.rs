@@ -191,7 +191,7 @@ fn a_chunk_that_was_given_up_ends_its_run_as_partial() {
     on_the_cloud(async {
         let cloud = cloud(
             Options {
-                service: slow(400.0),
+                service: slow(2000.0),
                 ..options()
             }
             .setting("SOFTLABEL_CONCURRENCY", "2"),
