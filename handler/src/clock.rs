@@ -5,10 +5,12 @@
 
 use jiff::Timestamp;
 
+/// The wall clock, or in tests a function in its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(fn() -> Timestamp);
 
 impl Clock {
+    /// The clock of this machine.
     pub fn system() -> Self {
         Self(Timestamp::now)
     }
@@ -18,6 +20,7 @@ impl Clock {
         Self(now)
     }
 
+    /// The current time in milliseconds since 1970-01-01 UTC; 0 before that.
     pub fn unix_ms(self) -> u64 {
         u64::try_from((self.0)().as_millisecond()).unwrap_or_default()
     }

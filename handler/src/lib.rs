@@ -9,6 +9,8 @@
 //! `functions` for the Functions host, whose protocol is `host`, and `single_process` for one command.
 //! `deployments` makes those who ask the model from settings (`config`), `cli` is what a person sees.
 
+#![warn(missing_docs)]
+
 pub mod cli;
 pub mod clock;
 pub mod compare;

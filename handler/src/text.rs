@@ -75,8 +75,11 @@ fn is_unseen(c: char) -> bool {
 /// share everyday words with any sentence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mask<'a> {
+    /// Keys and tokens; those shorter than 6 characters are placeholders, and not masked.
     pub secrets: &'a [&'a str],
+    /// The texts of the data: stretches of 12 characters or more are masked, and short lines as a whole.
     pub texts: &'a [&'a str],
+    /// The constant texts of the prompt: only stretches of 24 characters or more are masked.
     pub instructions: &'a [&'a str],
 }
 

@@ -34,17 +34,23 @@ pub struct Comparison {
 /// A turn whose soft label is another one in B.
 #[derive(Clone, Debug, Serialize)]
 pub struct Moved {
+    /// As in A, from the path; `None` where unknown.
     pub split: Option<String>,
+    /// As in A, from the path; `None` where unknown.
     pub bucket: Option<String>,
+    /// As in A; empty where RAW has none.
     #[serde(rename = "conversationId")]
     pub conversation_id: String,
+    /// As in A; empty where RAW has none.
     #[serde(rename = "messageId")]
     pub message_id: String,
     /// Where it stands in RAW: its conversation and its number there, both counted from 0, where that is known.
     pub position: Option<u64>,
+    /// Its number in the conversation; see `position`.
     pub turn: Option<u32>,
     /// In A, and in B.
     pub hard_labels: [u8; 2],
+    /// P(label 1) in A, and in B, in [0, 1].
     pub soft_labels: [f64; 2],
     /// What the user wrote, where RAW is given.
     #[serde(skip_serializing_if = "Option::is_none")]

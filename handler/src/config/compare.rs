@@ -22,8 +22,10 @@ pub struct CompareArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
+    /// Who reads blobs.
     #[command(flatten)]
     pub identity: IdentityArgs,
+    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }

@@ -80,6 +80,7 @@ pub(crate) fn read_task(path: &Path) -> Result<Task, UsageError> {
     task::parse(content, &file).map_err(|error| UsageError(error.to_string()))
 }
 
+/// A strategy, given by its name.
 #[derive(Clone, Copy)]
 pub struct StrategyName(pub &'static dyn Strategy);
 
@@ -94,6 +95,7 @@ fn parse_strategy(name: &str) -> Result<StrategyName, strategy::UnknownStrategy>
 }
 
 impl LabelingArgs {
+    /// How much of a conversation the model sees.
     pub fn limits(&self) -> Limits {
         Limits {
             message_tokens: self.message_tokens as usize,

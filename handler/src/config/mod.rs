@@ -174,22 +174,30 @@ pub struct LabelArgs {
     /// Show the run live on a page of this machine, whose address is printed. The page ends with the run.
     #[arg(long, env = "SOFTLABEL_WATCH", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub watch: bool,
+    /// Which turns to label, where that is not all of them.
     #[command(flatten)]
     pub pilot: PilotArgs,
+    /// How the input is cut into chunks of work.
     #[command(flatten)]
     pub cut: CutArgs,
+    /// What is asked about a message.
     #[command(flatten)]
     pub task: TaskArgs,
+    /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
+    /// The service, and how patiently it is asked.
     #[command(flatten)]
     pub service: ServiceArgs,
+    /// What the report at the end of the run holds.
     #[command(flatten)]
     pub report: RunReportArgs,
+    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
+/// How RAW is cut into chunks of work, and what of it is read.
 #[derive(Clone, Debug, Args)]
 pub struct CutArgs {
     /// Label the intact part of a file that is cut off, and mark the result partial.
@@ -207,6 +215,7 @@ pub struct CutArgs {
 }
 
 impl CutArgs {
+    /// When a chunk is full, and how long a conversation may be.
     pub fn limits(&self) -> ChunkLimits {
         ChunkLimits {
             turns: self.chunk_turns,
@@ -240,6 +249,7 @@ pub struct TaskCheckArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
+    /// The service that would be asked, for the cost.
     #[command(flatten)]
     pub service: ServiceArgs,
 }
@@ -250,10 +260,13 @@ pub struct InfoArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
+    /// What would be asked about a message.
     #[command(flatten)]
     pub task: TaskArgs,
+    /// What a label would be.
     #[command(flatten)]
     pub labeling: LabelingArgs,
+    /// The service that would be asked.
     #[command(flatten)]
     pub service: ServiceArgs,
 }
@@ -272,16 +285,21 @@ pub struct TestArgs {
     /// Print JSON.
     #[arg(long, env = "SOFTLABEL_JSON", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new())]
     pub json: bool,
+    /// What is asked about the message.
     #[command(flatten)]
     pub task: TaskArgs,
+    /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
+    /// The service, and how patiently it is asked.
     #[command(flatten)]
     pub service: ServiceArgs,
+    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
+/// What is logged.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
@@ -292,6 +310,10 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
+    /// The filter that is set, or else `default`.
+    ///
+    /// # Errors
+    /// If it is not a filter.
     pub fn filter(&self, default: &str) -> Result<EnvFilter, ParseError> {
         EnvFilter::try_new(self.log.as_deref().unwrap_or(default))
     }

@@ -29,8 +29,10 @@ pub struct ReadArgs {
     /// The work folder of a run, to include buckets that are not published yet as far as they are labelled.
     #[arg(long, env = "SOFTLABEL_WORK", value_name = "FOLDER")]
     pub work: Option<PathBuf>,
+    /// Who reads blobs.
     #[command(flatten)]
     pub identity: IdentityArgs,
+    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -62,6 +64,7 @@ impl IdentityArgs {
 /// Settings of `softlabel export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
+    /// What is exported.
     #[command(flatten)]
     pub read: ReadArgs,
     /// The format to write.
@@ -92,6 +95,7 @@ pub struct ExportArgs {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).args(["uncertain", "contradictions", "errors", "id"]))]
 pub struct ShowArgs {
+    /// Where the turns are read from.
     #[command(flatten)]
     pub read: ReadArgs,
     /// Show the N turns whose soft labels are nearest to one half, the nearest first.
@@ -130,6 +134,7 @@ pub struct RunReportArgs {
 }
 
 impl RunReportArgs {
+    /// The contents of the report.
     pub fn options(self) -> report::Options {
         report::Options {
             texts: self.report_texts,
@@ -141,6 +146,7 @@ impl RunReportArgs {
 /// Settings of `softlabel report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
+    /// What the report is about.
     #[command(flatten)]
     pub read: ReadArgs,
     /// The file to write; by default report.html in the labelled dataset, or beside the metadata of a

@@ -101,20 +101,27 @@ pub struct ServeArgs {
     /// default there is no cap.
     #[arg(long, env = "SOFTLABEL_MAX_COST_PER_MONTH", value_name = "USD", value_parser = parse_usd)]
     pub max_cost_per_month: Option<Usd>,
+    /// How a dataset is cut into chunks of work.
     #[command(flatten)]
     pub cut: CutArgs,
+    /// What a label is.
     #[command(flatten)]
     pub labeling: LabelingArgs,
+    /// The service, and how patiently it is asked.
     #[command(flatten)]
     pub service: ServiceArgs,
+    /// What the report at the end of a run holds.
     #[command(flatten)]
     pub report: RunReportArgs,
+    /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
+/// Where the datasets lie: a container, and a path in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataPath {
+    /// The container's name: 3 to 63 lower-case letters, digits and hyphens.
     pub container: String,
     /// The path in it, without slashes around it; empty for the container itself.
     pub base: String,

@@ -346,6 +346,7 @@ impl ServiceArgs {
         model::assumed(&self.model, self.family(), self.encoding(), priced)
     }
 
+    /// The quota that is set, or else Azure's first tier or, for OpenAI's API, no limit.
     pub fn quota(&self) -> Quota {
         let (tpm, rpm) = match self.api {
             Api::Azure => (TPM, RPM),
@@ -354,6 +355,7 @@ impl ServiceArgs {
         Quota::new(self.tpm.unwrap_or(tpm), self.rpm.unwrap_or(rpm))
     }
 
+    /// The time-outs of a call.
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {
             connect: self.connect_timeout,
@@ -397,6 +399,7 @@ impl ServiceArgs {
         }
     }
 
+    /// How long to go on when the service does not answer as it should.
     pub fn patience(&self) -> Patience {
         Patience {
             attempts: self.attempts,

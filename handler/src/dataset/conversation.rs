@@ -25,10 +25,12 @@ pub use reader::{Counted, Reader};
 
 pub(crate) use walk::NUL_BYTES;
 
+/// What labelling needs of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Its id; empty where the file has none, until [`Conversation::named`].
     pub id: String,
+    /// Its turns, in the order of the file.
     pub turns: Vec<Turn>,
 }
 
@@ -48,6 +50,7 @@ pub struct Turn {
     pub model_message: Option<String>,
 }
 
+/// A user's message that is not a text: what it is instead, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadMessage {
     place: Place,

@@ -29,13 +29,17 @@ pub struct Details<'a> {
     pub message_id: Cow<'a, str>,
     /// See [`Place`]; `null` where an earlier version labelled the turn, which did not record it.
     pub position: Option<u64>,
+    /// See [`Place`]; `null` as `position` is.
     pub turn: Option<u32>,
+    /// See [`Place`]; `null` also where RAW has no whole number.
     pub turn_index: Option<i64>,
     /// Bounds of P(label 1), in [0, 1]; both are the soft label where it was measured.
     pub low: Option<f64>,
+    /// The upper bound of P(label 1); `low` is the lower one.
     pub high: Option<f64>,
     /// The probabilities of the tokens that mean 0 and 1, in [0, 1].
     pub p0: Option<f64>,
+    /// The probability of the token that means 1; `p0` is the other one's.
     pub p1: Option<f64>,
     /// `p0 + p1`, in [0, 1].
     pub mass: Option<f64>,

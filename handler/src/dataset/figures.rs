@@ -17,6 +17,7 @@ pub struct Tokens {
     pub prompt: u64,
     /// Prompt tokens that the service took from its cache.
     pub cached: u64,
+    /// Tokens of the answers.
     pub completion: u64,
     /// Tokens that were charged to the quota, which are not money: prompt and longest answer of each
     /// attempt, successful or not.
@@ -71,15 +72,19 @@ impl AddAssign for Tokens {
 /// The figures of one bucket, or of several added up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
+    /// Conversations that could be read.
     pub conversations: u64,
+    /// Stretches of the file that could not be read as a conversation.
     pub broken_conversations: u64,
     /// User turns, which is also the number of lines.
     pub turns: u64,
+    /// Turns with a label.
     pub labeled: u64,
     /// Turns without a label that asking again would not change.
     pub not_labelable: u64,
     /// Turns without a label that can be run again.
     pub failed: u64,
+    /// Turns without a label, by the reason.
     pub errors: BTreeMap<ErrorCode, u64>,
     /// Labelled turns with hard label 0 (requires reasoning).
     pub label_0: u64,
@@ -96,7 +101,9 @@ pub struct Figures {
     pub low_mass: u64,
     /// Labels whose hard label is not the more probable one.
     pub contradictions: u64,
+    /// Labelled turns with a rationale.
     pub rationales: u64,
+    /// Labelled turns for which a rationale was asked and not obtained.
     pub rationale_failures: u64,
     /// Turns whose text was cut to the token limit before it was asked.
     pub cut_messages: u64,

@@ -53,8 +53,10 @@ impl fmt::Display for BucketName {
     }
 }
 
+/// What a file of a dataset is, judged by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
+    /// A file of conversations that is read.
     Bucket(BucketName),
     /// Named like data and not read, with what is wrong and what to do.
     Unread(&'static str),
@@ -129,8 +131,10 @@ fn is_like_data(file: &str) -> bool {
     endings.iter().any(|ending| unpacked.ends_with(ending))
 }
 
+/// A file that is named like data and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadFile {
+    /// Where it lies in its dataset, with `/` between names.
     pub path: String,
     /// What is wrong with it, and what to do.
     pub reason: String,
@@ -141,10 +145,12 @@ pub struct UnreadFile {
 pub struct LeftOut {
     /// Those in the folders of splits, or deeper. Without them the labelled dataset is `partial`.
     pub in_splits: Vec<UnreadFile>,
+    /// Those beside the folders of splits, which do not make anything partial.
     pub beside: Vec<UnreadFile>,
 }
 
 impl LeftOut {
+    /// Adds the file at `path`, relative to the dataset, with what is wrong and what to do.
     pub fn add(&mut self, path: String, reason: &str) {
         let side = match path.contains('/') {
             true => &mut self.in_splits,
@@ -154,6 +160,7 @@ impl LeftOut {
         side.push(UnreadFile { path, reason });
     }
 
+    /// A sentence for each file, those in the folders of splits first.
     pub fn warnings(&self) -> Vec<String> {
         let all = self.in_splits.iter().chain(&self.beside);
         all.map(|UnreadFile { path, reason }| format!("{path} is not read: {reason}."))
@@ -201,6 +208,7 @@ pub fn bucket_file(path: &str) -> Result<(&str, &str), &'static str> {
     }
 }
 
+/// Why the function app does not read a bucket file of JSON Lines, and what to do.
 pub const LINES_IN_APP: &str =
     "the function app reads only .json files; convert it, or label it with `softlabel label`";
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The reasons why a turn has no label, or a labelled turn no rationale; files have them in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
@@ -41,6 +42,7 @@ impl ErrorCode {
         )
     }
 
+    /// The code as files have it, such as `empty_message`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EmptyMessage => "empty_message",
@@ -68,12 +70,14 @@ impl fmt::Display for ErrorCode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct LabelingError {
+    /// The reason, for programs.
     pub code: ErrorCode,
     /// One sentence for people.
     pub message: String,
 }
 
 impl LabelingError {
+    /// An error with `message`, one sentence for people.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -82,8 +86,10 @@ impl LabelingError {
     }
 }
 
+/// The label of a turn, or why it has none.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<'a> {
+    /// The turn has a label.
     Labeled {
         /// 0 = requires reasoning, 1 = does not.
         hard_label: u8,
@@ -92,9 +98,11 @@ pub enum Verdict<'a> {
         /// Left out where rationales are off or this one failed.
         rationale: Option<&'a str>,
     },
+    /// The turn has no label, for this reason.
     Error(&'a LabelingError),
 }
 
+/// The values of a line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line<'a> {
     /// As in RAW; empty where RAW has none.
@@ -105,6 +113,7 @@ pub struct Line<'a> {
     pub split: Option<&'a str>,
     /// From the path, `null` where unknown.
     pub bucket: Option<&'a str>,
+    /// The turn's label, or why it has none.
     pub verdict: Verdict<'a>,
 }
 

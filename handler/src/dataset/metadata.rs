@@ -27,6 +27,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// The status as files have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -36,6 +37,7 @@ impl Status {
     }
 }
 
+/// A RAW file, in the version that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
     /// The file's name in its dataset, or its path where it stands alone.
@@ -74,6 +76,7 @@ pub struct BrokenConversation {
     pub number: u64,
     /// Bytes of the file.
     pub bytes: Range<u64>,
+    /// Why it could not be read, without quoting data.
     pub reason: String,
 }
 
@@ -101,9 +104,12 @@ impl IdSources {
     }
 }
 
+/// What the metadata says of a bucket.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BucketReport {
+    /// How far the bucket came.
     pub status: Status,
+    /// The RAW file that holds its conversations.
     pub source: SourceFile,
     /// How RAW writes the bucket's conversations, where that is not a list `turnsArray`.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -137,6 +143,7 @@ pub struct BucketReport {
     /// The conversations that could not be read, the first thousand of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<BrokenConversation>,
+    /// What is counted about its turns.
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -153,15 +160,20 @@ fn is_default(format: &Format) -> bool {
     *format == Format::default()
 }
 
+/// The content of `labeling_metadata.json`; `S` are the settings of the labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelingMetadata<S> {
     /// `complete` only when every bucket is, and nothing that is named like data was left out.
     pub status: Status,
+    /// The RAW dataset's name, or the path of a lone file.
     pub source_dataset: String,
+    /// The labelled dataset's name, or the path of the labelled file.
     pub labeled_dataset: String,
+    /// When the first run began.
     pub started: Timestamp,
     /// When the last bucket was published; `null` while some are not.
     pub completed: Option<Timestamp>,
+    /// The program that wrote this, with its version.
     pub tool: String,
     /// The pilot whose output it is: not the dataset, but some of its turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +191,7 @@ pub struct LabelingMetadata<S> {
     pub cost_usd: Cost,
     /// What the run has spent, buckets that are not published yet included.
     pub spending: Spending,
+    /// The figures of all buckets, added up.
     pub totals: Figures,
     /// Per split and bucket the same figures. A missing split or bucket name is the key `-`.
     pub splits: BTreeMap<String, BTreeMap<String, BucketReport>>,
@@ -207,6 +220,7 @@ impl<S> LabelingMetadata<S> {
 pub struct Spending {
     /// What was billed, and what the quota was charged.
     pub tokens: Tokens,
+    /// US dollars for `tokens`; unknown where a call had no known price.
     pub cost_usd: Cost,
     /// US dollars at the end, if the turns that are left are like those that are done.
     pub projected_cost_usd: Cost,
@@ -236,9 +250,11 @@ pub enum Cost {
     Unknown(Unknown),
 }
 
+/// What stands in place of an unknown amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unknown {
+    /// Written as the text `unknown`.
     Unknown,
 }
 

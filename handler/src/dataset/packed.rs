@@ -15,14 +15,23 @@ const FROM_CSV: &str = "import csv, json, sys; csv.field_size_limit(2**31 - 1); 
 /// A shape of file that has to be converted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packed {
+    /// A file compressed by gzip (`.gz`).
     Gzip,
+    /// A file compressed by Zstandard (`.zst`).
     Zstd,
+    /// A file compressed by xz (`.xz`).
     Xz,
+    /// A file compressed by bzip2 (`.bz2`).
     Bzip2,
+    /// A file compressed by LZ4 (`.lz4`).
     Lz4,
+    /// An archive of PKZIP's format (`.zip`).
     Zip,
+    /// An archive of 7-Zip's format (`.7z`).
     SevenZip,
+    /// A table in Apache Parquet (`.parquet`).
     Parquet,
+    /// A table as comma-separated text (`.csv`), which only its name tells.
     Csv,
 }
 
@@ -80,6 +89,7 @@ impl Packed {
         }
     }
 
+    /// The shape in words for messages, such as `a zip archive`.
     pub fn what(self) -> &'static str {
         match self {
             Self::Gzip => "gzip-compressed data",

@@ -13,15 +13,25 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 #[serde(untagged)]
 pub enum Selection {
     /// A random sample of this many turns, from each split and bucket in proportion to its turns.
-    Sample { sample: u64, seed: u64 },
+    Sample {
+        /// The number of turns; all, where the input has fewer.
+        sample: u64,
+        /// Another seed draws other turns.
+        seed: u64,
+    },
     /// The first turns of the whole input, this many.
-    First { limit: u64 },
+    First {
+        /// The number of turns; all, where the input has fewer.
+        limit: u64,
+    },
 }
 
 /// What makes a labelled output a pilot's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pilot {
+    /// The name, which is part of the name of its output.
     pub name: String,
+    /// Which turns it is about.
     #[serde(flatten)]
     pub selection: Selection,
     /// The turns of the whole input, known once that is read.

@@ -34,6 +34,7 @@ const LONG_CALL: f64 = 2.0;
 /// What the probe asks about: harmless, and always the same.
 const PROBE_MESSAGE: &str = "Thanks, that worked!";
 
+/// The settings that decide what a label is.
 pub fn label_settings(
     labeling: &LabelingArgs,
     service: &ServiceArgs,
@@ -140,6 +141,7 @@ pub fn chunks_out(wanted: ChunksOut, service: &ServiceArgs) -> u64 {
     }
 }
 
+/// One slot for each call of this process that may be in flight.
 pub fn slots(service: &ServiceArgs) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(service.concurrency.most() as usize))
 }

@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+/// The deployments that runs ask: how to reach each one, and the pace of each.
 #[derive(Debug)]
 pub struct Deployments {
     labeling: LabelingArgs,

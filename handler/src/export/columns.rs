@@ -11,7 +11,9 @@ use std::borrow::Cow;
 pub struct Origin {
     /// The model that answered or, where that is not known, was asked.
     pub model: Option<String>,
+    /// The version of the prompts; only labels under the same one are comparable.
     pub prompt_version: Option<String>,
+    /// The name of the strategy.
     pub strategy: Option<String>,
     /// The name of the task.
     pub task: Option<String>,
@@ -46,8 +48,11 @@ impl Origin {
 /// A row to be exported.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
+    /// Its label and details.
     pub row: &'a Row,
+    /// What was said in it, where that is exported.
     pub said: Option<&'a Said>,
+    /// How the labels of its bucket came about.
     pub origin: &'a Origin,
 }
 

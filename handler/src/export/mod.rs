@@ -93,6 +93,7 @@ pub trait Sheet: Send {
 /// How rows are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// The shape of what is written.
     pub format: Format,
     /// With the column of messages.
     pub with_text: bool,

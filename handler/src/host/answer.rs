@@ -13,9 +13,11 @@ pub struct Answer {
     outputs: Map<String, Value>,
 }
 
+/// A failure, as the host logs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
+    /// The kind of failure, for filtering logs, such as `Message`.
     #[serde(rename = "errorType")]
     pub kind: &'static str,
     /// What failed, on what, and what to do.
@@ -24,6 +26,7 @@ pub struct Failure {
 }
 
 impl Answer {
+    /// A success that sends no message and answers no request.
     pub fn done() -> Self {
         Self::default()
     }
@@ -69,6 +72,7 @@ impl Answer {
         self
     }
 
+    /// What leaves through the output binding `binding` as queue messages, in order.
     pub fn messages(&self, binding: &str) -> &[Value] {
         match self.outputs.get(binding) {
             Some(Value::Array(messages)) => messages,
@@ -97,6 +101,7 @@ impl Answer {
 }
 
 impl Failure {
+    /// A failure of this kind; `message` says what failed, on what, and what to do.
     pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
         Self {
             kind,

@@ -12,8 +12,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
+/// One call of a function by the host, with what its bindings hold.
 #[derive(Clone, Debug)]
 pub struct Invocation {
+    /// The name of the function that is called.
     pub function: String,
     /// `X-Azure-Functions-InvocationId`; empty where the host sent none.
     pub id: String,
@@ -21,26 +23,39 @@ pub struct Invocation {
     metadata: Map<String, Value>,
 }
 
+/// Why an invocation cannot be understood.
 #[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
+    /// The request has a body of another form.
     #[error("the body of the invocation is not what the Functions host sends: {0}")]
     Body(#[from] serde_json::Error),
+    /// The host sent nothing under the name of a binding.
     #[error("the invocation has no {binding:?}; give the binding that name in function.json")]
-    NoBinding { binding: String },
+    NoBinding {
+        /// The name that the function looks for.
+        binding: String,
+    },
+    /// A binding holds something other than its function takes.
     #[error("{binding:?} is not a {expected}: {reason}")]
     Unexpected {
+        /// The binding's name.
         binding: String,
+        /// What the function takes, as a phrase that follows "a".
         expected: &'static str,
         /// What is wrong with it; never its content.
         reason: String,
     },
 }
 
+/// An HTTP request to the app, as the host passes it on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HttpRequest {
+    /// The address that was asked for, as a whole.
     pub url: String,
+    /// The HTTP method, such as `GET`.
     pub method: String,
+    /// The parameters after the `?` of the address; without those that have no text.
     #[serde(deserialize_with = "texts")]
     pub query: BTreeMap<String, String>,
     /// What the route's placeholders stand for; without optional ones that stand for nothing, for

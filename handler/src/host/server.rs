@@ -27,8 +27,10 @@ const LARGEST_BODY: usize = 32 << 20;
 /// Blocks of a body that wait to be read.
 const BLOCKS_AHEAD: usize = 4;
 
+/// The functions that the host can call.
 #[async_trait]
 pub trait Functions: Send + Sync + 'static {
+    /// Their names, as the host calls them; a call of any other is refused.
     fn names(&self) -> Vec<&'static str>;
 
     /// Whether a function reads what its bindings hold. Where it does not, that may be of any size.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+/// Why a way gave no credential, with the attempts that it depended on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.in_one_line())]
 pub struct Failure {
@@ -9,14 +10,19 @@ pub struct Failure {
     below: Vec<Attempt>,
 }
 
+/// A way to a credential that was tried, or passed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
+    /// What the way is called, such as `az login`.
     pub way: String,
+    /// Why it gave nothing.
     pub failure: Failure,
 }
 
+/// No way gave a credential for the service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct NoCredential {
+    /// The ways, in the order in which they were tried.
     pub attempts: Vec<Attempt>,
 }
 
@@ -29,6 +35,7 @@ impl Failure {
         }
     }
 
+    /// A failure that follows from those of the attempts `below`.
     pub fn because(reason: impl Into<String>, below: Vec<Attempt>) -> Self {
         Self {
             reason: reason.into(),

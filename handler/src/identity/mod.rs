@@ -46,7 +46,9 @@ pub enum Way {
     ManagedIdentity,
     /// The identity of a Kubernetes service account.
     WorkloadIdentity,
+    /// The user who has signed in to the Azure CLI.
     Az,
+    /// The user who has signed in to the Azure Developer CLI.
     Azd,
 }
 
@@ -71,14 +73,19 @@ impl fmt::Display for Way {
     }
 }
 
+/// Which variables of the platform are set, as far as identities depend on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
+    /// `IDENTITY_ENDPOINT` or `MSI_ENDPOINT`: the platform gives out a managed identity's tokens.
     pub identity_endpoint: bool,
+    /// `AZURE_FEDERATED_TOKEN_FILE`: the pod has the token of a service account.
     pub token_file: bool,
+    /// `AZURE_TENANT_ID`: the tenant of the workload identity is known.
     pub tenant: bool,
 }
 
 impl Surroundings {
+    /// The variables of this process; one that is set to nothing counts as not set.
     pub fn of_process() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
@@ -89,15 +96,18 @@ impl Surroundings {
     }
 }
 
+/// Who this process may be for Entra, and how long it waits for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
     /// The client id of a user-assigned identity; without one the system-assigned identity is meant.
     pub client_id: Option<String>,
     /// The only way to try; by default all are tried in order.
     pub only: Option<Way>,
+    /// What the platform has put into the environment, which decides what is tried.
     pub surroundings: Surroundings,
     /// For a connection to a token endpoint.
     pub connect_timeout: Duration,
+    /// For the token of one way, and for a single request.
     pub timeout: Duration,
 }
 

@@ -12,6 +12,7 @@ impl Secret {
         Self(text.trim().to_owned())
     }
 
+    /// Whether there was nothing but white space to take in.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -68,13 +68,16 @@ pub enum ReadError {
 /// A labelled dataset.
 #[derive(Debug)]
 pub struct Labeled {
+    /// What the metadata says; where buckets are not published yet, with totals of what is there.
     pub metadata: Metadata,
+    /// All buckets that the metadata names, by split and name.
     pub buckets: Vec<Bucket>,
 }
 
 /// One bucket of it.
 #[derive(Clone, Debug)]
 pub struct Bucket {
+    /// Its split and name.
     pub name: BucketName,
     /// What the metadata says of it; where it is not published yet, with the figures of what is there.
     pub report: BucketReport,

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 pub struct Row {
     /// Number of the line in its bucket, counted from 0; of those that are there, where it is not published.
     pub number: u64,
+    /// The labelled line itself.
     pub label: Label,
     /// Files of an earlier version have no details.
     pub details: Option<Details<'static>>,
@@ -23,17 +24,23 @@ pub struct Row {
 /// A labelled line.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Label {
+    /// The conversation's id, as in RAW or generated; empty where there is none.
     #[serde(rename = "conversationId")]
     pub conversation_id: String,
+    /// The id of the user's message, as in RAW or generated; empty where there is none.
     #[serde(rename = "messageId")]
     pub message_id: String,
+    /// The split, from RAW's path; `None` where unknown.
     pub split: Option<String>,
+    /// The bucket, from RAW's path; `None` where unknown.
     pub bucket: Option<String>,
     /// 0 or 1.
     pub hard_label: Option<u8>,
     /// In [0, 1].
     pub soft_label: Option<f64>,
+    /// Why the hard label fits; `None` where rationales are off or this one failed.
     pub rationale: Option<String>,
+    /// Why there is no label; `None` for a labelled turn.
     pub labeling_error: Option<LabelingError>,
 }
 

@@ -28,6 +28,7 @@ impl Accept<Conversation> for Read {
 /// What was said in a turn, half surrogate pairs as U+FFFD.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
+    /// What the user wrote in that turn.
     pub message: String,
     /// The turns before it, the oldest first: what the user wrote and what the model answered.
     pub context: Vec<(String, Option<String>)>,

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 /// may panic, whatever the text, and `head` and `tail` look at little more than what they give
 /// back, however long the text.
 pub trait TokenCounter: Send + Sync {
+    /// The number of tokens of all of `text`.
     fn count(&self, text: &str) -> usize;
 
     /// A prefix of at most `tokens` tokens, as long as can be found in one pass; all of the text if
@@ -23,10 +24,12 @@ pub trait TokenCounter: Send + Sync {
     fn tail<'t>(&self, text: &'t str, tokens: usize) -> &'t str;
 }
 
+/// What [`cut`] makes of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut<'t> {
     /// The text: all of it, or head, line, tail.
     pub text: Cow<'t, str>,
+    /// Whether something was left out in the middle.
     pub is_cut: bool,
 }
 

@@ -65,16 +65,19 @@ impl TryFrom<u8> for Label {
     }
 }
 
+/// The rule by which a turn gets its hard label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HardLabel {
     /// The token that the model generated; the more probable label where that is neither.
     #[default]
     Generated,
+    /// The more probable label, whatever the model generated; at exactly one half, [`Label::Zero`].
     Argmax,
 }
 
 impl HardLabel {
+    /// The hard label of a turn with this estimate.
     #[must_use]
     pub fn choose(self, estimate: &Estimate) -> Label {
         match (self, estimate.generated_label) {
@@ -83,6 +86,7 @@ impl HardLabel {
         }
     }
 
+    /// The name in settings and metadata: `generated` or `argmax`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! What becomes of the text that the model gives as rationale.
 
+/// How the model's text came to its end, as the API says in `finish_reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
     /// The model came to an end (`stop`).

@@ -14,38 +14,67 @@ pub(super) const BREAK_LEASE: &str =
 /// a URL, as a person would write it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// There is no such file or folder.
     #[error("{place} does not exist; check the path")]
-    NotFound { place: String },
+    NotFound {
+        /// Where it should be.
+        place: String,
+    },
+    /// A file is another version than the one that was to be read.
     #[error(
         "{place} changed while it was read: version {found}, not {expected}; run again without \
          changing RAW"
     )]
     Changed {
+        /// The file.
         place: String,
+        /// The mark ([`Version::etag`](super::Version::etag)) of the version that was to be read.
         expected: String,
+        /// The mark of the version that is there; `another` where the service does not tell it.
         found: String,
     },
     /// Something is still copied into it, so that it is not whole.
     #[error("{place} is still being copied; try again when the copy is complete")]
-    Copying { place: String },
+    Copying {
+        /// The blob that is copied to.
+        place: String,
+    },
+    /// The place must not be written, whatever the rights, or its path is not a plain one.
     #[error("{place} must not be written: {reason}")]
-    Forbidden { place: String, reason: String },
+    Forbidden {
+        /// The file or folder.
+        place: String,
+        /// Why not, without a full stop.
+        reason: String,
+    },
     /// Another process works on the same run, or took over from this one.
     #[error("another process works on this run: {holder} holds {place}; wait for it, or stop it")]
-    Held { place: String, holder: String },
+    Held {
+        /// The lock or file that is held.
+        place: String,
+        /// What the holder says of itself; `another process` where it says nothing.
+        holder: String,
+    },
     /// The service is not there, too busy, or took too long, also after several tries.
     #[error("cannot {operation} {place}: {source}; try again later")]
     Unavailable {
+        /// What was tried, as a verb that goes before the place: `read`.
         operation: &'static str,
+        /// What it was tried on.
         place: String,
+        /// What the service answered, or why no answer came.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The service refused, and will again.
     #[error("cannot {operation} {place}: {source}; {remedy}")]
     Refused {
+        /// What was tried, as a verb that goes before the place: `read`.
         operation: &'static str,
+        /// What it was tried on.
         place: String,
+        /// What the service answered.
         source: Box<dyn Error + Send + Sync>,
+        /// What a person can do about it, without a full stop.
         remedy: &'static str,
     },
     /// A file of lines has as many as it can have.
@@ -63,8 +92,11 @@ pub enum StoreError {
     /// The operating system refused. The source says why; the printer of the error adds it.
     #[error("cannot {operation} {place}")]
     Io {
+        /// What was tried, as a verb that goes before the place: `read`.
         operation: &'static str,
+        /// The file or folder that it was tried on.
         place: String,
+        /// The operating system's error, or that of work which broke off inside this process.
         source: io::Error,
     },
 }
@@ -92,6 +124,7 @@ impl StoreError {
         }
     }
 
+    /// [`Forbidden`](Self::Forbidden) for `place`; `reason` says why, without a full stop.
     pub fn forbidden(place: impl fmt::Display, reason: impl Into<String>) -> Self {
         Self::Forbidden {
             place: place.to_string(),
@@ -109,10 +142,12 @@ impl StoreError {
         }
     }
 
+    /// Whether the file is another version than the one that was to be read.
     pub fn is_changed(&self) -> bool {
         matches!(self, Self::Changed { .. })
     }
 
+    /// Whether there is no such file or folder.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
@@ -135,6 +170,7 @@ impl StoreError {
         )
     }
 
+    /// Whether something is still copied into the blob.
     pub fn is_copying(&self) -> bool {
         matches!(self, Self::Copying { .. })
     }

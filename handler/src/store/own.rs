@@ -185,6 +185,10 @@ impl OwnFolder {
         Ok(&*self.0)
     }
 
+    /// The content of a file, or `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] if the path leaves the folder; others if the file cannot be read.
     pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let read = self.read_versioned(path).await?;
         Ok(read.map(|(content, _)| content))
@@ -273,6 +277,10 @@ impl OwnFolder {
         Ok(listed)
     }
 
+    /// Whether there is a file at `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::Forbidden`] if the path leaves the folder; others if that cannot be found out.
     pub async fn exists(&self, path: &str) -> Result<bool, StoreError> {
         self.at(path)?.exists(path).await
     }

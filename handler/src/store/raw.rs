@@ -17,15 +17,19 @@ use tokio::sync::mpsc;
 /// Blocks of a file as they come; a failure comes in place of a block.
 pub(super) type Blocks = mpsc::Receiver<Result<Bytes, StoreError>>;
 
+/// A bucket file of RAW.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFile {
+    /// The split and bucket that its path names.
     pub name: BucketName,
     /// Its path below the folder, with `/`.
     pub path: String,
 }
 
+/// What [`RawFolder::buckets`] finds in a folder of RAW.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
+    /// The bucket files, sorted by name and then by path.
     pub files: Vec<RawFile>,
     /// The files that are named like data and are not bucket files.
     pub left_out: LeftOut,
@@ -118,6 +122,10 @@ impl RawFolder {
         Ok(Self(Arc::new(AzureRaw::new(account, area))))
     }
 
+    /// The bucket files of the folder, and what in it is none. No file is opened.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
     pub async fn buckets(&self) -> Result<Buckets, StoreError> {
         let entries = self.0.entries().await?;
         let paths = entries.iter().map(|(path, _)| path.as_str());

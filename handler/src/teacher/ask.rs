@@ -90,7 +90,10 @@ pub enum Kind {
     /// One token with its probabilities.
     Label,
     /// A few sentences, of at most `tokens` tokens.
-    Rationale { tokens: u32 },
+    Rationale {
+        /// The longest answer, in tokens.
+        tokens: u32,
+    },
 }
 
 /// A usable answer.

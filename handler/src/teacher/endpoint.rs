@@ -24,6 +24,7 @@ impl Api {
         *self == Self::Azure
     }
 
+    /// The name in settings: `azure` or `openai`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Azure => "azure",
@@ -32,6 +33,7 @@ impl Api {
     }
 }
 
+/// The URL that all requests of a deployment go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
@@ -42,17 +44,27 @@ pub struct Endpoint {
     dated: bool,
 }
 
+/// Why an address cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
+    /// It cannot be read as a URL, or not as one of HTTP.
     #[error("{0} is not a URL ({1}); it looks like {2}", setting(*api), why, example(*api))]
-    NotAUrl { api: Api, why: String },
+    NotAUrl {
+        /// The form of the API that it is for.
+        api: Api,
+        /// What is wrong with it, without a full stop.
+        why: String,
+    },
     /// A secret stands in the URL, where every log shows it.
     #[error(
         "{0} carries a user name or a query; give the bare address and put the key into {1}",
         setting(*api),
         key(*api)
     )]
-    NotBare { api: Api },
+    NotBare {
+        /// The form of the API that it is for.
+        api: Api,
+    },
     /// A key would travel in the clear.
     #[error(
         "AZURE_OPENAI_ENDPOINT must begin with https:// (http:// is accepted only for this \
@@ -71,9 +83,13 @@ pub enum EndpointError {
         "AZURE_OPENAI_ENDPOINT names the {what} {url:?}, and {setting} is {set:?}; give only one of them"
     )]
     Contradiction {
+        /// What both name: `deployment` or `API version`.
         what: &'static str,
+        /// What the URL says.
         url: String,
+        /// The setting that says something else.
         setting: &'static str,
+        /// What that setting says.
         set: String,
     },
 }
@@ -108,7 +124,9 @@ fn example(api: Api) -> &'static str {
 pub struct Target {
     /// Without what follows `/openai`.
     pub account: String,
+    /// The deployment that a Target URI names.
     pub deployment: Option<String>,
+    /// The dated API version of its query; `None` where the v1 form is named.
     pub version: Option<String>,
 }
 
@@ -263,10 +281,12 @@ impl Endpoint {
         })
     }
 
+    /// The whole URL of chat completions, with the `api-version` of the dated form.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
+    /// Which form of the API is spoken there.
     pub fn api(&self) -> Api {
         self.api
     }
@@ -285,6 +305,7 @@ impl Endpoint {
         }
     }
 
+    /// Whether requests stay on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
     }
@@ -305,6 +326,7 @@ impl Endpoint {
         format!("POST {url} for the {what} {deployment:?}{named}")
     }
 
+    /// The deployment's name; in the OpenAI form, the model's.
     pub fn deployment(&self) -> &str {
         &self.deployment
     }

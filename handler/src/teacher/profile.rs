@@ -10,17 +10,22 @@ use super::wire::{Messages, Request};
 use crate::labeling::call;
 use serde::{Deserialize, Serialize};
 
+/// Which parameter bounds the tokens of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthParameter {
+    /// `max_tokens`, which the older models and other makers' servers take.
     MaxTokens,
+    /// `max_completion_tokens`, which the newer models take in its place.
     MaxCompletionTokens,
 }
 
 /// The parameters of all requests of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
+    /// The family of models whose rules the parameters follow.
     pub family: Family,
+    /// How the length of answers is bounded.
     pub length: LengthParameter,
     /// Tokens allowed for a classification.
     pub classification_tokens: u32,
@@ -80,6 +85,7 @@ impl Profile {
         self.family == Family::Compatible
     }
 
+    /// Asks for a label: one token, with its most probable alternatives. `model` is left out where the URL names it.
     pub fn classification<'a>(
         &self,
         model: Option<&'a str>,

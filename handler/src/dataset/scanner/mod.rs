@@ -62,8 +62,10 @@ use window::{Event, Findings, Window};
 /// The default of [`Scanner::with_max_conversation_bytes`]: 64 MiB.
 pub const MAX_CONVERSATION_BYTES: usize = 64 << 20;
 
+/// How a file puts its conversations together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// One JSON array of conversations.
     Array,
     /// Conversations one after the other, as a rule one a line.
     Lines,
@@ -93,12 +95,15 @@ impl<T, F: FnMut(&[u8]) -> Result<T, ParseError>> Accept<T> for F {
 /// Something found in a file. Ranges are bytes of the file, in increasing order and disjoint.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'a, T> {
+    /// An object that passed the acceptance test.
     Conversation {
         /// Its position among everything found in this file, counted from 0.
         number: u64,
         /// Where it stands, from its opening to its closing brace.
         range: Range<u64>,
+        /// Its bytes, as they stand in the file.
         bytes: &'a [u8],
+        /// What the acceptance test made of it.
         value: T,
     },
     /// A stretch that holds something, but no conversation.
@@ -115,8 +120,10 @@ pub enum Found<'a, T> {
 /// What is wrong with a file as a whole. Whatever is intact in it was found all the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
+    /// The file has no content, blanks and a byte order mark aside.
     #[error("the file is empty")]
     Empty,
+    /// The file is of another kind, or nothing in it is a conversation.
     #[error("byte {offset}: not a dataset: {what}")]
     NotADataset {
         /// The byte by which this was recognised, or the first thing that is no conversation.
@@ -124,6 +131,7 @@ pub enum ScanError {
         /// What was seen instead.
         what: String,
     },
+    /// The file ends inside of a conversation, or before its array does.
     #[error(
         "byte {offset}: the file is cut off: the value that begins there does not end before the \
          file does, at byte {length}"
@@ -131,10 +139,15 @@ pub enum ScanError {
     CutOff {
         /// Where the unfinished conversation begins; the length if there is none.
         offset: u64,
+        /// The length of the file in bytes.
         length: u64,
     },
+    /// Something other than blanks follows the bracket that closes the array.
     #[error("byte {offset}: data after the end of the array")]
-    TrailingData { offset: u64 },
+    TrailingData {
+        /// The first byte of it.
+        offset: u64,
+    },
 }
 
 impl ScanError {
@@ -224,6 +237,7 @@ enum Phase {
 }
 
 impl<T, A: Accept<T>> Scanner<T, A> {
+    /// A scanner at the beginning of a file; `accept` decides what is a conversation.
     pub fn new(accept: A) -> Self {
         Self {
             accept,
@@ -267,6 +281,7 @@ impl<T, A: Accept<T>> Scanner<T, A> {
         }
     }
 
+    /// Says that the file ends with the blocks pushed so far.
     pub fn finish(&mut self) {
         self.window.ended = true;
     }

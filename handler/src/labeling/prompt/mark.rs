@@ -23,6 +23,7 @@ impl Mark {
         }
     }
 
+    /// The 32 hexadecimal digits, in lower case.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

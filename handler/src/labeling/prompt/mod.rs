@@ -20,10 +20,12 @@ use std::sync::Arc;
 /// under the same prompts: change it with any word of a prompt.
 pub const PROMPT_VERSION: &str = "2026-11-a";
 
+/// The texts of one request to the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// The system message: the same for every request of its kind.
     pub system: Arc<str>,
+    /// The user message: the delimited sections of the input, then what is asked about them.
     pub user: String,
 }
 
@@ -36,6 +38,7 @@ pub struct Prompts {
 }
 
 impl Prompts {
+    /// The prompts of `task`, with its system texts written out once.
     #[must_use]
     pub fn of(task: &Arc<Task>) -> Self {
         Self {

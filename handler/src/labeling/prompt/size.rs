@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 
+/// The counted parts of a task's prompts, from which the size of each prompt is summed up.
 #[derive(Clone)]
 pub struct Sizes {
     tokens: Arc<dyn TokenCounter>,
@@ -21,6 +22,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// Counts the constant parts of `prompts` with `tokens`.
     #[must_use]
     pub fn new(tokens: Arc<dyn TokenCounter>, prompts: &Prompts) -> Self {
         let nothing = Input::new(&UserMessageOnly);
@@ -41,11 +43,13 @@ impl Sizes {
         }
     }
 
+    /// About how many tokens the prompt for a label has with `input` and `mark`, both texts together.
     #[must_use]
     pub fn classification(&self, input: &Input, mark: &Mark) -> usize {
         self.classification + self.sections(input, mark)
     }
 
+    /// About how many tokens the prompt for a rationale has with `input` and `mark`, both texts together.
     #[must_use]
     pub fn rationale(&self, input: &Input, mark: &Mark) -> usize {
         self.rationale + self.sections(input, mark)

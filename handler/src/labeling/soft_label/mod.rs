@@ -26,6 +26,7 @@ const MEASURED_MARGIN: f64 = 1e-6;
 /// How close to 0 and 1 a soft label may come where one label was not observed.
 const CENSORED_MARGIN: f64 = 1e-4;
 
+/// One token that the model could have generated, with its probability.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// The token as the API writes it.
@@ -37,8 +38,10 @@ pub struct Candidate {
     pub logprob: f64,
 }
 
+/// The first token of an answer and its alternatives: what a soft label is estimated from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FirstToken {
+    /// The token that the model generated.
     pub sampled: Candidate,
     /// The most probable tokens, in any order, with or without the sampled one.
     pub top: Vec<Candidate>,
@@ -67,16 +70,21 @@ pub struct Estimate {
     pub mass: f64,
     /// The text of the token that was generated; a long one is cut.
     pub generated: String,
+    /// The label that this token stands for; `None` where it stands for neither.
     pub generated_label: Option<Label>,
 }
 
 /// No label has a probability: the answer is no label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoLabel {
+    /// Neither label is among the candidates.
     #[error(
         "neither 0 nor 1 is among the probable first tokens; the model generated {generated:?}"
     )]
-    NotListed { generated: String },
+    NotListed {
+        /// The text of the token that was generated; a long one is cut.
+        generated: String,
+    },
     /// One is, but without a probability that can be read.
     #[error("the log probabilities of 0 and 1 cannot be read")]
     NoProbability,

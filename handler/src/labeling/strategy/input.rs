@@ -6,6 +6,7 @@ use super::{Limits, MESSAGE_TITLE, Strategy};
 use crate::dataset::conversation::Turn;
 use crate::labeling::cut::{TokenCounter, cut};
 
+/// One text of an input, with its title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// What the text is, in words of the prompt.
@@ -26,6 +27,7 @@ pub struct Input {
 }
 
 impl Input {
+    /// An input by `strategy` that shows nothing yet.
     #[must_use]
     pub fn new(strategy: &dyn Strategy) -> Self {
         Self {
@@ -82,6 +84,7 @@ impl Input {
         &self.sections
     }
 
+    /// Tokens of the texts of all sections, without titles and delimiters.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.tokens
@@ -99,6 +102,7 @@ impl Input {
         self.left_out
     }
 
+    /// Whether `text` occurs in the text of a section.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
         let mut sections = self.sections.iter();

@@ -44,10 +44,12 @@ impl Default for Limits {
     }
 }
 
+/// A way to choose what the model is shown of a turn.
 pub trait Strategy: Send + Sync {
     /// The name in settings and metadata, in snake case.
     fn name(&self) -> &'static str;
 
+    /// What it shows, in a few words for people.
     fn description(&self) -> &'static str;
 
     /// Raised whenever the same turn would give another input.
@@ -89,11 +91,16 @@ pub fn ask_about(
         .ok_or_else(|| LabelingError::new(ErrorCode::EmptyMessage, "The message is empty."))
 }
 
+/// All strategies, the default one first.
 #[must_use]
 pub fn strategies() -> &'static [&'static dyn Strategy] {
     &[&UserMessageOnly, &WithContext, &WithResponse]
 }
 
+/// The strategy called `name`.
+///
+/// # Errors
+/// [`UnknownStrategy`] if none is called so.
 pub fn by_name(name: &str) -> Result<&'static dyn Strategy, UnknownStrategy> {
     strategies()
         .iter()
@@ -102,6 +109,7 @@ pub fn by_name(name: &str) -> Result<&'static dyn Strategy, UnknownStrategy> {
         .ok_or_else(|| UnknownStrategy(name.to_owned()))
 }
 
+/// No strategy has the name that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown strategy {0:?}: use {names}", names = names())]
 pub struct UnknownStrategy(pub String);

@@ -133,6 +133,7 @@ impl Task {
         Arc::clone(&BUILT_IN)
     }
 
+    /// Whether it is the task that is used unless another is named, by its content.
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         *self == *Self::built_in()
@@ -166,6 +167,7 @@ impl Task {
 }
 
 impl Labels {
+    /// What `label` means, and when it is right.
     #[must_use]
     pub fn of(&self, label: Label) -> &Definition {
         match label {

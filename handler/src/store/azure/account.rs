@@ -92,6 +92,7 @@ impl Account {
         self.0.service.blob_container_client(name)
     }
 
+    /// The URL of the account's blob service, with an emulator's account as its path.
     pub fn endpoint(&self) -> &str {
         self.0.endpoint.as_str()
     }

@@ -35,41 +35,86 @@ pub(super) enum Access {
     Key { account: String, key: Secret },
 }
 
+/// Why settings or a URL name no account, container or blob that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
+    /// Nothing is set.
     #[error(
         "{setting} names no storage: set {setting}__blobServiceUri to \
          https://ACCOUNT.blob.core.windows.net"
     )]
-    Missing { setting: String },
+    Missing {
+        /// The connection's name, which its settings begin with.
+        setting: String,
+    },
+    /// A connection string and a URL are set, of which only one can hold.
     #[error("{setting} and {setting}__blobServiceUri are both set; unset one of them")]
-    Twice { setting: String },
+    Twice {
+        /// The connection's name.
+        setting: String,
+    },
+    /// What should be the address of a blob service is none, or has more in it.
     #[error(
         "{setting} is not the URL of a blob service; write https://ACCOUNT.blob.core.windows.net"
     )]
-    NoAddress { setting: String },
+    NoAddress {
+        /// The setting, with the part of a connection string where it is in one.
+        setting: String,
+    },
+    /// A connection string holds the key of an account that is not an emulator on this machine.
     #[error(
         "{setting} holds an account key for {host}, but a key is accepted only for an emulator on \
          this machine: use an identity, with {setting}__blobServiceUri in place of {setting} and a \
          role on the account"
     )]
-    KeyInCloud { setting: String, host: String },
+    KeyInCloud {
+        /// The setting that holds the connection string.
+        setting: String,
+        /// The host that the key would be used for.
+        host: String,
+    },
+    /// A connection string lacks a part.
     #[error("{setting} is a connection string without {part}; add it")]
-    Incomplete { setting: String, part: &'static str },
+    Incomplete {
+        /// The setting that holds the connection string.
+        setting: String,
+        /// The name of the missing part, such as `AccountName`.
+        part: &'static str,
+    },
+    /// A credential is set that is not the managed identity.
     #[error("{setting}__credential is {value}; write managedidentity, or leave it out")]
-    UnknownCredential { setting: String, value: String },
+    UnknownCredential {
+        /// The connection's name.
+        setting: String,
+        /// What is set.
+        value: String,
+    },
+    /// A URL leads to no container, or to none that may be used.
     #[error(
         "{url} does not name a place for blobs: {reason}; write \
          https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH"
     )]
-    NoPlace { url: String, reason: &'static str },
+    NoPlace {
+        /// The URL without its query and fragment; `the URL` where it holds a user's name or password.
+        url: String,
+        /// What is wrong with it, without a full stop.
+        reason: &'static str,
+    },
+    /// A URL has a query, such as a shared access signature.
     #[error(
         "{url} has a query, and shared access signatures are not accepted: leave out everything \
          from the ? on, and use an identity with a role on the account"
     )]
-    Query { url: String },
+    Query {
+        /// The URL without its query, which may be a secret.
+        url: String,
+    },
+    /// The client that sends requests cannot be made.
     #[error("storage cannot be connected: {reason}")]
-    Client { reason: String },
+    Client {
+        /// What it or its signing key lacks, in the library's words.
+        reason: String,
+    },
 }
 
 impl Connection {
@@ -161,9 +206,12 @@ impl Connection {
     }
 }
 
+/// A container in an account, or a path in it, as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobUrl {
+    /// The account, and as whom it is used.
     pub connection: Connection,
+    /// The container's name, percent-decoded.
     pub container: String,
     /// The path in it, with `/`, without one at either end; empty for the container itself.
     pub path: String,

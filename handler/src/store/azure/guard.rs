@@ -32,10 +32,12 @@ impl Area {
         })
     }
 
+    /// The name of the container.
     pub fn container(&self) -> &str {
         &self.container
     }
 
+    /// The folder's path in the container, with `/`; empty for the whole container.
     pub fn path(&self) -> &str {
         &self.path
     }

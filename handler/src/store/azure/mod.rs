@@ -29,6 +29,7 @@ pub(super) use raw::AzureRaw;
 
 use std::time::Duration;
 
+/// Time limits, tries and leases of the requests to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// For one try of a request, and for the next bytes of a body.
@@ -37,6 +38,7 @@ pub struct Tuning {
     pub tries: usize,
     /// The longest wait before the second try; it doubles from one to the next.
     pub first_wait: Duration,
+    /// The bound of all waits between two tries.
     pub longest_wait: Duration,
     /// Names that a page of a listing has at most, up to 5,000.
     pub page: u16,

@@ -12,6 +12,7 @@ use clap::ValueEnum;
 
 const ENTRA: &str = "Entra token for the model";
 
+/// How requests to the model are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Auth {
     /// A key: from Key Vault, else from AZURE_OPENAI_API_KEY.
@@ -21,6 +22,7 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// The name as `--auth` takes it: `key` or `entra`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Key => "key",
@@ -29,20 +31,31 @@ impl Auth {
     }
 }
 
+/// Whether a Key Vault is asked for the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultChoice {
+    /// This secret is asked for, before the variable that holds a key.
     Ask(VaultSecret),
+    /// None is asked; the text says why.
     NotTried(&'static str),
 }
 
+/// From what a credential is obtained.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The form of the API, which decides the header and the variable of the key.
     pub api: Api,
+    /// Whether a key or a token of Entra is wanted.
     pub auth: Auth,
+    /// The Key Vault that may hold the key; not asked for a token of Entra.
     pub vault: VaultChoice,
+    /// The key of `AZURE_OPENAI_API_KEY` or `OPENAI_API_KEY`; one that is empty counts as none.
     pub key: Option<Secret>,
+    /// The scope of a token for the model, such as `https://cognitiveservices.azure.com/.default`.
     pub entra_scope: String,
+    /// As whom the vault is read, and for whom tokens of Entra are obtained.
     pub identities: Identities,
+    /// What tells how long a credential is still valid.
     pub clock: Clock,
 }
 

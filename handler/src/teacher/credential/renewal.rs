@@ -26,6 +26,7 @@ const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 /// The wait after a renewal ahead of time that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
+/// Something that gives proofs again and again: a Key Vault, or Entra.
 pub trait Source: fmt::Debug + Send + Sync {
     /// Obtains a proof, not one that was kept. The wait is bounded.
     fn obtain(&self) -> BoxFuture<'_, Result<Proof, Failure>>;
@@ -37,7 +38,9 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// The header of a request, and which of the successive ones it is.
 #[derive(Clone, Debug)]
 pub struct Header {
+    /// Its name: `api-key` or `authorization`.
     pub name: HeaderName,
+    /// The key or the token, marked as sensitive; empty where none is sent.
     pub value: HeaderValue,
     generation: u64,
 }
@@ -45,8 +48,10 @@ pub struct Header {
 /// Why there is nothing better than what was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenewalError {
+    /// No source can give another: the key comes from a variable, or none is sent.
     #[error("it cannot be renewed")]
     NotRenewable,
+    /// The source was asked, and gave none.
     #[error("it could not be renewed: {0}")]
     Failed(Failure),
 }
@@ -138,6 +143,7 @@ impl Credential {
         }))
     }
 
+    /// What to check when the service refuses the credential: a clause without a full stop.
     pub fn advice(&self) -> &str {
         &self.0.advice
     }

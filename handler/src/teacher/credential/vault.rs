@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 
+/// The secret of a Key Vault that holds the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultSecret {
     /// `https://NAME.vault.azure.net`, without a slash at the end.

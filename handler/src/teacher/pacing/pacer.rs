@@ -36,8 +36,10 @@ const FADING: f64 = 1.0 / 512.0;
 /// A 429 that asks for less was one call too many in a short window, not a lack of quota.
 const PASSING: Duration = Duration::from_secs(1);
 
+/// How many calls may be in flight at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
+    /// This many, whatever the latency; 0 counts as 1.
     Fixed(u32),
     /// As many as the quota needs at the latency that is measured, and never more than this.
     Auto(u32),
@@ -47,6 +49,7 @@ impl Concurrency {
     /// `auto`: enough for ten times the first tier's quota, and a bound on memory and connections.
     pub const AUTO: Self = Self::Auto(1000);
 
+    /// The most calls that are ever in flight, at least 1.
     pub fn most(self) -> u32 {
         match self {
             Self::Fixed(most) | Self::Auto(most) => most.max(1),
@@ -63,8 +66,10 @@ impl Concurrency {
     }
 }
 
+/// Whether the next call may go, and if not, when to ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
+    /// It may go at once.
     Now,
     /// Not before that moment, and not surely then.
     At(Duration),
@@ -74,6 +79,7 @@ pub enum Ready {
     Blocked,
 }
 
+/// A call that went: what its answer is reported with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sent {
     at: Duration,
@@ -82,6 +88,7 @@ pub struct Sent {
     charged: u64,
 }
 
+/// The pace of one process's calls to one deployment.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     allowance: Allowance,

@@ -11,10 +11,12 @@ const LEAST_SHARE: f64 = 0.02;
 /// How fast the share grows back, a second.
 const GROWTH_A_SECOND: f64 = 0.01;
 
+/// A deployment's limits; [`NO_LIMIT`](Self::NO_LIMIT) stands for none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quota {
     /// Tokens a minute: prompts and longest answers, charged when a request arrives.
     pub tpm: f64,
+    /// Requests a minute.
     pub rpm: f64,
 }
 
@@ -29,6 +31,7 @@ impl Quota {
         self.tpm < none || self.rpm < none
     }
 
+    /// The quota of `tpm` tokens and `rpm` requests a minute.
     pub fn new(tpm: u32, rpm: u32) -> Self {
         Self {
             tpm: f64::from(tpm),

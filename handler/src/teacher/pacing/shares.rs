@@ -37,10 +37,12 @@ struct Member {
     until_ms: u64,
 }
 
+/// What a process has once its share is renewed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Renewed {
     /// From 0 to 1.
     pub share: f64,
+    /// How long to wait until the next renewal.
     pub next: Duration,
 }
 
@@ -51,6 +53,7 @@ impl Record {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
+    /// The record as it is stored, in JSON; [`read`](Self::read) reads it back.
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
@@ -91,6 +94,7 @@ impl Record {
         Renewed { share, next }
     }
 
+    /// Gives up the share of `name`, which is free at once.
     pub fn leave(&mut self, name: &str) {
         self.members.remove(name);
     }

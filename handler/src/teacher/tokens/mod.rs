@@ -88,6 +88,7 @@ impl Encoding {
         }
     }
 
+    /// The name in settings and metadata, such as `o200k_base`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
