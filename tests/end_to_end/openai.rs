@@ -145,6 +145,7 @@ fn a_label_is_read_behind_white_space_that_is_a_token_of_its_own() {
         let input = home.messages(&borrowed(&messages));
         let output = home.path("out.jsonl");
         server.label(&input, &output).ends(0);
+        let mut others = 0;
         for (line, message) in lines(&output).iter().zip(&messages) {
             let asked = server.labels();
             let asked = asked
@@ -154,10 +155,7 @@ fn a_label_is_read_behind_white_space_that_is_a_token_of_its_own() {
             let first = &asked.answer["choices"][0]["logprobs"]["content"][0];
             assert_eq!(first["token"], begins_with);
             let (expected, before) = (said(asked, 1), said(asked, 0));
-            assert!(
-                (expected - before).abs() > 1e-3,
-                "the first token's say the same"
-            );
+            others += usize::from((expected - before).abs() > 1e-3);
             let soft = line["soft_label"].as_f64().unwrap();
             assert!(
                 (soft - expected).abs() < 2e-6,
@@ -165,6 +163,7 @@ fn a_label_is_read_behind_white_space_that_is_a_token_of_its_own() {
             );
             assert_eq!(line["hard_label"], u8::from(expected > 0.5));
         }
+        assert!(others > 0, "the first tokens say the same");
         assert!(
             server
                 .labels()
