@@ -33,10 +33,10 @@ const WHOLE_AFTER: [&str; 5] = [
 const CREATED: &str = "Microsoft.Storage.BlobCreated";
 
 /// With a hierarchical namespace: what Spark's commits, `mv` and Storage Explorer do.
-const RENAMED: [&str; 2] = [
-    "Microsoft.Storage.BlobRenamed",
-    "Microsoft.Storage.DirectoryRenamed",
-];
+const BLOB_RENAMED: &str = "Microsoft.Storage.BlobRenamed";
+
+/// The same for a folder with what lies in it, of which nothing has an event of its own.
+const FOLDER_RENAMED: &str = "Microsoft.Storage.DirectoryRenamed";
 
 /// An event of Event Grid's schema, as far as it matters.
 #[derive(Debug, Deserialize)]
@@ -161,13 +161,16 @@ fn ignored(event: &Event, reason: &str) {
 
 /// What an event is about, or why it starts no run.
 fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
-    if RENAMED.contains(&event.event_type.as_str()) {
-        let url = event.data.destination_url.as_deref();
-        let path = url.and_then(|url| renamed(app, url));
-        return renamed_to(&path.ok_or("it was not renamed to a path below the base path")?);
-    }
-    if event.event_type != CREATED {
-        return Err("the event is not about a blob that was written or renamed");
+    let to = || {
+        let path = event.data.destination_url.as_deref();
+        let path = path.and_then(|url| renamed(app, url));
+        path.ok_or("it was not renamed to a path below the base path")
+    };
+    match event.event_type.as_str() {
+        CREATED => {}
+        BLOB_RENAMED => return blob_renamed_to(&to()?),
+        FOLDER_RENAMED => return folder_renamed_to(&to()?),
+        _ => return Err("the event is not about a blob that was written or renamed"),
     }
     if !WHOLE_AFTER.contains(&event.data.api.as_str()) {
         return Err("its operation does not complete a blob");
@@ -192,20 +195,31 @@ fn upload(app: &App, event: &Event) -> Result<Upload, &'static str> {
     })
 }
 
-/// What a blob or folder is about that was renamed to `path`, below the base path.
-fn renamed_to(path: &str) -> Result<Upload, &'static str> {
-    let (dataset, below) = path.split_once('/').unwrap_or((path, ""));
-    layout::raw_dataset(dataset)?;
-    match layout::bucket_file(path) {
-        Ok((dataset, file)) => Ok(Upload::Bucket {
-            dataset: dataset.to_owned(),
-            file: file.to_owned(),
-        }),
-        // A dataset's folder, a split's, or the marker that is put there last.
-        Err(_) if below == layout::RAW_METADATA || !below.contains(['/', '.']) => {
+/// What a blob is about that was renamed to `path`, below the base path.
+fn blob_renamed_to(path: &str) -> Result<Upload, &'static str> {
+    match path.split_once('/') {
+        // The marker that is put there last.
+        Some((dataset, layout::RAW_METADATA)) => {
+            layout::raw_dataset(dataset)?;
             Ok(Upload::Dataset(dataset.to_owned()))
         }
-        Err(reason) => Err(reason),
+        _ => {
+            let (dataset, file) = layout::bucket_file(path)?;
+            Ok(Upload::Bucket {
+                dataset: dataset.to_owned(),
+                file: file.to_owned(),
+            })
+        }
+    }
+}
+
+/// What a folder is about that was renamed to `path`, below the base path: a dataset's, or a split's.
+fn folder_renamed_to(path: &str) -> Result<Upload, &'static str> {
+    let (dataset, split) = path.split_once('/').unwrap_or((path, ""));
+    layout::raw_dataset(dataset)?;
+    match split.contains('/') {
+        true => Err("the folder lies too deep for a split of a dataset"),
+        false => Ok(Upload::Dataset(dataset.to_owned())),
     }
 }
 
@@ -236,23 +250,29 @@ mod tests {
     #[test]
     fn what_is_renamed_to_a_bucket_a_split_or_a_dataset_is_taken_up() {
         let dataset = Ok(Upload::Dataset("v4".into()));
-        for path in ["v4", "v4/train", "v4/metadata.json"] {
-            assert_eq!(renamed_to(path), dataset, "{path}");
+        // A point in a folder's name makes it no file.
+        for path in ["v4", "v4/train", "v4/train.2026-11", "v4/a.json"] {
+            assert_eq!(folder_renamed_to(path), dataset, "{path}");
         }
+        assert_eq!(blob_renamed_to("v4/metadata.json"), dataset);
         let bucket = Upload::Bucket {
             dataset: "v4".into(),
             file: "train/a.json".into(),
         };
-        assert_eq!(renamed_to("v4/train/a.json"), Ok(bucket));
+        assert_eq!(blob_renamed_to("v4/train/a.json"), Ok(bucket));
+        for path in ["LABELED_v4", "LABELED_v4/train", ".tmp/a", "v4/a/b", ""] {
+            assert!(folder_renamed_to(path).is_err(), "{path}");
+        }
         for path in [
-            "LABELED_v4",
+            "v4",
+            "v4/notes",
+            "LABELED_v4/metadata.json",
             "LABELED_v4/train/a.json",
-            ".tmp/a",
-            "v4/a/b/c",
+            "v4/a/b/c.json",
             "v4/train/a.jsonl",
             "",
         ] {
-            assert!(renamed_to(path).is_err(), "{path}");
+            assert!(blob_renamed_to(path).is_err(), "{path}");
         }
     }
 }

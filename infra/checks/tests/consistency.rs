@@ -117,17 +117,20 @@ fn instances_are_kept_ready_for_functions_that_there_are() {
     assert_eq!(app.at(scale), Some(&expected));
 }
 
-/// Whether the subscription of the buckets' events lets one through.
+/// Whether a subscription of the buckets' queue lets an event through.
 fn delivers(name: &str, kind: &str, api: &str, container: &str, path: &str) -> bool {
-    let snapshot = snapshot(name).unwrap();
-    let subscription = snapshot.of_kind(SUBSCRIPTION).next().unwrap();
     let event = Event {
         kind,
         api,
         container,
         path,
     };
-    accepts(subscription, event)
+    delivers_in(&snapshot(name).unwrap(), event)
+}
+
+fn delivers_in(snapshot: &Snapshot, event: Event<'_>) -> bool {
+    let mut subscriptions = snapshot.of_kind(SUBSCRIPTION);
+    subscriptions.any(|subscription| accepts(subscription, event))
 }
 
 const CREATED: &str = "Microsoft.Storage.BlobCreated";
@@ -157,6 +160,74 @@ fn bucket_files_are_delivered_and_what_is_none_is_not() {
     }
     assert!(!new("other", "v4/train/short.json"));
     assert!(!existing("v5/v4/train/short.json"));
+}
+
+#[test]
+fn what_is_renamed_into_the_base_path_is_delivered() {
+    let blob = |name: &str, container: &str, path: &str| {
+        let kind = "Microsoft.Storage.BlobRenamed";
+        delivers(name, kind, "RenameFile", container, path)
+    };
+    let folder = |name: &str, container: &str, path: &str| {
+        let kind = "Microsoft.Storage.DirectoryRenamed";
+        delivers(name, kind, "RenameDirectory", container, path)
+    };
+    for name in ["everything-new", "everything-existing"] {
+        let (container, base) = match name {
+            "everything-new" => ("softlabel-data", ""),
+            _ => ("sft-data", "experiments/test/v4/"),
+        };
+        for path in ["v4", "v4/train", "v4/train.2026"] {
+            let path = format!("{base}{path}");
+            assert!(folder(name, container, &path), "{name} {path}");
+        }
+        for path in ["v4/train/short.json", "v4/metadata.json"] {
+            let path = format!("{base}{path}");
+            assert!(blob(name, container, &path), "{name} {path}");
+        }
+        for path in [
+            "LABELED_v4/train/short.jsonl",
+            "v4/train/invalid_records_1.json",
+        ] {
+            let path = format!("{base}{path}");
+            assert!(!blob(name, container, &path), "{name} {path}");
+        }
+        assert!(!folder(name, container, &format!("{base}LABELED_v4")));
+        assert!(!folder(name, "other", &format!("{base}v4")));
+    }
+    assert!(!folder("everything-existing", "sft-data", "experiments/v4"));
+}
+
+#[test]
+fn a_subscription_that_lacks_renames_is_found() {
+    let (_, whole) = world();
+    let folder = Event {
+        kind: "Microsoft.Storage.DirectoryRenamed",
+        api: "RenameDirectory",
+        container: "softlabel-data",
+        path: "v4",
+    };
+    let broken = |change: &dyn Fn(&mut Value)| {
+        let mut snapshot = whole.clone();
+        let resources = snapshot.resources.iter_mut();
+        for subscription in resources.filter(|it| it.kind == SUBSCRIPTION) {
+            change(&mut subscription.body["properties"]["filter"]);
+        }
+        delivers_in(&snapshot, folder)
+    };
+    assert!(broken(&|_| {}));
+    let kinds = json!(["Microsoft.Storage.BlobCreated"]);
+    assert!(!broken(
+        &|filter| filter["includedEventTypes"] = kinds.clone()
+    ));
+    // A folder's subject has no end to go by.
+    assert!(!broken(&|filter| filter["subjectEndsWith"] = json!(".json")));
+    let elsewhere = json!([{
+        "operatorType": "StringContains", "key": "data.destinationUrl", "values": ["/other/"],
+    }]);
+    assert!(!broken(
+        &|filter| filter["advancedFilters"] = elsewhere.clone()
+    ));
 }
 
 #[test]
