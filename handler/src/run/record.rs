@@ -109,7 +109,7 @@ pub struct ApiProfile {
 /// What the reconciler remembers of a run from one look to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
-    /// Chunks that were finished when it last looked.
+    /// Chunks that were finished when it, or a chunk that ended, last looked.
     pub finished: u64,
     /// When the run last moved: began, finished a chunk, changed its state.
     pub moved: Timestamp,
@@ -117,6 +117,17 @@ pub struct Watch {
     pub sent: Timestamp,
     /// How often they were sent again since it last moved.
     pub tries: u32,
+}
+
+impl Watch {
+    /// So many chunks are finished now.
+    pub fn see(&mut self, finished: u64, now: Timestamp) {
+        if finished > self.finished {
+            self.finished = finished;
+            self.moved = now;
+            self.tries = 0;
+        }
+    }
 }
 
 /// One run.
@@ -442,10 +453,15 @@ impl Record {
         true
     }
 
-    /// How many of its chunks are out: sent and, when the reconciler last looked, not finished.
+    /// How many of its chunks are out: sent and, as far as the record knows, not finished.
     pub fn out(&self) -> u64 {
         let sent = self.sent.or(self.chunks).unwrap_or_default();
         sent.saturating_sub(self.watch.finished)
+    }
+
+    /// Whether all that was sent of it is finished, and there is more.
+    pub fn is_in_line(&self) -> bool {
+        self.state == State::Labeling && self.has_more() && self.out() == 0
     }
 
     /// Whether chunks of it were not sent yet.
@@ -465,12 +481,13 @@ impl Record {
         sent..until
     }
 
-    /// One of its chunks is finished: gives the next chunk to send, if there is one.
-    pub fn let_next_out(&mut self) -> Option<u64> {
+    /// One of its chunks is finished, with which `finished` are: gives the next chunk to send, if there is one.
+    pub fn let_next_out(&mut self, finished: u64, now: Timestamp) -> Option<u64> {
         let next = self
             .sent
             .filter(|_| self.has_more() && !self.state.is_over())?;
         self.sent = Some(next + 1);
+        self.watch.see(finished, now);
         Some(next)
     }
 
@@ -644,17 +661,22 @@ pub(crate) mod tests {
         run.sent = Some(0);
         assert_eq!(run.let_out(4, 0), 0..4);
         assert_eq!(run.let_out(4, 0), 4..4);
-        assert_eq!((run.let_next_out(), run.let_next_out()), (Some(4), Some(5)));
+        assert_eq!(run.let_next_out(1, at(1)), Some(4));
+        assert_eq!(run.let_next_out(2, at(2)), Some(5));
+        // What ended is out no longer, and the run moved.
+        assert_eq!((run.out(), run.watch.moved), (4, at(2)));
         // Three are finished, and one of them sent nothing.
         assert_eq!(run.let_out(4, 3), 6..7);
         // More may be out by now, or fewer.
         assert_eq!(run.let_out(6, 3), 7..9);
         assert_eq!(run.let_out(1, 3), 9..9);
-        assert_eq!((run.let_next_out(), run.let_next_out()), (Some(9), None));
+        assert_eq!(run.let_next_out(4, at(3)), Some(9));
+        assert_eq!(run.let_next_out(5, at(4)), None);
         assert_eq!(run.let_out(u64::MAX, 9), 10..10);
         // All of an earlier version's were sent.
         let mut run = planned("r", 10);
-        assert_eq!((run.let_out(4, 0), run.let_next_out()), (10..10, None));
+        assert_eq!(run.let_out(4, 0), 10..10);
+        assert_eq!(run.let_next_out(1, at(1)), None);
     }
 
     #[test]

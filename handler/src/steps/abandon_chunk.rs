@@ -133,10 +133,10 @@ async fn give_up(
     let chunks = record.chunks.unwrap_or_default();
     let (finished, _) = app.enter_finished(&record, &job, chunk, true, 0).await?;
     let again = app.settle_chunk(&record, chunk, finished.own().usd).await?;
-    let complete = app.ledger(&record).await?.count() >= chunks;
+    let finished = app.ledger(&record).await?.count();
     let mut messages = again;
-    messages.extend(app.hand_over(&record).await?);
-    messages.extend(complete.then(|| Message::publish(&run)));
+    messages.extend(app.hand_over(&record, finished).await?);
+    messages.extend((finished >= chunks).then(|| Message::publish(&run)));
     Ok(messages)
 }
 

@@ -325,7 +325,7 @@ async fn finished(
         return Ok(vec![Message::publish(run)]);
     }
     let mut messages = app.settle_chunk(record, chunk, finished.own().usd).await?;
-    messages.extend(app.hand_over(record).await?);
+    messages.extend(app.hand_over(record, lines).await?);
     Ok(messages)
 }
 
@@ -391,15 +391,20 @@ impl App {
         Ok(manifest.map(|manifest| (record, manifest)))
     }
 
-    /// A chunk of a run is finished: gives the message for the next unsent chunk. If it gets lost, the
-    /// reconciler sends it.
-    pub(crate) async fn hand_over(&self, record: &Record) -> Result<Option<Message>, RunError> {
+    /// A chunk of a run is finished, with which `finished` are: gives the message for the next unsent chunk.
+    /// If it gets lost, the reconciler sends it.
+    pub(crate) async fn hand_over(
+        &self,
+        record: &Record,
+        finished: u64,
+    ) -> Result<Option<Message>, RunError> {
         if !record.has_more() {
             return Ok(None);
         }
+        let now = self.runs.clock().now();
         let mut next = None;
         let hand_over = self.runs.update(&record.run, |record| {
-            next = record.let_next_out();
+            next = record.let_next_out(finished, now);
             next.is_some()
         });
         hand_over.await?;

@@ -23,6 +23,7 @@
 pub mod abandon_chunk;
 pub mod billed;
 mod budget;
+mod chunks_out;
 mod data;
 mod entering;
 mod holder;

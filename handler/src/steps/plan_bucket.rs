@@ -6,6 +6,7 @@
 //! and deployment, and a chunk that was finished is not sent again. A run that waited, or whose messages
 //! got lost, continues in the same way.
 
+use super::chunks_out::first_out;
 use super::message::{Message, RunMessage};
 use super::reconcile;
 use super::trouble::Trouble;
@@ -120,7 +121,7 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
     }
     let chunks = manifest.chunks.len() as u64;
     let now = app.runs.clock().now();
-    let out = app.chunks_out(chunks).await?;
+    let out = app.chunks_out().await?;
     let planned = app.runs.update_read(&record, |record| {
         if app.settings.asks_first {
             record.estimate(usd);
@@ -152,7 +153,7 @@ async fn planned(app: &App, run: &str) -> Result<Vec<Message>, RunError> {
         sent = messages.len(),
         "the file is cut into chunks"
     );
-    if messages.is_empty() {
+    if messages.is_empty() && !record.is_in_line() {
         messages.push(Message::publish(run));
     }
     Ok(messages)
@@ -509,11 +510,11 @@ impl App {
         }
     }
 
-    /// How many chunks of a run that has so many may be out now: its share of what all may have, one at least.
-    async fn chunks_out(&self, chunks: u64) -> Result<u64, RunError> {
+    /// How many chunks of a run that is planned may be out now.
+    async fn chunks_out(&self) -> Result<u64, RunError> {
         match self.settings.chunks_out {
-            Some(_) if chunks > 1 => Ok(self.settings.share(self.runs.active().await?.len())),
-            _ => Ok(u64::MAX),
+            Some(all) => Ok(first_out(all, self.runs.active().await?.len())),
+            None => Ok(u64::MAX),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! may come twice.
 
 use super::billed;
+use super::chunks_out::more_out;
 use super::hourly::{AT_ONCE, Progress};
 use super::label_chunk::RUN_LOOK;
 use super::message::Message;
@@ -97,25 +98,6 @@ impl Settings {
         self.stall_after / 10
     }
 
-    /// How many chunks of each of `runs` runs may be out, which means sent and not finished. So
-    /// `label-chunk`, which the platform scales by the length of its queue, never takes all instances.
-    pub(crate) fn share(&self, runs: usize) -> u64 {
-        let all = self.chunks_out.unwrap_or(u64::MAX);
-        (all / runs.max(1) as u64).max(1)
-    }
-
-    /// How many more chunks of each run may be out, because other runs have ended or because a process
-    /// finished a chunk and did not send the next.
-    fn more_out(&self, records: &[Record]) -> u64 {
-        let labeling = records
-            .iter()
-            .filter(|record| record.state == State::Labeling);
-        let out = labeling.clone().map(Record::out).sum();
-        let runs = labeling.filter(|record| record.has_more()).count();
-        let all = self.chunks_out.unwrap_or_default();
-        all.saturating_sub(out).div_ceil(runs.max(1) as u64)
-    }
-
     /// How long it waits at most.
     pub(crate) fn longest_wait(&self) -> Duration {
         self.stall_after * 3
@@ -135,13 +117,13 @@ fn decide(
         return Action::Leave;
     }
     let given_up = record.given_up;
-    let watch = &mut record.watch;
-    if finished > watch.finished {
-        watch.finished = finished;
-        watch.moved = now;
-        watch.tries = 0;
-    }
+    record.watch.see(finished, now);
     let complete = record.chunks.is_some_and(|chunks| finished >= chunks);
+    // What it waits for is its turn, and nothing of it could be sent again.
+    if record.is_in_line() && !given_up {
+        return Action::Leave;
+    }
+    let watch = &mut record.watch;
     let due = match record.state {
         State::AwaitingApproval => false,
         State::Waiting => record.not_before.is_none_or(|until| until <= now),
@@ -204,7 +186,10 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     };
     let moving = records.iter().filter(|record| moves(record)).count();
     let is_open = records.iter().any(|record| !record.state.is_over());
-    let more_out = app.settings.more_out(&records);
+    let more_out = more_out(app.settings.chunks_out.unwrap_or(u64::MAX), &records)
+        .into_iter()
+        .map(|(run, more)| (run.to_owned(), more))
+        .collect::<BTreeMap<_, _>>();
     let begun_with = records.iter().flat_map(|record| record.bases().cloned());
     let begun_with = begun_with.collect::<BTreeSet<_>>();
     let mut progress = Progress::read(app, KIND).await?;
@@ -220,6 +205,7 @@ pub async fn run(app: &App) -> Result<Vec<Message>, RunError> {
     let in_time = records.into_iter().take_while(|_| Instant::now() < until);
     let looks = in_time.map(|record| {
         let others_move = moving > usize::from(moves(&record));
+        let more_out = more_out.get(&record.run).copied().unwrap_or_default();
         async move {
             let found = look(app, &record, others_move, more_out).await;
             (record.run, found)
@@ -337,7 +323,9 @@ const LONG: SignedDuration = SignedDuration::from_hours(1);
 fn log(records: &[Record], waiting_datasets: usize, stalled: SignedDuration, now: Timestamp) {
     let open = records.iter().filter(|record| !record.state.is_over());
     let open = open.collect::<Vec<_>>();
-    let stands = |record: &&&Record| now.duration_since(record.watch.moved) > stalled;
+    let stands = |record: &&&Record| {
+        !record.is_in_line() && now.duration_since(record.watch.moved) > stalled
+    };
     let awaiting = |record: &&&Record| record.state == State::AwaitingApproval;
     let runs_awaiting_approval = open.iter().filter(awaiting).count();
     let for_month = |record: &&&Record| record.next_in_month_usd.is_some();
@@ -518,10 +506,12 @@ async fn go_on(
     let mut more = 0..0;
     let mut note = |record: &mut Record| {
         let before = record.clone();
+        // A place that a chunk had which ended without sending the next.
+        let place = record.out().min(1);
         action = decide(record, finished, others_move, &patience, now);
         let is_under_way = action == Action::Leave && record.state == State::Labeling;
         more = match is_under_way && !record.given_up {
-            true => record.let_out((record.out() + round.more_out).max(1), finished),
+            true => record.let_out((record.out() + round.more_out).max(place), finished),
             false => 0..0,
         };
         *record != before
