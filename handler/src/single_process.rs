@@ -437,7 +437,7 @@ impl Job {
         Ok((self.app.labelers.settle(settings).await?, true))
     }
 
-    /// Writes down what is to be labelled, under the request parameters `profile`. Gives the messages
+    /// Writes down what will be labelled, under the request parameters `profile`. Gives the messages
     /// that set the steps going.
     ///
     /// A restart discards the earlier runs here and not before: the files are readable and the service

@@ -76,7 +76,7 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<Exit> {
 struct Out {
     file: Option<Publication>,
     held: Vec<u8>,
-    /// Somebody takes what is written. Whoever reads a pipe may go when they have seen enough.
+    /// What is written has a reader. The reader of a pipe may go having seen enough.
     is_read: bool,
 }
 
@@ -106,7 +106,7 @@ impl Out {
         Ok(())
     }
 
-    /// Ends it, and tells whether somebody took all of it.
+    /// Ends it, and tells whether all of it was read.
     async fn commit(mut self) -> anyhow::Result<bool> {
         self.flush().await?;
         if let Some(file) = self.file {
@@ -149,7 +149,7 @@ async fn choice(args: &ExportArgs, opened: &Opened) -> anyhow::Result<Choice> {
     Ok(choice)
 }
 
-/// Writes the rows as long as somebody takes them; gives how many.
+/// Writes the rows as long as there is a reader; gives how many.
 async fn write(
     opened: &Opened,
     mut sheet: Box<dyn Sheet>,

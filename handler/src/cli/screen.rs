@@ -88,7 +88,7 @@ impl Screen {
         self.drawn.store(drawn, Relaxed);
     }
 
-    /// Somebody may have pressed Ctrl-C. What a terminal shows of that goes into the line below the bars, which fill
+    /// The user may have pressed Ctrl-C. What a terminal shows of that goes into the line below the bars, which fill
     /// theirs: the cursor has to be back where they are cleared from. Two spaces put it into that line where nothing was
     /// shown.
     pub(super) fn interrupted(&self) {

@@ -29,7 +29,7 @@ pub(super) fn print(metadata: &Metadata, meter: Reading, seconds: f64) -> io::Re
     text.push_str(&table(metadata, meter, seconds));
     let written = anstream::stdout().write_all(text.as_bytes());
     match written.and_then(|()| io::stdout().flush()) {
-        // Whoever reads may have gone.
+        // The reader may have gone.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

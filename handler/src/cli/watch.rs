@@ -30,10 +30,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-/// Whoever asked within so long is watching: the page asks every four seconds.
+/// A client that asked within this time is watching: the page asks every four seconds.
 const WATCHING: Duration = Duration::from_secs(10);
 
-/// The end waits no longer than this until whoever watches has seen it.
+/// The end waits no longer than this until those who watch have seen it.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The page of a command, as long as this lives.
@@ -53,14 +53,14 @@ struct Shown {
     told: Sender<Told>,
 }
 
-/// What whoever watches was told.
+/// What those who watch were told.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
     /// When runs were last asked for.
     asked: Option<Instant>,
     /// Nothing is labelled any more.
     ended: bool,
-    /// Somebody was told so, and has the report since.
+    /// A client was told so, and has the report since.
     runs: bool,
     report: bool,
 }
@@ -118,7 +118,7 @@ impl Watch {
         &self.address
     }
 
-    /// Nothing is labelled any more. Whoever watches is told so, and may take the report, if there is one.
+    /// Nothing is labelled any more. Those who watch are told so, and may take the report, if there is one.
     pub(super) async fn ended(self, has_report: bool) {
         let told = &self.shown.told;
         told.send_modify(|told| told.ended = true);

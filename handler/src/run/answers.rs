@@ -1,6 +1,6 @@
 //! Answers by what was asked: identical questions are asked once.
 //!
-//! Whoever asks first sends the call; others with the same question wait for it. Successes stay for
+//! The first to ask sends the call; others with the same question wait for it. Successes stay for
 //! a while in a bounded cache, failures never do. A call lives as long as a caller waits for it: with the
 //! last caller it ends, and gives back what it holds.
 

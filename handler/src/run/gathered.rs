@@ -4,7 +4,7 @@
 //! the file is read or written make their changes to one content, and the last of them writes it.
 //!
 //! Invariant: a change is made to what was read of the file, and it counts once that was written in place of what was
-//! read. Where somebody else was faster, all of them are made again.
+//! read. Where another writer was faster, all of them are made again.
 
 use super::{RunError, work};
 use crate::store::{Cell, OwnFolder, StoreError, Version};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 #[derive(Clone, Debug)]
 pub(super) struct Gathered<V>(Arc<Mutex<HashMap<String, File<V>>>>);
 
-/// The changes of one file. The lock is fair: whoever made a change and takes it again comes after those who waited
+/// The changes of one file. The lock is fair: a caller that made a change and takes it again comes after those who waited
 /// meanwhile.
 type File<V> = Arc<tokio::sync::Mutex<Changes<V>>>;
 
@@ -107,7 +107,7 @@ impl<V> Changes<V>
 where
     V: Clone + Default + PartialEq + Serialize + DeserializeOwned,
 {
-    /// The batch that another change is to be among.
+    /// The batch for another change.
     async fn open(&mut self, folder: &OwnFolder, path: &str) -> Result<&mut Batch<V>, RunError> {
         // One whose changes were all given up is written by nobody.
         let batch = self.batch.take();

@@ -120,7 +120,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// So many chunks are finished now.
+    /// Takes note that `finished` chunks are finished now.
     pub fn see(&mut self, finished: u64, now: Timestamp) {
         if finished > self.finished {
             self.finished = finished;

@@ -46,7 +46,7 @@ pub struct Current {
     pub before: Vec<String>,
 }
 
-/// A run's mark tells for so long at least that its beginning is under way.
+/// The least time for which a run's mark tells that its beginning is under way.
 const MARKED: Duration = Duration::from_secs(10);
 
 /// Files that are kept in memory with their versions.
@@ -183,7 +183,7 @@ impl Runs {
                 }
             }
         }
-        // That nothing is to be changed is true of what is there now alone.
+        // That nothing has to change is true of what is there now alone.
         self.update(&read.run, change).await
     }
 

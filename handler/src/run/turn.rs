@@ -485,7 +485,7 @@ impl Labeler {
         Asked::Failure(nothing, tokens)
     }
 
-    /// Whether so many answers lacked token probabilities that no answer will have them; then sending
+    /// Whether answers lacked token probabilities so often that no answer will have them; then sending
     /// stops.
     fn is_one_too_many(&self, error: &LabelingError) -> bool {
         if error.code != ErrorCode::BadAnswer {

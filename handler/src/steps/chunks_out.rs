@@ -1,6 +1,6 @@
 //! How many chunks of each run are out: in the queue of `label-chunk` or in work.
 //!
-//! The platform starts an instance for every so many messages of a queue. Where all functions share the app's
+//! The platform starts one instance for every 24 messages of a queue. Where all functions share the app's
 //! instances, a queue without bound would take every one of them, and nothing else would run. So planning sends
 //! the first chunks of a run, each chunk that ends sends the next of its run, and the reconciler gives to runs what
 //! others no longer need.
@@ -10,10 +10,11 @@
 use crate::run::record::{Record, State};
 use std::collections::BTreeMap;
 
-/// So many runs have a chunk out, even if `all` is less: a small file should not wait for the reconciler.
+/// The number of runs that have a chunk out each, even if `all` is less: a small file should not wait for the
+/// reconciler.
 pub(crate) const FIRSTS: u64 = 200;
 
-/// How many chunks of a run are sent when it is planned, as one of so many `runs`.
+/// How many chunks of a run are sent when it is planned, as one of `runs`.
 ///
 /// A run that is planned knows how many others there are, and not what they have out: the first may have `all`, since
 /// it is alone, and `all` / (k (k + 1)) over all further k sum up to half of `all`. The reconciler evens it out.

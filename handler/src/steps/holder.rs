@@ -187,7 +187,7 @@ impl App {
         let done = step(self, message).await;
         let own = |message: &Message| message.asks_for_same(&held.message);
         let goes_back = |messages: &Vec<Message>| messages.iter().any(own);
-        // Whoever fails gets it again from the host.
+        // The host delivers it again after a failure.
         if done.as_ref().map_or(true, goes_back) || held.is_last() {
             held.give_back().await;
         }

@@ -269,7 +269,7 @@ pub(crate) async fn watch(
 /// The part, leased, and what it holds; `None` where another execution has it.
 ///
 /// # Errors
-/// Also where somebody has it that is no execution.
+/// Also where the lease belongs to no execution of ours.
 async fn take_part(
     app: &App,
     job: &ChunkJob,

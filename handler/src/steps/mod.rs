@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! take_up         begins the run of a version of a bucket file
-//! wish            whether a run must begin for what somebody wishes
+//! wish            whether a run must begin for what a request or an upload wishes
 //! plan_bucket     cuts a run's file into chunks
 //! label_chunk     labels one of them
 //! abandon_chunk   gives up a chunk that failed too often

@@ -435,7 +435,7 @@ impl App {
     }
 
     /// The record of a run that may be worked on now, `None` where it may not: it is over, or waits. One whose place
-    /// another run took is over a moment later; whoever publishes it looks at that, too.
+    /// another run took is over a moment later; its publication looks at that, too.
     pub(crate) async fn workable(&self, run: &str) -> Result<Option<Record>, RunError> {
         let Some(record) = self.runs.read(run).await? else {
             tracing::warn!(run, "a message names a run that does not exist");

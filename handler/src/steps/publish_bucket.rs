@@ -26,7 +26,7 @@ pub async fn run(app: &App, message: RunMessage) -> Result<Vec<Message>, RunErro
     Ok(messages)
 }
 
-/// Publishes it. The `messages` for chunks of other runs that there is money for by now are to be sent, whatever it
+/// Publishes it. The `messages` for chunks of other runs that there is money for by now must be sent, whatever it
 /// comes to.
 async fn publish(
     app: &App,

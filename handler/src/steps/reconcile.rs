@@ -45,7 +45,7 @@ const FLUSHED: Duration = Duration::from_secs(5);
 /// A run that may only be waiting its turn gets this many times the tries.
 const IN_LINE: u32 = 4;
 
-/// What is to be done about a run.
+/// What the reconciler does about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     /// Nothing now.
@@ -279,7 +279,7 @@ async fn records(app: &App, now: Timestamp) -> Result<Vec<Record>, RunError> {
 /// What looking at runs comes to.
 #[derive(Debug, Default)]
 struct Round {
-    /// What is to be sent.
+    /// What it sends.
     messages: Vec<Message>,
     /// How many more chunks of the run that is looked at may be out.
     more_out: u64,
@@ -354,7 +354,7 @@ fn log(records: &[Record], waiting_datasets: usize, stalled: SignedDuration, now
     );
 }
 
-/// Looks at one run, and gives what is to be done.
+/// Looks at one run, and gives what follows.
 async fn look(
     app: &App,
     record: &Record,
@@ -369,7 +369,7 @@ async fn look(
     Ok(round)
 }
 
-/// Looks at one run, and adds what is to be done to the `round`.
+/// Looks at one run, and adds what follows to the `round`.
 async fn look_into(
     app: &App,
     record: &Record,

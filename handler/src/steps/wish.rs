@@ -286,7 +286,7 @@ fn with_failures<'a>(history: &[&'a Record], published: Option<&'a Record>) -> O
 }
 
 /// The run whose results a run under these settings starts from, and the round in which it asks: one more
-/// if failed turns are to be asked again.
+/// if it asks failed turns again.
 fn base<'a>(history: &[&'a Record], settings: &LabelSettings) -> Option<(&'a Record, u32)> {
     let planned = |record: &&&'a Record| record.chunks.is_some() && record.settings == *settings;
     let mut candidates = history.iter().filter(planned).copied();

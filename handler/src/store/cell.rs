@@ -44,7 +44,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// The same, for who has `lost` so many races already.
+    /// The same, for a writer that has lost `lost` races already.
     pub fn after(folder: &'a OwnFolder, path: &'a str, lost: u32) -> Self {
         Self {
             reads: lost,

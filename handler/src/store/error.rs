@@ -132,7 +132,7 @@ impl StoreError {
         }
     }
 
-    /// Somebody holds a lease on what only executions of ours lease, and none of them does.
+    /// Another client holds a lease on what only executions of ours lease.
     pub fn leased(operation: &'static str, place: impl fmt::Display) -> Self {
         Self::Refused {
             operation,

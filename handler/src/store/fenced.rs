@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A process that was frozen, or cut off from storage, for longer than its leases last does not know that
 /// another one took over, and may be stopped at any instant. So the proof comes after the version to be
 /// replaced was read, and before the write: another process that wrote earlier had the locks, and the proof
-/// fails; one that writes later makes it another version, and the write fails. What is to be replaced
+/// fails; one that writes later makes it another version, and the write fails. What is replaced
 /// whatever it is goes the same way: the version that is there is looked up first.
 ///
 /// Lines need no proof: a part is held by a lease of its own, and a line of a ledger may be there twice.

@@ -190,7 +190,7 @@ fn listed(fields: &[Field<'_>], show: impl Fn(&Field<'_>) -> String) -> String {
     shown.join(", ")
 }
 
-/// The name of a field, if it is one and no text that somebody wrote.
+/// The name of a field, if it is one and not a person's text.
 fn name(key: &[u8]) -> String {
     let is_name = key.len() <= LONGEST_NAME
         && !key.is_empty()

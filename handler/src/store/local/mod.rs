@@ -48,7 +48,7 @@ fn modified(metadata: &Metadata) -> SystemTime {
     metadata.modified().unwrap_or(UNIX_EPOCH)
 }
 
-/// Opens a file for reading. Nothing else of that name is opened: whoever opens a pipe waits for what writes
+/// Opens a file for reading. Nothing else of that name is opened: opening a pipe waits for what writes
 /// into it.
 fn open_file(path: &Path) -> io::Result<File> {
     let there = fs::metadata(path)?;

@@ -171,7 +171,7 @@ proptest! {
 /// What happens to one of the processes that share a quota.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
-    /// It reads the record, and swaps it after so many milliseconds, if nobody else did meanwhile;
+    /// It reads the record, and swaps it after a number of milliseconds, if nobody else did meanwhile;
     /// whether it gets the answer to that.
     Renews(u64, bool),
     Dies,
