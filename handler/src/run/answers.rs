@@ -63,13 +63,12 @@ impl<T: Send + Sync + 'static> Answers<T> {
 
     /// The answer to the question `key`, by calling `ask` if it is the first to ask it, and whether
     /// another caller asked it.
-    pub async fn get(
-        &self,
-        key: u128,
-        ask: impl Future<Output = Asked<T>> + Send + 'static,
-    ) -> (Asked<T>, bool) {
+    pub async fn get<F>(&self, key: u128, ask: impl FnOnce() -> F) -> (Asked<T>, bool)
+    where
+        F: Future<Output = Asked<T>> + Send + 'static,
+    {
         let Some(known) = &self.known else {
-            return (ask.await, false);
+            return (ask().await, false);
         };
         let (underway, reused) = {
             let mut known = lock(known);
@@ -81,7 +80,7 @@ impl<T: Send + Sync + 'static> Answers<T> {
             match there {
                 Some(underway) => (underway, true),
                 None => {
-                    let underway = start(ask);
+                    let underway = start(ask());
                     if let Some(weak) = underway.downgrade() {
                         known.put(key, Known::Underway(weak));
                     }
@@ -162,7 +161,7 @@ mod tests {
     async fn identical_questions_are_asked_once() {
         let calls = Arc::new(AtomicU32::new(0));
         let answers = Answers::new(true);
-        let ask = || answers.get(7, count(&calls, Asked::Answer(Arc::new(1))));
+        let ask = || answers.get(7, || count(&calls, Asked::Answer(Arc::new(1))));
         let (first, second) = tokio::join!(ask(), ask());
         assert!(!first.1 && second.1);
         assert!(ask().await.1);
@@ -177,7 +176,7 @@ mod tests {
             LabelingError::new(ErrorCode::Transient, "x"),
             Tokens::default(),
         );
-        let ask = || answers.get(7, count(&calls, failure.clone()));
+        let ask = || answers.get(7, || count(&calls, failure.clone()));
         let _ = tokio::join!(ask(), ask());
         assert_eq!(calls.load(Relaxed), 1);
         assert!(!ask().await.1);
@@ -190,7 +189,7 @@ mod tests {
         question: impl Future<Output = Asked<u32>> + Send + 'static,
     ) -> tokio::task::JoinHandle<(Asked<u32>, bool)> {
         let answers = Arc::clone(answers);
-        tokio::spawn(async move { answers.get(7, question).await })
+        tokio::spawn(async move { answers.get(7, || question).await })
     }
 
     /// A question that holds a permit of `slots` until it gets `asked`.
@@ -221,7 +220,7 @@ mod tests {
         asking.abort();
         let free = tokio::time::timeout(Duration::from_secs(60), slots.acquire());
         assert!(free.await.is_ok(), "the permit is not given back");
-        let again = answers.get(7, std::future::ready(Asked::Answer(Arc::new(2))));
+        let again = answers.get(7, || std::future::ready(Asked::Answer(Arc::new(2))));
         let again = tokio::time::timeout(Duration::from_secs(60), again).await;
         assert!(matches!(again, Ok((Asked::Answer(_), false))), "{again:?}");
     }
@@ -240,7 +239,7 @@ mod tests {
         answer.send(Asked::Answer(Arc::new(3))).unwrap();
         let (asked, reused) = second.await.unwrap();
         assert!(reused && matches!(asked, Asked::Answer(_)), "{asked:?}");
-        assert!(answers.get(7, std::future::pending()).await.1);
+        assert!(answers.get(7, std::future::pending).await.1);
     }
 
     #[tokio::test]
@@ -263,7 +262,7 @@ mod tests {
             answer.send(asked).unwrap();
             let (asked, reused) = second.await.unwrap();
             assert!(reused && !matches!(asked, Asked::Answer(_)), "{asked:?}");
-            let again = answers.get(7, std::future::ready(Asked::Answer(Arc::new(4))));
+            let again = answers.get(7, || std::future::ready(Asked::Answer(Arc::new(4))));
             assert!(!again.await.1);
         }
     }
@@ -280,7 +279,7 @@ mod tests {
             let (asked, _) = asking.await.unwrap();
             assert!(matches!(asked, Asked::BrokeOff), "{asked:?}");
         }
-        let again = answers.get(7, std::future::ready(Asked::Answer(Arc::new(5))));
+        let again = answers.get(7, || std::future::ready(Asked::Answer(Arc::new(5))));
         assert!(!again.await.1);
     }
 
@@ -289,7 +288,7 @@ mod tests {
         let calls = Arc::new(AtomicU32::new(0));
         let answers = Answers::new(false);
         answers.put(7, Arc::new(2));
-        let ask = || answers.get(7, count(&calls, Asked::Answer(Arc::new(1))));
+        let ask = || answers.get(7, || count(&calls, Asked::Answer(Arc::new(1))));
         let _ = tokio::join!(ask(), ask());
         assert_eq!(calls.load(Relaxed), 2);
     }

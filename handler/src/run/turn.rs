@@ -21,6 +21,8 @@ use crate::teacher::stop::Stop;
 use crate::teacher::tariff::Tariff;
 use crate::teacher::tokens::ENVELOPE;
 use crate::teacher::{AskError, Kind, Question, Reply, Teacher};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::pin::pin;
@@ -221,8 +223,14 @@ impl Labeler {
         let label = match (job.todo, job.label) {
             (Todo::Rationale, Some(label)) => label,
             _ => {
-                let ask =
-                    || Arc::clone(self).ask_label(input.clone(), switch.clone(), Arc::clone(purse));
+                let ask = || {
+                    let asking = Arc::clone(self).ask_label(
+                        input.clone(),
+                        switch.clone(),
+                        Arc::clone(purse),
+                    );
+                    asking.boxed()
+                };
                 match self.asked(&self.labels, input.key(), ask, switch).await {
                     (Asked::Stopped, _) => return TurnEnd::Stopped,
                     (Asked::BrokeOff, _) => return TurnEnd::BrokeOff,
@@ -246,12 +254,13 @@ impl Labeler {
         if self.with_rationales {
             let key = rationale_key(input, label);
             let ask = || {
-                Arc::clone(self).ask_rationale(
+                let asking = Arc::clone(self).ask_rationale(
                     input.clone(),
                     label,
                     switch.clone(),
                     Arc::clone(purse),
-                )
+                );
+                asking.boxed()
             };
             match self.asked(&self.rationales, key, ask, switch).await {
                 (Asked::Stopped, _) => return TurnEnd::Stopped,
@@ -277,19 +286,17 @@ impl Labeler {
         TurnEnd::Finished
     }
 
-    /// The outcome of the question `key`. If another caller asked it and was stopped, it is asked again.
-    async fn asked<T: Send + Sync + 'static, F>(
+    /// The outcome of the question `key`, which is boxed: on its way it is large, and most turns wait
+    /// long before they ask theirs. If another caller asked it and was stopped, it is asked again.
+    async fn asked<T: Send + Sync + 'static>(
         &self,
         answers: &Answers<T>,
         key: u128,
-        ask: impl Fn() -> F,
+        ask: impl Fn() -> BoxFuture<'static, Asked<T>>,
         switch: &Switch,
-    ) -> (Asked<T>, bool)
-    where
-        F: Future<Output = Asked<T>> + Send + 'static,
-    {
+    ) -> (Asked<T>, bool) {
         loop {
-            let (asked, reused) = answers.get(key, ask()).await;
+            let (asked, reused) = answers.get(key, &ask).await;
             let nobody_asks = switch.is_off() || self.teacher.is_closed();
             if !(reused && matches!(asked, Asked::Stopped)) || nobody_asks {
                 return (asked, reused);
