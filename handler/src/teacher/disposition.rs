@@ -76,16 +76,12 @@ pub fn dispose(
     mask: Mask<'_>,
 ) -> Disposed {
     let body = &*body::unpacked(body);
-    let parsed = json::parse(body).ok();
+    let mut parsed = json::parse(body).ok();
     let success = (200..300).contains(&status);
     let named = parsed
         .as_ref()
         .filter(|_| success)
         .and_then(ServiceError::within);
-    let usage = parsed
-        .as_ref()
-        .and_then(|answer| answer.get("usage"))
-        .cloned();
     let says = Says {
         http: status,
         after: retry_after(headers, now),
@@ -99,6 +95,10 @@ pub fn dispose(
             (status, Err(says.error(status, &error)))
         }
     };
+    let usage = parsed
+        .as_mut()
+        .and_then(|answer| answer.get_mut("usage"))
+        .map(Value::take);
     Disposed {
         result,
         usage,

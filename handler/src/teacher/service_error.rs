@@ -319,14 +319,18 @@ fn get<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     exact.or_else(|| {
         fields
             .iter()
-            .find(|(key, _)| folded(key) == name)
+            .find(|(key, _)| letters(key).eq(name.chars()))
             .map(|(_, value)| value)
     })
 }
 
 fn folded(text: &str) -> String {
+    letters(text).collect()
+}
+
+fn letters(text: &str) -> impl Iterator<Item = char> {
     let letters = text.chars().filter(char::is_ascii_alphanumeric);
-    letters.map(|c| c.to_ascii_lowercase()).collect()
+    letters.map(|c| c.to_ascii_lowercase())
 }
 
 /// The parameter that a check of the body's shape found at fault, as pydantic says it: the last word of

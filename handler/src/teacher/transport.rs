@@ -14,7 +14,7 @@ use crate::identity::cause;
 use crate::text::Mask;
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -36,6 +36,8 @@ pub struct Transport {
     credential: Credential,
     meter: Arc<Meter>,
     clock: Clock,
+    /// The first name of a model that needed no mask.
+    model: Arc<OnceLock<String>>,
     /// The proxy that requests go through, if there is one.
     proxy: Option<String>,
 }
@@ -92,6 +94,7 @@ impl Transport {
             credential,
             meter: Arc::new(Meter::default()),
             clock,
+            model: Arc::default(),
         })
     }
 
@@ -209,7 +212,7 @@ impl Transport {
     ) -> Result<Answer, Disposition> {
         result
             .map(|answer| Answer {
-                model: answer.model.map(|model| mask.name(&model)),
+                model: answer.model.map(|model| self.model(model, mask)),
                 ..answer
             })
             .map_err(|disposition| match disposition {
@@ -222,6 +225,19 @@ impl Transport {
             })
     }
 
+    /// A model's name as it may be shown. One that was shown as it is holds nothing of what was asked, and a
+    /// message may well ask about it.
+    fn model(&self, name: String, mask: Mask<'_>) -> String {
+        if self.model.get() == Some(&name) {
+            return name;
+        }
+        let shown = mask.name(&name);
+        if shown == name {
+            let _ = self.model.set(name);
+        }
+        shown
+    }
+
     async fn exchange(
         &self,
         request: &Request<'_>,
@@ -232,7 +248,10 @@ impl Transport {
             reason: cause(&error),
             sent: !error.is_connect(),
         };
-        let body = serde_json::to_vec(request).map_err(|error| Fault {
+        let text_bytes = usize::try_from(request.text_bytes()).unwrap_or_default();
+        // Room for escapes and parameters, so that it need not grow.
+        let mut body = Vec::with_capacity(text_bytes + text_bytes / 8 + 512);
+        serde_json::to_writer(&mut body, request).map_err(|error| Fault {
             reason: format!("the request cannot be written: {error}"),
             sent: false,
         })?;
@@ -290,4 +309,38 @@ struct Fault {
     reason: String,
     /// The request may have reached the service.
     sent: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::teacher::credential::Proof;
+
+    #[test]
+    fn a_message_may_name_the_model_that_answers() {
+        let timeout = Duration::from_secs(1);
+        let transport = Transport::new(
+            Endpoint::new("http://localhost:1", "labels", None).unwrap(),
+            Credential::fixed(Proof::none(), ""),
+            Timeouts {
+                connect: timeout,
+                call: timeout,
+            },
+            1,
+            Clock::system(),
+        );
+        let transport = transport.unwrap();
+        let shown = |name: &str, text: &str| {
+            let mask = Mask {
+                texts: &[text],
+                ..Mask::default()
+            };
+            transport.model(name.to_owned(), mask)
+        };
+        let (model, about) = ("gpt-5.2-2025-12-11", "is it gpt-5.2-2025-12-11?");
+        assert_eq!(shown(model, about), "[…]");
+        assert_eq!(shown(model, "why is it slow?"), model);
+        assert_eq!(shown(model, about), model);
+        assert_eq!(shown(about, about), "[…]");
+    }
 }
