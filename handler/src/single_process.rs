@@ -454,7 +454,8 @@ impl Job {
             app.runs.change_budget(&self.dataset, forget).await?;
         }
         self.probe = profile.probe_tokens;
-        app.charge_probe(&self.dataset, &settings, self.probe.usd)
+        let probe = self.probe.usd;
+        app.charge_probe(&self.dataset, &settings, None, probe)
             .await?;
         for file in &self.gone {
             app.runs.forget_file(&self.dataset, file).await?;

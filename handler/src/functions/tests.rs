@@ -61,10 +61,21 @@ impl DerefMut for FunctionApp {
     }
 }
 
+fn instance(home: &TempDir, args: &[String]) -> FunctionApp {
+    let data = home.path().join("data");
+    let work = OwnFolder::local(home.path().join("work"), &data).unwrap();
+    let Subcommands::Serve(args) = Cli::parse_from(args).command else {
+        panic!("serve was meant");
+    };
+    let runs = Runs::new(work, Clock::from_fn(now));
+    over(Data::local(data), runs, *args, CancellationToken::new())
+}
+
 /// Storage, service, app and queues.
 struct World {
     home: TempDir,
     service: Double,
+    args: Vec<String>,
     app: FunctionApp,
     /// Function, binding, message.
     queue: VecDeque<(&'static str, &'static str, Value)>,
@@ -76,8 +87,6 @@ impl World {
     async fn new(args: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let service = Double::start(Config::default()).await.unwrap();
-        let data = home.path().join("data");
-        let work = OwnFolder::local(home.path().join("work"), &data).unwrap();
         let endpoint = service.endpoint();
         let usual = [
             "softlabel",
@@ -92,18 +101,21 @@ impl World {
             "--endpoint",
             &endpoint,
         ];
-        let Subcommands::Serve(args) = Cli::parse_from(usual.iter().chain(args)).command else {
-            panic!("serve was meant");
-        };
-        let runs = Runs::new(work, Clock::from_fn(now));
-        let app = over(Data::local(data), runs, *args, CancellationToken::new());
+        let args = usual.iter().chain(args).map(|arg| (*arg).to_owned());
+        let args = args.collect::<Vec<_>>();
         Self {
+            app: instance(&home, &args),
             home,
             service,
-            app,
+            args,
             queue: VecDeque::new(),
             met: BTreeSet::new(),
         }
+    }
+
+    /// Another instance of the app.
+    fn another_instance(&self) -> FunctionApp {
+        instance(&self.home, &self.args)
     }
 
     fn path(&self, path: &str) -> PathBuf {

@@ -9,7 +9,7 @@ use lru::LruCache;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Runs whose connections and answers are kept: more than a dataset has bucket files. The answers of one
 /// run take at most 5 MB, those of all 60 MB. A run that was evicted connects again when it is needed,
@@ -60,9 +60,13 @@ impl Labelers {
         }
     }
 
-    /// Settles the request parameters. One at a time: who comes second finds them pinned.
+    /// Waits until nobody else in this process settles request parameters: who comes second finds them pinned.
+    pub(crate) async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.settling.lock().await
+    }
+
+    /// Settles the request parameters.
     pub(crate) async fn settle(&self, settings: &LabelSettings) -> Result<ApiProfile, Trouble> {
-        let _alone = self.settling.lock().await;
         self.connect.settle(settings).await
     }
 

@@ -293,38 +293,47 @@ async fn profile(app: &App, record: &Record) -> Result<Result<ApiProfile, Troubl
     if let Some(pinned) = app.pinned_profile(dataset, settings).await? {
         return Ok(Ok(pinned));
     }
-    // Should this process die before it knows the bill, what it may be at most stays charged.
-    let most = app.probe_at_most(record);
-    app.charge_probe(dataset, settings, most).await?;
+    let charge = |usd| app.charge_probe(dataset, settings, Some(&record.run), usd);
+    let settling = async {
+        let _alone = app.labelers.alone().await;
+        if let Some(pinned) = app.pinned_profile(dataset, settings).await? {
+            return Ok(Ok(pinned));
+        }
+        // Should this process die before it knows the bill, what it may be at most stays charged.
+        charge(app.probe_at_most(record)).await?;
+        match app.labelers.settle(settings).await {
+            Ok(settled) => {
+                let usd = settled.probe_tokens.usd;
+                let name = profile_name(settings);
+                let pinned = app.runs.pin(dataset, &name, settled).await?;
+                charge(usd).await?;
+                Ok(Ok(pinned))
+            }
+            Err(trouble) => Ok(Err(trouble)),
+        }
+    };
     let deadline = app.settings.deadline.unwrap_or(Duration::MAX);
-    let settled = tokio::select! {
-        settled = app.labelers.settle(settings) => settled,
+    let settled: Result<_, RunError> = tokio::select! {
+        settled = settling => settled,
         () = tokio::time::sleep(deadline) => {
             let seconds = deadline.as_secs();
-            Err(Trouble::Connection(format!(
+            Ok(Err(Trouble::Connection(format!(
                 "the service did not settle the request parameters in {seconds} seconds"
-            )))
+            ))))
         }
-        () = app.stop.cancelled() => Err(Trouble::Connection("this process ended".into())),
-    };
-    let pinned = match settled {
-        Ok(settled) => {
-            app.runs
-                .pin(dataset, &profile_name(settings), settled)
-                .await?
+        () = app.stop.cancelled() => {
+            Ok(Err(Trouble::Connection("this process ended".into())))
         }
-        Err(trouble) => match app.pinned_profile(dataset, settings).await? {
-            // Another instance was answered.
-            Some(pinned) => pinned,
-            None => {
-                app.charge_probe(dataset, settings, Usd::ZERO).await?;
-                return Ok(Err(trouble));
-            }
-        },
     };
-    let usd = pinned.probe_tokens.usd;
-    app.charge_probe(dataset, settings, usd).await?;
-    Ok(Ok(pinned))
+    match settled? {
+        Ok(profile) => Ok(Ok(profile)),
+        Err(trouble) => {
+            charge(Usd::ZERO).await?;
+            // Another instance may have been answered.
+            let pinned = app.pinned_profile(dataset, settings).await?;
+            Ok(pinned.ok_or(trouble))
+        }
+    }
 }
 
 /// Under which name the request parameters of a deployment are pinned.
@@ -361,11 +370,13 @@ impl App {
     }
 
     /// Counts against the caps of a dataset and of the month that it cost `usd` to settle the request parameters of
-    /// the deployment of `settings`, in place of what was counted for that.
+    /// the deployment of `settings` for `run`, in place of what was counted for that. Several instances may do that at
+    /// a time, each for a run of its own, and are billed for it.
     pub(crate) async fn charge_probe(
         &self,
         dataset: &str,
         settings: &LabelSettings,
+        run: Option<&str>,
         usd: Usd,
     ) -> Result<(), RunError> {
         if self.settings.max_cost.is_none() {
@@ -377,6 +388,7 @@ impl App {
             ..Share::default()
         };
         let name = profile_name(settings);
+        let name = run.map_or(name.clone(), |run| format!("{name}-{run}"));
         let charge = |budget: &mut Budget| {
             budget.runs.insert(name.clone(), spent.clone());
         };

@@ -542,6 +542,34 @@ async fn what_settling_request_parameters_may_cost_counts_until_its_bill_is_know
     assert!(0.0 < probe && probe < most, "{probe} of {most}");
 }
 
+/// Several files are planned at a time, by two instances: each instance settles them once.
+#[tokio::test]
+async fn what_settling_request_parameters_cost_is_counted_as_often_as_it_is_billed() {
+    let prices = ["--price-input=1.75", "--price-output=14"];
+    let mut world = World::new(&prices).await;
+    let slow = |config: &mut Config| {
+        config.prompt_cache = false;
+        config.latency = Latency::Fixed { ms: 300.0 };
+    };
+    world.service.update(slow).unwrap();
+    let another = world.another_instance();
+    let events = ["v4/train/a.json", "v4/train/b.json", "v4/test/c.json"].map(|file| {
+        world.put(file, 1, 2);
+        let body = json!({"Data": {"event": world.written(file, "v")}, "Metadata": {}});
+        Invocation::decode("bucket-uploaded", "i", body.to_string().as_bytes()).unwrap()
+    });
+    let [a, b, c] = events;
+    let planned = futures::join!(world.app.invoke(a), world.app.invoke(b), another.invoke(c));
+    for planned in <[_; 3]>::from(planned) {
+        planned.unwrap();
+    }
+    let billed = world.service.stats();
+    assert!(billed.requests <= 2, "{}", billed.requests);
+    let billed = billed.prompt_tokens as f64 * 1.75 + billed.completion_tokens as f64 * 14.0;
+    let (_, spent, _) = month(&mut world).await;
+    assert!((spent - billed / 1e6).abs() < 1e-6, "{spent} and {billed}");
+}
+
 #[tokio::test]
 async fn what_a_killed_instance_had_reserved_of_a_month_counts_until_its_chunk_is_taken_up() {
     away_from_the_end_of_a_month();
