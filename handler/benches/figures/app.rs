@@ -173,10 +173,12 @@ pub(super) async fn requests() -> Result<Vec<Row>> {
     // 3,910 turns.
     let large = (0..9).map(|bucket| (if bucket < 8 { 87 } else { 86 }, 5));
     let large = large.collect::<Vec<_>>();
-    let (of_small, _) = storage_requests(&small, options()).await?;
+    let of_small = storage_requests(&small, options()).await?;
     let paced = options().setting("SOFTLABEL_TPM", "1000000");
-    let (of_large, turns) = storage_requests(&large, paced).await?;
-    let a_bucket = of_small as f64 / small.len() as f64;
+    let of_large = storage_requests(&large, paced).await?;
+    let turns = of_large.turns;
+    let a_bucket = of_small.all as f64 / small.len() as f64;
+    let writes = of_small.budget_writes as f64 / small.len() as f64;
     Ok(vec![
         Row {
             what: format!(
@@ -188,19 +190,34 @@ pub(super) async fn requests() -> Result<Vec<Row>> {
             met: a_bucket <= 60.0,
         },
         Row {
+            what: "function app: of these, writes of the dataset's budget".into(),
+            measured: format!("{writes:.1}"),
+            goal: "none".into(),
+            met: true,
+        },
+        Row {
             what: format!(
                 "function app: requests to blob storage a turn, {turns} turns in nine buckets at 1,000,000 \
                  tokens a minute"
             ),
-            measured: format!("{:.2}", of_large as f64 / turns as f64),
+            measured: format!("{:.2}", of_large.all as f64 / turns as f64),
             goal: "none".into(),
             met: true,
         },
     ])
 }
 
-/// The app's requests to blob storage for buckets of so many conversations of so many turns, and their turns.
-async fn storage_requests(buckets: &[(u64, u32)], options: Options) -> Result<(usize, u64)> {
+/// What the app asked of blob storage.
+struct Requests {
+    all: usize,
+    /// Of these, writes of `budget.json`, which a dataset has one of.
+    budget_writes: usize,
+    /// The turns that were labelled.
+    turns: u64,
+}
+
+/// The app's requests to blob storage for buckets of so many conversations of so many turns.
+async fn storage_requests(buckets: &[(u64, u32)], options: Options) -> Result<Requests> {
     let azurite = Azurite::start(Persistence::Memory).await?;
     let line = FaultyLine::start(azurite.blob_endpoint()).await?;
     let options = Options {
@@ -231,9 +248,16 @@ async fn storage_requests(buckets: &[(u64, u32)], options: Options) -> Result<(u
     until(PATIENCE, "the end of every run is settled", settled).await?;
     let log = line.log();
     let log = log.get(before..).unwrap_or_default();
-    let requests = log.iter().filter(|passed| !is_hosts(passed)).count();
+    let of_app = log.iter().filter(|passed| !is_hosts(passed));
+    let writes_budget =
+        |passed: &&Passed| passed.method == "PUT" && passed.path.ends_with("/budget.json");
+    let requests = Requests {
+        all: of_app.clone().count(),
+        budget_writes: of_app.filter(writes_budget).count(),
+        turns,
+    };
     cloud.stop().await;
-    Ok((requests, turns))
+    Ok(requests)
 }
 
 /// The handler's memory while a blob of 1.2 GB is planned and some of it is labelled.
