@@ -15,8 +15,10 @@ mod loopback;
 pub mod managed_identity;
 pub mod openai_compatible;
 pub mod product;
+pub mod prompt;
 #[cfg(unix)]
 pub mod real_host;
+pub mod refusals;
 #[cfg(unix)]
 pub mod scripted_worker;
 pub mod storage;

@@ -6,14 +6,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use softlabel_doubles::azure_openai::{Excuse, Kind, Loss, Record};
 use softlabel_doubles::local_cloud::LocalCloud;
+use softlabel_doubles::prompt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// A result may wait so long before it is appended.
 pub(crate) const UNFLUSHED: Duration = Duration::from_secs(2);
-
-/// What the probe asks about until the request parameters are settled; it belongs to no dataset.
-const PROBE: &str = "Thanks, that worked!";
 
 /// What the service is asked, a label or a rationale, and about which message.
 type Question = (Kind, String);
@@ -34,9 +32,8 @@ pub(crate) async fn check(
     };
     let mut answered = BTreeMap::<Question, Vec<Record>>::new();
     for record in cloud.service().log() {
-        let message = record.user_text.as_deref().and_then(message);
-        let message = message.context("a question is about no message")?.trim();
-        if record.status == Some(200) && record.fully_sent && message != PROBE {
+        let message = prompt::message(&record).context("a question is about no message")?;
+        if record.status == Some(200) && record.fully_sent && message != prompt::PROBE {
             let question = (record.kind, message.to_owned());
             answered.entry(question).or_default().push(record);
         }
@@ -145,10 +142,4 @@ fn answers(part: &[u8], has_base: bool) -> BTreeMap<u64, Answers> {
         }
     }
     turns
-}
-
-/// The message that a prompt is about.
-fn message(prompt: &str) -> Option<&str> {
-    let (_, rest) = prompt.split_once(" Message to label>>>\n")?;
-    Some(rest.split_once("\n<<<END ")?.0)
 }

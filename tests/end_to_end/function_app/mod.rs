@@ -78,7 +78,13 @@ fn bucket(seed: u64, conversations: u64) -> (Vec<u8>, Vec<(String, String)>) {
         ..dataset::Options::default()
     };
     dataset::write(&options, &mut content).unwrap();
-    let conversations: Vec<Value> = serde_json::from_slice(&content).unwrap();
+    let turns = turns_of(&content);
+    (content, turns)
+}
+
+/// The ids of the turns of a bucket file, in order.
+fn turns_of(content: &[u8]) -> Vec<(String, String)> {
+    let conversations: Vec<Value> = serde_json::from_slice(content).unwrap();
     let turns = conversations.iter().flat_map(|conversation| {
         let id = conversation["conversationId"].as_str().unwrap();
         let turns = conversation["turnsArray"].as_array().unwrap();
@@ -89,8 +95,7 @@ fn bucket(seed: u64, conversations: u64) -> (Vec<u8>, Vec<(String, String)>) {
             )
         })
     });
-    let turns = turns.collect();
-    (content, turns)
+    turns.collect()
 }
 
 /// Checks that the labelled file has one line a turn, in raw order, each with a label.
@@ -125,7 +130,7 @@ fn states(runs: &[Value]) -> Vec<&str> {
 
 /// Whether a call is about no turn, but settles the request parameters.
 fn is_probe(call: &Record) -> bool {
-    harness::message(call) == harness::PROBE
+    softlabel_doubles::prompt::is_probe(call)
 }
 
 /// Checks that nothing was asked twice but what may have been lost when a worker was `killed`.

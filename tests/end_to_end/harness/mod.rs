@@ -18,8 +18,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// What the probe before a run asks about; it belongs to no dataset.
-pub(crate) const PROBE: &str = "Thanks, that worked!";
+pub(crate) use softlabel_doubles::prompt::PROBE;
 
 /// Longer than any run here takes, even on a busy machine; only a hang reaches it.
 pub(crate) const HANG: Duration = Duration::from_secs(120);

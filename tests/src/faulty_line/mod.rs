@@ -1,7 +1,7 @@
 //! A bad line to an HTTP service on this machine: a proxy that loses requests and answers, cuts bodies,
 //! and answers in the service's stead, when a test has planned that.
 //!
-//! It knows nothing of what it carries: a [`When`] picks requests by method and URL, whoever plans it says
+//! It knows nothing of what it carries: a [`When`] picks requests by method, URL and body, whoever plans it says
 //! how many to let through before and how many to hit.
 //!
 //! ```no_run
@@ -169,7 +169,7 @@ async fn pass(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let happening = lock(&shared.plan).next(&method, &uri);
+    let happening = lock(&shared.plan).next(&method, &uri, &body);
     let fault = match happening {
         Some(Happening::Fault(fault)) => Some(fault),
         Some(Happening::Hold(gate)) => {

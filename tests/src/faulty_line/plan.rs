@@ -73,6 +73,7 @@ pub struct When {
     method: Method,
     path: String,
     query: Option<String>,
+    body: String,
     after: usize,
     times: usize,
 }
@@ -84,6 +85,7 @@ impl When {
             method,
             path: path.into(),
             query: None,
+            body: String::new(),
             after: 0,
             times: 1,
         }
@@ -106,6 +108,13 @@ impl When {
         self
     }
 
+    /// Only requests with this in their body.
+    #[must_use]
+    pub fn body(mut self, text: impl Into<String>) -> Self {
+        self.body = text.into();
+        self
+    }
+
     /// Lets so many through first.
     #[must_use]
     pub fn after(mut self, requests: usize) -> Self {
@@ -120,7 +129,7 @@ impl When {
         self
     }
 
-    fn fits(&self, method: &Method, uri: &Uri) -> bool {
+    fn fits(&self, method: &Method, uri: &Uri, body: &[u8]) -> bool {
         let query = uri.query().unwrap_or_default();
         let query = match &self.query {
             Some(wanted) => query.contains(wanted),
@@ -128,7 +137,12 @@ impl When {
         };
         // Slashes are the only ones that matter to tests.
         let path = uri.path().replace("%2F", "/");
-        query && *method == self.method && path.ends_with(&self.path)
+        query && *method == self.method && path.ends_with(&self.path) && self.is_in(body)
+    }
+
+    fn is_in(&self, body: &[u8]) -> bool {
+        let text = self.body.as_bytes();
+        text.is_empty() || body.windows(text.len()).any(|part| part == text)
     }
 }
 
@@ -165,12 +179,12 @@ impl Plan {
     }
 
     /// What happens to this request.
-    pub(super) fn next(&mut self, method: &Method, uri: &Uri) -> Option<Happening> {
+    pub(super) fn next(&mut self, method: &Method, uri: &Uri, body: &[u8]) -> Option<Happening> {
         if let Some(fault) = self.always {
             return Some(Happening::Fault(fault));
         }
         for (happening, when) in &mut self.planned {
-            if when.times == 0 || !when.fits(method, uri) {
+            if when.times == 0 || !when.fits(method, uri, body) {
                 continue;
             }
             if when.after > 0 {
@@ -194,7 +208,7 @@ mod tests {
         let when = When::put("/c/a/b").after(1).times(2);
         plan.add(Fault::LoseAnswer, when);
         plan.add(Fault::Status(503), When::put("b").query("comp=block"));
-        let mut next = |method, uri: &str| match plan.next(&method, &uri.parse().unwrap()) {
+        let mut next = |method, uri: &str| match plan.next(&method, &uri.parse().unwrap(), b"") {
             Some(Happening::Fault(fault)) => Some(fault),
             _ => None,
         };
@@ -210,11 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_may_be_about_what_a_body_holds() {
+        let mut plan = Plan::default();
+        plan.add(Fault::LoseAnswer, When::put("/a").body("b c"));
+        let uri = "/a".parse().unwrap();
+        let mut hits = |body: &[u8]| plan.next(&Method::PUT, &uri, body).is_some();
+        assert_eq!(
+            [hits(b""), hits(b"b"), hits(b"a b c")],
+            [false, false, true]
+        );
+    }
+
+    #[test]
     fn while_everything_fails_nothing_planned_happens() {
         let mut plan = Plan::default();
         plan.add(Fault::LoseAnswer, When::put("/a"));
         plan.always(Some(Fault::Status(503)));
-        let next = |plan: &mut Plan| match plan.next(&Method::PUT, &"/a".parse().unwrap()) {
+        let next = |plan: &mut Plan| match plan.next(&Method::PUT, &"/a".parse().unwrap(), b"") {
             Some(Happening::Fault(fault)) => Some(fault),
             _ => None,
         };

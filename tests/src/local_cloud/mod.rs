@@ -45,7 +45,9 @@ pub struct Options {
     pub hosting: Hosting,
     /// What differs from `host.json` as it is deployed: members are replaced one by one.
     pub host_json: Value,
-    /// The path in the data container below which the datasets lie; may be empty.
+    /// The container with the datasets.
+    pub container: String,
+    /// The path in it below which the datasets lie; may be empty.
     pub base: String,
     /// How the service behaves.
     pub service: Config,
@@ -86,6 +88,7 @@ impl Options {
                 "visibilityTimeout": "00:00:01",
                 "maxPollingInterval": "00:00:00.200",
             } } }),
+            container: "datasets".to_owned(),
             base: "experiments/v4".to_owned(),
             service: Config::default(),
             settings: BTreeMap::new(),
@@ -128,9 +131,6 @@ pub struct LocalCloud<H: Instance = Host> {
     root: TempDir,
 }
 
-/// The container with the datasets.
-const DATA: &str = "datasets";
-
 /// The container in which the app keeps its runs.
 const WORK: &str = "softlabel-work";
 
@@ -172,21 +172,13 @@ impl<H: Instance> LocalCloud<H> {
     /// When something does not start.
     pub async fn with(account: Account, options: Options) -> Result<Self> {
         let storage = account.storage();
-        for container in [DATA, WORK] {
+        for container in [options.container.as_str(), WORK] {
             storage.container(container).create().await?;
         }
-        let uploads = storage.queue("bucket-uploaded");
-        uploads.create().await?;
         let service = Double::start(options.service.clone()).await?;
-        let uploaded = serde_json::from_value::<Filter>(filter(&options.base, ".json"))?;
-        let events = EventGrid::start(event_grid::Options {
-            faults: options.event_faults.clone(),
-            polling: options.looks,
-            ..event_grid::Options::new(storage.container(DATA), uploaded, uploads)
-        });
         let root = tempfile::tempdir().context("cannot make a folder for the app")?;
         let mut cloud = Self {
-            events: events.await?,
+            events: events(&storage, &options).await?,
             notices: None,
             webhook: Webhook::default(),
             account,
@@ -198,29 +190,52 @@ impl<H: Instance> LocalCloud<H> {
             options,
         };
         cloud.lay_out()?;
-        match cloud.options.groups.clone() {
+        cloud.start_all().await?;
+        Ok(cloud)
+    }
+
+    /// Starts what runs the app, and what tells its blob trigger of blobs.
+    async fn start_all(&mut self) -> Result<()> {
+        match self.options.groups.clone() {
             groups if groups.is_empty() => {
-                for _ in 0..cloud.options.instances {
-                    cloud.start_instance().await?;
+                for _ in 0..self.options.instances {
+                    self.start_instance().await?;
                 }
             }
             groups => {
                 for functions in groups {
-                    cloud.start_group(functions).await?;
+                    self.start_group(functions).await?;
                 }
             }
         }
-        if cloud.options.hosting == Hosting::Flex {
-            let marker = filter(&cloud.options.base, "/metadata.json");
-            let marker = serde_json::from_value::<Filter>(marker)?;
-            let webhook = cloud.webhook.clone();
+        if self.options.hosting == Hosting::Flex {
+            let options = &self.options;
+            let marker = serde_json::from_value::<Filter>(filter(options, "/metadata.json"))?;
+            let webhook = self.webhook.clone();
             let notices = EventGrid::start(event_grid::Options {
-                polling: cloud.options.looks,
-                ..event_grid::Options::new(cloud.data(), marker, webhook)
+                polling: options.looks,
+                ..event_grid::Options::new(self.data(), marker, webhook)
             });
-            cloud.notices = Some(notices.await?);
+            self.notices = Some(notices.await?);
         }
-        Ok(cloud)
+        Ok(())
+    }
+
+    /// Lets the app look for datasets in another place, as an operator does who changes its settings: its
+    /// instances end, others start, and the subscriptions are about the new place.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn look_elsewhere(&mut self, container: &str, base: &str) -> Result<()> {
+        for host in &self.hosts {
+            host.stop().await;
+        }
+        self.former.append(&mut self.hosts);
+        container.clone_into(&mut self.options.container);
+        base.clone_into(&mut self.options.base);
+        self.data().create().await?;
+        self.events = events(&self.storage, &self.options).await?;
+        self.start_all().await
     }
 
     /// Lays the app out as it is deployed, but for what is to differ in its `host.json`.
@@ -313,8 +328,8 @@ impl<H: Instance> LocalCloud<H> {
             None => connection.clone(),
         };
         let path = match options.base.as_str() {
-            "" => DATA.to_owned(),
-            base => format!("{DATA}/{base}"),
+            "" => options.container.clone(),
+            base => format!("{}/{base}", options.container),
         };
         let endpoint = self.service().endpoint();
         let number = self.hosts.len() + self.former.len();
@@ -387,7 +402,7 @@ impl<H: Instance> LocalCloud<H> {
 
     /// The container with the datasets.
     pub fn data(&self) -> Container {
-        self.storage.container(DATA)
+        self.storage.container(&self.options.container)
     }
 
     /// The container in which the app keeps its runs.
@@ -503,7 +518,8 @@ impl<H: Instance> LocalCloud<H> {
         Ok(Some(parsed.context("a line is no JSON")?))
     }
 
-    /// Where the app keeps `path` in its work container: in a folder for the place of the data.
+    /// Where the app keeps `path` in its work container: in a folder for the place of the data, while there was only
+    /// one.
     ///
     /// # Errors
     /// When storage does not answer.
@@ -534,14 +550,29 @@ fn is_open(state: Option<&str>) -> bool {
     !state.is_some_and(|state| ended.contains(&state))
 }
 
+/// What tells the app of bucket files.
+async fn events(storage: &Storage, options: &Options) -> Result<EventGrid> {
+    let uploads = storage.queue("bucket-uploaded");
+    uploads.create().await?;
+    let uploaded = serde_json::from_value::<Filter>(filter(options, ".json"))?;
+    let data = storage.container(&options.container);
+    let events = EventGrid::start(event_grid::Options {
+        faults: options.event_faults.clone(),
+        polling: options.looks,
+        ..event_grid::Options::new(data, uploaded, uploads)
+    });
+    events.await
+}
+
 /// A subscription's filter, as it is deployed, for blobs whose names end so.
-fn filter(base: &str, end: &str) -> Value {
-    let below = match base {
+fn filter(options: &Options, end: &str) -> Value {
+    let container = &options.container;
+    let below = match options.base.as_str() {
         "" => String::new(),
         base => format!("{base}/"),
     };
     json!({
-        "subjectBeginsWith": format!("/blobServices/default/containers/{DATA}/blobs/{below}"),
+        "subjectBeginsWith": format!("/blobServices/default/containers/{container}/blobs/{below}"),
         "subjectEndsWith": end,
         "includedEventTypes": ["Microsoft.Storage.BlobCreated"],
         "advancedFilters": [

@@ -287,6 +287,31 @@ impl Container {
         Ok(list.committed.map_or(0, |list| list.blocks.len()))
     }
 
+    /// Sets a blob's metadata to this one name and value: the same bytes get a new ETag, which it returns.
+    ///
+    /// # Errors
+    /// When there is no such blob, or the service does not answer, or refuses.
+    pub async fn set_metadata(&self, path: &str, name: &str, value: &str) -> Result<String> {
+        let url = self.blob_url(path, &[("comp", "metadata")])?;
+        let request = self.storage.request(Method::PUT, url);
+        let request = request.header(CONTENT_LENGTH, 0);
+        let request = request.header(format!("x-ms-meta-{name}"), value);
+        let response = answer::good(request).await?;
+        etag(response.headers())
+    }
+
+    /// Moves a blob to an access tier: `Hot`, `Cool`, `Archive`.
+    ///
+    /// # Errors
+    /// When there is no such blob, or the service does not answer, or refuses.
+    pub async fn set_tier(&self, path: &str, tier: &str) -> Result<()> {
+        let url = self.blob_url(path, &[("comp", "tier")])?;
+        let request = self.storage.request(Method::PUT, url);
+        let request = request.header(CONTENT_LENGTH, 0);
+        answer::good(request.header("x-ms-access-tier", tier)).await?;
+        Ok(())
+    }
+
     /// Ends whatever lease a blob has, at once.
     ///
     /// # Errors

@@ -4,31 +4,17 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use softlabel_doubles::azure_openai::{Config, Double, Kind, Latency, Record};
+use softlabel_doubles::azure_openai::{Config, Double, Kind, Latency};
 use softlabel_doubles::local_cloud::{Instance, LocalCloud};
+use softlabel_doubles::prompt::message;
 
 use crate::stage::Bucket;
 
-/// The probe, which settles the request parameters, is about this.
-const PROBE: &str = "Thanks, that worked!";
+/// Sums that are counted are shown with rounding.
+const ROUNDING: f64 = 1e-6;
 
 /// Labels have six decimals.
 const EXACT: f64 = 1e-6;
-
-/// The message that a prompt is about.
-fn message(record: &Record) -> Option<&str> {
-    let (_, rest) = record
-        .user_text
-        .as_deref()?
-        .split_once(" Message to label>>>\n")?;
-    let (message, _) = rest.split_once("\n<<<END ")?;
-    Some(message.trim())
-}
-
-/// Whether a call is about no turn, but settles the request parameters.
-pub(crate) fn is_probe(record: &Record) -> bool {
-    message(record) == Some(PROBE)
-}
 
 /// Checks that each bucket's labelled file has one line a turn, in raw order, with the probability that the service
 /// gave the message when it was last asked. Says how many turns there are.
@@ -36,6 +22,7 @@ pub(crate) async fn labels<H: Instance>(
     cloud: &LocalCloud<H>,
     buckets: &[Bucket],
 ) -> Result<usize> {
+    ensure!(!buckets.is_empty(), "there is no bucket");
     let taught = taught(cloud).await?;
     let mut turns = 0;
     for bucket in buckets {
@@ -50,7 +37,7 @@ async fn file<H: Instance>(
     bucket: &Bucket,
     taught: &HashMap<String, f64>,
 ) -> Result<usize> {
-    let path = bucket.path.strip_suffix(".json").unwrap_or(&bucket.path);
+    let (path, _) = bucket.path.rsplit_once('.').context("it has no ending")?;
     let mut parts = path.split('/').skip(1);
     let (split, name) = (parts.next(), parts.next());
     let lines = cloud.lines(&format!("LABELED_{path}.jsonl")).await?;
@@ -144,4 +131,37 @@ fn soft(answer: &Value) -> Option<f64> {
     };
     let (zero, one) = (mass("0"), mass("1"));
     (zero > 0.0 && one > 0.0).then(|| (one / (zero + one)).clamp(1e-6, 1.0 - 1e-6))
+}
+
+/// What the service billed, in US dollars, at these prices for a million tokens of the prompt and of the answer. An
+/// error where the app has not counted it, or has counted more for a dataset than that may cost.
+pub(crate) async fn spent<H: Instance>(cloud: &LocalCloud<H>, prices: [f64; 2]) -> Result<f64> {
+    let stats = cloud.service().stats();
+    let [input, output] = prices;
+    let billed =
+        (stats.prompt_tokens as f64 * input + stats.completion_tokens as f64 * output) / 1e6;
+    ensure!(billed > 0.0, "nothing was billed");
+    let shown = cloud.call("GET", "runs?limit=1000", None).await?.body;
+    let counted = |account: &Value| {
+        let usd = |name: &str| account[name].as_f64();
+        Some(usd("spent_usd")? + usd("reserved_usd")?)
+    };
+    let month = counted(&shown["month"]).context("the month has no account")?;
+    ensure!(
+        billed <= month + ROUNDING,
+        "{billed} US dollars were billed, and {month} counted"
+    );
+    let datasets = shown["datasets"].as_object();
+    let datasets = datasets.filter(|datasets| !datasets.is_empty());
+    for (dataset, account) in datasets.context("no dataset has an account")? {
+        let cap = account["max_cost_usd"].as_f64();
+        let (counted, cap) = counted(account)
+            .zip(cap)
+            .context("an account has no sums")?;
+        ensure!(
+            counted <= cap + ROUNDING,
+            "{dataset} has cost {counted} US dollars, and {cap} are allowed"
+        );
+    }
+    Ok(billed)
 }

@@ -12,6 +12,8 @@ mod compare;
 #[cfg(unix)]
 mod instances;
 #[cfg(unix)]
+mod places;
+#[cfg(unix)]
 mod poison;
 #[cfg(unix)]
 mod report;
@@ -21,6 +23,8 @@ mod requests;
 mod scenario;
 #[cfg(unix)]
 mod stage;
+#[cfg(unix)]
+mod storage;
 #[cfg(unix)]
 mod uploads;
 

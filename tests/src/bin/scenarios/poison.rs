@@ -10,7 +10,7 @@ use softlabel_doubles::local_cloud::{Instance, LocalCloud, Options};
 use softlabel_package::script_root::Hosting;
 
 use crate::report::Report;
-use crate::stage::{Bucket, PATIENCE, Stage, cloud, ended, labelled, until};
+use crate::stage::{Bucket, Ending, PATIENCE, Stage, cloud, ended, until};
 
 /// The queues that somebody could send to, but for the poison queue that the app looks after.
 const QUEUES: [&str; 4] = [
@@ -34,7 +34,7 @@ const SOON: Duration = Duration::from_secs(60);
 pub(crate) async fn foreign_messages<H: Instance>(
     stage: &Stage,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Ending<H>> {
     let queues = json!({ "visibilityTimeout": "00:00:02" });
     let options = Options {
         host_json: json!({ "extensions": { "queues": queues } }),
@@ -84,9 +84,7 @@ pub(crate) async fn foreign_messages<H: Instance>(
         "abandon-chunk acknowledges and keeps what is none of the app's",
         kept,
     );
-    report.figure(labelled(&cloud, &[bucket], &[]).await?);
-    cloud.stop().await;
-    Ok(())
+    Ok(Ending::new(cloud, vec![bucket]))
 }
 
 /// The texts in the poison queue of a queue.

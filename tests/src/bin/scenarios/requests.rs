@@ -5,17 +5,19 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::Latency;
-use softlabel_doubles::azurite::Azurite;
-use softlabel_doubles::faulty_line::{Fault, FaultyLine, When};
-use softlabel_doubles::local_cloud::{Instance, LocalCloud, Options};
+use softlabel_doubles::local_cloud::{Instance, LocalCloud};
+use softlabel_doubles::prompt::is_probe;
 use softlabel_package::script_root::Hosting;
 
 use crate::checks;
 use crate::report::Report;
-use crate::stage::{Bucket, PATIENCE, Stage, cloud, ended, labelled, until};
+use crate::stage::{Bucket, Ending, PATIENCE, Stage, cloud, ended, until};
+
+/// A turn without a label is tried so often.
+const ATTEMPTS: usize = 2;
 
 /// A run waits for an approval and gets it; the file is labelled again; a third run is cancelled and leaves those labels.
-pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Result<Ending<H>> {
     let options = stage.options(Hosting::Local);
     let options = options.setting("SOFTLABEL_MAX_COST", "0.001");
     let cloud = cloud::<H>(options).await?;
@@ -27,12 +29,12 @@ pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Resu
         .service()
         .log()
         .into_iter()
-        .filter(|call| !checks::is_probe(call));
+        .filter(|call| !is_probe(call));
     ensure!(asked.count() == 0, "calls were made before the approval");
     let run = newest(&cloud).await?;
     let began = Instant::now();
     let approve = json!({ "max_cost_usd": 10 });
-    call(&cloud, 202, &format!("runs/{run}/approve"), Some(&approve)).await?;
+    post(&cloud, 202, &format!("runs/{run}/approve"), Some(&approve)).await?;
     let took = ended(&cloud, 1, began, PATIENCE).await?;
     report.figure(format!(
         "{:.1} s from the approval to the last label",
@@ -41,8 +43,8 @@ pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Resu
     checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
 
     let relabel = json!({ "dataset": "v4", "strategy": "with_context" });
-    let first = call(&cloud, 202, "relabel", Some(&relabel)).await?;
-    let again = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let first = post(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let again = post(&cloud, 202, "relabel", Some(&relabel)).await?;
     ensure!(
         run_of(&first)? == run_of(&again)?,
         "the same request names two runs"
@@ -51,30 +53,34 @@ pub(crate) async fn all<H: Instance>(stage: &Stage, report: &mut Report) -> Resu
     let turns = checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
     report.figure(format!("{turns} turns labelled with another strategy"));
 
+    // The same labels would be there again, in a file of another ETag.
     let path = format!("LABELED_{}", bucket.path.replace(".json", ".jsonl"));
-    let before = cloud.lines(&path).await?;
+    let path = cloud.path(&path);
+    let before = cloud.data().get(&path).await?;
     cloud
         .service()
         .update(|config| config.latency = Latency::Fixed { ms: 2_000.0 })?;
-    let relabel = json!({ "dataset": "v4", "strategy": "user_message_only", "force": true });
-    let third = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let relabel = json!({ "dataset": "v4", "strategy": "with_context", "force": true });
+    let third = post(&cloud, 202, "relabel", Some(&relabel)).await?;
     let third = run_of(&third)?;
     let calls = cloud.service().log().len();
     let labels = async || Ok(cloud.service().log().len() > calls);
     until(PATIENCE, "the third run is labelled", labels).await?;
-    let said = call(&cloud, 200, &format!("runs/{third}/cancel"), None).await?;
+    let said = post(&cloud, 200, &format!("runs/{third}/cancel"), None).await?;
     ensure!(said["state"] == "cancelled", "a cancelled run says {said}");
     ended(&cloud, 3, began, PATIENCE).await?;
     ensure!(
-        cloud.lines(&path).await? == before,
+        before.is_some() && cloud.data().get(&path).await? == before,
         "a cancelled run changed labels"
     );
-    cloud.stop().await;
-    Ok(())
+    Ok(Ending::new(cloud, vec![bucket]).asked(3))
 }
 
 /// Labels that are there are not bought again; settings that are put back bring theirs back.
-pub(crate) async fn same_again<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) async fn same_again<H: Instance>(
+    stage: &Stage,
+    report: &mut Report,
+) -> Result<Ending<H>> {
     let cloud = cloud::<H>(stage.options(Hosting::Local)).await?;
     let bucket = Bucket::generated("v4/train/short.json", 20, 7)?;
     bucket.upload(&cloud).await?;
@@ -84,17 +90,17 @@ pub(crate) async fn same_again<H: Instance>(stage: &Stage, report: &mut Report) 
         json!({ "dataset": "v4" }),
         json!({ "dataset": "v4", "only": "failed" }),
     ] {
-        call(&cloud, 200, "relabel", Some(&granted)).await?;
+        post(&cloud, 200, "relabel", Some(&granted)).await?;
     }
     let nowhere = json!({ "dataset": "v4", "splits": ["train", "nowhere"] });
-    call(&cloud, 400, "relabel", Some(&nowhere)).await?;
+    post(&cloud, 400, "relabel", Some(&nowhere)).await?;
     let mut bought = 0;
     let strategies = ["with_context", "user_message_only", "with_context"];
     for (number, strategy) in strategies.into_iter().enumerate() {
         let relabel = json!({ "dataset": "v4", "strategy": strategy });
-        call(&cloud, 202, "relabel", Some(&relabel)).await?;
+        post(&cloud, 202, "relabel", Some(&relabel)).await?;
         ended(&cloud, number + 2, began, PATIENCE).await?;
-        call(&cloud, 200, "relabel", Some(&relabel)).await?;
+        post(&cloud, 200, "relabel", Some(&relabel)).await?;
         let asked = cloud.service().log().len();
         ensure!(
             number == 0 || asked == bought,
@@ -105,7 +111,7 @@ pub(crate) async fn same_again<H: Instance>(stage: &Stage, report: &mut Report) 
     let path = format!("LABELED_{}", bucket.path.replace(".json", ".jsonl"));
     for (number, rationales) in [false, true, false].into_iter().enumerate() {
         let relabel = json!({ "dataset": "v4", "rationales": rationales });
-        call(&cloud, 202, "relabel", Some(&relabel)).await?;
+        post(&cloud, 202, "relabel", Some(&relabel)).await?;
         ended(&cloud, number + 5, began, PATIENCE).await?;
         let lines = cloud.lines(&path).await?.unwrap_or_default();
         let labeled = lines.iter().filter(|line| line.get("soft_label").is_some());
@@ -121,16 +127,12 @@ pub(crate) async fn same_again<H: Instance>(stage: &Stage, report: &mut Report) 
         );
         bought = asked;
     }
-    let turns = checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
-    report.figure(format!(
-        "{turns} turns labelled three times, published seven times"
-    ));
-    cloud.stop().await;
-    Ok(())
+    report.figure("asked in three ways, published seven times");
+    Ok(Ending::new(cloud, vec![bucket]).asked(3))
 }
 
 /// A relabel that failed, and one that was cancelled, are asked for again by the same request.
-pub(crate) async fn mended<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) async fn mended<H: Instance>(stage: &Stage) -> Result<Ending<H>> {
     let options = stage.options(Hosting::Local);
     let cloud = cloud::<H>(options.setting("SOFTLABEL_CONCURRENCY", "8")).await?;
     let bucket = Bucket::generated("v4/train/short.json", 60, 6)?;
@@ -142,7 +144,7 @@ pub(crate) async fn mended<H: Instance>(stage: &Stage, report: &mut Report) -> R
     let relabel = json!({ "dataset": "v4", "strategy": "with_context" });
     let service = cloud.service();
     service.update(|config| config.oddities.neither_label = 1.0)?;
-    let failed = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let failed = post(&cloud, 202, "relabel", Some(&relabel)).await?;
     ended(&cloud, 2, began, PATIENCE).await?;
     let now = state(&cloud).await?;
     ensure!(now.as_deref() == Some("failed"), "no label makes {now:?}");
@@ -151,22 +153,22 @@ pub(crate) async fn mended<H: Instance>(stage: &Stage, report: &mut Report) -> R
         "a failed run changed labels"
     );
     service.update(|config| config.oddities.neither_label = 0.0)?;
-    let again = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let again = post(&cloud, 202, "relabel", Some(&relabel)).await?;
     ensure!(run_of(&failed)? != run_of(&again)?, "a dead run is named");
     ended(&cloud, 3, began, PATIENCE).await?;
     checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
-    call(&cloud, 200, "relabel", Some(&relabel)).await?;
+    post(&cloud, 200, "relabel", Some(&relabel)).await?;
 
     let relabel = json!({ "dataset": "v4", "rationales": false });
     service.update(|config| config.latency = Latency::Fixed { ms: 2_000.0 })?;
     let calls = service.log().len();
-    let cancelled = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let cancelled = post(&cloud, 202, "relabel", Some(&relabel)).await?;
     let labels = async || Ok(service.log().len() > calls + 8);
     until(PATIENCE, "the run is labelled", labels).await?;
     let cancel = format!("runs/{}/cancel", run_of(&cancelled)?);
-    call(&cloud, 200, &cancel, None).await?;
+    post(&cloud, 200, &cancel, None).await?;
     service.update(|config| config.latency = Latency::Fixed { ms: 100.0 })?;
-    let again = call(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let again = post(&cloud, 202, "relabel", Some(&relabel)).await?;
     ensure!(
         run_of(&cancelled)? != run_of(&again)?,
         "a dead run is named"
@@ -178,89 +180,107 @@ pub(crate) async fn mended<H: Instance>(stage: &Stage, report: &mut Report) -> R
         bought == turns,
         "{turns} turns were asked {bought} times, over a cancel"
     );
-    report.figure(format!(
-        "{turns} turns; what was cancelled bought none of them twice"
-    ));
-    cloud.stop().await;
-    Ok(())
+    Ok(Ending::new(cloud, vec![bucket]).asked(3 + ATTEMPTS))
 }
 
-/// The output may not be written at first: nothing is bought before it may. Then the same bytes are uploaded again.
-pub(crate) async fn refused<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
-    let azurite = Azurite::shared().await?;
-    let line = FaultyLine::start(azurite.blob_endpoint()).await?;
-    let options = Options {
-        blob_endpoint: Some(line.endpoint()),
-        ..stage.options(Hosting::Local)
-    };
-    let options = options.setting("SOFTLABEL_STALL_AFTER", "30s");
-    let cloud = cloud::<H>(options).await?;
-    let bucket = Bucket::generated("v4/train/short.json", 61, 6)?;
-    let role = Fault::Refuse(403, "AuthorizationPermissionMismatch");
-    let blocks = When::put("LABELED_v4/train/short.jsonl").query("blockid=");
-    line.plan(role, blocks.times(usize::MAX));
+/// What cannot be asked names what can. What is granted already begins nothing; a labelled file that was removed is
+/// published again; a relabel that is cancelled leaves the settings of the dataset.
+pub(crate) async fn nothing_to_do<H: Instance>(
+    stage: &Stage,
+    report: &mut Report,
+) -> Result<Ending<H>> {
+    // So few calls at a time that a run is long under way.
+    let options = stage.options(Hosting::Local);
+    let cloud = cloud::<H>(options.setting("SOFTLABEL_CONCURRENCY", "4")).await?;
+    let bucket = Bucket::generated("v4/train/short.json", 67, 6)?;
     bucket.upload(&cloud).await?;
-    let mut reason = String::new();
-    let waits = async || {
-        let runs = cloud.runs().await?;
-        let run = runs.first().filter(|run| run["state"] == "waiting");
-        reason = run.map_or_else(String::new, |run| run["reason"].to_string());
-        Ok(run.is_some())
-    };
-    until(PATIENCE, "the run waits for its right", waits).await?;
-    for words in [
-        "403 AuthorizationPermissionMismatch",
-        "Storage Blob Data Contributor",
-    ] {
-        ensure!(reason.contains(words), "the run waits as {reason}");
+    let began = Instant::now();
+    ended(&cloud, 1, began, PATIENCE).await?;
+    let approve = format!("runs/{}/approve", newest(&cloud).await?);
+    let refused = [
+        (
+            "relabel",
+            json!({ "dataset": "v4", "splits": ["train", "tset"] }),
+            "there are train",
+        ),
+        (
+            "relabel",
+            json!({ "dataset": "v4", "buckets": ["long"] }),
+            "there are short",
+        ),
+        (
+            "relabel",
+            json!({ "dataset": "v4", "only": "some" }),
+            "`failed`",
+        ),
+        (
+            "relabel",
+            json!({ "dataset": "v4", "split": ["train"] }),
+            "`splits`",
+        ),
+        (approve.as_str(), json!({ "max_cost": 5 }), "max_cost_usd"),
+        ("runs?state=done", Value::Null, "complete"),
+        ("runs?colour=red", Value::Null, "dataset, state"),
+    ];
+    for (path, body, names) in &refused {
+        let reply = match body {
+            Value::Null => cloud.call("GET", path, None).await?,
+            body => cloud.call("POST", path, Some(body)).await?,
+        };
+        let error = reply.body["error"].as_str().unwrap_or_default();
+        ensure!(
+            reply.status == 400 && error.contains(names),
+            "{path} with {body} answered {}: {}",
+            reply.status,
+            reply.body
+        );
     }
-    let calls = cloud.service().log().len();
-    ensure!(calls == 0, "{calls} calls were made before that was known");
-    line.clear();
-    let began = Instant::now();
-    let took = ended(&cloud, 1, began, PATIENCE).await?;
-    report.figure(format!(
-        "{:.1} s from the right to the last label",
-        took.as_secs_f64()
-    ));
-    bucket.upload(&cloud).await?;
-    // Word of this one comes after it.
-    let other = Bucket::generated("v4/test/long.json", 62, 2)?;
-    other.upload(&cloud).await?;
-    ended(&cloud, 2, began, PATIENCE).await?;
+    let failed = json!({ "dataset": "v4", "only": "failed" });
+    post(&cloud, 200, "relabel", Some(&failed)).await?;
     let runs = cloud.runs().await?.len();
-    ensure!(runs == 2, "the same bytes again began another run");
-    report.figure(labelled(&cloud, &[bucket, other], &[]).await?);
-    cloud.stop().await;
-    Ok(())
-}
+    ensure!(runs == 1, "there are {runs} runs");
+    report.figure(format!("{} requests are refused", refused.len()));
 
-/// A file is removed while it is labelled, and put back: the run waits, and goes on with what it has.
-pub(crate) async fn not_there<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
-    let mut options = stage.options(Hosting::Local);
-    options.service.latency = Latency::Fixed { ms: 500.0 };
-    let options = options
-        .setting("SOFTLABEL_CONCURRENCY", "4")
-        .setting("SOFTLABEL_CHUNK_TURNS", "8")
-        .setting("SOFTLABEL_STALL_AFTER", "30s");
-    let cloud = cloud::<H>(options).await?;
-    let bucket = Bucket::generated("v4/train/short.json", 40, 8)?;
-    bucket.upload(&cloud).await?;
-    let begun = async || Ok(cloud.service().log().len() > 8);
-    until(PATIENCE, "labelling began", begun).await?;
-    cloud.data().delete(&cloud.path(&bucket.path)).await?;
-    let waits = async || Ok(state(&cloud).await? == Some("waiting".to_owned()));
-    until(PATIENCE, "the run waits for its file", waits).await?;
-    let began = Instant::now();
-    bucket.upload(&cloud).await?;
-    let took = ended(&cloud, 1, began, PATIENCE).await?;
-    checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
-    report.figure(format!(
-        "{:.1} s from the file's return to the last label",
-        took.as_secs_f64()
-    ));
-    cloud.stop().await;
-    Ok(())
+    let path = "LABELED_v4/train/short.jsonl";
+    let before = cloud.lines(path).await?;
+    let calls = cloud.service().log().len();
+    cloud.data().delete(&cloud.path(path)).await?;
+    let same = json!({ "dataset": "v4" });
+    post(&cloud, 202, "relabel", Some(&same)).await?;
+    ended(&cloud, 2, began, PATIENCE).await?;
+    post(&cloud, 200, "relabel", Some(&same)).await?;
+    let bought = cloud.service().log().len() - calls;
+    ensure!(
+        bought == 0 && cloud.lines(path).await? == before,
+        "{bought} calls were made to publish again what was removed"
+    );
+
+    let service = cloud.service();
+    service.update(|config| config.latency = Latency::Fixed { ms: 2_000.0 })?;
+    let relabel = json!({ "dataset": "v4", "rationales": false });
+    let cancelled = post(&cloud, 202, "relabel", Some(&relabel)).await?;
+    let labels = async || Ok(service.log().len() > calls);
+    until(PATIENCE, "the relabel is labelled", labels).await?;
+    let cancel = format!("runs/{}/cancel", run_of(&cancelled)?);
+    let said = post(&cloud, 200, &cancel, None).await?;
+    ensure!(said["state"] == "cancelled", "a cancelled run says {said}");
+    service.update(|config| config.latency = Latency::Fixed { ms: 100.0 })?;
+    let other = Bucket::generated("v4/test/long.json", 68, 4)?;
+    other.upload(&cloud).await?;
+    ended(&cloud, 4, began, PATIENCE).await?;
+    let lines = cloud.lines("LABELED_v4/test/long.jsonl").await?;
+    let lines = lines.unwrap_or_default();
+    let labelled = lines.iter().filter(|line| line.get("soft_label").is_some());
+    let mut rationales = labelled.map(|line| line["rationale"].is_string());
+    ensure!(
+        rationales.all(|there| there),
+        "a relabel that was cancelled changed the settings of the dataset"
+    );
+    ensure!(
+        cloud.lines(path).await? == before,
+        "a relabel that was cancelled changed labels"
+    );
+    Ok(Ending::new(cloud, vec![bucket, other]).asked(2))
 }
 
 /// The run that an answer names first.
@@ -270,7 +290,7 @@ fn run_of(answer: &Value) -> Result<&str> {
 }
 
 /// The state of the newest run, if there is one.
-async fn state<H: Instance>(cloud: &LocalCloud<H>) -> Result<Option<String>> {
+pub(crate) async fn state<H: Instance>(cloud: &LocalCloud<H>) -> Result<Option<String>> {
     let runs = cloud.runs().await?;
     let state = runs.first().and_then(|run| run["state"].as_str());
     Ok(state.map(str::to_owned))
@@ -283,7 +303,7 @@ async fn newest<H: Instance>(cloud: &LocalCloud<H>) -> Result<String> {
 }
 
 /// Posts to the app, which must answer with that status.
-async fn call<H: Instance>(
+pub(crate) async fn post<H: Instance>(
     cloud: &LocalCloud<H>,
     status: u16,
     path: &str,

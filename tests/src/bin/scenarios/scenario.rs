@@ -16,8 +16,8 @@ use softlabel_doubles::scripted_worker;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::Report;
-use crate::stage::{App, Stage};
-use crate::{compare, instances, poison, requests, uploads};
+use crate::stage::{App, Ending, Stage};
+use crate::{compare, instances, places, poison, requests, storage, uploads};
 
 /// No scenario takes longer, nor with --long.
 const HANG: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(3600)];
@@ -76,13 +76,18 @@ enum Scenario {
     Notified,
     TwiceAndLate,
     OtherEtag,
+    Marker,
+    OneFunctionAnInstance,
     Requests,
     SameAgain,
     Mended,
-    Refused,
+    NothingToDo,
+    NotWritable,
+    Refusals,
     NotThere,
+    Touched,
     Renamed,
-    OneFunctionAnInstance,
+    Elsewhere,
     InstanceDies,
     WorkerCrashes,
     HostDiesAlone,
@@ -91,22 +96,27 @@ enum Scenario {
 
 impl Scenario {
     /// The longest first, as they run side by side.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 20] = [
+        Self::Refusals,
+        Self::Elsewhere,
         Self::Mended,
         Self::InstanceDies,
+        Self::HostDiesAlone,
         Self::WorkerCrashes,
         Self::ForeignMessages,
         Self::NotThere,
         Self::SameAgain,
-        Self::Refused,
+        Self::NotWritable,
+        Self::Touched,
         Self::Renamed,
         Self::OtherEtag,
+        Self::NothingToDo,
+        Self::Marker,
         Self::Polled,
         Self::OneFunctionAnInstance,
         Self::Notified,
         Self::TwiceAndLate,
         Self::Requests,
-        Self::HostDiesAlone,
     ];
 
     fn name(self) -> &'static str {
@@ -115,13 +125,18 @@ impl Scenario {
             Self::Notified => "an upload whose marker alone is told of",
             Self::TwiceAndLate => "events twice and late",
             Self::OtherEtag => "an event with another ETag",
+            Self::Marker => "a large marker, after a cancel, beside what is not read",
+            Self::OneFunctionAnInstance => "one function an instance",
             Self::Requests => "approve, relabel, cancel",
             Self::SameAgain => "the same again, and settings put back",
             Self::Mended => "what failed or was cancelled, asked for again",
-            Self::Refused => "an output that may not be written, and the same bytes again",
+            Self::NothingToDo => "requests that are refused, or leave things as they were",
+            Self::NotWritable => "an output that may not be written, and the same bytes again",
+            Self::Refusals => "storage that refuses at every step",
             Self::NotThere => "RAW is not there for a moment",
+            Self::Touched => "metadata and tier set while it is labelled",
             Self::Renamed => "buckets and a dataset that are renamed",
-            Self::OneFunctionAnInstance => "one function an instance",
+            Self::Elsewhere => "the same name in another place",
             Self::InstanceDies => "an instance dies",
             Self::WorkerCrashes => "a worker crashes",
             Self::HostDiesAlone => "a host dies alone",
@@ -144,38 +159,56 @@ impl Scenario {
             Kind::Double => self.run::<Host>(stage).await,
             Kind::Groups => self.run::<Groups>(stage).await,
             Kind::Real if self == Self::HostDiesAlone => {
-                let mut report = Report::new(self.name(), RealHost::NAME);
-                let outcome = instances::a_host_dies_alone(stage, &mut report).await;
-                report.expect("it runs to its end", outcome);
-                report
+                let play =
+                    async |report: &mut Report| instances::a_host_dies_alone(stage, report).await;
+                self.to_its_end::<RealHost>(stage, play).await
             }
             Kind::Real => self.run::<RealHost>(stage).await,
         }
     }
 
     async fn run<H: Instance>(self, stage: &Stage) -> Report {
+        let play = async |report: &mut Report| self.play::<H>(stage, report).await;
+        self.to_its_end(stage, play).await
+    }
+
+    /// What happens in it.
+    async fn play<H: Instance>(self, stage: &Stage, report: &mut Report) -> Result<Ending<H>> {
+        match self {
+            Self::Polled => uploads::polled(stage, report).await,
+            Self::Notified => uploads::notified(stage, report).await,
+            Self::TwiceAndLate => uploads::twice_and_late(stage, report).await,
+            Self::OtherEtag => uploads::other_etag(stage).await,
+            Self::Marker => uploads::marker(stage, report).await,
+            Self::OneFunctionAnInstance => uploads::one_function_an_instance(stage, report).await,
+            Self::Requests => requests::all(stage, report).await,
+            Self::SameAgain => requests::same_again(stage, report).await,
+            Self::Mended => requests::mended(stage).await,
+            Self::NothingToDo => requests::nothing_to_do(stage, report).await,
+            Self::NotWritable => storage::not_writable(stage, report).await,
+            Self::Refusals => storage::refusals(stage, report).await,
+            Self::NotThere => storage::not_there(stage, report).await,
+            Self::Touched => storage::touched(stage, report).await,
+            Self::Renamed => places::renamed(stage, report).await,
+            Self::Elsewhere => places::elsewhere(stage, report).await,
+            Self::InstanceDies => instances::one_dies(stage, report).await,
+            Self::WorkerCrashes => instances::a_worker_crashes(stage, report).await,
+            Self::ForeignMessages => poison::foreign_messages(stage, report).await,
+            Self::HostDiesAlone => bail!("it is for the real host alone"),
+        }
+    }
+
+    /// Plays it, and checks what must hold in the end of every scenario.
+    async fn to_its_end<H: Instance>(
+        self,
+        stage: &Stage,
+        play: impl AsyncFnOnce(&mut Report) -> Result<Ending<H>>,
+    ) -> Report {
         let mut report = Report::new(self.name(), H::NAME);
         let began = Instant::now();
         let outcome = async {
-            match self {
-                Self::Polled => uploads::polled::<H>(stage, &mut report).await,
-                Self::Notified => uploads::notified::<H>(stage, &mut report).await,
-                Self::TwiceAndLate => uploads::twice_and_late::<H>(stage, &mut report).await,
-                Self::OtherEtag => uploads::other_etag::<H>(stage, &mut report).await,
-                Self::Requests => requests::all::<H>(stage, &mut report).await,
-                Self::SameAgain => requests::same_again::<H>(stage, &mut report).await,
-                Self::Mended => requests::mended::<H>(stage, &mut report).await,
-                Self::Refused => requests::refused::<H>(stage, &mut report).await,
-                Self::NotThere => requests::not_there::<H>(stage, &mut report).await,
-                Self::Renamed => uploads::renamed::<H>(stage, &mut report).await,
-                Self::OneFunctionAnInstance => {
-                    uploads::one_function_an_instance::<H>(stage, &mut report).await
-                }
-                Self::InstanceDies => instances::one_dies::<H>(stage, &mut report).await,
-                Self::WorkerCrashes => instances::a_worker_crashes::<H>(stage, &mut report).await,
-                Self::ForeignMessages => poison::foreign_messages::<H>(stage, &mut report).await,
-                Self::HostDiesAlone => bail!("it is for the real host alone"),
-            }
+            play(&mut report).await?.check(&mut report).await;
+            Ok(())
         };
         let patience = HANG[usize::from(stage.long)];
         let outcome = match tokio::time::timeout(patience, outcome).await {

@@ -9,15 +9,18 @@ use serde_json::{Value, json};
 use softlabel_doubles::azure_openai::{Config, Excuse, Latency, Loss, Record, repeats};
 use softlabel_doubles::azurite::Azurite;
 use softlabel_doubles::dataset::{self, Size};
+use softlabel_doubles::faulty_line::FaultyLine;
 use softlabel_doubles::functions_host::Scaling;
 use softlabel_doubles::local_cloud::{Instance, LocalCloud, Options};
+use softlabel_doubles::prompt::is_probe;
 use softlabel_package::archive;
 use softlabel_package::script_root::{Hosting, ScriptRoot};
 use tempfile::TempDir;
 
 use crate::checks;
+use crate::report::Report;
 
-/// US dollars that the dataset may cost in all: more than any scenario needs.
+/// US dollars that a dataset may cost in all: more than any scenario needs.
 const CAP: f64 = 20.0;
 
 /// US dollars for a million tokens of the prompt, and of the answer.
@@ -180,6 +183,22 @@ impl Bucket {
     }
 }
 
+/// Writes the file that the exporter writes last.
+pub(crate) async fn mark<H: Instance>(cloud: &LocalCloud<H>, dataset: &str) -> Result<()> {
+    let path = cloud.path(&format!("{dataset}/metadata.json"));
+    let marker = json!({ "actual_counts": {} }).to_string();
+    cloud.data().put(&path, marker).await?;
+    Ok(())
+}
+
+/// The metadata of a labelled dataset, `null` where there is none.
+pub(crate) async fn metadata<H: Instance>(cloud: &LocalCloud<H>, dataset: &str) -> Result<Value> {
+    let path = cloud.path(&format!("LABELED_{dataset}/labeling_metadata.json"));
+    let blob = cloud.data().get(&path).await?;
+    let metadata = blob.map(|blob| serde_json::from_slice(&blob.content));
+    Ok(metadata.transpose()?.unwrap_or_default())
+}
+
 /// Waits until `holds`, with pauses that cost the app little.
 pub(crate) async fn until(
     patience: Duration,
@@ -217,38 +236,80 @@ pub(crate) async fn ended<H: Instance>(
     Ok(began.elapsed())
 }
 
-/// What must hold in the end of every scenario: each turn is labelled once, at its place, as the service taught it;
-/// nothing was asked twice but what was `lost`; and what was spent is within the cap. Says how many turns there are
-/// and how many calls were made twice.
-pub(crate) async fn labelled<H: Instance>(
-    cloud: &LocalCloud<H>,
-    buckets: &[Bucket],
-    lost: &[Loss],
-) -> Result<String> {
-    let turns = checks::labels(cloud, buckets).await?;
-    let stats = cloud.service().stats();
-    let [input, output] = PRICES;
-    let billed =
-        (stats.prompt_tokens as f64 * input + stats.completion_tokens as f64 * output) / 1e6;
-    ensure!(
-        billed <= CAP,
-        "{billed} US dollars were spent, and {CAP} allowed"
-    );
-    let twice = asked_twice(cloud, lost)?;
-    Ok(format!(
-        "{turns} turns labelled once, {twice}, {billed:.2} of {CAP} US dollars"
-    ))
+/// What a scenario leaves behind.
+#[derive(Debug)]
+pub(crate) struct Ending<H: Instance> {
+    cloud: LocalCloud<H>,
+    buckets: Vec<Bucket>,
+    times: usize,
+    lost: Vec<Loss>,
+    line: Option<FaultyLine>,
 }
 
-/// How many calls were made twice. An error where one was for which nothing can have `lost` the answer.
-pub(crate) fn asked_twice<H: Instance>(cloud: &LocalCloud<H>, lost: &[Loss]) -> Result<String> {
+impl<H: Instance> Ending<H> {
+    /// A cloud with these bucket files, whose labels were asked for once.
+    pub(crate) fn new(cloud: LocalCloud<H>, buckets: Vec<Bucket>) -> Self {
+        Self {
+            cloud,
+            buckets,
+            times: 1,
+            lost: Vec::new(),
+            line: None,
+        }
+    }
+
+    /// Labels of a turn were asked for so often, each time in another way.
+    pub(crate) fn asked(self, times: usize) -> Self {
+        Self { times, ..self }
+    }
+
+    /// Answers may have been lost.
+    pub(crate) fn lost(self, lost: Vec<Loss>) -> Self {
+        Self { lost, ..self }
+    }
+
+    /// The app reaches blobs over this line.
+    pub(crate) fn behind(self, line: FaultyLine) -> Self {
+        Self {
+            line: Some(line),
+            ..self
+        }
+    }
+
+    /// Adds what must hold in the end of every scenario: each turn is labelled once, at its place, as the service
+    /// taught it; nothing was bought twice but what was lost; what was billed is counted, and within the caps.
+    pub(crate) async fn check(self, report: &mut Report) {
+        let labels = checks::labels(&self.cloud, &self.buckets).await;
+        if let Some(turns) = report.expect("every turn has its label", labels) {
+            report.figure(format!("{turns} turns labelled once"));
+        }
+        let twice = asked_twice(&self.cloud, self.times, &self.lost);
+        if let Some(twice) = report.expect("nothing is bought twice", twice) {
+            report.figure(twice);
+        }
+        let spent = checks::spent(&self.cloud, PRICES).await;
+        if let Some(billed) = report.expect("what was spent is within the caps", spent) {
+            report.figure(format!("{billed:.2} US dollars"));
+        }
+        self.cloud.stop().await;
+        drop(self.line);
+    }
+}
+
+/// How many calls were made beyond those that are allowed for a question. An error where one was for which nothing can
+/// have `lost` the answer.
+pub(crate) fn asked_twice<H: Instance>(
+    cloud: &LocalCloud<H>,
+    times: usize,
+    lost: &[Loss],
+) -> Result<String> {
     let excuse = Excuse {
         losses: lost,
         unflushed: UNFLUSHED,
     };
-    let most = |call: &Record| match checks::is_probe(call) {
+    let most = |call: &Record| match is_probe(call) {
         true => usize::MAX,
-        false => 1,
+        false => times,
     };
     let repeats = repeats(&cloud.service().log(), excuse, most)?;
     Ok(format!(

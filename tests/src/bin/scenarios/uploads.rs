@@ -2,43 +2,48 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use softlabel_doubles::azure_openai::Latency;
 use softlabel_doubles::event_grid::Faults;
 use softlabel_doubles::local_cloud::{Instance, LocalCloud, Options};
 use softlabel_package::script_root::Hosting;
 
-use crate::checks;
 use crate::report::Report;
-use crate::stage::{Bucket, PATIENCE, Stage, cloud, ended, labelled, until};
+use crate::requests::post;
+use crate::stage::{Bucket, Ending, PATIENCE, Stage, cloud, ended, mark, metadata, until};
+
+/// Bytes of a marker that a host cannot hand over in a body of 32 MiB, as it is in base64 then.
+const LARGE_MARKER: usize = 27 << 20;
+
+/// Storage's times have no fractions of a second: what comes in the same second does not count as later.
+const CLOCK: Duration = Duration::from_millis(1_100);
 
 /// A dataset is dropped; queue events tell of its files, and the host finds its marker.
-pub(crate) async fn polled<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) async fn polled<H: Instance>(stage: &Stage, report: &mut Report) -> Result<Ending<H>> {
     let cloud = cloud::<H>(stage.options(Hosting::Local)).await?;
-    dataset(&cloud, report).await?;
-    cloud.stop().await;
-    Ok(())
+    let buckets = dataset(&cloud, report).await?;
+    Ok(Ending::new(cloud, buckets))
 }
 
 /// As on Flex Consumption, function for function on an instance of its own.
 pub(crate) async fn one_function_an_instance<H: Instance>(
     stage: &Stage,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Ending<H>> {
     let options = Options {
         groups: stage.app.groups()?,
         ..stage.options(Hosting::Flex)
     };
     let cloud = cloud::<H>(options).await?;
-    dataset(&cloud, report).await?;
-    cloud.stop().await;
-    Ok(())
+    let buckets = dataset(&cloud, report).await?;
+    Ok(Ending::new(cloud, buckets))
 }
 
 /// Drops a dataset of three splits as the exporter does, `metadata.json` last.
-async fn dataset<H: Instance>(cloud: &LocalCloud<H>, report: &mut Report) -> Result<()> {
+async fn dataset<H: Instance>(cloud: &LocalCloud<H>, report: &mut Report) -> Result<Vec<Bucket>> {
     let mut buckets = Vec::new();
     for split in ["train", "val", "test"] {
         for name in ["short", "medium", "long"] {
@@ -50,27 +55,22 @@ async fn dataset<H: Instance>(cloud: &LocalCloud<H>, report: &mut Report) -> Res
     for bucket in &buckets {
         bucket.upload(cloud).await?;
     }
-    let marker = json!({ "actual_counts": {} }).to_string();
-    let path = cloud.path("v4/metadata.json");
-    cloud.data().put(&path, marker).await?;
+    mark(cloud, "v4").await?;
     let took = ended(cloud, buckets.len(), Instant::now(), PATIENCE).await?;
     report.figure(format!(
         "{:.1} s from the upload to the last label",
         took.as_secs_f64()
     ));
-    let path = cloud.path("LABELED_v4/labeling_metadata.json");
     let complete = async || {
-        let blob = cloud.data().get(&path).await?;
-        let metadata = blob.and_then(|blob| serde_json::from_slice::<Value>(&blob.content).ok());
-        Ok(metadata.is_some_and(|it| it["status"] == "complete" && it["completed"].is_string()))
+        let metadata = metadata(cloud, "v4").await?;
+        Ok(metadata["status"] == "complete" && metadata["completed"].is_string())
     };
     until(PATIENCE, "the metadata is complete", complete).await?;
-    report.figure(labelled(cloud, &buckets, &[]).await?);
-    Ok(())
+    Ok(buckets)
 }
 
 /// `options` with which every event of a blob gets lost.
-fn without_events(options: Options) -> Options {
+pub(crate) fn without_events(options: Options) -> Options {
     Options {
         event_faults: Faults {
             lost: 1.0,
@@ -81,31 +81,30 @@ fn without_events(options: Options) -> Options {
 }
 
 /// Every event of a bucket file gets lost. The marker's reaches the blob trigger by its webhook.
-pub(crate) async fn notified<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) async fn notified<H: Instance>(stage: &Stage, report: &mut Report) -> Result<Ending<H>> {
     let options = without_events(stage.options(Hosting::Flex));
     let cloud = cloud::<H>(options).await?;
-    let buckets = [
+    let buckets = vec![
         Bucket::generated("v4/train/short.json", 1, 6)?,
         Bucket::generated("v4/test/long.json", 2, 6)?,
     ];
     for bucket in &buckets {
         bucket.upload(&cloud).await?;
     }
-    let marker = json!({ "actual_counts": {} }).to_string();
-    let path = cloud.path("v4/metadata.json");
-    cloud.data().put(&path, marker).await?;
+    mark(&cloud, "v4").await?;
     let took = ended(&cloud, buckets.len(), Instant::now(), PATIENCE).await?;
     report.figure(format!(
         "{:.1} s from the upload to the last label",
         took.as_secs_f64()
     ));
-    report.figure(labelled(&cloud, &buckets, &[]).await?);
-    cloud.stop().await;
-    Ok(())
+    Ok(Ending::new(cloud, buckets))
 }
 
 /// Every event comes twice, and some come late.
-pub(crate) async fn twice_and_late<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) async fn twice_and_late<H: Instance>(
+    stage: &Stage,
+    report: &mut Report,
+) -> Result<Ending<H>> {
     let longest_delay = Duration::from_secs(15);
     let options = Options {
         event_faults: Faults {
@@ -132,7 +131,6 @@ pub(crate) async fn twice_and_late<H: Instance>(stage: &Stage, report: &mut Repo
     tokio::time::sleep(longest_delay.saturating_sub(began.elapsed()) + Duration::from_secs(5))
         .await;
     ended(&cloud, buckets.len(), began, PATIENCE).await?;
-    report.figure(labelled(&cloud, &buckets, &[]).await?);
     let runs = cloud.runs().await?.len();
     report.expect(
         "a file has one run",
@@ -140,12 +138,11 @@ pub(crate) async fn twice_and_late<H: Instance>(stage: &Stage, report: &mut Repo
             .then_some(())
             .with_context(|| format!("there are {runs}")),
     );
-    cloud.stop().await;
-    Ok(())
+    Ok(Ending::new(cloud, buckets))
 }
 
 /// The one event that comes names another ETag than the blob has: its metadata, say, were set since.
-pub(crate) async fn other_etag<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) async fn other_etag<H: Instance>(stage: &Stage) -> Result<Ending<H>> {
     let options = without_events(stage.options(Hosting::Local));
     let cloud = cloud::<H>(options).await?;
     let bucket = Bucket::generated("v4/train/short.json", 20, 6)?;
@@ -164,90 +161,76 @@ pub(crate) async fn other_etag<H: Instance>(stage: &Stage, report: &mut Report) 
         .await?;
     let patience = Duration::from_secs(90);
     let planned = ended(&cloud, 1, Instant::now(), patience).await;
-    if report
-        .expect("the version that is there is planned", planned)
-        .is_some()
-    {
-        report.figure(labelled(&cloud, &[bucket], &[]).await?);
-    }
-    cloud.stop().await;
-    Ok(())
+    planned.context("the version that is there is not planned")?;
+    Ok(Ending::new(cloud, vec![bucket]))
 }
 
-/// As with a hierarchical namespace: a bucket appears by a rename, is renamed again, and then its whole dataset.
-pub(crate) async fn renamed<H: Instance>(stage: &Stage, report: &mut Report) -> Result<()> {
-    // Storage here has no such namespace: what a rename leaves is made by copying, and told as a rename is.
-    let options = without_events(stage.options(Hosting::Local));
+/// A marker of many MB is the only word of a dataset, in which some files are not read. One that is uploaded later
+/// begins anew what was cancelled, and another publishes again what was removed, with what is bought.
+pub(crate) async fn marker<H: Instance>(stage: &Stage, report: &mut Report) -> Result<Ending<H>> {
+    let mut options = without_events(stage.options(Hosting::Local));
+    options.service.latency = Latency::Fixed { ms: 500.0 };
+    let options = options
+        .setting("SOFTLABEL_CONCURRENCY", "4")
+        .setting("SOFTLABEL_CHUNK_TURNS", "8");
     let cloud = cloud::<H>(options).await?;
-    let mut bucket = Bucket::generated("v4/_temporary/part-0.json", 63, 6)?;
+    let bucket = Bucket::generated("v4/train/short.json", 64, 6)?;
+    let upper = Bucket::generated("v4/val/upper.JSON", 65, 1)?;
     bucket.upload(&cloud).await?;
-    let began = Instant::now();
-    for (number, name) in ["first", "second"].into_iter().enumerate() {
-        let path = format!("v4/train/{name}.json");
-        rename(&cloud, &bucket.path, &path).await?;
-        tell(&cloud, "Blob", &bucket.path, &path).await?;
-        bucket.path = path;
-        ended(&cloud, number + 1, began, PATIENCE).await?;
+    upper.upload(&cloud).await?;
+    let unread = ["train/short.JSON", "train/lines.jsonl", "test/50%.json"];
+    for name in unread {
+        let path = format!("v4/{name}");
+        Bucket::generated(&path, 66, 1)?.upload(&cloud).await?;
     }
-    let metadata = async |dataset: &str| {
-        let path = cloud.path(&format!("LABELED_{dataset}/labeling_metadata.json"));
-        let blob = cloud.data().get(&path).await?;
-        let metadata = blob.map(|blob| serde_json::from_slice::<Value>(&blob.content));
-        Ok::<_, anyhow::Error>(metadata.transpose()?.unwrap_or_default())
+    let large = json!({ "actual_counts": {}, "notes": "x".repeat(LARGE_MARKER) }).to_string();
+    let path = cloud.path("v4/metadata.json");
+    let bytes = large.len();
+    cloud.data().put(&path, large).await?;
+    let uploaded = Instant::now();
+    let labels = async || Ok(cloud.service().log().len() > 12);
+    until(PATIENCE, "labelling began", labels).await?;
+    report.figure(format!(
+        "{:.1} s from a marker of {} MB to the first labels",
+        uploaded.elapsed().as_secs_f64(),
+        bytes / 1_000_000
+    ));
+    let runs = cloud.runs().await?;
+    let run = runs.iter().find(|run| run["file"] == "train/short.json");
+    let run = run.and_then(|run| run["run"].as_str());
+    let run = run.with_context(|| format!("the runs are {}", json!(runs)))?;
+    post(&cloud, 200, &format!("runs/{run}/cancel"), None).await?;
+    tokio::time::sleep(CLOCK).await;
+    mark(&cloud, "v4").await?;
+    ended(&cloud, 3, uploaded, PATIENCE).await?;
+    let mut shown = Value::Null;
+    let named = async || {
+        shown = metadata(&cloud, "v4").await?;
+        let warnings = shown["warnings"].as_array().cloned().unwrap_or_default();
+        let warns = |name: &&str| {
+            let warning = format!("{name} is not read: ");
+            let mut texts = warnings.iter().filter_map(Value::as_str);
+            texts.any(|text| text.starts_with(&warning))
+        };
+        Ok(unread.iter().all(warns) && shown["status"] == "partial")
     };
-    let turns = checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
-    let told = async || {
-        let metadata = metadata("v4").await?;
-        let warnings = metadata["warnings"].to_string();
-        Ok(metadata["status"] == "complete"
-            && metadata["totals"]["turns"] == turns
-            && warnings.contains("train/first.jsonl was labelled from train/first.json"))
-    };
-    until(PATIENCE, "the old name leaves the metadata", told).await?;
-    let path = bucket.path.replace("v4/", "v5/");
-    rename(&cloud, &bucket.path, &path).await?;
-    tell(&cloud, "Directory", "v4", "v5").await?;
-    bucket.path = path;
-    ended(&cloud, 3, began, PATIENCE).await?;
-    checks::labels(&cloud, std::slice::from_ref(&bucket)).await?;
-    let complete = async || Ok(metadata("v5").await?["status"] == "complete");
-    until(PATIENCE, "the dataset is complete", complete).await?;
-    let left = metadata("v4").await?;
-    report.expect(
-        "nothing is left in the metadata of the old name",
-        (left["status"] == "partial" && left["totals"]["turns"] == 0)
-            .then_some(())
-            .with_context(|| left.to_string()),
+    let named = until(PATIENCE, "the metadata names what is not read", named).await;
+    named.with_context(|| shown.to_string())?;
+
+    let labeled = "LABELED_v4/train/short.jsonl";
+    let before = cloud.lines(labeled).await?;
+    let calls = cloud.service().log().len();
+    cloud.data().delete(&cloud.path(labeled)).await?;
+    tokio::time::sleep(CLOCK).await;
+    mark(&cloud, "v4").await?;
+    ended(&cloud, 4, uploaded, PATIENCE).await?;
+    ensure!(
+        cloud.lines(labeled).await? == before,
+        "what is published again differs"
     );
-    report.figure(format!("{turns} turns under three names"));
-    cloud.stop().await;
-    Ok(())
-}
-
-async fn rename<H: Instance>(cloud: &LocalCloud<H>, from: &str, to: &str) -> Result<()> {
-    let data = cloud.data();
-    let (from, to) = (cloud.path(from), cloud.path(to));
-    data.copy_from(&data, &from, &to).await?;
-    data.delete(&from).await?;
-    Ok(())
-}
-
-/// What Event Grid tells of a rename of a blob or a folder.
-async fn tell<H: Instance>(cloud: &LocalCloud<H>, what: &str, from: &str, to: &str) -> Result<()> {
-    let data = cloud.data();
-    let (from, to) = (cloud.path(from), cloud.path(to));
-    let event = json!({
-        "subject": format!("/blobServices/default/containers/{}/blobs/{to}", data.name()),
-        "eventType": format!("Microsoft.Storage.{what}Renamed"),
-        "data": {
-            "api": format!("Rename{}", if what == "Blob" { "File" } else { what }),
-            "destinationUrl": data.url(&to)?.as_str(),
-            "sourceUrl": data.url(&from)?.as_str(),
-        },
-        "eventTime": jiff::Timestamp::now().to_string(),
-    });
-    let uploads = cloud.storage().queue("bucket-uploaded");
-    uploads
-        .put(&BASE64_STANDARD.encode(event.to_string()))
-        .await
+    ensure!(
+        cloud.service().log().len() == calls,
+        "what is published again was bought again"
+    );
+    Ok(Ending::new(cloud, vec![bucket, upper]))
 }
