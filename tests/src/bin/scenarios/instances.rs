@@ -160,7 +160,7 @@ pub(crate) async fn a_host_dies_alone(
     };
     host.crash().await;
     cloud.replace_first_instance().await?;
-    let took = ended(&cloud, 1, killed, RECOVERY).await?;
+    let took = ended(&cloud, 1, killed, PATIENCE).await?;
     report.figure(format!(
         "{:.1} s from SIGKILL to the last label",
         took.as_secs_f64()
