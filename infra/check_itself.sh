@@ -45,4 +45,4 @@ finds "a property that does not exist" BCP089 infra/check.sh \
 finds "a snapshot that is not what the templates give" "everything-new" infra/check.sh \
     sed -i 's/"StorageV2"/"BlobStorage"/' infra/snapshots/everything-new.snapshot.json
 finds "a query that does not parse" "alert-stalled.kql" infra/queries/check.sh \
-    sed -i 's/| where /| wher /' infra/queries/alert-stalled.kql
+    sed -i 's/| where /| which /' infra/queries/alert-stalled.kql
