@@ -134,11 +134,12 @@ fn an_invocation_hands_on_what_is_left_at_its_deadline() {
     on_the_cloud(async {
         let cloud = cloud(
             Options {
-                service: slow(200.0),
+                service: slow(500.0),
                 ..options()
             }
             .setting("SOFTLABEL_CONCURRENCY", "4")
-            .setting("SOFTLABEL_INVOCATION_DEADLINE", "1s"),
+            // A chunk takes longer, and a busy machine gets some way into it.
+            .setting("SOFTLABEL_INVOCATION_DEADLINE", "4s"),
         )
         .await;
         let (content, turns) = bucket(9, 6);
