@@ -85,7 +85,7 @@ fn instances_of_which_one_is_killed_never_pass_the_cap_together() {
         assert!(spent <= CAP + bound, "{spent} of {CAP} and {bound}");
         assert!(spent > 0.5 * CAP, "{spent} of {CAP}");
         let run = cloud.runs().await.unwrap()[0].clone();
-        assert_eq!(run["state"], "awaiting_approval");
+        assert_eq!(run["state"], "awaiting_approval", "{run}");
         let reason = run["reason"].as_str().unwrap();
         assert!(reason.contains("is used up"), "{reason}");
         let estimate = run["estimated_usd"].as_f64().unwrap();
