@@ -13,13 +13,10 @@ use softlabel_package::script_root::Hosting;
 
 use crate::report::Report;
 use crate::requests::post;
-use crate::stage::{Bucket, Ending, PATIENCE, Stage, cloud, ended, mark, metadata, until};
+use crate::stage::{Bucket, Ending, PATIENCE, Stage, cloud, ended, later, mark, metadata, until};
 
 /// Bytes of a marker that a host cannot hand over in a body of 32 MiB, as it is in base64 then.
 const LARGE_MARKER: usize = 27 << 20;
-
-/// Storage's times have no fractions of a second: what comes in the same second does not count as later.
-const CLOCK: Duration = Duration::from_millis(1_100);
 
 /// A dataset is dropped; queue events tell of its files, and the host finds its marker.
 pub(crate) async fn polled<H: Instance>(stage: &Stage, report: &mut Report) -> Result<Ending<H>> {
@@ -52,11 +49,12 @@ async fn dataset<H: Instance>(cloud: &LocalCloud<H>, report: &mut Report) -> Res
             buckets.push(Bucket::generated(&path, seed, 3)?);
         }
     }
+    let began = Instant::now();
     for bucket in &buckets {
         bucket.upload(cloud).await?;
     }
     mark(cloud, "v4").await?;
-    let took = ended(cloud, buckets.len(), Instant::now(), PATIENCE).await?;
+    let took = ended(cloud, buckets.len(), began, PATIENCE).await?;
     report.figure(format!(
         "{:.1} s from the upload to the last label",
         took.as_secs_f64()
@@ -88,11 +86,12 @@ pub(crate) async fn notified<H: Instance>(stage: &Stage, report: &mut Report) ->
         Bucket::generated("v4/train/short.json", 1, 6)?,
         Bucket::generated("v4/test/long.json", 2, 6)?,
     ];
+    let began = Instant::now();
     for bucket in &buckets {
         bucket.upload(&cloud).await?;
     }
     mark(&cloud, "v4").await?;
-    let took = ended(&cloud, buckets.len(), Instant::now(), PATIENCE).await?;
+    let took = ended(&cloud, buckets.len(), began, PATIENCE).await?;
     report.figure(format!(
         "{:.1} s from the upload to the last label",
         took.as_secs_f64()
@@ -186,6 +185,7 @@ pub(crate) async fn marker<H: Instance>(stage: &Stage, report: &mut Report) -> R
     let large = json!({ "actual_counts": {}, "notes": "x".repeat(LARGE_MARKER) }).to_string();
     let path = cloud.path("v4/metadata.json");
     let bytes = large.len();
+    later().await;
     cloud.data().put(&path, large).await?;
     let uploaded = Instant::now();
     let labels = async || Ok(cloud.service().log().len() > 12);
@@ -200,7 +200,6 @@ pub(crate) async fn marker<H: Instance>(stage: &Stage, report: &mut Report) -> R
     let run = run.and_then(|run| run["run"].as_str());
     let run = run.with_context(|| format!("the runs are {}", json!(runs)))?;
     post(&cloud, 200, &format!("runs/{run}/cancel"), None).await?;
-    tokio::time::sleep(CLOCK).await;
     mark(&cloud, "v4").await?;
     ended(&cloud, 3, uploaded, PATIENCE).await?;
     let mut shown = Value::Null;
@@ -221,7 +220,6 @@ pub(crate) async fn marker<H: Instance>(stage: &Stage, report: &mut Report) -> R
     let before = cloud.lines(labeled).await?;
     let calls = cloud.service().log().len();
     cloud.data().delete(&cloud.path(labeled)).await?;
-    tokio::time::sleep(CLOCK).await;
     mark(&cloud, "v4").await?;
     ended(&cloud, 4, uploaded, PATIENCE).await?;
     ensure!(
