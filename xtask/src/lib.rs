@@ -278,7 +278,10 @@ impl Task {
         let mut arguments = vec!["--locked"];
         arguments.extend(kind);
         match self.program {
-            Program::Measurement if !dev => arguments.extend(["--features", "jemalloc"]),
+            // As the packages are built.
+            Program::Measurement if !dev => {
+                arguments.extend(["--no-default-features", "--features", "jemalloc"]);
+            }
             Program::Bin => arguments.push("--quiet"),
             _ => arguments.extend(["--quiet", "--profile", "dev"]),
         }

@@ -53,7 +53,7 @@ pub struct FaultyLine {
 pub struct Passed {
     /// Its method.
     pub method: Method,
-    /// Its path, as it was sent.
+    /// Its path, with slashes also where they were sent percent-encoded.
     pub path: String,
     /// Its query, or nothing.
     pub query: String,
@@ -61,6 +61,11 @@ pub struct Passed {
     pub status: Option<u16>,
     /// What went wrong, if anything did.
     pub fault: Option<Fault>,
+}
+
+/// Clients encode the slashes in a blob's name, or do not.
+fn path_of(uri: &Uri) -> String {
+    uri.path().replace("%2F", "/")
 }
 
 #[derive(Debug)]
@@ -180,7 +185,7 @@ async fn pass(
     };
     let mut passed = Passed {
         method: method.clone(),
-        path: uri.path().to_owned(),
+        path: path_of(&uri),
         query: uri.query().unwrap_or_default().to_owned(),
         status: None,
         fault,

@@ -79,7 +79,7 @@ pub struct When {
 }
 
 impl When {
-    /// The first request of this method whose path, percent-encoding undone, ends like this.
+    /// The first request of this method whose path, as [`Passed`](super::Passed) has it, ends like this.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
@@ -135,8 +135,7 @@ impl When {
             Some(wanted) => query.contains(wanted),
             None => !query.contains("comp="),
         };
-        // Slashes are the only ones that matter to tests.
-        let path = uri.path().replace("%2F", "/");
+        let path = super::path_of(uri);
         query && *method == self.method && path.ends_with(&self.path) && self.is_in(body)
     }
 
