@@ -2,7 +2,6 @@
 
 use super::super::StoreError;
 use super::super::own::{AppendLines, Held, MOST_LINES};
-use super::lock::FileGuard;
 use super::open_and_lock;
 use super::protected::Rights;
 use async_trait::async_trait;
@@ -11,8 +10,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Further tries to open a file that is locked.
+/// Further tries to open a file to append to: what only looks at it has it locked for an instant.
 const LOOKS: u32 = 10;
+
+/// Further tries to open a file to add a line to: others that do so have it locked one after the other.
+const LOOKS_IN_LINE: u32 = 500;
 
 /// The wait between two tries.
 const LOOK: Duration = Duration::from_millis(10);
@@ -31,7 +33,7 @@ pub(super) struct LocalAppender {
 impl LocalAppender {
     /// Takes the file at `path` and gives its whole lines; a torn one is cut off.
     pub(super) fn take(path: PathBuf, rights: &Rights) -> Result<(Self, Vec<u8>), StoreError> {
-        let mut file = open(&path, rights)?;
+        let mut file = open(&path, rights, LOOKS)?;
         let failed = |error| StoreError::io("append to", &path, error);
         let mut content = Vec::new();
         file.read_to_end(&mut content).map_err(failed)?;
@@ -81,8 +83,7 @@ fn cut_off(file: &mut File, length: u64) -> io::Result<()> {
 /// Adds `line` to the file at `path` and gives how many lines it has. A torn line before it becomes
 /// one of its own.
 pub(super) fn add_line(path: &Path, line: &[u8], rights: &Rights) -> Result<u64, StoreError> {
-    let _guard = FileGuard::take(path, rights)?;
-    let mut file = open(path, rights)?;
+    let mut file = open(path, rights, LOOKS_IN_LINE)?;
     let failed = |error| StoreError::io("append to", path, error);
     let mut content = Vec::new();
     file.read_to_end(&mut content).map_err(failed)?;
@@ -111,9 +112,9 @@ pub(super) fn is_taken(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Opens the file and locks it. [`is_taken`] has the lock for an instant, so there are several tries.
-fn open(path: &Path, rights: &Rights) -> Result<File, StoreError> {
-    for look in 0..=LOOKS {
+/// Opens the file and locks it, with so many further tries where it is locked.
+fn open(path: &Path, rights: &Rights, looks: u32) -> Result<File, StoreError> {
+    for look in 0..=looks {
         if look > 0 {
             std::thread::sleep(LOOK);
         }
