@@ -4,21 +4,35 @@
 //! nests without end, a byte order mark and NUL bytes around it all are read.
 
 use crate::dataset::conversation::repair::repair;
-use serde_json::Value;
+use serde::Deserialize;
+
+/// JSON whose texts are those that were read, as far as nothing in them is escaped.
+pub type Json<'a> = serde_json_borrow::Value<'a>;
 
 /// What is nested deeper is read as null. No field that matters is, and the parser gives up at 128.
 const DEEPEST: usize = 100;
 
-/// The JSON that `text` is.
+/// The JSON that `text` is, as any JSON: [`Json`], or one that owns its texts.
 ///
 /// # Errors
 /// Why it is none.
-pub fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
+pub fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(text).or_else(|_| {
         let text = repair(text);
         let around = |c: char| c == '\u{feff}' || c == '\0' || c.is_whitespace();
-        serde_json::from_str(&tolerable(text.trim_matches(around)))
+        let json = tolerable(text.trim_matches(around));
+        T::deserialize(serde_json::from_str::<serde_json::Value>(&json)?)
     })
+}
+
+/// The field of an object, if it is one and has it.
+pub fn field<'a, 'b>(json: &'a Json<'b>, name: &str) -> Option<&'a Json<'b>> {
+    json.as_object()?.get(name)
+}
+
+/// The first element of a list, if it is one and has any.
+pub fn first<'a, 'b>(json: &'a Json<'b>) -> Option<&'a Json<'b>> {
+    json.as_array()?.first()
 }
 
 /// `json` with null in place of numbers that are none and of what is nested too deep, with Python's words in
@@ -86,7 +100,13 @@ fn word(token: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
+        let borrowed = super::parse::<Json<'_>>(text).map(Value::from);
+        assert_eq!(borrowed.ok(), super::parse(text).ok());
+        super::parse(text)
+    }
 
     #[test]
     fn what_is_no_json_beside_a_value_costs_that_alone() {

@@ -284,7 +284,7 @@ impl From<Option<Usd>> for Cost {
 ///
 /// `metadata` is the file's bytes; what cannot be read in it is itself a warning.
 pub fn compare_counts(metadata: &[u8], found: &BTreeMap<BucketName, u64>) -> Vec<String> {
-    let metadata = match json::parse(metadata) {
+    let metadata = match json::parse::<Value>(metadata) {
         Ok(metadata) => metadata,
         Err(error) => return vec![format!("RAW's metadata.json cannot be read: {error}.")],
     };

@@ -3,7 +3,7 @@
 //! Invariant: a request that may have been billed is never counted as free.
 
 use crate::dataset::figures::Tokens;
-use serde_json::Value;
+use crate::json::{Json, field};
 
 /// Tokens that a service may count in addition to the texts that were sent.
 const BESIDE_THE_TEXTS: u64 = 1_000;
@@ -62,25 +62,17 @@ impl Bill {
     }
 }
 
-/// Reads an answer's `usage`. `sent` is an upper bound of the tokens of the prompt, `longest` the
-/// longest answer that was allowed; a usage far above them cannot be true.
-///
-/// `None` where it cannot be read or believed.
-pub(super) fn usage(usage: &Value, sent: u64, longest: u64) -> Option<Tokens> {
-    let prompt = count(usage.get("prompt_tokens")?)?;
-    let completion = match usage.get("completion_tokens") {
+/// Reads an answer's `usage`; `None` where it cannot be read. [`believed`] says whether it can be true.
+pub(super) fn usage(usage: &Json<'_>) -> Option<Tokens> {
+    let prompt = count(field(usage, "prompt_tokens")?)?;
+    let completion = match field(usage, "completion_tokens") {
         Some(completion) => count(completion)?,
-        None => count(usage.get("total_tokens")?)?.checked_sub(prompt)?,
+        None => count(field(usage, "total_tokens")?)?.checked_sub(prompt)?,
     };
-    let cached = usage
-        .get("prompt_tokens_details")
-        .and_then(|details| count(details.get("cached_tokens")?))
+    let cached = field(usage, "prompt_tokens_details")
+        .and_then(|details| count(field(details, "cached_tokens")?))
         .unwrap_or(0);
-    let most = sent.saturating_add(longest).saturating_mul(2);
-    let most = most.saturating_add(BESIDE_THE_TEXTS);
-    // Every request has a prompt: gateways that do not know write 0.
-    let believable = prompt > 0 && prompt.saturating_add(completion) <= most;
-    believable.then_some(Tokens {
+    Some(Tokens {
         calls: 1,
         prompt,
         cached: cached.min(prompt),
@@ -89,13 +81,22 @@ pub(super) fn usage(usage: &Value, sent: u64, longest: u64) -> Option<Tokens> {
     })
 }
 
+/// Whether a usage can be true. `sent` is an upper bound of the tokens of the prompt, `longest` the longest answer
+/// that was allowed; a usage far above them cannot be.
+pub(super) fn believed(usage: &Tokens, sent: u64, longest: u64) -> bool {
+    let most = sent.saturating_add(longest).saturating_mul(2);
+    let most = most.saturating_add(BESIDE_THE_TEXTS);
+    // Every request has a prompt: gateways that do not know write 0.
+    usage.prompt > 0 && usage.prompt.saturating_add(usage.completion) <= most
+}
+
 /// A number of tokens, also where it is written as `17.0` or `"17"`.
-fn count(value: &Value) -> Option<u64> {
+fn count(value: &Json<'_>) -> Option<u64> {
     let number = match value {
-        Value::Number(number) => number
+        Json::Number(number) => number
             .as_u64()
             .map_or_else(|| number.as_f64(), |n| Some(n as f64)),
-        Value::String(text) => text.trim().parse().ok(),
+        Json::Str(text) => text.trim().parse().ok(),
         _ => None,
     };
     // Above 2^53 a float is not an exact count.
@@ -106,7 +107,12 @@ fn count(value: &Value) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    /// The usage, where it can be read and believed.
+    fn read(value: &Value) -> Option<Tokens> {
+        usage(&Json::from(value)).filter(|usage| believed(usage, 1_000, 100))
+    }
 
     #[test]
     fn what_counts_as_spent() {
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn usage_is_read_in_every_form_that_can_be_believed() {
         let read = |value: Value| {
-            let tokens = usage(&value, 1_000, 100)?;
+            let tokens = read(&value)?;
             Some((tokens.prompt, tokens.cached, tokens.completion))
         };
         for (prompt, completion) in [
@@ -203,7 +209,7 @@ mod tests {
             json!({"prompt_tokens": 1e300, "completion_tokens": 2}),
         ];
         for value in absurd {
-            assert_eq!(usage(&value, 1_000, 100), None, "{value}");
+            assert_eq!(read(&value), None, "{value}");
         }
     }
 }

@@ -1,17 +1,16 @@
 //! What an answer of the service means: one table for everything that can come back.
 
-use super::bill::Ending;
+use super::bill::{self, Ending};
 use super::body;
 use super::service_error::ServiceError;
 use super::stop::Stop;
 use super::wire::{self, Answer};
 use crate::dataset::figures::Tokens;
 use crate::dataset::line::{ErrorCode, LabelingError};
-use crate::json;
+use crate::json::{self, Json, field};
 use crate::text::Mask;
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
-use serde_json::Value;
 use std::time::Duration;
 
 /// A `retry-after` this long means that there is no quota at all.
@@ -60,8 +59,8 @@ pub enum Disposition {
 pub struct Disposed {
     /// The useful ones as they are, all others as what to do.
     pub result: Result<Answer, Disposition>,
-    /// The answer's `usage`, read by `bill::usage`.
-    pub usage: Option<Value>,
+    /// The answer's `usage`, where it can be read.
+    pub usage: Option<Tokens>,
     /// The HTTP status; for an error in a 2xx, the one that it names.
     pub status: u16,
 }
@@ -76,7 +75,7 @@ pub fn dispose(
     mask: Mask<'_>,
 ) -> Disposed {
     let body = &*body::unpacked(body);
-    let mut parsed = json::parse(body).ok();
+    let parsed = json::parse::<Json<'_>>(body).ok();
     let success = (200..300).contains(&status);
     let named = parsed
         .as_ref()
@@ -96,9 +95,8 @@ pub fn dispose(
         }
     };
     let usage = parsed
-        .as_mut()
-        .and_then(|answer| answer.get_mut("usage"))
-        .map(Value::take);
+        .as_ref()
+        .and_then(|answer| bill::usage(field(answer, "usage")?));
     Disposed {
         result,
         usage,
@@ -136,7 +134,7 @@ struct Says<'a> {
 
 impl Says<'_> {
     /// A 2xx without an error in it.
-    fn success(&self, body: &[u8], parsed: Option<&Value>) -> Result<Answer, Disposition> {
+    fn success(&self, body: &[u8], parsed: Option<&Json<'_>>) -> Result<Answer, Disposition> {
         let Some(answer) = parsed else {
             let kind = body::kind(body);
             return Err(self.fault(format!("the answer is not a chat completion: {kind}")));

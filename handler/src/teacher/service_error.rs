@@ -3,8 +3,7 @@
 //! Azure OpenAI, API Management, web application firewalls, proxies and other servers each dress their
 //! errors differently, and hide them in answers that begin as successes.
 
-use crate::json;
-use serde_json::Value;
+use crate::json::{self, Json, first};
 
 /// An error as the service describes it. Everything may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,10 +65,10 @@ const FILTER_WORDS: [&str; 13] = [
 
 impl ServiceError {
     /// Reads the body of an answer with the status `http`, which is not 2xx.
-    pub fn read(http: u16, body: &[u8], parsed: Option<&Value>) -> Self {
+    pub fn read(http: u16, body: &[u8], parsed: Option<&Json<'_>>) -> Self {
         match parsed {
-            Some(value @ (Value::Object(_) | Value::Array(_))) => Self::of(value, Some(http)),
-            Some(Value::String(text)) => {
+            Some(value @ (Json::Object(_) | Json::Array(_))) => Self::of(value, Some(http)),
+            Some(Json::Str(text)) => {
                 Self::within_text(text, Some(http)).unwrap_or_else(|| Self::saying(text))
             }
             Some(_) => Self::default(),
@@ -81,7 +80,7 @@ impl ServiceError {
     fn within_text(text: &str, http: Option<u16>) -> Option<Self> {
         let text = text.trim();
         let is_object = text.starts_with('{') && text.ends_with('}');
-        let body = is_object.then(|| json::parse(text.as_bytes()).ok())??;
+        let body = is_object.then(|| json::parse::<Json<'_>>(text.as_bytes()).ok())??;
         let error = Self::of(&body, http);
         (error != Self::default()).then_some(error)
     }
@@ -94,11 +93,11 @@ impl ServiceError {
     }
 
     /// The error that a parsed 2xx turns out to be, with the status that it names.
-    pub fn within(answer: &Value) -> Option<(u16, Self)> {
-        let choices = answer.get("choices");
+    pub fn within(answer: &Json<'_>) -> Option<(u16, Self)> {
+        let choices = json::field(answer, "choices");
         let choice = choices.and_then(|choices| match choices {
-            Value::Object(_) => Some(choices).filter(|choices| says_something(choices)),
-            list => list.get(0),
+            Json::Object(_) => Some(choices).filter(|choices| says_something(choices)),
+            list => first(list),
         });
         let said = [Some(answer), choice]
             .into_iter()
@@ -121,16 +120,16 @@ impl ServiceError {
     }
 
     /// `body` is what holds the error, or the error itself; `http` the answer's status, unless that is 2xx.
-    fn of(body: &Value, http: Option<u16>) -> Self {
+    fn of(body: &Json<'_>, http: Option<u16>) -> Self {
         let error = match held(body) {
-            Some(Value::Array(errors)) => errors.first(),
+            Some(Json::Array(errors)) => errors.first(),
             other => other,
         };
-        let error = error.or_else(|| body.get(0)).unwrap_or(body);
+        let error = error.or_else(|| first(body)).unwrap_or(body);
         let places = [error, body];
         let field = |name: &str| places.iter().find_map(|place| written(get(place, name)?));
         let message = match error {
-            Value::String(text) => Some(text.clone()),
+            Json::Str(text) => Some(text.to_string()),
             _ => places.iter().find_map(|place| sentence(place, 0)),
         };
         let message = message.or_else(|| sentence(get(error, "innererror")?, 0));
@@ -161,7 +160,7 @@ impl ServiceError {
     }
 
     /// Whether the content filter refused, and for which categories.
-    fn filter(&self, error: &Value, body: &Value, http: Option<u16>) -> Option<Vec<String>> {
+    fn filter(&self, error: &Json<'_>, body: &Json<'_>, http: Option<u16>) -> Option<Vec<String>> {
         let inner = get(error, "innererror");
         let inner_code = inner.and_then(|inner| written(get(inner, "code")?));
         let codes = [Some(&self.code), Some(&self.kind), inner_code.as_ref()];
@@ -171,7 +170,7 @@ impl ServiceError {
             .into_iter()
             .filter_map(|place| get(place, "contentfilters"));
         let filters = filters
-            .filter_map(Value::as_array)
+            .filter_map(Json::as_array)
             .flatten()
             .collect::<Vec<_>>();
         let blocked = filters.iter().any(|filter| is_set(filter, "blocked"));
@@ -266,31 +265,31 @@ impl ServiceError {
 }
 
 /// The error that `body` holds.
-fn held(body: &Value) -> Option<&Value> {
+fn held<'a, 'b>(body: &'a Json<'b>) -> Option<&'a Json<'b>> {
     let mut fields = ["error", "fault"].into_iter();
     fields.find_map(|name| get(body, name).filter(|error| says_something(error)))
 }
 
 /// What the filter says of each prompt.
-fn prompts(body: &Value) -> impl Iterator<Item = &Value> {
+fn prompts<'a, 'b>(body: &'a Json<'b>) -> impl Iterator<Item = &'a Json<'b>> {
     let prompts = get(body, "promptfilterresults").or_else(|| get(body, "promptannotations"));
-    prompts.and_then(Value::as_array).into_iter().flatten()
+    prompts.and_then(Json::as_array).into_iter().flatten()
 }
 
 /// The categories that a `content_filter_result` or `content_filter_results` in `place` refused.
-fn refused(place: &Value) -> Vec<String> {
+fn refused(place: &Json<'_>) -> Vec<String> {
     let results = get(place, "contentfilterresult").or_else(|| get(place, "contentfilterresults"));
-    let results = results.and_then(Value::as_object).into_iter().flatten();
+    let results = results.and_then(Json::iter_object).into_iter().flatten();
     let results =
         results.filter(|(_, result)| is_set(result, "filtered") || is_set(result, "detected"));
-    let categories = results.map(|(category, _)| category.as_str());
+    let categories = results.map(|(category, _)| category);
     categories.filter(is_word).map(str::to_owned).collect()
 }
 
 /// The categories in a moderator's `reasons`.
-fn reasons(metadata: &Value) -> Vec<String> {
-    let reasons = get(metadata, "reasons").and_then(Value::as_array);
-    let reasons = reasons.into_iter().flatten().filter_map(Value::as_str);
+fn reasons(metadata: &Json<'_>) -> Vec<String> {
+    let reasons = get(metadata, "reasons").and_then(Json::as_array);
+    let reasons = reasons.into_iter().flatten().filter_map(Json::as_str);
     reasons.filter(is_word).map(str::to_owned).collect()
 }
 
@@ -302,18 +301,18 @@ fn is_word(name: &&str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
 }
 
-fn is_set(value: &Value, name: &str) -> bool {
-    get(value, name) == Some(&Value::Bool(true))
+fn is_set(value: &Json<'_>, name: &str) -> bool {
+    get(value, name) == Some(&Json::Bool(true))
 }
 
 /// The categories for which the filter cut a choice of a 2xx.
-pub fn filtered_categories(choice: &Value) -> Vec<String> {
+pub fn filtered_categories(choice: &Json<'_>) -> Vec<String> {
     refused(choice)
 }
 
 /// A field by its name without case and punctuation: `inner_error`, `innererror` and `innerError` are
 /// one.
-fn get<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+fn get<'a, 'b>(value: &'a Json<'b>, name: &str) -> Option<&'a Json<'b>> {
     let fields = value.as_object()?;
     let exact = fields.get(name);
     exact.or_else(|| {
@@ -335,40 +334,40 @@ fn letters(text: &str) -> impl Iterator<Item = char> {
 
 /// The parameter that a check of the body's shape found at fault, as pydantic says it: the last word of
 /// `loc`.
-fn located(place: &Value) -> Option<String> {
+fn located(place: &Json<'_>) -> Option<String> {
     let details = get(place, "detail").unwrap_or(place);
-    let first = details.get(0).unwrap_or(details);
+    let first = first(details).unwrap_or(details);
     written(get(first, "loc")?.as_array()?.last()?)
 }
 
 /// Whether there is anything in `value`: some gateways put an error with empty fields beside every answer.
-fn says_something(value: &Value) -> bool {
+fn says_something(value: &Json<'_>) -> bool {
     match value {
-        Value::Null | Value::Bool(_) => false,
-        Value::String(text) => !text.trim().is_empty(),
-        Value::Array(values) => values.iter().any(says_something),
-        Value::Object(fields) => fields.values().any(says_something),
-        Value::Number(number) => number.as_f64() != Some(0.0),
+        Json::Null | Json::Bool(_) => false,
+        Json::Str(text) => !text.trim().is_empty(),
+        Json::Array(values) => values.iter().any(says_something),
+        Json::Object(fields) => fields.values().any(says_something),
+        Json::Number(number) => number.as_f64() != Some(0.0),
     }
 }
 
 /// A string or a number as text.
-fn written(value: &Value) -> Option<String> {
+fn written(value: &Json<'_>) -> Option<String> {
     match value {
-        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        Value::Number(number) => Some(number.to_string()),
+        Json::Str(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Json::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
 /// The first sentence in `value`, at most a few levels down.
-fn sentence(value: &Value, depth: u8) -> Option<String> {
+fn sentence(value: &Json<'_>, depth: u8) -> Option<String> {
     match value {
-        Value::String(text) if depth > 0 && !text.trim().is_empty() => Some(text.clone()),
-        Value::Array(values) if depth > 0 && depth < 4 => {
+        Json::Str(text) if depth > 0 && !text.trim().is_empty() => Some(text.to_string()),
+        Json::Array(values) if depth > 0 && depth < 4 => {
             values.iter().find_map(|value| sentence(value, depth + 1))
         }
-        Value::Object(_) if depth < 4 => SENTENCES
+        Json::Object(_) if depth < 4 => SENTENCES
             .iter()
             .find_map(|name| sentence(get(value, name)?, depth + 1)),
         _ => None,
@@ -378,10 +377,11 @@ fn sentence(value: &Value, depth: u8) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn read(body: Value) -> ServiceError {
-        ServiceError::read(400, body.to_string().as_bytes(), Some(&body))
+        let json = Json::from(&body);
+        ServiceError::read(400, body.to_string().as_bytes(), Some(&json))
     }
 
     #[test]
@@ -617,7 +617,7 @@ mod tests {
             ),
             (json!({}), None),
         ] {
-            let named = ServiceError::within(&answer).map(|(status, _)| status);
+            let named = ServiceError::within(&Json::from(&answer)).map(|(status, _)| status);
             assert_eq!(named, status, "{answer}");
         }
     }

@@ -179,10 +179,10 @@ impl Transport {
                 let id = id.and_then(|value| value.to_str().ok());
                 service_request_id = id.map(|id| mask.name(id));
                 let disposed = dispose(status, &headers, &body, self.clock.now(), mask);
-                let usage = disposed.usage.as_ref().and_then(|usage| {
-                    let longest = u64::from(request.answer_tokens());
-                    bill::usage(usage, request.text_bytes(), longest)
-                });
+                let longest = u64::from(request.answer_tokens());
+                let usage = disposed
+                    .usage
+                    .filter(|usage| bill::believed(usage, request.text_bytes(), longest));
                 ending = disposed.ending(usage);
                 self.read(disposed.result, mask)
             }

@@ -4,9 +4,9 @@
 //! only itself.
 
 use super::service_error::filtered_categories;
+use crate::json::{Json, field};
 use crate::labeling::soft_label::{Candidate, FirstToken};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A request. A parameter that is `None` is not sent.
@@ -153,11 +153,11 @@ type Token = (Candidate, Vec<Candidate>);
 
 impl Answer {
     /// Reads an answer; `None` where it has no choices.
-    pub fn read(answer: &Value) -> Option<Self> {
-        let choice = match answer.get("choices")? {
-            Value::Array(choices) => choices.first()?,
+    pub fn read(answer: &Json<'_>) -> Option<Self> {
+        let choice = match field(answer, "choices")? {
+            Json::Array(choices) => choices.first()?,
             // The one that was asked for, or a list that became an object on the way.
-            choice @ Value::Object(fields) => match fields.contains_key("message") {
+            choice @ Json::Object(fields) => match fields.contains_key("message") {
                 true => choice,
                 false => fields.values().next()?,
             },
@@ -165,18 +165,17 @@ impl Answer {
         };
         Some(Self {
             choice: Choice::read(choice),
-            model: answer.get("model").and_then(text),
+            model: field(answer, "model").and_then(text),
         })
     }
 }
 
 impl Choice {
-    fn read(choice: &Value) -> Self {
-        let message = choice.get("message");
-        let field = |name: &str| message.and_then(|message| message.get(name));
-        let tokens = choice
-            .get("logprobs")
-            .and_then(|logprobs| logprobs.get("content")?.as_array());
+    fn read(choice: &Json<'_>) -> Self {
+        let message = field(choice, "message");
+        let in_message = |name: &str| message.and_then(|message| field(message, name));
+        let tokens =
+            field(choice, "logprobs").and_then(|logprobs| field(logprobs, "content")?.as_array());
         let mut tokens = tokens.into_iter().flatten();
         let first = tokens.next().and_then(token);
         let after_blank = match &first {
@@ -187,9 +186,9 @@ impl Choice {
             _ => None,
         };
         Self {
-            finish_reason: choice.get("finish_reason").and_then(text),
-            text: field("content").map(said).unwrap_or_default(),
-            refusal: field("refusal").and_then(text),
+            finish_reason: field(choice, "finish_reason").and_then(text),
+            text: in_message("content").map(said).unwrap_or_default(),
+            refusal: in_message("refusal").and_then(text),
             filtered: filtered_categories(choice),
             first,
             after_blank,
@@ -216,22 +215,22 @@ impl Choice {
 }
 
 /// A generated token with its rivals.
-fn token(token: &Value) -> Option<Token> {
-    let top = token.get("top_logprobs").and_then(Value::as_array);
+fn token(token: &Json<'_>) -> Option<Token> {
+    let top = field(token, "top_logprobs").and_then(Json::as_array);
     let top = top.into_iter().flatten().filter_map(candidate).collect();
     Some((candidate(token)?, top))
 }
 
 /// A token with its probability.
-fn candidate(token: &Value) -> Option<Candidate> {
+fn candidate(token: &Json<'_>) -> Option<Candidate> {
     let fields = token.as_object()?;
-    let bytes = fields.get("bytes").and_then(Value::as_array);
+    let bytes = fields.get("bytes").and_then(Json::as_array);
     let bytes = bytes.and_then(|bytes| {
-        let byte = |byte: &Value| u8::try_from(byte.as_u64()?).ok();
+        let byte = |byte: &Json<'_>| u8::try_from(byte.as_u64()?).ok();
         bytes.iter().map(byte).collect::<Option<Vec<u8>>>()
     });
     let logprob = fields.get("logprob").and_then(|logprob| match logprob {
-        Value::String(text) => text.trim().parse().ok(),
+        Json::Str(text) => text.trim().parse().ok(),
         other => other.as_f64(),
     });
     Some(Candidate {
@@ -242,18 +241,18 @@ fn candidate(token: &Value) -> Option<Candidate> {
     })
 }
 
-fn text(value: &Value) -> Option<String> {
+fn text(value: &Json<'_>) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
 /// A text, or the texts of its parts.
-fn said(content: &Value) -> String {
+fn said(content: &Json<'_>) -> String {
     match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => {
+        Json::Str(text) => text.to_string(),
+        Json::Array(parts) => {
             let parts = parts.iter();
             parts
-                .filter_map(|part| part.get("text")?.as_str())
+                .filter_map(|part| field(part, "text")?.as_str())
                 .collect()
         }
         _ => String::new(),
@@ -263,11 +262,15 @@ fn said(content: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn read(answer: &Value) -> Option<Answer> {
+        Answer::read(&Json::from(answer))
+    }
 
     fn first(token: Value) -> Option<FirstToken> {
         let answer = json!({"choices": [{"logprobs": {"content": [token]}}]});
-        Answer::read(&answer).unwrap().choice.take_first_token(5)
+        read(&answer).unwrap().choice.take_first_token(5)
     }
 
     #[test]
@@ -282,10 +285,7 @@ mod tests {
             json!({}),
             json!([[]]),
         ] {
-            assert_eq!(
-                Answer::read(&json!({"choices": odd})).is_some(),
-                odd == json!([[]])
-            );
+            assert_eq!(read(&json!({"choices": odd})).is_some(), odd == json!([[]]));
             for answer in [
                 json!({"choices": [odd], "model": odd, "usage": odd}),
                 json!({"choices": [{"message": odd, "logprobs": odd, "finish_reason": odd}]}),
@@ -296,7 +296,7 @@ mod tests {
                     "bytes": odd, "top_logprobs": odd}]}}]}),
                 json!({"choices": [{"logprobs": {"content": [{"top_logprobs": [odd]}]}}]}),
             ] {
-                let mut choice = Answer::read(&answer).unwrap().choice;
+                let mut choice = read(&answer).unwrap().choice;
                 let _ = choice.take_first_token(5);
             }
         }
@@ -346,7 +346,7 @@ mod tests {
         ] {
             let content = tokens.iter().map(|text| token(text)).collect::<Vec<_>>();
             let answer = json!({"choices": [{"logprobs": {"content": content}}]});
-            let choice = Answer::read(&answer).unwrap().choice;
+            let choice = read(&answer).unwrap().choice;
             let sampled = |mut choice: Choice| choice.take_first_token(5).unwrap().sampled.token;
             assert_eq!(sampled(choice.clone()), first, "{tokens:?}");
             let mut passed = choice;
@@ -373,10 +373,10 @@ mod tests {
     fn the_only_choice_need_not_stand_in_a_list() {
         let choice = json!({"message": {"content": "1"}, "finish_reason": "stop"});
         for choices in [json!([choice]), choice.clone(), json!({"0": choice})] {
-            let read = Answer::read(&json!({"choices": choices})).unwrap().choice;
+            let read = read(&json!({"choices": choices})).unwrap().choice;
             assert_eq!(read.text, "1", "{choices}");
         }
-        assert_eq!(Answer::read(&json!({"choices": {}})), None);
+        assert_eq!(read(&json!({"choices": {}})), None);
     }
 
     #[test]
@@ -384,6 +384,6 @@ mod tests {
         let parts =
             json!([{"type": "text", "text": "Because "}, {"type": "image"}, {"text": "so."}]);
         let answer = json!({"choices": [{"message": {"content": parts}}]});
-        assert_eq!(Answer::read(&answer).unwrap().choice.text, "Because so.");
+        assert_eq!(read(&answer).unwrap().choice.text, "Because so.");
     }
 }
