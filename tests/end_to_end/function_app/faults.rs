@@ -167,15 +167,7 @@ fn a_run_waits_while_the_service_refuses_and_goes_on_after() {
             .unwrap();
         let (content, turns) = bucket(10, 6);
         cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
-        // It is tried again and again, so one look has to tell both.
-        let mut reason = String::new();
-        let waits = async || {
-            let runs = cloud.runs().await?;
-            let run = runs.first().filter(|run| run["state"] == "waiting");
-            reason = run.map_or_else(String::new, |run| run["reason"].to_string());
-            Ok(run.is_some())
-        };
-        until(PATIENCE, "the run waits", waits).await.unwrap();
+        let reason = cloud.until_it_waits(PATIENCE).await.unwrap();
         assert!(reason.contains("401"), "{reason}");
         cloud
             .service()

@@ -74,17 +74,7 @@ fn a_copy_that_is_not_complete_is_looked_at_again_later() {
         }
         let (content, turns) = bucket(17, 6);
         cloud.data().put(&cloud.path(SHORT), content).await.unwrap();
-        // The state and the reason of one look: the run is looked at again, and has no reason meanwhile.
-        let mut reason = String::new();
-        let waits = async || {
-            let runs = cloud.runs().await?;
-            let run = runs.first().filter(|run| run["state"] == "waiting");
-            reason = run.map_or_else(String::new, |run| run["reason"].to_string());
-            Ok(run.is_some())
-        };
-        softlabel_doubles::until(PATIENCE, "the run waits", waits)
-            .await
-            .unwrap();
+        let reason = cloud.until_it_waits(PATIENCE).await.unwrap();
         assert!(reason.contains("still being copied"), "{reason}");
         assert!(cloud.service().log().is_empty());
         line.clear();

@@ -131,6 +131,9 @@ pub struct LocalCloud<H: Instance = Host> {
     root: TempDir,
 }
 
+/// Time between two looks at all runs: each look reads something of every run.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// The container in which the app keeps its runs.
 const WORK: &str = "softlabel-work";
 
@@ -478,6 +481,27 @@ impl<H: Instance> LocalCloud<H> {
         }
     }
 
+    /// Waits until the first run waits, and gives its reason. One look tells both: the run is tried again and again,
+    /// and has no reason meanwhile.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`, or the app does not answer.
+    pub async fn until_it_waits(&self, patience: Duration) -> Result<String> {
+        let mut reason = String::new();
+        let waits = async || {
+            let runs = self.runs().await?;
+            let run = runs.first().filter(|run| run["state"] == "waiting");
+            reason = run.map_or_else(String::new, |run| run["reason"].to_string());
+            let waits = run.is_some();
+            if !waits {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            Ok(waits)
+        };
+        until(patience, "the run waits", waits).await?;
+        Ok(reason)
+    }
+
     /// Waits until as many runs are there as `least`, and all are at their end.
     ///
     /// # Errors
@@ -493,8 +517,7 @@ impl<H: Instance> LocalCloud<H> {
             let open = |run: &Value| is_open(run.get("state").and_then(Value::as_str));
             let ended = seen.len() >= least && !seen.iter().any(open);
             if !ended {
-                // Each look reads something of every run.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(BETWEEN_LOOKS).await;
             }
             Ok(ended)
         };

@@ -34,14 +34,7 @@ pub(crate) async fn not_writable<H: Instance>(
     let blocks = When::put("LABELED_v4/train/short.jsonl").query("blockid=");
     line.plan(role, blocks.times(usize::MAX));
     bucket.upload(&cloud).await?;
-    let mut reason = String::new();
-    let waits = async || {
-        let runs = cloud.runs().await?;
-        let run = runs.first().filter(|run| run["state"] == "waiting");
-        reason = run.map_or_else(String::new, |run| run["reason"].to_string());
-        Ok(run.is_some())
-    };
-    until(PATIENCE, "the run waits for its right", waits).await?;
+    let reason = cloud.until_it_waits(PATIENCE).await?;
     for words in ["403 AuthorizationPermissionMismatch", refusals::ROLE] {
         ensure!(reason.contains(words), "the run waits as {reason}");
     }
