@@ -49,7 +49,7 @@ pub const TASKS: &[Task] = &[
     },
     Task {
         name: "figures",
-        about: "Measure speed, memory and size, and print the table of docs/figures.md [20 min]",
+        about: "Measure speed and memory, and print the table of docs/figures.md [20 min]",
         program: Program::Measurement,
         package: "softlabel",
         target: "figures",

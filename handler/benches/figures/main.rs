@@ -1,5 +1,5 @@
 //! Prints the figures that the README shows, with machine and date: speed of scanning, memory and
-//! speed of whole runs of the real binary against the double of Azure OpenAI, size and start-up, and
+//! speed of whole runs of the real binary against the double of Azure OpenAI, start-up, and
 //! the function app in a cloud on this machine.
 //!
 //! `cargo xtask figures` runs all of it and ends with 1 where a goal is missed.
@@ -47,7 +47,7 @@ enum Figure {
     Latency,
     /// Peak memory of runs over 0.1 GB and 1.2 GB.
     Memory,
-    /// Size of the executable and time to start.
+    /// Time to start.
     Start,
     /// The function app: speed, start, requests to storage.
     App,
@@ -186,13 +186,7 @@ fn label(input: &Path, double: &Double, flags: &[&str]) -> Result<Command> {
 }
 
 fn start() -> Result<Vec<Row>> {
-    let size = fs::metadata(env!("CARGO_BIN_EXE_softlabel"))?.len() as f64 / 1e6;
-    let mut rows = vec![Row {
-        what: "executable, stripped".into(),
-        measured: format!("{size:.1} MB"),
-        goal: "≤ 20 MB".into(),
-        met: size <= 20.0,
-    }];
+    let mut rows = Vec::new();
     for (argument, goal) in [("info", 200.0), ("--help", 20.0)] {
         let mut times = Vec::new();
         for _ in 0..21 {

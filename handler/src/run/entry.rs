@@ -14,6 +14,7 @@ use std::borrow::Cow;
 
 /// One line of a part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Line")]
 pub struct Entry<'a> {
     /// Number of the turn in its chunk.
     pub turn: u32,
@@ -22,6 +23,34 @@ pub struct Entry<'a> {
     /// What became known.
     #[serde(flatten)]
     pub event: Event<'a>,
+}
+
+/// An [`Entry`] as it is read. Reading it as one that is flattened would copy all of it first.
+#[derive(Deserialize)]
+struct Line {
+    turn: u32,
+    round: u32,
+    label: Option<LabelRecord>,
+    error: Option<FailureRecord>,
+    rationale: Option<RationaleRecord>,
+    rationale_error: Option<FailureRecord>,
+}
+
+impl TryFrom<Line> for Entry<'_> {
+    type Error = &'static str;
+
+    fn try_from(line: Line) -> Result<Self, Self::Error> {
+        let label = line.label.map(|record| Event::Label(Cow::Owned(record)));
+        let event = label
+            .or(line.error.map(Event::Error))
+            .or(line.rationale.map(Event::Rationale))
+            .or(line.rationale_error.map(Event::RationaleError));
+        Ok(Self {
+            turn: line.turn,
+            round: line.round,
+            event: event.ok_or("nothing is said of the turn")?,
+        })
+    }
 }
 
 /// A line of a part that is about no turn.
@@ -56,7 +85,7 @@ impl Note {
 }
 
 /// What became known of a turn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event<'a> {
     /// It has a label.
