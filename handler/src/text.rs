@@ -128,29 +128,16 @@ impl Mask<'_> {
         mask.shown(said, false)
     }
 
-    /// `said` without what must not be shown.
+    /// `said` without what must not be shown, however it is read.
     fn masked(&self, said: &str, with_lines: bool) -> String {
-        let folded = fold(said);
-        let mut hidden = vec![false; folded.len()];
-        for text in self.texts {
-            hide(&folded, text, STRETCH, &mut hidden);
-            if with_lines {
-                hide_lines(&folded, text, &mut hidden);
-            }
-        }
-        for text in self.instructions {
-            hide(&folded, text, LONG_STRETCH, &mut hidden);
-        }
-        for secret in self.secrets {
-            let length = fold(secret).len();
-            if length >= SHORTEST_SECRET {
-                hide(&folded, secret, STRETCH.min(length), &mut hidden);
-            }
-        }
+        let readings = [Reading::Unescaped, Reading::Literal].into_iter();
+        let hidden = readings.flat_map(|reading| self.hidden(said, reading, with_lines));
+        let mut hidden = hidden.collect::<Vec<_>>();
+        hidden.sort_by_key(|unit| unit.start);
         let mut shown = String::with_capacity(said.len());
         let mut end = 0;
-        for (unit, hidden) in folded.iter().zip(hidden) {
-            if hidden && unit.end > end {
+        for unit in hidden {
+            if unit.end > end {
                 let before = said.get(end..unit.start.max(end)).unwrap_or_default();
                 // Neighbours are one stretch, with what was dropped between them.
                 let joined = shown.ends_with(MASKED) && before.chars().all(is_unseen);
@@ -164,6 +151,44 @@ impl Mask<'_> {
         shown.push_str(said.get(end..).unwrap_or_default());
         shown
     }
+
+    /// The characters of `said`, as it is read, that must not be shown.
+    fn hidden(&self, said: &str, reading: Reading, with_lines: bool) -> Vec<Unit> {
+        let folded = fold(said, reading);
+        let mut hidden = vec![false; folded.len()];
+        for text in self.texts {
+            let text = fold(text, reading);
+            hide(&folded, &text, STRETCH, &mut hidden);
+        }
+        for text in self.texts.iter().filter(|_| with_lines) {
+            hide_lines(&folded, text, reading, &mut hidden);
+        }
+        for text in self.instructions {
+            let text = fold(text, reading);
+            hide(&folded, &text, LONG_STRETCH, &mut hidden);
+        }
+        for secret in self.secrets {
+            let secret = fold(secret, reading);
+            if secret.len() >= SHORTEST_SECRET {
+                hide(&folded, &secret, STRETCH.min(secret.len()), &mut hidden);
+            }
+        }
+        let units = folded.into_iter().zip(hidden);
+        units
+            .filter(|(_, hidden)| *hidden)
+            .map(|(unit, _)| unit)
+            .collect()
+    }
+}
+
+/// How texts are compared. An escape may begin in a text and end beside it, or the other way round, so that each
+/// reading finds what the other does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// An escape of JSON, HTML or URLs is the character that it stands for.
+    Unescaped,
+    /// Every character is itself.
+    Literal,
 }
 
 /// One character as texts are compared by, and where it stands.
@@ -175,14 +200,13 @@ struct Unit {
 }
 
 /// Marks the stretches of `said` that also occur in `text` and are at least `length` characters long.
-fn hide(said: &[Unit], text: &str, length: usize, hidden: &mut [bool]) {
+fn hide(said: &[Unit], text: &[Unit], length: usize, hidden: &mut [bool]) {
     if said.len() < length {
         return;
     }
     let mut wanted = hashes(said, length).collect::<Vec<_>>();
     wanted.sort_unstable();
-    let text = fold(text);
-    let found = hashes(&text, length).filter(|hash| wanted.binary_search(hash).is_ok());
+    let found = hashes(text, length).filter(|hash| wanted.binary_search(hash).is_ok());
     let found = found.collect::<HashSet<_>>();
     if found.is_empty() {
         return;
@@ -197,10 +221,10 @@ fn hide(said: &[Unit], text: &str, length: usize, hidden: &mut [bool]) {
 
 /// Marks the lines of `text` that are too short for a stretch, where they are whole words of `said`. In a
 /// prompt, the lines of a message are lines.
-fn hide_lines(said: &[Unit], text: &str, hidden: &mut [bool]) {
+fn hide_lines(said: &[Unit], text: &str, reading: Reading, hidden: &mut [bool]) {
     let values = |units: &[Unit]| units.iter().map(|unit| unit.value).collect::<String>();
     let lines = text.lines().map(|line| {
-        let line = values(&fold(line));
+        let line = values(&fold(line, reading));
         line.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
     });
     let lengths = SHORTEST_LINE..STRETCH;
@@ -248,14 +272,14 @@ fn hashes(units: &[Unit], length: usize) -> impl Iterator<Item = u64> {
     begin.into_iter().chain(next)
 }
 
-/// `text` as it is compared: without escapes of JSON, HTML and URLs, white space as one space, in lower case, and
-/// without what is not seen.
-fn fold(text: &str) -> Vec<Unit> {
+/// `text` as it is compared: white space as one space, in lower case, and without what is not seen.
+fn fold(text: &str, reading: Reading) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
         let rest = text.get(at..).unwrap_or_default();
         let (value, length) = match c {
+            _ if reading == Reading::Literal => None,
             '\\' => json_escape(rest),
             '&' => html_entity(rest),
             '%' => url_escape(rest),
@@ -659,13 +683,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_is_masked_whatever_escape_takes_a_part_of_it() {
+        let texts = [
+            (" % \"\"\\%<\u{e9}\n\\\\", "%<\u{e9}"),
+            ("\u{e9} %\"\n%<\n\\\u{e9}\\b\\", "<\u{e9}"),
+            ("no one knows %", "one"),
+            ("41 are none of &", "none"),
+        ];
+        let around = [
+            ("", "\u{7f}"),
+            ("", "n\u{feff}"),
+            ("\\u00", "41"),
+            ("%", "lt;"),
+        ];
+        for (text, part) in texts {
+            for (before, after) in around {
+                let shown = shown(&format!("{before}{text}{after}"), text);
+                assert!(shown.contains(MASKED) && !shown.contains(part), "{shown}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_stretch_of_a_text_passes(
             text in "[a-c \"\\\\&%<\n\u{e9}]{12,40}", before in ".{0,20}", after in ".{0,20}"
         ) {
             let sentence = shown(&format!("{before}{text}{after}"), &text);
-            let (sentence, text) = (fold(&sentence), fold(&text));
+            let unescaped = |text: &str| fold(text, Reading::Unescaped);
+            let (sentence, text) = (unescaped(&sentence), unescaped(&text));
             let values = |units: &[Unit]| units.iter().map(|unit| unit.value).collect::<String>();
             for window in text.windows(STRETCH) {
                 prop_assert!(!values(&sentence).contains(&values(window)));
