@@ -216,9 +216,62 @@ fn changes<'a>(
         .collect()
 }
 
-/// Changes of metadata and appended blocks cause no events. A blob that is written anew has another time of creation; where
-/// that was in the same second, it is the time of its change. A busy Azurite may take the two a second apart.
+/// Changes of metadata and appended blocks cause no events. A blob that is written anew has another time of creation or
+/// another content. Where both are the same, it was written in the second of the time before: its change then has the
+/// time of its creation.
 fn was_written_whole(known: &BlobItem, blob: &BlobItem) -> bool {
-    let anew = known.created != blob.created;
-    anew || (blob.kind != BlobType::Append && blob.created == blob.last_modified)
+    let other_content = known.length != blob.length || known.md5 != blob.md5;
+    let anew = other_content || blob.created == blob.last_modified;
+    known.created != blob.created || (blob.kind != BlobType::Append && anew)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_written_anew_also_where_its_times_are_a_second_apart() {
+        let known = BlobItem {
+            name: "a.json".into(),
+            etag: "1".into(),
+            length: 1,
+            md5: "x".into(),
+            kind: BlobType::Block,
+            content_type: String::new(),
+            created: "second 1".into(),
+            last_modified: "second 1".into(),
+            copied: false,
+        };
+        let touched = BlobItem {
+            last_modified: "second 2".into(),
+            ..known.clone()
+        };
+        let of_blocks = BlobItem {
+            length: 2,
+            md5: String::new(),
+            ..touched.clone()
+        };
+        let other = BlobItem {
+            md5: "y".into(),
+            ..touched.clone()
+        };
+        let later = BlobItem {
+            created: "second 2".into(),
+            ..touched.clone()
+        };
+        let appended = BlobItem {
+            kind: BlobType::Append,
+            ..of_blocks.clone()
+        };
+        for (blob, whole) in [
+            (known.clone(), true),
+            (of_blocks, true),
+            (other, true),
+            (later, true),
+            (touched, false),
+            (appended, false),
+        ] {
+            assert_eq!(was_written_whole(&known, &blob), whole, "{blob:?}");
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub struct BlobItem {
     pub etag: String,
     /// Its size in bytes.
     pub length: u64,
+    /// The MD5 of its content in base64, where it was written in one request; empty otherwise.
+    pub md5: String,
     /// What it is made of.
     pub kind: BlobType,
     /// Its media type.
@@ -405,6 +407,8 @@ struct Properties {
     etag: String,
     #[serde(rename = "Content-Length")]
     length: u64,
+    #[serde(rename = "Content-MD5", default)]
+    md5: String,
     #[serde(rename = "BlobType")]
     kind: BlobType,
     #[serde(rename = "Content-Type", default)]
@@ -439,6 +443,7 @@ impl From<Listed> for BlobItem {
             name,
             etag: properties.etag.trim_matches('"').to_owned(),
             length: properties.length,
+            md5: properties.md5,
             kind: properties.kind,
             content_type: properties.content_type,
             created: properties.created,
