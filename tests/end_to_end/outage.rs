@@ -178,7 +178,7 @@ fn few_calls_in_flight_lose_no_turn_either() {
 
 #[test]
 fn an_outage_costs_no_turn_where_too_few_messages_are_left_to_tell_it_from_their_own_faults() {
-    for (concurrency, attempts) in [("1", "5"), ("3", "5"), ("4", "2")] {
+    for (concurrency, attempts) in [("1", "5"), ("3", "5"), ("4", "3")] {
         let long = Long::of(5);
         let label = long.label(concurrency).args(["--attempts", attempts]);
         // The first call finds out the parameters.
