@@ -41,10 +41,15 @@ impl Long {
 
     /// The program's own proportions, a hundredth of their size.
     fn label(&self, concurrency: &str) -> Softlabel {
+        self.patient(concurrency).args(["--call-timeout", "300ms"])
+    }
+
+    /// The same, but that a call may take as long as ever.
+    fn patient(&self, concurrency: &str) -> Softlabel {
         Softlabel::label(&self.service, &self.home.path("in.json"), &self.output())
             .env("SOFTLABEL_FIRST_BACKOFF", "10ms")
             .env("SOFTLABEL_LONGEST_BACKOFF", "600ms")
-            .args(["--concurrency", concurrency, "--call-timeout", "300ms"])
+            .args(["--concurrency", concurrency])
             .env("SOFTLABEL_OUTAGE_PROBE", "200ms")
             .args(["--outage-after", "50ms"])
     }
@@ -178,7 +183,7 @@ fn few_calls_in_flight_lose_no_turn_either() {
 
 #[test]
 fn an_outage_costs_no_turn_where_too_few_messages_are_left_to_tell_it_from_their_own_faults() {
-    for (concurrency, attempts) in [("1", "5"), ("3", "5"), ("4", "3")] {
+    for (concurrency, attempts) in [("1", "5"), ("3", "5"), ("4", "2")] {
         let long = Long::of(5);
         let label = long.label(concurrency).args(["--attempts", attempts]);
         // The first call finds out the parameters.
@@ -191,6 +196,36 @@ fn an_outage_costs_no_turn_where_too_few_messages_are_left_to_tell_it_from_their
         assert_eq!(heard.code(), Some(0), "{}", heard.so_far());
         long.assert_complete_of(5);
     }
+}
+
+#[test]
+fn an_answer_from_before_an_outage_does_not_make_a_failure_in_it_the_messages_own() {
+    let (service, home) = (Service::well(), Home::new());
+    home.messages(&["a slow one", "a victim"]);
+    service
+        .update(|config| {
+            config.faults.slow_body_ms = 200;
+            config.faults.always_fail = vec![
+                fails(Fault::SlowBody, "slow"),
+                fails(Fault::Status(503), "victim"),
+            ];
+        })
+        .unwrap();
+    let long = Long { service, home };
+    let label = long
+        .patient("4")
+        .args(["--attempts", "3", "--no-rationales"]);
+    // The slow answer comes between the victim's first attempt and its second.
+    let label = label.env("SOFTLABEL_FIRST_BACKOFF", "800ms");
+    let label = label.env("SOFTLABEL_LONGEST_BACKOFF", "800ms");
+    let mut heard = Heard::start(&label, long.home.path("stderr"));
+    // The first call finds out the parameters; the other two are of the messages.
+    long.service
+        .wait_until(|double| double.stats().requests > 2);
+    long.break_down(Fault::Status(503));
+    heard.wait_for("sending stops");
+    long.heal();
+    assert_eq!(heard.code(), Some(0), "{}", heard.so_far());
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub struct Teacher {
 pub(super) struct Suspects {
     pub(super) refusals: Mutex<Refusals>,
     pub(super) calls: Mutex<Calls>,
-    /// Notified when a refused call may learn more.
+    /// Notified when a waiting call may learn more.
     pub(super) changed: Notify,
     /// The latest opinion, which was asked for at that instant. Held while one is asked for.
     pub(super) opinion: tokio::sync::Mutex<Option<(Instant, Opinion)>>,
@@ -151,8 +151,8 @@ pub(super) struct Suspects {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Calls {
     pub(super) all: usize,
-    /// Those that were refused and do not know yet what that means.
-    pub(super) refused: usize,
+    /// Those that were refused or failed and wait to learn what that means.
+    pub(super) waiting: usize,
 }
 
 /// How the service answers a harmless question.

@@ -185,11 +185,6 @@ impl Breaker {
         self.failing.len() >= FAILING_MESSAGES || self.probe_failed
     }
 
-    /// When the first failure came that no answer has followed.
-    pub fn failing_since(&self) -> Option<Instant> {
-        self.failing_since
-    }
-
     /// When the last outage ended; an outage counts only if a probe failed.
     pub fn reopened(&self) -> Option<Instant> {
         self.reopened
@@ -295,15 +290,11 @@ mod tests {
         let start = Instant::now();
         let mut breaker = Breaker::new(ENDURANCE);
         assert!(!fail(&mut breaker, 3, start));
-        assert_eq!(breaker.failing_since(), Some(start));
         breaker.settle(Outcome::Failed(None, "HTTP 503"), start + seconds(1));
         assert!(breaker.in_trouble());
         assert!(fail(&mut breaker, 1, start + seconds(5)));
         breaker.settle(Outcome::Answered(None), start + seconds(6));
-        assert_eq!(
-            (breaker.in_trouble(), breaker.failing_since()),
-            (false, None)
-        );
+        assert!(!breaker.in_trouble());
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,13 +67,14 @@ struct Met {
     doubtful: u32,
     /// When the first of them failed.
     doubtful_since: Option<Instant>,
-    /// When its first fault came, of those that no outage explains.
-    failing_since: Option<Instant>,
+    /// When those of `attempts` failed that an outage may yet explain: nothing was answered so far that was
+    /// sent later.
+    unanswered: Vec<Instant>,
     /// What its attempts were billed, and took of the quota.
     billed: Tokens,
 }
 
-/// Counts a call among those under way, or among the refused ones, until it is dropped.
+/// Counts a call among those under way, or among the waiting ones, until it is dropped.
 struct Counted<'a>(&'a Suspects, fn(&mut Calls) -> &mut usize);
 
 impl<'a> Counted<'a> {
@@ -280,60 +281,80 @@ impl<'a> Call<'a> {
         Ok(opinion)
     }
 
-    /// Whether the latest fault costs no attempt because every call fails. After a while, and before the
-    /// last attempt if nothing was answered since the first fault, a harmless message shows whether the
-    /// service is at fault.
+    /// Whether the latest fault costs no attempt because every call fails. After a while, and before an
+    /// attempt that may be the last one counts, a later answer to another call or a harmless message shows
+    /// whether the service is at fault.
     async fn is_spared(&self) -> Result<bool, Failure> {
         let Teacher {
             admission,
             patience,
+            suspects,
             ..
         } = self.teacher;
+        let failed = Instant::now();
         let in_trouble = admission.breaker().in_trouble();
         {
             let mut met = self.met();
-            let first = *met.failing_since.get_or_insert_with(Instant::now);
             if met.doubtful_since.is_some() && admission.breaker().cleared() >= met.doubtful_since {
                 met.attempts += std::mem::take(&mut met.doubtful);
                 met.doubtful_since = None;
             }
             if in_trouble {
                 met.doubtful += 1;
-                met.doubtful_since.get_or_insert_with(Instant::now);
+                met.doubtful_since.get_or_insert(failed);
             } else {
                 met.attempts += 1;
+                met.unanswered.push(failed);
                 met.doubtful = 0;
                 met.doubtful_since = None;
             }
             let is_last_next = met.attempts + met.doubtful + 1 >= patience.attempts;
-            let is_unexplained = match in_trouble {
-                true => is_last_next || admission.outage().is_some(),
-                false => {
-                    is_last_next
-                        && admission
-                            .breaker()
-                            .failing_since()
-                            .is_some_and(|it| it <= first)
-                }
-            };
-            if !is_unexplained {
+            if !is_last_next && !(in_trouble && admission.outage().is_some()) {
                 return Ok(in_trouble);
             }
         }
-        let opinion = self.opinion(Instant::now()).await?;
+        if !in_trouble && self.is_answered_after(failed).await {
+            return Ok(false);
+        }
+        let opinion = self.opinion(failed).await?;
         let mut met = self.met();
         let doubtful = std::mem::take(&mut met.doubtful);
         met.doubtful_since = None;
+        let unanswered = std::mem::take(&mut met.unanswered);
         if opinion == Opinion::Answers {
             met.attempts += doubtful;
             return Ok(false);
         }
-        if !in_trouble {
-            // All of them came while nothing was answered.
-            met.attempts = 0;
+        let refusals = lock(&suspects.refusals);
+        for _ in unanswered
+            .iter()
+            .filter(|&&it| !refusals.answered_after(it))
+        {
+            met.attempts = met.attempts.saturating_sub(1);
         }
-        met.failing_since = None;
         Ok(true)
+    }
+
+    /// Waits until a call is answered that was sent after this one `failed`, or none of those under way can
+    /// be, or the service is in trouble. Gives whether one was answered.
+    async fn is_answered_after(&self, failed: Instant) -> bool {
+        let Teacher {
+            admission,
+            suspects,
+            ..
+        } = self.teacher;
+        let _waiting = Counted::new(suspects, |calls| &mut calls.waiting);
+        loop {
+            let changed = suspects.changed.notified();
+            if lock(&suspects.refusals).answered_after(failed) {
+                return true;
+            }
+            let calls = *lock(&suspects.calls);
+            if calls.waiting >= calls.all || admission.breaker().in_trouble() {
+                return false;
+            }
+            changed.await;
+        }
     }
 
     /// What a refusal means: the end of the run with `stop`, or this turn's `error`. Waits until
@@ -342,7 +363,7 @@ impl<'a> Call<'a> {
     async fn refused(&self, stop: Stop, error: LabelingError) -> Failure {
         let suspects = &self.teacher.suspects;
         let refused = Instant::now();
-        let _refused = Counted::new(suspects, |calls| &mut calls.refused);
+        let _waiting = Counted::new(suspects, |calls| &mut calls.waiting);
         // Rationales may be refused for good while labels are answered.
         if self.kind == Kind::Label {
             lock(&suspects.refusals).add(self.message);
@@ -355,7 +376,7 @@ impl<'a> Call<'a> {
             match meaning {
                 Meaning::ThisMessage => return Failure::Turn(error),
                 Meaning::Everything => return self.stop(stop),
-                Meaning::Unknown if calls.refused < calls.all => changed.await,
+                Meaning::Unknown if calls.waiting < calls.all => changed.await,
                 Meaning::Suspicious | Meaning::Unknown => match self.opinion(refused).await {
                     Err(failure) => return failure,
                     Ok(Opinion::Fails(reason)) => return Failure::Fault(reason),

@@ -48,9 +48,14 @@ impl Refusals {
         self.answered = self.answered.max(Some(sent));
     }
 
+    /// Whether a request was answered that was sent after `instant`.
+    pub fn answered_after(&self, instant: Instant) -> bool {
+        self.answered > Some(instant)
+    }
+
     /// What a refusal at `refused` means. [`Meaning::Suspicious`] is given once.
     pub fn meaning(&mut self, refused: Instant) -> Meaning {
-        if self.answered > Some(refused) {
+        if self.answered_after(refused) {
             return Meaning::ThisMessage;
         }
         if self.messages.len() >= ALL {
