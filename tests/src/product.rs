@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds `softlabel` without optimisation, beside the program that asks for it. What `cargo build --workspace`
-/// or `cargo test --workspace` built is taken as it is.
+/// built is taken as it is.
 ///
 /// # Errors
 /// If cargo cannot be run, or does not build it.

@@ -18,6 +18,10 @@ const LEASH: &str = "\"$@\" & echo \"leash: host $!\"; exec >&- 2>&-; read -r _;
 /// What of this process's environment the host needs. .NET unpacks itself below `HOME`.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
 
+/// How often .NET runs a method before it compiles it once more, better, in hexadecimal digits. A host here lives
+/// for a minute or two, and spends a quarter of its processor time on that by default.
+const CALLS_BEFORE_OPTIMISING: (&str, &str) = ("DOTNET_TC_CallCountThreshold", "3000");
+
 /// A group of processes: the leash, the host and its worker. Dropping it kills them.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -41,6 +45,7 @@ impl Process {
                     .iter()
                     .filter_map(|name| Some((name, std::env::var_os(name)?))),
             )
+            .envs([CALLS_BEFORE_OPTIMISING])
             .envs(&options.settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
