@@ -185,8 +185,8 @@ fn a_gateway_that_answers_in_its_own_words_now_and_then_is_waited_out() {
 #[test]
 fn an_answer_without_end_is_not_read_for_ever() {
     let gateway = Gateway::start(|number| match number {
-        // The probe at the beginning, and the one between the message's attempts.
-        0 | 2 => answer("200 OK", "", &bare()),
+        // The probe at the beginning, and those after each attempt of the message.
+        0 | 2 | 4 => answer("200 OK", "", &bare()),
         _ => answer("200 OK", "", &" ".repeat(6 << 20)),
     });
     let home = Home::new();
