@@ -309,7 +309,8 @@ impl<'a> Call<'a> {
                 met.doubtful_since = None;
             }
             let is_last_next = met.attempts + met.doubtful + 1 >= patience.attempts;
-            if !is_last_next && !(in_trouble && admission.outage().is_some()) {
+            let lasts = in_trouble && admission.outage().is_some();
+            if !(is_last_next || lasts) {
                 return Ok(in_trouble);
             }
         }
