@@ -143,6 +143,7 @@ const JOBS: &[(&str, &[Job])] = &[
             ("checks", &["contents: read"]),
             ("newest-rust", &["contents: read"]),
             ("advisories", &["contents: read"]),
+            ("longer", &["contents: read"]),
         ],
     ),
     (
