@@ -16,7 +16,7 @@ use super::hourly::{AT_ONCE, Progress};
 use super::label_chunk::RUN_LOOK;
 use super::message::Message;
 use super::trouble::Trouble;
-use super::world::{App, Settings};
+use super::world::{App, InTrouble, Settings};
 use super::{metadata, report};
 use crate::run::RunError;
 use crate::run::ledger::Ledger;
@@ -457,7 +457,8 @@ async fn absent(app: &App, record: &Record) -> Result<(), RunError> {
     app.wait(record, trouble).await
 }
 
-/// The start of this run was interrupted before it became current.
+/// The start of this run was interrupted before it became current, or is under way: then it goes on by itself,
+/// and a second plan would send all chunks twice.
 async fn begin_again(
     app: &App,
     record: &Record,
@@ -465,6 +466,12 @@ async fn begin_again(
     round: &mut Round,
 ) -> Result<(), RunError> {
     let run = &record.run;
+    let dead_after = app.settings.dead_after;
+    let dead_after = SignedDuration::try_from(dead_after).unwrap_or(SignedDuration::MAX);
+    let age = app.runs.clock().now().duration_since(record.created);
+    if app.settings.in_trouble == InTrouble::Wait && age < dead_after {
+        return Ok(());
+    }
     // The request got no answer, and another request may have begun a run since.
     if let Some(current) = current
         && let Some(other) = app.runs.read(&current.run).await?
