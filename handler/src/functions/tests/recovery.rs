@@ -21,6 +21,22 @@ async fn a_version_whose_event_got_lost_is_taken_up_by_the_reconciler() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_under_way_is_left_alone_and_one_that_was_interrupted_goes_on() {
+    let mut world = World::new(&[]).await;
+    let turns = world.put(FILE, 1, 12);
+    world.event(FILE).await;
+    // As it stands after the run was written and before it became current. Its messages are lost.
+    world.queue.clear();
+    std::fs::remove_file(world.work(&format!("current/{FILE}"))).unwrap();
+    world.call("reconcile", "timer", json!({})).await;
+    assert!(world.queue.is_empty());
+    world.reconcile_later(3600).await;
+    world.until_quiet().await;
+    assert_eq!(world.lines(LABELED).len(), turns);
+    assert_eq!(world.asked(), turns);
+}
+
+#[tokio::test]
 async fn chunks_of_a_run_that_is_given_up_end() {
     let mut world = World::new(&[]).await;
     world.put(FILE, 1, 12);
